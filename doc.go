@@ -1,0 +1,2 @@
+// Package berthage runs virtual machines on a fleet of mixed hosts.
+package berthage

@@ -1,0 +1,3 @@
+module github.com/berthage/berthage
+
+go 1.25.0
