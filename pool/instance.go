@@ -1,0 +1,159 @@
+package pool
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// InstanceID identifies an instance within its ledger and, by chance of collision, everywhere.
+type InstanceID string
+
+// NewInstanceID derives the id from the ledger's identity, the project and the caller's token, so that the
+// same token always gives the same instance.
+func NewInstanceID(ledger, project, token string) InstanceID {
+	h := sha256.New()
+	for _, s := range []string{"berthage instance v1", ledger, project, token} {
+		h.Write([]byte(strconv.Itoa(len(s)) + ":" + s))
+	}
+	enc := base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+	return InstanceID("i" + enc.EncodeToString(h.Sum(nil)[:15]))
+}
+
+// Valid reports, as an error, whether id has the form that NewInstanceID gives: 25 letters and digits.
+func (id InstanceID) Valid() error {
+	alnum := func(r rune) bool { return isLower(r) || isDigit(r) }
+	if len(id) != 25 || !wellFormed(string(id), 25, alnum, alnum) {
+		return invalid("instance", string(id), "an instance's id: 25 lower-case letters and digits")
+	}
+	return nil
+}
+
+// MachineID names one placement of an instance: the instance's id, a hyphen, and the number of the
+// placement. Another host after a failure is another machine; a migration is not.
+type MachineID string
+
+// Machine returns the id of the n-th placement, from 0.
+func (id InstanceID) Machine(n int) MachineID { return MachineID(string(id) + "-" + strconv.Itoa(n)) }
+
+// Split returns the instance and the number of the placement; ok is false when m is malformed.
+func (m MachineID) Split() (id InstanceID, n int, ok bool) {
+	i := strings.LastIndexByte(string(m), '-')
+	if i < 0 {
+		return "", 0, false
+	}
+	n, err := strconv.Atoi(string(m[i+1:]))
+	id = InstanceID(m[:i])
+	if err != nil || n < 0 || id.Valid() != nil || id.Machine(n) != m {
+		return "", 0, false
+	}
+	return id, n, true
+}
+
+// Power is what an instance is to do, or what a machine does.
+type Power string
+
+// The power states. Absent is what a deleted instance is to be, and what a machine that is not there is.
+const (
+	Absent    Power = "absent"
+	Stopped   Power = "stopped"
+	Running   Power = "running"
+	Suspended Power = "suspended"
+)
+
+// Phase is where an instance stands in its life; within Active its machine's Power tells the rest.
+type Phase string
+
+// The phases.
+const (
+	Building Phase = "building" // placed; its machine is to be created
+	Active   Phase = "active"   // its machine has been created
+	Undoing  Phase = "undoing"  // creation failed; what there may be of the machine is being destroyed
+	Failed   Phase = "failed"   // given up; holds no place
+	Deleting Phase = "deleting" // its machine is being destroyed
+	Deleted  Phase = "deleted"  // gone; only answers show this phase, State keeps no record
+)
+
+// Claim says which device carries a part of an allocation.
+type Claim struct {
+	Device string `json:"device"`         // Device.ID on the host
+	Class  Class  `json:"class"`          //
+	Amount int64  `json:"amount"`         //
+	Disk   int    `json:"disk,omitempty"` // index in Spec.Disks, for storage classes
+}
+
+// Allocation is what an instance holds on a host: the amounts per class, and which devices carry them.
+// On an aggregate the amounts are those of Shape.
+type Allocation struct {
+	Resources Resources `json:"resources"`
+	Claims    []Claim   `json:"claims,omitempty"`
+	Shape     string    `json:"shape,omitempty"`
+}
+
+// Placement is one stay of an instance on a host.
+type Placement struct {
+	Number     int        `json:"number"` // the part of the machine id
+	Host       HostID     `json:"host"`
+	Allocation Allocation `json:"allocation"`
+	Sent       bool       `json:"sent"`  // a create may have reached the hypervisor
+	Doubt      bool       `json:"doubt"` // a create ended without an answer and may still land
+}
+
+// Instance is a VM or container in our books. Records in State are immutable: a change makes a new one.
+type Instance struct {
+	ID      InstanceID `json:"id"`
+	Name    string     `json:"name"`
+	Project string     `json:"project"`
+	Spec    Spec       `json:"spec"`  // resolved: with the flavor's sizes; Guest is absent once forgotten
+	Image   Image      `json:"image"` // as it was at launch
+	Want    Power      `json:"want"`
+	Is      Power      `json:"is"`
+	Phase   Phase      `json:"phase"`
+	Reason  string     `json:"reason,omitempty"` // of the last failure
+
+	Place     Placement `json:"place"`               // meaningful while Placed
+	Avoid     []HostID  `json:"avoid,omitempty"`     // hosts on which creation failed
+	Addresses []string  `json:"addresses,omitempty"` // of the guest, as observed
+
+	Reboots  int       `json:"reboots,omitempty"`  // reboots asked for
+	Rebooted int       `json:"rebooted,omitempty"` // of those, done
+	Launched Revision  `json:"launched"`           // of the launch; part of the machine's tag
+	Created  Revision  `json:"created,omitempty"`  // of the creation of the present machine
+	Changed  Revision  `json:"changed"`            // of the last change of this record
+	At       time.Time `json:"at"`                 // of the launch
+}
+
+// Machine returns the id of the present placement.
+func (i *Instance) Machine() MachineID { return i.ID.Machine(i.Place.Number) }
+
+// Placed reports whether the instance holds a place.
+func (i *Instance) Placed() bool { return i.Phase != Failed && i.Phase != Deleted }
+
+// Settled reports whether the instance is what it is wanted to be, so that plan has nothing to do for it.
+func (i *Instance) Settled() bool {
+	return i.Phase == Failed || i.Phase == Active && i.Is == i.Want && i.Reboots == i.Rebooted
+}
+
+// Status returns one word for people: the phase, or within Active the machine's power; "missing" when an
+// active instance's machine is not there.
+func (i *Instance) Status() string {
+	if i.Phase != Active {
+		return string(i.Phase)
+	}
+	if i.Is == Absent {
+		return "missing"
+	}
+	return string(i.Is)
+}
+
+// Held is capacity kept for a machine that must not exist but might: a create that ended in doubt and may
+// still land. It is released only when the machine is known to be gone.
+type Held struct {
+	Machine    MachineID  `json:"machine"`
+	Host       HostID     `json:"host"`
+	Launched   Revision   `json:"launched"`
+	Allocation Allocation `json:"allocation"`
+	Reason     string     `json:"reason"`
+}

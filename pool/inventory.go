@@ -1,0 +1,115 @@
+package pool
+
+import (
+	"math"
+	"math/bits"
+	"strconv"
+	"strings"
+)
+
+// Ratio is an over-commit ratio in thousandths: 1500 is 1.5. The zero value means 1.0. It is an integer so
+// that capacities are exact and the same on every machine. JSON shows it as a decimal number.
+type Ratio int64
+
+// ParseRatio reads a decimal such as "1.5", 0.001 to 1000, with at most three decimals.
+func ParseRatio(s string) (Ratio, error) {
+	whole, frac, _ := strings.Cut(s, ".")
+	w, err := strconv.ParseInt(whole, 10, 32)
+	ok := err == nil && w >= 0 && len(frac) <= 3 && whole != "" && whole[0] != '+'
+	f := int64(0)
+	if ok && frac != "" {
+		var u uint64
+		u, err = strconv.ParseUint(frac+strings.Repeat("0", 3-len(frac)), 10, 16)
+		f, ok = int64(u), err == nil
+	}
+	r := Ratio(w*1000 + f)
+	if !ok || r < 1 || r > 1000_000 {
+		return 0, invalid("ratio", s, "a decimal from 0.001 to 1000 with at most three decimals")
+	}
+	return r, nil
+}
+
+// String prints the ratio as a decimal.
+func (r Ratio) String() string {
+	if r == 0 {
+		r = 1000
+	}
+	s := strconv.FormatInt(int64(r)/1000, 10)
+	if f := int64(r) % 1000; f != 0 {
+		s += "." + strings.TrimRight(strconv.FormatInt(1000+f, 10)[1:], "0")
+	}
+	return s
+}
+
+// MarshalJSON writes a decimal number.
+func (r Ratio) MarshalJSON() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalJSON reads a decimal number.
+func (r *Ratio) UnmarshalJSON(b []byte) error {
+	v, err := ParseRatio(string(b))
+	if err != nil {
+		return err
+	}
+	*r = v
+	return nil
+}
+
+// Inventory is what a host offers of one class, with the meaning it has in OpenStack Placement: an
+// allocation may take up to (Total - Reserved) * Ratio in sum.
+type Inventory struct {
+	Total    int64 `json:"total"`              // what is physically there
+	Reserved int64 `json:"reserved,omitempty"` // what the host itself and machines that are not ours use
+	Ratio    Ratio `json:"ratio,omitempty"`    // over-commit, zero means 1.0
+}
+
+// Capacity returns (Total - Reserved) * Ratio, rounded down; never below zero, and the largest int64 where
+// the product is beyond it.
+func (i Inventory) Capacity() int64 {
+	n := i.Total - i.Reserved
+	if n <= 0 {
+		return 0
+	}
+	if i.Ratio == 0 || i.Ratio == 1000 {
+		return n
+	}
+	hi, lo := bits.Mul64(uint64(n), uint64(i.Ratio))
+	if hi >= 1000 {
+		return math.MaxInt64
+	}
+	q, _ := bits.Div64(hi, lo, 1000)
+	if q > math.MaxInt64 {
+		return math.MaxInt64
+	}
+	return int64(q)
+}
+
+// Valid reports, as an error, a negative amount, more reserved than an int64 difference allows, or a ratio
+// out of range.
+func (i Inventory) Valid() error {
+	switch {
+	case i.Total < 0:
+		return invalid("total", strconv.FormatInt(i.Total, 10), "zero or more")
+	case i.Reserved < 0:
+		return invalid("reserved", strconv.FormatInt(i.Reserved, 10), "zero or more")
+	case i.Ratio < 0 || i.Ratio > 1000_000:
+		return invalid("ratio", strconv.FormatInt(int64(i.Ratio), 10), "0.001 to 1000")
+	}
+	return nil
+}
+
+// Device is one indivisible part of a class on a host: a storage pool, a GPU. A disk or a GPU of a request
+// goes whole to one device, and the allocation records which. Where a host has devices of a class, the
+// host's inventory of that class is their sum; Host.Normalize computes it.
+type Device struct {
+	ID        string            `json:"id"` // unique on the host: a storage pool's name, a PCI address
+	Class     Class             `json:"class"`
+	Inventory                   // of this device alone
+	Labels    map[string]string `json:"labels,omitempty"`
+}
+
+// Shape is a size that an aggregate sells: a flavor of an OpenStack region, a server type of a hoster. On
+// an aggregate an instance is booked as the smallest shape that covers it.
+type Shape struct {
+	Name      string    `json:"name"`
+	Resources Resources `json:"resources"`
+}

@@ -1,0 +1,116 @@
+package pool
+
+import (
+	"encoding/base64"
+	"path"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+func isLower(r rune) bool { return r >= 'a' && r <= 'z' }
+func isUpper(r rune) bool { return r >= 'A' && r <= 'Z' }
+func isDigit(r rune) bool { return r >= '0' && r <= '9' }
+
+func wellFormed(s string, most int, first, rest func(rune) bool) bool {
+	if s == "" || len(s) > most {
+		return false
+	}
+	for i, r := range s {
+		if (i == 0 && !first(r)) || (i > 0 && !rest(r)) {
+			return false
+		}
+	}
+	return true
+}
+
+// ValidHostname reports, as an error, whether s can be the name of an instance, which is also its host
+// name: a DNS label of RFC 1123 in lower case, 1 to 63 letters, digits and hyphens, no hyphen at either end.
+func ValidHostname(s string) error {
+	alnum := func(r rune) bool { return isLower(r) || isDigit(r) }
+	if !wellFormed(s, 63, alnum, func(r rune) bool { return alnum(r) || r == '-' }) || strings.HasSuffix(s, "-") {
+		return invalid("name", s, "1 to 63 lower-case letters, digits and hyphens, no hyphen at either end")
+	}
+	return nil
+}
+
+// ValidName reports, as an error, whether s can name a project, flavor, image, zone, shape or driver:
+// letters, digits, '.', '-' and '_', starting with a letter or digit, at most 63 bytes.
+func ValidName(s string) error {
+	alnum := func(r rune) bool { return isLower(r) || isUpper(r) || isDigit(r) }
+	if !wellFormed(s, 63, alnum, func(r rune) bool { return alnum(r) || r == '.' || r == '-' || r == '_' }) {
+		return invalid("name", s, "a letter or digit, then letters, digits, '.', '-', '_', at most 63 bytes")
+	}
+	return nil
+}
+
+// ValidText reports, as an error, whether s is printable text of at most most bytes in one line.
+func ValidText(s string, most int) error {
+	if len(s) > most || !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return &Error{Kind: ErrInvalid, Value: s, Want: "printable text in one line, not too long"}
+	}
+	return nil
+}
+
+// ValidLabels reports, as an error, whether every key is a name that may also contain '/' and every value
+// printable text of at most 255 bytes; at most 64 labels.
+func ValidLabels(labels map[string]string) error {
+	if len(labels) > 64 {
+		return invalid("labels", "", "at most 64 labels")
+	}
+	for k, v := range labels {
+		if err := ValidName(strings.ReplaceAll(k, "/", "_")); err != nil {
+			return invalid("labels", k, "keys of letters, digits, '.', '-', '_', '/', at most 63 bytes")
+		}
+		if err := ValidText(v, 255); err != nil {
+			return invalid("labels["+k+"]", v, "printable text in one line, at most 255 bytes")
+		}
+	}
+	return nil
+}
+
+// ValidUser reports, as an error, whether s is a portable POSIX login name of at most 32 bytes.
+func ValidUser(s string) error {
+	if !wellFormed(s, 32, func(r rune) bool { return isLower(r) || r == '_' },
+		func(r rune) bool { return isLower(r) || isDigit(r) || r == '_' || r == '-' }) {
+		return invalid("user", s, "a lower-case letter or '_', then letters, digits, '_', '-', at most 32 bytes")
+	}
+	return nil
+}
+
+// ValidMountPoint reports, as an error, whether s is a clean absolute path, other than "/", of portable
+// characters.
+func ValidMountPoint(s string) error {
+	ok := len(s) > 1 && len(s) <= 255 && s[0] == '/' && path.Clean(s) == s
+	for _, r := range s {
+		ok = ok && (isLower(r) || isUpper(r) || isDigit(r) || strings.ContainsRune("/._-", r))
+	}
+	if !ok {
+		return invalid("mount", s, "an absolute path such as /data, of letters, digits, '.', '_', '-'")
+	}
+	return nil
+}
+
+// ValidSSHKey reports, as an error, whether s is one public key in the authorized_keys form of OpenSSH
+// without options: a known type, base64 that starts with that type, and an optional comment.
+// The key itself is not put into the error.
+func ValidSSHKey(s string) error {
+	bad := func(want string) error { return invalid("ssh_keys", "", want) }
+	if err := ValidText(s, 16<<10); err != nil {
+		return bad("one line of printable text, at most 16 KiB")
+	}
+	types := []string{"ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
+		"sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com"}
+	f := strings.SplitN(s, " ", 3)
+	if len(f) < 2 || !slices.Contains(types, f[0]) {
+		return bad("a public key such as 'ssh-ed25519 AAAA... comment'; types: " + strings.Join(types, ", "))
+	}
+	blob, err := base64.StdEncoding.DecodeString(f[1])
+	n := len(f[0])
+	// RFC 4253, section 6.6: the blob starts with the type as a string with a 4-byte length.
+	if err != nil || len(blob) <= 4+n || int(blob[3]) != n || blob[0]|blob[1]|blob[2] != 0 || string(blob[4:4+n]) != f[0] {
+		return bad("base64 of a key of the type that it names")
+	}
+	return nil
+}

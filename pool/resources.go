@@ -1,0 +1,207 @@
+package pool
+
+import (
+	"encoding/json"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Class names a kind of resource. The classes below are known to the SDK; an operator's own class
+// ("licence.oracle", "net.mbps") is any other valid name and is counted in a unit of the operator's choice.
+type Class string
+
+// The classes known to the SDK, with their units.
+const (
+	CPU             Class = "cpu"              // millicores
+	Memory          Class = "memory"           // bytes
+	StorageStandard Class = "storage.standard" // bytes
+	StorageSSD      Class = "storage.ssd"      // bytes
+	StorageNVMe     Class = "storage.nvme"     // bytes
+	IOPSStandard    Class = "iops.standard"    // operations per second
+	IOPSSSD         Class = "iops.ssd"         // operations per second
+	IOPSNVMe        Class = "iops.nvme"        // operations per second
+	GPU             Class = "gpu"              // whole devices
+	Instances       Class = "instances"        // number of instances; counted by quotas, not by hosts
+)
+
+// Binary sizes in bytes, and one core in millicores.
+const (
+	KiB  int64 = 1 << 10
+	MiB  int64 = 1 << 20
+	GiB  int64 = 1 << 30
+	TiB  int64 = 1 << 40
+	Core int64 = 1000
+)
+
+// Valid reports, as an error, whether c is a well-formed class name: lower-case letters, digits, dots,
+// hyphens and underscores, starting with a letter, at most 63 bytes.
+func (c Class) Valid() error {
+	if !wellFormed(string(c), 63, isLower, func(r rune) bool {
+		return isLower(r) || isDigit(r) || r == '.' || r == '-' || r == '_'
+	}) {
+		return invalid("class", string(c), "a lower-case letter, then letters, digits, '.', '-', '_', at most 63 bytes")
+	}
+	return nil
+}
+
+// Resources is an amount per class. The zero value, nil, is nothing at all; an absent class is zero.
+//
+// Methods never change their receiver and return fresh maps, so that a Resources that has been published
+// stays as it was. A Resources is safe for concurrent reading.
+type Resources map[Class]int64
+
+// Classes returns the classes with a non-zero amount in alphabetical order, the order of all reports.
+func (r Resources) Classes() []Class {
+	cs := make([]Class, 0, len(r))
+	for c, n := range r {
+		if n != 0 {
+			cs = append(cs, c)
+		}
+	}
+	slices.Sort(cs)
+	return cs
+}
+
+// Clone returns a copy without zero amounts.
+func (r Resources) Clone() Resources {
+	out := make(Resources, len(r))
+	for c, n := range r {
+		if n != 0 {
+			out[c] = n
+		}
+	}
+	return out
+}
+
+// Valid reports, as an error, a malformed class or a negative amount.
+func (r Resources) Valid() error {
+	for _, c := range slices.Sorted(maps.Keys(r)) {
+		if err := c.Valid(); err != nil {
+			return err
+		}
+		if r[c] < 0 {
+			return invalid(string(c), strconv.FormatInt(r[c], 10), "zero or more")
+		}
+	}
+	return nil
+}
+
+// Add returns r + o. A sum beyond an int64 is ErrOverflow and names the class.
+func (r Resources) Add(o Resources) (Resources, error) {
+	out := r.Clone()
+	for c, n := range o {
+		s, ok := addInt64(out[c], n)
+		if !ok {
+			return nil, &Error{Kind: ErrOverflow, Field: string(c), Want: "a sum of at most 9223372036854775807"}
+		}
+		out.put(c, s)
+	}
+	return out, nil
+}
+
+// Sub returns r - o. A result below zero is ErrInvalid and names the class.
+func (r Resources) Sub(o Resources) (Resources, error) {
+	out := r.Clone()
+	for c, n := range o {
+		s, ok := addInt64(out[c], -n)
+		if !ok || n == math.MinInt64 {
+			return nil, &Error{Kind: ErrOverflow, Field: string(c)}
+		}
+		if s < 0 {
+			return nil, invalid(string(c), strconv.FormatInt(s, 10), "a difference of zero or more")
+		}
+		out.put(c, s)
+	}
+	return out, nil
+}
+
+// Fits reports whether every class of r is at most what free has of it.
+func (r Resources) Fits(free Resources) bool {
+	for c, n := range r {
+		if n > free[c] {
+			return false
+		}
+	}
+	return true
+}
+
+// Equal reports whether r and o hold the same amounts; absent and zero are the same.
+func (r Resources) Equal(o Resources) bool {
+	for c, n := range r {
+		if n != o[c] {
+			return false
+		}
+	}
+	for c, n := range o {
+		if n != r[c] {
+			return false
+		}
+	}
+	return true
+}
+
+// String lists the classes in order with units: "cpu 2 cores, memory 4 GiB".
+func (r Resources) String() string {
+	cs := r.Classes()
+	if len(cs) == 0 {
+		return "nothing"
+	}
+	parts := make([]string, len(cs))
+	for i, c := range cs {
+		parts[i] = string(c) + " " + c.Format(r[c])
+	}
+	return strings.Join(parts, ", ")
+}
+
+// MarshalJSON writes a nil Resources as an empty object, so that readers need no special case.
+func (r Resources) MarshalJSON() ([]byte, error) {
+	if len(r) == 0 {
+		return []byte("{}"), nil
+	}
+	return json.Marshal(map[Class]int64(r))
+}
+
+func (r Resources) put(c Class, n int64) {
+	if n == 0 {
+		delete(r, c)
+	} else {
+		r[c] = n
+	}
+}
+
+// Format prints an amount of class c in its unit, for people: "2 cores", "1.5 GiB", "3".
+func (c Class) Format(n int64) string {
+	switch {
+	case c == CPU:
+		return strconv.FormatFloat(float64(n)/float64(Core), 'f', -1, 64) + " cores"
+	case c == Memory || strings.HasPrefix(string(c), "storage."):
+		return FormatBytes(n)
+	default:
+		return strconv.FormatInt(n, 10)
+	}
+}
+
+// FormatBytes prints a number of bytes with a binary unit and at most two decimals.
+func FormatBytes(n int64) string {
+	units := []struct {
+		size int64
+		name string
+	}{{TiB, "TiB"}, {GiB, "GiB"}, {MiB, "MiB"}, {KiB, "KiB"}}
+	for _, u := range units {
+		if n >= u.size || n <= -u.size {
+			return strconv.FormatFloat(math.Round(float64(n)/float64(u.size)*100)/100, 'f', -1, 64) + " " + u.name
+		}
+	}
+	return strconv.FormatInt(n, 10) + " B"
+}
+
+func addInt64(a, b int64) (int64, bool) {
+	s := a + b
+	if (b > 0 && s < a) || (b < 0 && s > a) {
+		return 0, false
+	}
+	return s, true
+}

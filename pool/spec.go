@@ -1,0 +1,307 @@
+package pool
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Kind is what an instance is.
+type Kind string
+
+// The kinds. The empty Kind means VM.
+const (
+	VM        Kind = "vm"
+	Container Kind = "container"
+)
+
+// Storage is a kind of storage; each has a class of its own for bytes and for IOPS.
+type Storage string
+
+// The kinds of storage. The empty Storage means Standard.
+const (
+	Standard Storage = "standard"
+	SSD      Storage = "ssd"
+	NVMe     Storage = "nvme"
+)
+
+// Class returns the class in which the bytes of s are counted.
+func (s Storage) Class() Class {
+	if s == "" {
+		s = Standard
+	}
+	return Class("storage." + string(s))
+}
+
+// IOPSClass returns the class in which the operations per second of s are counted.
+func (s Storage) IOPSClass() Class {
+	if s == "" {
+		s = Standard
+	}
+	return Class("iops." + string(s))
+}
+
+// Disk is one disk of an instance. The first disk of a Spec is the root disk and holds the image.
+type Disk struct {
+	Size    int64   `json:"size"`              // bytes
+	Storage Storage `json:"storage,omitempty"` // empty: standard
+	Mount   string  `json:"mount,omitempty"`   // where the guest formats and mounts it; not for the root disk
+	IOPS    int64   `json:"iops,omitempty"`    // limit and booking, operations per second; zero: none
+}
+
+// Network is one interface of an instance, by the name that the driver knows: a libvirt network, a bridge,
+// a Neutron network. The empty name is the driver's default.
+type Network struct {
+	Name string `json:"name,omitempty"`
+}
+
+// Guest is what the first boot sets up inside the guest. It is personal data: it travels in the private
+// part of an event and can be forgotten.
+type Guest struct {
+	User     string   `json:"user,omitempty"`      // login made at first boot; empty: the image's default
+	SSHKeys  []string `json:"ssh_keys,omitempty"`  // authorized_keys lines without options
+	UserData string   `json:"user_data,omitempty"` // cloud-init user-data, at most 64 KiB
+}
+
+// MaxUserData is the largest user-data in bytes.
+const MaxUserData = 64 << 10
+
+// Constraints narrow the hosts that qualify. Empty fields do not constrain.
+type Constraints struct {
+	Hosts  []HostID          `json:"hosts,omitempty"`  // one of these hosts
+	Zones  []string          `json:"zones,omitempty"`  // one of these zones
+	Labels map[string]string `json:"labels,omitempty"` // all of these host labels
+}
+
+// Spec is what is asked of an instance. Sizes come either from Flavor or from Resources, Disks apart.
+type Spec struct {
+	Kind        Kind              `json:"kind,omitempty"`
+	Image       string            `json:"image"`
+	Flavor      string            `json:"flavor,omitempty"`
+	Resources   Resources         `json:"resources,omitempty"` // cpu, memory, gpu and own classes; not storage
+	Disks       []Disk            `json:"disks,omitempty"`
+	Networks    []Network         `json:"networks,omitempty"`
+	Constraints Constraints       `json:"constraints,omitzero"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Guest       Guest             `json:"guest,omitzero"`
+}
+
+// Clone returns a deep copy.
+func (s Spec) Clone() Spec {
+	c := s
+	c.Resources = s.Resources.Clone()
+	c.Disks = slices.Clone(s.Disks)
+	c.Networks = slices.Clone(s.Networks)
+	c.Labels = cloneMap(s.Labels)
+	c.Constraints.Hosts = slices.Clone(s.Constraints.Hosts)
+	c.Constraints.Zones = slices.Clone(s.Constraints.Zones)
+	c.Constraints.Labels = cloneMap(s.Constraints.Labels)
+	c.Guest.SSHKeys = slices.Clone(s.Guest.SSHKeys)
+	return c
+}
+
+func cloneMap(m map[string]string) map[string]string {
+	if len(m) == 0 {
+		return nil
+	}
+	c := make(map[string]string, len(m))
+	for k, v := range m {
+		c[k] = v
+	}
+	return c
+}
+
+// Demand returns what the instance takes of a host in all: Resources, and its disks' bytes and IOPS by
+// kind of storage. A sum beyond an int64 is ErrOverflow.
+func (s Spec) Demand() (Resources, error) {
+	sum := s.Resources
+	for i, d := range s.Disks {
+		var err error
+		if sum, err = sum.Add(Resources{d.Storage.Class(): d.Size, d.Storage.IOPSClass(): d.IOPS}); err != nil {
+			return nil, InField("disks["+strconv.Itoa(i)+"]", err)
+		}
+	}
+	return sum.Clone(), nil
+}
+
+// Valid reports, as an error, what is malformed in the spec, apart from what other records decide (does the
+// image exist?) and from policy (see Limits).
+func (s Spec) Valid() error {
+	if s.Kind != "" && s.Kind != VM && s.Kind != Container {
+		return invalid("kind", string(s.Kind), "vm or container")
+	}
+	if err := ValidName(s.Image); err != nil {
+		return InField("image", err)
+	}
+	if s.Flavor != "" {
+		if err := ValidName(s.Flavor); err != nil {
+			return InField("flavor", err)
+		}
+	}
+	if err := s.Resources.Valid(); err != nil {
+		return InField("resources", err)
+	}
+	for _, c := range s.Resources.Classes() {
+		if c == Instances || isStorage(c) {
+			return invalid("resources", string(c), "cpu, memory, gpu and own classes; storage is asked for by disks")
+		}
+	}
+	if err := s.validDisks(); err != nil {
+		return err
+	}
+	if len(s.Networks) > 16 {
+		return invalid("networks", strconv.Itoa(len(s.Networks)), "at most 16")
+	}
+	for i, n := range s.Networks {
+		if n.Name != "" {
+			if err := ValidName(n.Name); err != nil {
+				return InField("networks["+strconv.Itoa(i)+"]", err)
+			}
+		}
+	}
+	if err := ValidLabels(s.Labels); err != nil {
+		return err
+	}
+	if err := s.Constraints.valid(); err != nil {
+		return InField("constraints", err)
+	}
+	if _, err := s.Demand(); err != nil {
+		return err
+	}
+	return InField("guest", s.Guest.valid())
+}
+
+func isStorage(c Class) bool {
+	return strings.HasPrefix(string(c), "storage.") || strings.HasPrefix(string(c), "iops.")
+}
+
+func (s Spec) validDisks() error {
+	if len(s.Disks) > 16 {
+		return invalid("disks", strconv.Itoa(len(s.Disks)), "at most 16")
+	}
+	mounts := make(map[string]bool)
+	for i, d := range s.Disks {
+		at := "disks[" + strconv.Itoa(i) + "]"
+		if d.Size <= 0 {
+			return invalid(at+".size", strconv.FormatInt(d.Size, 10), "more than zero bytes")
+		}
+		if d.IOPS < 0 {
+			return invalid(at+".iops", strconv.FormatInt(d.IOPS, 10), "zero or more")
+		}
+		if err := d.Storage.Class().Valid(); err != nil {
+			return invalid(at+".storage", string(d.Storage), "standard, ssd, nvme or another kind that a host offers")
+		}
+		if d.Mount == "" {
+			continue
+		}
+		if i == 0 {
+			return invalid(at+".mount", d.Mount, "no mount point for the root disk")
+		}
+		if err := ValidMountPoint(d.Mount); err != nil {
+			return InField(at, err)
+		}
+		if mounts[d.Mount] {
+			return invalid(at+".mount", d.Mount, "each mount point once")
+		}
+		mounts[d.Mount] = true
+	}
+	return nil
+}
+
+func (c Constraints) valid() error {
+	if len(c.Hosts) > 1024 || len(c.Zones) > 1024 {
+		return invalid("", "", "at most 1024 hosts and 1024 zones")
+	}
+	for _, h := range c.Hosts {
+		if err := h.Valid(); err != nil {
+			return err
+		}
+	}
+	for _, z := range c.Zones {
+		if err := ValidName(z); err != nil {
+			return InField("zones", err)
+		}
+	}
+	return ValidLabels(c.Labels)
+}
+
+func (g Guest) valid() error {
+	if g.User != "" {
+		if err := ValidUser(g.User); err != nil {
+			return err
+		}
+	}
+	if len(g.SSHKeys) > 64 {
+		return invalid("ssh_keys", strconv.Itoa(len(g.SSHKeys)), "at most 64 keys")
+	}
+	for i, k := range g.SSHKeys {
+		if err := ValidSSHKey(k); err != nil {
+			return InField("["+strconv.Itoa(i)+"]", err)
+		}
+	}
+	if len(g.UserData) > MaxUserData {
+		return invalid("user_data", strconv.Itoa(len(g.UserData)), "at most 65536 bytes")
+	}
+	return nil
+}
+
+// Range is a closed interval. A zero Max means no upper bound.
+type Range struct {
+	Min int64 `json:"min"`
+	Max int64 `json:"max"`
+}
+
+// Limits is the policy on the size of one instance, per class; a class without an entry is not limited.
+// The entry "storage" limits the sum of all disks.
+type Limits map[Class]Range
+
+// DefaultLimits returns 1 to 32 cores, 1 to 32 GiB of memory, 1 GiB to 1 TiB of disks in sum.
+func DefaultLimits() Limits {
+	return Limits{
+		CPU:       {Core, 32 * Core},
+		Memory:    {GiB, 32 * GiB},
+		"storage": {GiB, TiB},
+	}
+}
+
+// Check reports, as an error that names the class and the range, whether s is outside the limits.
+func (l Limits) Check(s Spec) error {
+	demand, err := s.Demand()
+	if err != nil {
+		return err
+	}
+	for c, n := range demand {
+		if strings.HasPrefix(string(c), "storage.") {
+			sum, ok := addInt64(demand["storage"], n)
+			if !ok {
+				return &Error{Kind: ErrOverflow, Field: "disks"}
+			}
+			demand["storage"] = sum
+		}
+	}
+	classes := make([]Class, 0, len(l))
+	for c := range l {
+		classes = append(classes, c)
+	}
+	slices.Sort(classes)
+	for _, c := range classes {
+		r := l[c]
+		most := r.Max
+		if most == 0 {
+			most = math.MaxInt64
+		}
+		if n := demand[c]; n < r.Min || n > most {
+			unit := c
+			if c == "storage" {
+				unit = StorageStandard
+			}
+			want := unit.Format(r.Min) + " or more"
+			if r.Max != 0 {
+				want = unit.Format(r.Min) + " to " + unit.Format(r.Max)
+			}
+			return &Error{Kind: ErrInvalid, Field: string(c), Value: unit.Format(n), Want: want}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,257 @@
+package pool
+
+import (
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// State is the fold of a ledger's events: the books. Apply is the only way to change it.
+//
+// The records it hands out (*HostRecord, *Instance, *ProjectRecord, *Held, *Image, *Flavor) are immutable:
+// a change replaces them, so that they may be kept. The State itself is not safe for concurrent use; its
+// owner guards it with a lock.
+type State struct {
+	identity string
+	holder   string
+	epoch    int64
+	head     Revision
+	time     time.Time
+
+	hosts     *table[HostID, *HostRecord]
+	removed   *table[HostID, Revision] // hosts taken out by an operator, not to be admitted again by themselves
+	instances *table[InstanceID, *Instance]
+	ended     *table[InstanceID, Tombstone]
+	held      *table[MachineID, *Held]
+	images    *table[string, *Image]
+	flavors   *table[string, *Flavor]
+	projects  *table[string, *ProjectRecord]
+	totals    map[Class]Sum
+
+	// Kept only by a State that is no overlay: committed facts are what plan and observations work on.
+	root      bool
+	unsettled map[InstanceID]struct{}
+	onHost    map[HostID]map[InstanceID]struct{}
+	heldOn    map[HostID]map[MachineID]struct{}
+}
+
+// HostRecord is a host with what is allocated on it.
+type HostRecord struct {
+	Host
+	Reason     string           // of the last change of conditions
+	Capacity   Resources        // what allocations may take in sum
+	Used       Resources        // what instances and held allocations take
+	DeviceUsed map[string]int64 // by Device.ID
+	Placed     int              // instances placed on it
+	Changed    Revision         // of the last change of this record
+}
+
+// Free returns the capacity that is left, per class; below zero where the host has shrunk under its load.
+func (h *HostRecord) Free() Resources {
+	free := h.Capacity.Clone()
+	for c, n := range h.Used {
+		free[c] -= n
+	}
+	return free
+}
+
+// ProjectRecord is a project with what its instances take; Used has Instances as a class.
+type ProjectRecord struct {
+	Project
+	Used    Resources
+	Changed Revision
+}
+
+// Tombstone is what remains of an instance that has ended: enough to know its machines as ours and dead.
+type Tombstone struct {
+	Launched Revision // of its launch, which its machines' tags name
+	Ended    Revision
+}
+
+// Sum is one class of resource over all hosts.
+type Sum struct {
+	Total         int64 `json:"total"`         // physically there
+	Reserved      int64 `json:"reserved"`      // of that, used by the hosts themselves and by others
+	Capacity      int64 `json:"capacity"`      // what allocations may take, over-commit included
+	Used          int64 `json:"used"`          // what allocations take
+	Free          int64 `json:"free"`          // capacity not taken, on all hosts
+	Available     int64 `json:"available"`     // capacity not taken, on hosts that accept instances
+	Overcommitted int64 `json:"overcommitted"` // taken beyond total less reserved, summed over hosts
+}
+
+// NewState returns the State of an empty ledger.
+func NewState() *State {
+	return &State{
+		hosts:     newTable[HostID, *HostRecord](),
+		removed:   newTable[HostID, Revision](),
+		instances: newTable[InstanceID, *Instance](),
+		ended:     newTable[InstanceID, Tombstone](),
+		held:      newTable[MachineID, *Held](),
+		images:    newTable[string, *Image](),
+		flavors:   newTable[string, *Flavor](),
+		projects:  newTable[string, *ProjectRecord](),
+		totals:    make(map[Class]Sum),
+		root:      true,
+		unsettled: make(map[InstanceID]struct{}),
+		onHost:    make(map[HostID]map[InstanceID]struct{}),
+		heldOn:    make(map[HostID]map[MachineID]struct{}),
+	}
+}
+
+// Overlay returns a State that reads through to s and keeps its own changes to itself. It costs no more
+// than the number of classes and is valid until s is changed.
+func (s *State) Overlay() *State {
+	return &State{
+		identity: s.identity, holder: s.holder, epoch: s.epoch, head: s.head, time: s.time,
+		hosts: s.hosts.overlay(), removed: s.removed.overlay(), instances: s.instances.overlay(),
+		ended: s.ended.overlay(), held: s.held.overlay(), images: s.images.overlay(),
+		flavors: s.flavors.overlay(), projects: s.projects.overlay(), totals: maps.Clone(s.totals),
+	}
+}
+
+// Clone returns an independent State with the same content. Its cost grows with the number of records.
+func (s *State) Clone() *State {
+	c := &State{
+		identity: s.identity, holder: s.holder, epoch: s.epoch, head: s.head, time: s.time,
+		hosts: s.hosts.clone(), removed: s.removed.clone(), instances: s.instances.clone(),
+		ended: s.ended.clone(), held: s.held.clone(), images: s.images.clone(),
+		flavors: s.flavors.clone(), projects: s.projects.clone(), totals: maps.Clone(s.totals),
+		root:      true,
+		unsettled: make(map[InstanceID]struct{}),
+		onHost:    make(map[HostID]map[InstanceID]struct{}),
+		heldOn:    make(map[HostID]map[MachineID]struct{}),
+	}
+	for _, i := range c.instances.all() {
+		c.index(nil, i)
+	}
+	for _, h := range c.held.all() {
+		c.indexHeld(h)
+	}
+	return c
+}
+
+// Identity returns the ledger's random identity, empty before the first event.
+func (s *State) Identity() string { return s.identity }
+
+// Head returns the revision of the last event applied.
+func (s *State) Head() Revision { return s.head }
+
+// Epoch returns the epoch of the newest leader, zero before the first.
+func (s *State) Epoch() int64 { return s.epoch }
+
+// Holder returns the name of the newest leader.
+func (s *State) Holder() string { return s.holder }
+
+// Time returns the time of the last event.
+func (s *State) Time() time.Time { return s.time }
+
+// Host returns the host with that id.
+func (s *State) Host(id HostID) (*HostRecord, bool) { return s.hosts.get(id) }
+
+// Hosts yields all hosts in no order.
+func (s *State) Hosts() iter.Seq[*HostRecord] { return values(s.hosts) }
+
+// HostCount returns the number of hosts.
+func (s *State) HostCount() int { return s.hosts.n }
+
+// HostRemoved reports whether an operator has removed the host, and when.
+func (s *State) HostRemoved(id HostID) (Revision, bool) { return s.removed.get(id) }
+
+// Instance returns the instance with that id. An instance that has been deleted is not found; see Ended.
+func (s *State) Instance(id InstanceID) (*Instance, bool) { return s.instances.get(id) }
+
+// Instances yields all instances in no order.
+func (s *State) Instances() iter.Seq[*Instance] { return values(s.instances) }
+
+// InstanceCount returns the number of instances.
+func (s *State) InstanceCount() int { return s.instances.n }
+
+// Ended returns what remains of a deleted instance.
+func (s *State) Ended(id InstanceID) (Tombstone, bool) { return s.ended.get(id) }
+
+// Held yields the held allocations in no order.
+func (s *State) Held() iter.Seq[*Held] { return values(s.held) }
+
+// HeldMachine returns the held allocation of that machine.
+func (s *State) HeldMachine(m MachineID) (*Held, bool) { return s.held.get(m) }
+
+// Image returns the image of that name.
+func (s *State) Image(name string) (*Image, bool) { return s.images.get(name) }
+
+// Images yields all images in no order.
+func (s *State) Images() iter.Seq[*Image] { return values(s.images) }
+
+// Flavor returns the flavor of that name.
+func (s *State) Flavor(name string) (*Flavor, bool) { return s.flavors.get(name) }
+
+// Flavors yields all flavors in no order.
+func (s *State) Flavors() iter.Seq[*Flavor] { return values(s.flavors) }
+
+// Project returns the project of that name.
+func (s *State) Project(name string) (*ProjectRecord, bool) { return s.projects.get(name) }
+
+// Projects yields all projects in no order.
+func (s *State) Projects() iter.Seq[*ProjectRecord] { return values(s.projects) }
+
+// Totals returns the sums over all hosts per class. The map is the caller's.
+func (s *State) Totals() map[Class]Sum { return maps.Clone(s.totals) }
+
+// Unsettled yields the instances whose want differs from their is. Only for a State that is no overlay.
+func (s *State) Unsettled() iter.Seq[*Instance] {
+	return func(yield func(*Instance) bool) {
+		for id := range s.unsettled {
+			if i, _ := s.instances.get(id); !yield(i) {
+				return
+			}
+		}
+	}
+}
+
+// InstancesOn yields the instances placed on a host, in no order. Only for a State that is no overlay.
+func (s *State) InstancesOn(host HostID) iter.Seq[*Instance] {
+	return func(yield func(*Instance) bool) {
+		for id := range s.onHost[host] {
+			if i, _ := s.instances.get(id); !yield(i) {
+				return
+			}
+		}
+	}
+}
+
+// HeldOn yields the held allocations on a host, in no order. Only for a State that is no overlay.
+func (s *State) HeldOn(host HostID) iter.Seq[*Held] {
+	return func(yield func(*Held) bool) {
+		for m := range s.heldOn[host] {
+			if h, _ := s.held.get(m); !yield(h) {
+				return
+			}
+		}
+	}
+}
+
+// SortedHosts returns all hosts by id.
+func (s *State) SortedHosts() []*HostRecord {
+	return slices.SortedFunc(s.Hosts(), func(a, b *HostRecord) int { return strings.Compare(string(a.ID), string(b.ID)) })
+}
+
+// SortedInstances returns all instances by the time of their launch.
+func (s *State) SortedInstances() []*Instance {
+	return slices.SortedFunc(s.Instances(), func(a, b *Instance) int {
+		if a.Launched != b.Launched {
+			return int(a.Launched - b.Launched)
+		}
+		return strings.Compare(string(a.ID), string(b.ID))
+	})
+}
+
+func values[K comparable, V any](t *table[K, V]) iter.Seq[V] {
+	return func(yield func(V) bool) {
+		for _, v := range t.all() {
+			if !yield(v) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,93 @@
+package pool
+
+import (
+	"iter"
+	"maps"
+)
+
+// table is a map that can be laid over another: what is set or deleted in the upper one hides the lower
+// one, which stays as it is. An overlay costs nothing to make and holds only what differs.
+type table[K comparable, V any] struct {
+	base *table[K, V]
+	own  map[K]slot[V]
+	n    int // entries, those of base included
+}
+
+type slot[V any] struct {
+	v       V
+	present bool // false hides an entry of base
+}
+
+func newTable[K comparable, V any]() *table[K, V] {
+	return &table[K, V]{own: make(map[K]slot[V])}
+}
+
+func (t *table[K, V]) get(k K) (V, bool) {
+	for ; t != nil; t = t.base {
+		if s, ok := t.own[k]; ok {
+			return s.v, s.present
+		}
+	}
+	var zero V
+	return zero, false
+}
+
+func (t *table[K, V]) set(k K, v V) {
+	if _, ok := t.get(k); !ok {
+		t.n++
+	}
+	t.own[k] = slot[V]{v, true}
+}
+
+func (t *table[K, V]) del(k K) {
+	if _, ok := t.get(k); !ok {
+		return
+	}
+	t.n--
+	if t.base == nil {
+		delete(t.own, k)
+	} else {
+		t.own[k] = slot[V]{}
+	}
+}
+
+// all yields every entry once, in no order.
+func (t *table[K, V]) all() iter.Seq2[K, V] {
+	return func(yield func(K, V) bool) {
+		for l := t; l != nil; l = l.base {
+			for k, s := range l.own {
+				if !s.present || l != t && t.hides(k, l) {
+					continue
+				}
+				if !yield(k, s.v) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// hides reports whether a layer of t above lower has an entry for k.
+func (t *table[K, V]) hides(k K, lower *table[K, V]) bool {
+	for l := t; l != lower; l = l.base {
+		if _, ok := l.own[k]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *table[K, V]) overlay() *table[K, V] {
+	return &table[K, V]{base: t, own: make(map[K]slot[V]), n: t.n}
+}
+
+func (t *table[K, V]) clone() *table[K, V] {
+	if t.base == nil {
+		return &table[K, V]{own: maps.Clone(t.own), n: t.n}
+	}
+	c := &table[K, V]{own: make(map[K]slot[V], t.n), n: t.n}
+	for k, v := range t.all() {
+		c.own[k] = slot[V]{v, true}
+	}
+	return c
+}
