@@ -96,8 +96,11 @@ func (s *State) fold(e *Event, payload any) error {
 				i.Phase = Deleting
 			}
 		})
-	case *OfInstance:
-		return s.onInstance(e, p.Instance, func(i *Instance) { i.Reboots++ })
+	case *RebootWanted:
+		return s.onInstance(e, p.Instance, func(i *Instance) {
+			i.Reboots++
+			i.RebootToken = p.Token
+		})
 	case *Placed:
 		return s.moveTo(e, p)
 	case *Ended:
@@ -281,10 +284,7 @@ func (s *State) release(m MachineID, at Revision) error {
 	}
 	s.held.del(m)
 	if s.root {
-		delete(s.heldOn[held.Host], m)
-		if len(s.heldOn[held.Host]) == 0 {
-			delete(s.heldOn, held.Host)
-		}
+		s.unindexHeld(held)
 	}
 	return nil
 }
@@ -332,4 +332,11 @@ func (s *State) indexHeld(h *Held) {
 		s.heldOn[h.Host] = m
 	}
 	m[h.Machine] = struct{}{}
+}
+
+func (s *State) unindexHeld(h *Held) {
+	delete(s.heldOn[h.Host], h.Machine)
+	if len(s.heldOn[h.Host]) == 0 {
+		delete(s.heldOn, h.Host)
+	}
 }

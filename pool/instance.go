@@ -117,12 +117,13 @@ type Instance struct {
 	Avoid     []HostID  `json:"avoid,omitempty"`     // hosts on which creation failed
 	Addresses []string  `json:"addresses,omitempty"` // of the guest, as observed
 
-	Reboots  int       `json:"reboots,omitempty"`  // reboots asked for
-	Rebooted int       `json:"rebooted,omitempty"` // of those, done
-	Launched Revision  `json:"launched"`           // of the launch; part of the machine's tag
-	Created  Revision  `json:"created,omitempty"`  // of the creation of the present machine
-	Changed  Revision  `json:"changed"`            // of the last change of this record
-	At       time.Time `json:"at"`                 // of the launch
+	Reboots     int       `json:"reboots,omitempty"`      // reboots asked for
+	Rebooted    int       `json:"rebooted,omitempty"`     // of those, done
+	RebootToken string    `json:"reboot_token,omitempty"` // of the last reboot asked for
+	Launched    Revision  `json:"launched"`               // of the launch; part of the machine's tag
+	Created     Revision  `json:"created,omitempty"`      // of the creation of the present machine
+	Changed     Revision  `json:"changed"`                // of the last change of this record
+	At          time.Time `json:"at"`                     // of the launch
 }
 
 // Machine returns the id of the present placement.

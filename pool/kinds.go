@@ -20,7 +20,7 @@ const (
 	KindProjectRemoved = "project.removed"    // Named
 	KindLaunched       = "instance.launched"  // Launched; private: Guest
 	KindWanted         = "instance.wanted"    // Wanted; Absent starts the deletion
-	KindRebootWanted   = "instance.reboot"    // OfInstance
+	KindRebootWanted   = "instance.reboot"    // RebootWanted
 	KindRebooted       = "instance.rebooted"  // OfMachine
 	KindSent           = "machine.sent"       // OfMachine: a create is about to be sent
 	KindCreated        = "machine.created"    // OfMachine: it exists, stopped
@@ -83,9 +83,10 @@ type Wanted struct {
 	Want     Power      `json:"want"`
 }
 
-// OfInstance is the data of events that say no more than which instance.
-type OfInstance struct {
+// RebootWanted is the data of KindRebootWanted. The same token again is the same reboot.
+type RebootWanted struct {
 	Instance InstanceID `json:"instance"`
+	Token    string     `json:"token,omitempty"`
 }
 
 // OfMachine is the data of events that say no more than which machine.
@@ -184,7 +185,7 @@ func (e *Event) Payload() (any, error) {
 	case KindWanted:
 		p = new(Wanted)
 	case KindRebootWanted:
-		p = new(OfInstance)
+		p = new(RebootWanted)
 	case KindRebooted, KindSent, KindCreated, KindReleased:
 		p = new(OfMachine)
 	case KindRefused:

@@ -111,6 +111,38 @@ func (s *State) Overlay() *State {
 	}
 }
 
+// Absorb makes the changes of o, an overlay of s, those of s itself; o must not be used again. The result
+// is the same as that of applying to s the events that were applied to o. It costs as much as there are
+// changes.
+func (s *State) Absorb(o *State) {
+	if s.root {
+		for id, n := range o.instances.own {
+			old, _ := s.instances.get(id)
+			if old != nil || n.present {
+				s.index(old, n.v)
+			}
+		}
+		for m, n := range o.held.own {
+			if old, ok := s.held.get(m); ok {
+				s.unindexHeld(old)
+			}
+			if n.present {
+				s.indexHeld(n.v)
+			}
+		}
+	}
+	s.identity, s.holder, s.epoch, s.head, s.time = o.identity, o.holder, o.epoch, o.head, o.time
+	s.hosts.absorb(o.hosts)
+	s.removed.absorb(o.removed)
+	s.instances.absorb(o.instances)
+	s.ended.absorb(o.ended)
+	s.held.absorb(o.held)
+	s.images.absorb(o.images)
+	s.flavors.absorb(o.flavors)
+	s.projects.absorb(o.projects)
+	s.totals = o.totals
+}
+
 // Clone returns an independent State with the same content. Its cost grows with the number of records.
 func (s *State) Clone() *State {
 	c := &State{

@@ -91,3 +91,14 @@ func (t *table[K, V]) clone() *table[K, V] {
 	}
 	return c
 }
+
+// absorb takes over what the overlay o has of its own; o must have been made of t.
+func (t *table[K, V]) absorb(o *table[K, V]) {
+	for k, s := range o.own {
+		if s.present {
+			t.set(k, s.v)
+		} else {
+			t.del(k)
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package hypervisor
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/berthage/berthage/pool"
+)
+
+// Ability names an optional interface.
+type Ability string
+
+// The abilities.
+const (
+	CanSuspend Ability = "suspend" // Suspender
+	CanReboot  Ability = "reboot"  // Rebooter
+	CanConsole Ability = "console" // Consoler
+	CanMeter   Ability = "meter"   // Meter
+)
+
+// Suspender keeps a machine in memory without running it. Both calls are idempotent.
+type Suspender interface {
+	Suspend(ctx context.Context, r Ref) error
+	Resume(ctx context.Context, r Ref) error
+}
+
+// Rebooter restarts the guest's operating system: by request, and by force when the guest has not obeyed
+// within the driver's grace time. A machine that does not run is ErrWrongPower.
+type Rebooter interface {
+	Reboot(ctx context.Context, r Ref) error
+}
+
+// Consoler shows the machine's consoles.
+type Consoler interface {
+	// Log returns the newest output of the serial console, at most max bytes.
+	Log(ctx context.Context, r Ref, max int) ([]byte, error)
+	// Display returns where the graphical console can be reached from the host's own network, such as
+	// "vnc://127.0.0.1:5900"; ErrWrongPower when the machine does not run.
+	Display(ctx context.Context, r Ref) (string, error)
+}
+
+// Meter measures.
+type Meter interface {
+	// Sample returns the present readings of the host and of all machines on it that are ours.
+	Sample(ctx context.Context, host pool.HostID) ([]Sample, error)
+}
+
+// Sample is one reading. Names and units follow Prometheus: base units, _total for cumulative counters.
+type Sample struct {
+	Host    pool.HostID    `json:"host"`
+	Machine pool.MachineID `json:"machine,omitempty"` // empty: of the host itself
+	Name    string         `json:"name"`              // "cpu_seconds_total"
+	Device  string         `json:"device,omitempty"`  // disk, interface or pool, where there are several
+	Value   float64        `json:"value"`
+	Time    time.Time      `json:"time"`
+}
+
+// The names of samples that every Meter uses for the same things.
+const (
+	HostCPUSeconds      = "host_cpu_seconds_total"       // busy time of all cores
+	HostCPUCores        = "host_cpu_cores"               // number of logical cores
+	HostMemoryTotal     = "host_memory_total_bytes"      //
+	HostMemoryAvailable = "host_memory_available_bytes"  // free and reclaimable
+	HostStorageCapacity = "host_storage_capacity_bytes"  // per storage pool
+	HostStorageFree     = "host_storage_free_bytes"      // per storage pool
+	CPUSeconds          = "cpu_seconds_total"            // of a machine: time of its cores
+	CPUCores            = "cpu_cores"                    //
+	MemoryTotal         = "memory_total_bytes"           // what the machine has
+	MemoryUsed          = "memory_used_bytes"            // as the guest sees it; else resident on the host
+	DiskReadBytes       = "disk_read_bytes_total"        // per disk
+	DiskWrittenBytes    = "disk_written_bytes_total"     // per disk
+	DiskReads           = "disk_reads_completed_total"   // per disk
+	DiskWrites          = "disk_writes_completed_total"  // per disk
+	DiskAllocated       = "disk_allocated_bytes"         // per disk, space taken on the host
+	NetworkReceived     = "network_receive_bytes_total"  // per interface
+	NetworkTransmitted  = "network_transmit_bytes_total" // per interface
+)
+
+// Unwrapper is implemented by drivers that wrap another one, so that its abilities can be found.
+type Unwrapper interface {
+	Unwrap() Driver
+}
+
+// As returns the driver, or the innermost needed driver that it wraps, as a T. Use Has to know whether the
+// ability works on a given host.
+func As[T any](d Driver) (T, bool) {
+	for d != nil {
+		if t, ok := d.(T); ok {
+			return t, true
+		}
+		u, ok := d.(Unwrapper)
+		if !ok {
+			break
+		}
+		d = u.Unwrap()
+	}
+	var zero T
+	return zero, false
+}
+
+// CapabilitiesOf returns what can be asked of a driver on a host: what the driver's Describer says, with
+// only those abilities whose interface is really there.
+func CapabilitiesOf(d Driver, host pool.HostID) Capabilities {
+	var c Capabilities
+	describer, described := As[Describer](d)
+	if described {
+		c = describer.Describe(host)
+	}
+	var offered []Ability
+	for _, a := range implemented(d) {
+		if !described || slices.Contains(c.Abilities, a) {
+			offered = append(offered, a)
+		}
+	}
+	c.Abilities = offered
+	return c
+}
+
+// Has reports whether the ability works on the host.
+func Has(d Driver, host pool.HostID, a Ability) bool {
+	return slices.Contains(CapabilitiesOf(d, host).Abilities, a)
+}
+
+// implemented returns the abilities whose interfaces d has, sorted.
+func implemented(d Driver) []Ability {
+	var out []Ability
+	if _, ok := As[Consoler](d); ok {
+		out = append(out, CanConsole)
+	}
+	if _, ok := As[Meter](d); ok {
+		out = append(out, CanMeter)
+	}
+	if _, ok := As[Rebooter](d); ok {
+		out = append(out, CanReboot)
+	}
+	if _, ok := As[Suspender](d); ok {
+		out = append(out, CanSuspend)
+	}
+	return out
+}

@@ -1,0 +1,2 @@
+// Package quota says whether a project may take more.
+package quota

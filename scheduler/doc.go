@@ -1,0 +1,2 @@
+// Package scheduler chooses the host for an instance.
+package scheduler
