@@ -104,3 +104,9 @@ type Describer interface {
 	// of the driver's optional interfaces that work on this host.
 	Describe(host pool.HostID) Capabilities
 }
+
+// Simulator is implemented by drivers whose hosts and machines are simulated, so that losing them loses
+// nothing.
+type Simulator interface {
+	Simulated()
+}

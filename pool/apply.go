@@ -58,7 +58,7 @@ func (s *State) fold(e *Event, payload any) error {
 	case *Project:
 		n := ProjectRecord{Project: *p, Changed: at}
 		if old, ok := s.projects.get(p.Name); ok {
-			n.Used = old.Used
+			n.Used, n.Members = old.Used, old.Members
 		}
 		s.projects.set(p.Name, &n)
 	case *Named:
@@ -162,6 +162,19 @@ func (s *State) launch(e *Event, p *Launched) error {
 		return err
 	}
 	s.setInstance(nil, i)
+	return s.count(i.Project, 1, e.Revision)
+}
+
+// count keeps the number of the project's instances.
+func (s *State) count(project string, change int, at Revision) error {
+	p, ok := s.projects.get(project)
+	if !ok {
+		return notFound("project", project)
+	}
+	n := *p
+	n.Members += change
+	n.Changed = at
+	s.projects.set(project, &n)
 	return nil
 }
 
@@ -202,7 +215,7 @@ func (s *State) end(e *Event, p *Ended) error {
 	}
 	s.setInstance(i, nil)
 	s.ended.set(i.ID, Tombstone{Launched: i.Launched, Ended: e.Revision})
-	return nil
+	return s.count(i.Project, -1, e.Revision)
 }
 
 // leave gives the instance's place back, or turns it into a held allocation.

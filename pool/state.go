@@ -57,10 +57,12 @@ func (h *HostRecord) Free() Resources {
 	return free
 }
 
-// ProjectRecord is a project with what its instances take; Used has Instances as a class.
+// ProjectRecord is a project with what its instances take; Used has Instances as a class, the number of
+// those that hold a place.
 type ProjectRecord struct {
 	Project
 	Used    Resources
+	Members int // instances, failed ones included
 	Changed Revision
 }
 

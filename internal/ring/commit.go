@@ -1,0 +1,317 @@
+package ring
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/berthage/berthage/pool"
+)
+
+// Caller says in whose name an input is decided: it becomes the events' Actor and Cause.
+type Caller struct {
+	Actor string `json:"actor"`
+	Cause string `json:"cause,omitempty"`
+}
+
+// input is anything that may become events. decide is pure: it reads st and the rules, changes neither, and
+// returns the events that follow, none when there is nothing to change.
+type input interface {
+	decide(r *rules, st *pool.State) ([]pool.Event, error)
+}
+
+type pending struct {
+	in     input
+	caller Caller
+	done   chan outcome // buffered
+}
+
+type outcome struct {
+	rev pool.Revision
+	err error
+}
+
+// batch is what is appended at once, with the overlay that holds its effect and those who wait for it.
+type batch struct {
+	prev    pool.Revision
+	events  []pool.Event
+	overlay *pool.State
+	waiting []*pending
+	refused map[*pending]error
+}
+
+// Bounds on one batch; a ledger takes at most pool.MaxBatch bytes.
+const (
+	batchInputs   = 256
+	batchBytes    = pool.MaxBatch / 2
+	appendTimeout = 15 * time.Second
+)
+
+// submit decides in on the newest state, commits what follows, and returns the revision from which on
+// readers see it.
+func (r *Ring) submit(ctx context.Context, in input, who Caller) (pool.Revision, error) {
+	if err := r.staleErr(); err != nil {
+		return 0, err
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	p := &pending{in: in, caller: who, done: make(chan outcome, 1)}
+	r.queueMu.Lock()
+	r.queue = append(r.queue, p)
+	start := !r.draining
+	r.draining = true
+	r.queueMu.Unlock()
+	if start {
+		go r.drain()
+	}
+	select {
+	case o := <-p.done:
+		return o.rev, o.err
+	case <-ctx.Done():
+		return 0, &pool.Error{Kind: pool.ErrUnknown, Cause: ctx.Err()}
+	}
+}
+
+// drain commits what waits, batch by batch, until nothing does. There is at most one.
+func (r *Ring) drain() {
+	for {
+		r.queueMu.Lock()
+		if len(r.queue) == 0 {
+			r.draining = false
+			r.queueMu.Unlock()
+			return
+		}
+		n := min(len(r.queue), batchInputs)
+		work := append([]*pending(nil), r.queue[:n]...)
+		r.queue = r.queue[n:]
+		r.queueMu.Unlock()
+		for len(work) > 0 {
+			work = r.commit(work)
+		}
+	}
+}
+
+// commit decides and appends one batch of the given inputs and returns those for which there was no room.
+func (r *Ring) commit(work []*pending) []*pending {
+	r.commitMu.Lock()
+	defer r.commitMu.Unlock()
+	fail := func(err error) []*pending {
+		for _, p := range work {
+			p.done <- outcome{err: err}
+		}
+		return nil
+	}
+	if r.doubt != nil {
+		if err := r.settle(); errors.Is(err, pool.ErrConflict) {
+			if err := r.catchUpLocked(r.life); err != nil {
+				return fail(err)
+			}
+		} else if err != nil {
+			return fail(&pool.Error{Kind: pool.ErrUnavailable, Want: "an earlier append settled first", Cause: err})
+		}
+	}
+	for {
+		if err := r.staleErr(); err != nil {
+			return fail(err)
+		}
+		b, rest := r.decideAll(work)
+		err := r.append(b)
+		switch {
+		case err == nil:
+			return rest
+		case errors.Is(err, pool.ErrConflict):
+			if err := r.catchUpLocked(r.life); err != nil {
+				return fail(err)
+			}
+			continue // decide again, on what is true now
+		default:
+			for _, p := range b.waiting {
+				p.done <- outcome{err: err}
+			}
+			return rest
+		}
+	}
+}
+
+// decideAll decides the inputs one after another on the committed state plus the effects of those before.
+func (r *Ring) decideAll(work []*pending) (*batch, []*pending) {
+	b := &batch{prev: r.st.Head(), overlay: r.st.Overlay(), refused: make(map[*pending]error)}
+	now, size := r.now(), 0
+	for n, p := range work {
+		if n > 0 && size > batchBytes {
+			return b, work[n:]
+		}
+		b.waiting = append(b.waiting, p)
+		events, err := r.decideOne(p, b, now)
+		if err != nil {
+			b.refused[p] = err
+			continue
+		}
+		for i := range events {
+			size += len(events[i].Data) + len(events[i].Private)
+		}
+		b.events = append(b.events, events...)
+	}
+	return b, nil
+}
+
+// decideOne decides one input and lays its events over the batch, all of them or none. A panic in an
+// importer's code fails this decision and nothing else.
+func (r *Ring) decideOne(p *pending, b *batch, now time.Time) (events []pool.Event, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			r.log.Error("panic in a decision", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			events, err = nil, fmt.Errorf("panic in a decision: %v", v)
+		}
+	}()
+	events, err = p.in.decide(&r.rules, b.overlay)
+	if err != nil || len(events) == 0 {
+		return nil, err
+	}
+	trial := b.overlay.Overlay()
+	for i := range events {
+		e := &events[i]
+		e.ID, e.Time, e.Actor, e.Cause = rand.Text(), now, p.caller.Actor, p.caller.Cause
+		e.Revision, e.Index = b.prev+1, len(b.events)+i
+		if e.Epoch == 0 {
+			e.Epoch = trial.Epoch()
+		}
+		if e.Private != nil {
+			e.Salt = []byte(rand.Text())
+			e.Seal()
+		}
+		if err := trial.Apply(e); err != nil {
+			return nil, err
+		}
+	}
+	b.overlay.Absorb(trial)
+	return events, nil
+}
+
+// append stores the batch and publishes it. On ErrConflict nothing has happened; on any other error the
+// callers are told it. An unknown outcome is settled first.
+func (r *Ring) append(b *batch) error {
+	if len(b.events) == 0 {
+		r.answer(b)
+		return nil
+	}
+	err := r.tryAppend(b)
+	switch {
+	case err == nil:
+		r.publish(b)
+		return nil
+	case errors.Is(err, pool.ErrConflict), errors.Is(err, pool.ErrUnavailable), errors.Is(err, pool.ErrInvalid):
+		return err
+	}
+	r.log.Warn("append in doubt; settling it", "revision", b.prev+1, "error", err)
+	r.doubt = b
+	return r.settle()
+}
+
+func (r *Ring) tryAppend(b *batch) error {
+	ctx, cancel := context.WithTimeout(r.life, appendTimeout)
+	defer cancel()
+	_, err := r.cfg.Ledger.Append(ctx, b.prev, b.events...)
+	return err
+}
+
+// settle appends the batch in doubt again, the same events at the same place, until it is known to be
+// stored or known never to be. Until then nothing else is appended and its callers wait.
+func (r *Ring) settle() error {
+	b := r.doubt
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		select {
+		case <-time.After(wait):
+		case <-r.life.Done():
+			return &pool.Error{Kind: pool.ErrUnknown, Cause: r.life.Err()}
+		}
+		err := r.tryAppend(b)
+		switch {
+		case err == nil:
+			r.doubt = nil
+			r.publish(b)
+			return nil
+		case errors.Is(err, pool.ErrConflict), errors.Is(err, pool.ErrInvalid):
+			r.doubt = nil
+			return err
+		}
+		r.log.Warn("append still in doubt", "revision", b.prev+1, "error", err)
+	}
+}
+
+// publish makes a stored batch visible and answers its callers.
+func (r *Ring) publish(b *batch) {
+	r.mu.Lock()
+	r.st.Absorb(b.overlay)
+	close(r.changed)
+	r.changed = make(chan struct{})
+	r.mu.Unlock()
+	r.noteAll(b.events)
+	r.answer(b)
+}
+
+func (r *Ring) answer(b *batch) {
+	for _, p := range b.waiting {
+		if err := b.refused[p]; err != nil {
+			p.done <- outcome{err: err}
+		} else {
+			p.done <- outcome{rev: b.prev + min(1, pool.Revision(len(b.events)))}
+		}
+	}
+}
+
+// catchUp folds what other processes have appended.
+func (r *Ring) catchUp(ctx context.Context) error {
+	r.commitMu.Lock()
+	defer r.commitMu.Unlock()
+	if r.doubt != nil {
+		return nil // what is in doubt is settled by appending it, never by reading
+	}
+	return r.catchUpLocked(ctx)
+}
+
+func (r *Ring) catchUpLocked(ctx context.Context) error {
+	if err := r.staleErr(); err != nil {
+		return err
+	}
+	for b, err := range r.cfg.Ledger.Read(ctx, r.st.Head()) {
+		if err != nil {
+			return err
+		}
+		if err := r.fold(b); err != nil {
+			r.setStale(err)
+			return r.staleErr()
+		}
+	}
+	return nil
+}
+
+func (r *Ring) fold(b pool.Batch) error {
+	if b.Revision != r.st.Head()+1 {
+		return fmt.Errorf("revision %d follows %d", b.Revision, r.st.Head())
+	}
+	// Decoding may be slow and needs no lock; it is done on an overlay, all of the batch or nothing.
+	o := r.st.Overlay()
+	for i := range b.Events {
+		if err := o.Apply(&b.Events[i]); err != nil {
+			return err
+		}
+	}
+	r.mu.Lock()
+	r.st.Absorb(o)
+	close(r.changed)
+	r.changed = make(chan struct{})
+	r.mu.Unlock()
+	r.noteAll(b.Events)
+	return nil
+}
+
+func (r *Ring) noteAll(events []pool.Event) {
+	if l := r.lead.Load(); l != nil {
+		l.note(events)
+	}
+}

@@ -1,0 +1,160 @@
+package ring
+
+import (
+	"reflect"
+
+	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/quota"
+	"github.com/berthage/berthage/scheduler"
+)
+
+// Launch wants a new instance, once per project and token.
+type Launch struct {
+	Token   string     `json:"token"`
+	Project string     `json:"project"`
+	Name    string     `json:"name"`
+	Spec    pool.Spec  `json:"spec"`
+	Want    pool.Power `json:"want,omitempty"` // Running, which is also the default, or Stopped
+}
+
+// defaultRoot is the size of the root disk of a spec that asks for no disks.
+const defaultRoot = 10 * pool.GiB
+
+func (c *Launch) decide(r *rules, st *pool.State) ([]pool.Event, error) {
+	req, err := c.resolve(r, st)
+	if err != nil {
+		return nil, err
+	}
+	id := pool.NewInstanceID(st.Identity(), c.Project, c.Token)
+	if _, ended := st.Ended(id); ended {
+		return nil, nil
+	}
+	want := c.Want
+	if want == "" {
+		want = pool.Running
+	}
+	if old, ok := st.Instance(id); ok {
+		if old.Name != c.Name || !sameSpec(old.Spec, req.Spec) {
+			return nil, &pool.Error{Kind: pool.ErrExists, Field: "token", Value: c.Token, Want: "a token of its own for each different request"}
+		}
+		return nil, nil
+	}
+	project, _ := st.Project(c.Project)
+	demand, err := req.Spec.Demand()
+	if err != nil {
+		return nil, err
+	}
+	if err := quota.Check(project, quota.Demand(pool.Allocation{Resources: demand})); err != nil {
+		return nil, err
+	}
+	d, err := r.scheduler.Place(st, req)
+	if err != nil {
+		return nil, err
+	}
+	if d.Allocation.Shape != "" { // booked as the shape, which may be larger
+		if err := quota.Check(project, quota.Demand(d.Allocation)); err != nil {
+			return nil, err
+		}
+	}
+	return one(pool.KindLaunched, &pool.Launched{
+		Instance: id, Name: c.Name, Project: c.Project, Spec: req.Spec, Image: req.Image, Want: want,
+		Place: pool.Placement{Host: d.Host, Allocation: d.Allocation},
+	})
+}
+
+// resolve checks the request against the books and the policy and returns what the scheduler is asked: the
+// flavor's sizes, the root disk and the login filled in.
+func (c *Launch) resolve(r *rules, st *pool.State) (scheduler.Request, error) {
+	fail := func(err error) (scheduler.Request, error) { return scheduler.Request{}, err }
+	if err := validToken(c.Token); err != nil {
+		return fail(err)
+	}
+	if err := pool.ValidHostname(c.Name); err != nil {
+		return fail(err)
+	}
+	if c.Want != "" && c.Want != pool.Running && c.Want != pool.Stopped {
+		return fail(invalid("want", string(c.Want), "running or stopped"))
+	}
+	if _, ok := st.Project(c.Project); !ok {
+		return fail(notFound("project", c.Project))
+	}
+	if err := c.Spec.Valid(); err != nil {
+		return fail(pool.InField("spec", err))
+	}
+	spec := c.Spec.Clone()
+	if spec.Flavor != "" {
+		f, ok := st.Flavor(spec.Flavor)
+		if !ok {
+			return fail(notFound("flavor", spec.Flavor))
+		}
+		var err error
+		if spec, err = f.Resolve(spec); err != nil {
+			return fail(pool.InField("spec", err))
+		}
+	}
+	image, ok := st.Image(spec.Image)
+	if !ok {
+		return fail(notFound("image", spec.Image))
+	}
+	if len(spec.Disks) == 0 {
+		spec.Disks = []pool.Disk{{Size: max(defaultRoot, image.MinDisk)}}
+	}
+	if root := spec.Disks[0].Size; root < image.MinDisk {
+		return fail(invalid("spec.disks[0].size", pool.FormatBytes(root), pool.FormatBytes(image.MinDisk)+" or more for this image"))
+	}
+	if spec.Kind == "" {
+		spec.Kind = pool.VM
+	}
+	if spec.Guest.User == "" {
+		spec.Guest.User = image.User
+	}
+	if err := spec.Valid(); err != nil { // again: the flavor may have brought an overflow
+		return fail(pool.InField("spec", err))
+	}
+	if err := r.limits.Check(spec); err != nil {
+		return fail(pool.InField("spec", err))
+	}
+	return scheduler.Request{Spec: spec, Image: *image, Project: c.Project}, nil
+}
+
+// sameSpec compares what two requests of one token ask for. What is personal is left out: it may have been
+// forgotten.
+func sameSpec(a, b pool.Spec) bool {
+	a, b = a.Clone(), b.Clone()
+	a.Guest, b.Guest = pool.Guest{}, pool.Guest{}
+	return reflect.DeepEqual(a, b)
+}
+
+// offered is the scheduler's filter for what a host's driver can do.
+func (r *rules) offered(req scheduler.Request, h *pool.HostRecord) *scheduler.Reason {
+	c := r.capabilities(h.ID)
+	kinds := c.Kinds
+	if len(kinds) == 0 {
+		kinds = []pool.Kind{pool.VM}
+	}
+	if !has(kinds, string(req.Spec.Kind)) {
+		return &scheduler.Reason{Constraint: "kind", Detail: "the driver does not run a " + string(req.Spec.Kind)}
+	}
+	g := req.Spec.Guest
+	needs := len(g.SSHKeys) > 0 || g.UserData != ""
+	for _, d := range req.Spec.Disks {
+		needs = needs || d.Mount != ""
+	}
+	if needs && !c.FirstBoot {
+		return &scheduler.Reason{Constraint: "first boot", Detail: "the driver cannot set up keys, user-data or mounts in the guest"}
+	}
+	return nil
+}
+
+// Explain says where a launch would be placed, or why not, without launching anything.
+func (r *Ring) Explain(c Launch) (scheduler.Explanation, error) {
+	var out scheduler.Explanation
+	var err error
+	r.View(func(st *pool.State) {
+		var req scheduler.Request
+		if req, err = c.resolve(&r.rules, st); err == nil {
+			out, err = r.rules.scheduler.Explain(st, req)
+		}
+	})
+	return out, err
+}

@@ -1,0 +1,200 @@
+package ring
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/berthage/berthage/hypervisor"
+	"github.com/berthage/berthage/pool"
+)
+
+// watch is what the leader remembers of one host's observations.
+type watch struct {
+	next    time.Time
+	polling bool
+	lastOK  time.Time // begins with the leadership: nothing is judged missed before a complete poll after it
+	failed  int
+	eager   int // polls that come early, because a guest's address is awaited
+	strays  map[hypervisor.Tag]time.Time
+	unknown []Unknown
+	seen    int // machines at the last poll
+}
+
+// listing is what the leader remembers of one driver's lists of hosts.
+type listing struct {
+	next    time.Time
+	listing bool
+	pause   backoff
+}
+
+// eagerPolls is how many early polls a started machine is worth.
+const eagerPolls = 60
+
+// dispatchPolls starts the observations that are due. It is called with l.mu and r.mu held and returns when
+// the next one is due, or next if that is sooner.
+func (l *leadership) dispatchPolls(now, next time.Time) time.Time {
+	sooner := func(t time.Time) {
+		if t.Before(next) {
+			next = t
+		}
+	}
+	for name, d := range l.drivers {
+		switch {
+		case d.listing:
+		case d.next.After(now):
+			sooner(d.next)
+		default:
+			d.listing = true
+			l.wg.Go(func() { l.list(name) })
+		}
+	}
+	for id, w := range l.hosts {
+		switch {
+		case w.polling:
+		case w.next.After(now):
+			sooner(w.next)
+		default:
+			o := machinesSeen{epoch: l.epoch, host: id, head: l.r.st.Head(), busy: make(map[pool.InstanceID]bool)}
+			for i := range l.r.st.InstancesOn(id) {
+				o.expected = append(o.expected, i.ID)
+			}
+			l.markBusy(&o)
+			w.polling = true
+			l.wg.Go(func() { l.poll(o) })
+		}
+	}
+	return next
+}
+
+// markBusy adds the instances that have a call under way.
+func (l *leadership) markBusy(o *machinesSeen) {
+	for _, id := range o.expected {
+		if l.flight[job{instance: id}] != nil {
+			o.busy[id] = true
+		}
+	}
+}
+
+// list asks a driver for its hosts.
+func (l *leadership) list(name string) {
+	ctx, cancel := context.WithTimeout(l.ctx, l.r.cfg.PollTimeout)
+	defer cancel()
+	hosts, err := l.r.cfg.Drivers[name].Hosts(ctx)
+	if err == nil {
+		for _, h := range hosts {
+			if _, bad := h.Normalize(); bad != nil {
+				l.r.log.Warn("driver reports a malformed host; ignored", "driver", name, "error", bad)
+			} else if h.ID.Driver() != name {
+				l.r.log.Warn("driver reports a host that is not its own; ignored", "driver", name, "host", h.ID)
+			}
+		}
+		err = l.tell(hostsSeen{epoch: l.epoch, driver: name, hosts: hosts}, Caller{Actor: self, Cause: "hosts of " + name})
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d, now := l.drivers[name], time.Now()
+	d.listing = false
+	if err != nil {
+		if l.ctx.Err() == nil && !errors.Is(err, errDropped) {
+			l.r.log.Warn("cannot list hosts", "driver", name, "error", err)
+		}
+		d.pause = d.pause.next(now)
+		d.next = d.pause.until
+	} else {
+		d.pause = backoff{}
+		d.next = now.Add(l.r.cfg.Poll)
+	}
+	l.nudge()
+}
+
+// poll asks for the machines of one host and submits what has changed.
+func (l *leadership) poll(o machinesSeen) {
+	d, err := l.r.Driver(o.host)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(l.ctx, l.r.cfg.PollTimeout)
+		o.machines, err = d.Machines(ctx, o.host)
+		cancel()
+	}
+	var lost, found bool
+	l.mu.Lock()
+	w := l.hosts[o.host]
+	if w == nil || l.ctx.Err() != nil {
+		l.mu.Unlock()
+		return
+	}
+	l.markBusy(&o)
+	if err != nil {
+		w.failed++
+		lost = w.failed >= 3 && time.Since(w.lastOK) >= l.r.cfg.Grace
+	} else {
+		found = true
+		w.failed, w.lastOK, w.seen = 0, time.Now(), len(o.machines)
+	}
+	l.mu.Unlock()
+
+	who := Caller{Actor: self, Cause: "observation of " + string(o.host)}
+	if err != nil {
+		if lost {
+			err = errors.Join(err, l.tell(reach{epoch: l.epoch, host: o.host, lost: true, reason: "not observed for " + l.r.cfg.Grace.String()}, who))
+		}
+	} else if err = l.tell(reach{epoch: l.epoch, host: o.host}, who); err == nil {
+		err = l.tell(o, who)
+		l.classify(o)
+	}
+	if err != nil && l.ctx.Err() == nil {
+		l.r.log.Warn("cannot observe host", "host", o.host, "error", err)
+	}
+
+	awaited := false
+	if found {
+		l.r.View(func(st *pool.State) {
+			for _, id := range o.expected {
+				i, ok := st.Instance(id)
+				awaited = awaited || ok && i.Is == pool.Running && len(i.Addresses) == 0
+			}
+		})
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w.polling = false
+	w.next = time.Now().Add(l.r.cfg.Poll)
+	if awaited && w.eager > 0 {
+		w.eager--
+		w.next = time.Now().Add(min(l.r.cfg.Poll, time.Second))
+	}
+	l.nudge()
+}
+
+// tell submits an observation as long as it says anything new. A fleet at rest does not even queue.
+func (l *leadership) tell(in input, who Caller) error {
+	for {
+		var events []pool.Event
+		var err error
+		l.r.View(func(st *pool.State) { events, err = in.decide(&l.r.rules, st) })
+		if err == nil && len(events) > 0 {
+			_, err = l.r.submit(l.ctx, in, who)
+		}
+		if errors.Is(err, errDropped) || l.ctx.Err() != nil {
+			return nil
+		}
+		if err != nil || len(events) == 0 {
+			return err
+		}
+	}
+}
+
+// pollSoon has a host observed early: after a call whose effect is to be seen, or while a guest starts.
+func (l *leadership) pollSoon(host pool.HostID, started bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if w := l.hosts[host]; w != nil {
+		if started {
+			w.eager = eagerPolls
+		}
+		if soon := time.Now().Add(min(l.r.cfg.Poll, time.Second)); soon.Before(w.next) {
+			w.next = soon
+		}
+		l.nudge()
+	}
+}
