@@ -111,6 +111,7 @@ type Host struct {
 	Address    string              `json:"address,omitempty"` // name or IP address under which it is managed
 	Zone       string              `json:"zone,omitempty"`    // failure domain
 	Labels     map[string]string   `json:"labels,omitempty"`
+	Kinds      []Kind              `json:"kinds,omitempty"` // what it runs; empty: virtual machines
 	Inventory  map[Class]Inventory `json:"inventory"`
 	Devices    []Device            `json:"devices,omitempty"`
 	Shapes     []Shape             `json:"shapes,omitempty"` // only aggregates have shapes
@@ -169,8 +170,14 @@ func (h Host) Normalize() (Host, error) {
 	if err := ValidLabels(h.Labels); err != nil {
 		return fail(err)
 	}
+	for _, k := range h.Kinds {
+		if k != VM && k != Container {
+			return fail(invalid("kinds", string(k), "vm or container"))
+		}
+	}
 	out := h
 	out.Labels = maps.Clone(h.Labels)
+	out.Kinds = slices.Clone(h.Kinds)
 	out.Inventory = make(map[Class]Inventory, len(h.Inventory))
 	for c, inv := range h.Inventory {
 		if err := c.Valid(); err != nil {

@@ -3,6 +3,7 @@ package pool
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 )
 
 // The kinds of event that State folds, each with the payload that its Data holds.
@@ -204,6 +205,9 @@ func (e *Event) Payload() (any, error) {
 	dec.DisallowUnknownFields() // a field that we would lose is a newer version in disguise
 	if err := dec.Decode(p); err != nil {
 		return nil, &Error{Kind: ErrInvalid, Field: "data of " + e.Kind, Cause: err}
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, &Error{Kind: ErrInvalid, Field: "data of " + e.Kind, Want: "one JSON value and nothing after it"}
 	}
 	if e.Private != nil {
 		var err error

@@ -58,7 +58,9 @@ type Watcher interface {
 // Scratch keeps small values under keys for a limited time: the lease, sessions, replies for idempotency.
 // Losing it all loses no fact and no machine. Time is the store's own.
 //
-// Methods are safe for concurrent use, also by several processes. Failures are ErrUnavailable.
+// Methods are safe for concurrent use, also by several processes. Failures are ErrUnavailable, or ErrUnknown
+// where a Put or Delete may have been carried out, or may still be: doing it again with the same version
+// ends in success or ErrConflict, and then Get tells whose value stands.
 type Scratch interface {
 	// Get returns the value under key and its version; an absent or expired key is ErrNotFound.
 	Get(ctx context.Context, key string) (value []byte, version int64, err error)
@@ -77,3 +79,23 @@ const (
 	MaxKey   = 255     // bytes of a key
 	MaxValue = 1 << 20 // bytes of a value
 )
+
+// CheckKey is for implementers of Scratch: it reports a key that no scratch takes, which is one that is
+// empty, longer than MaxKey or not text.
+func CheckKey(key string) error {
+	if key == "" || len(key) > MaxKey || !isText(key) {
+		return invalid("key", key, "1 to 255 bytes of UTF-8 without NUL")
+	}
+	return nil
+}
+
+// CheckPut is for implementers of Scratch: it reports a Put that no scratch takes.
+func CheckPut(key string, value []byte, ttl time.Duration) error {
+	switch {
+	case len(value) > MaxValue:
+		return invalid("value", "", "at most 1 MiB")
+	case ttl <= 0:
+		return invalid("ttl", ttl.String(), "more than zero")
+	}
+	return CheckKey(key)
+}
