@@ -79,6 +79,7 @@ var (
 	_ hypervisor.Rebooter  = (*Driver)(nil)
 	_ hypervisor.Consoler  = (*Driver)(nil)
 	_ hypervisor.Meter     = (*Driver)(nil)
+	_ hypervisor.Simulator = (*Driver)(nil)
 )
 
 // errClosed is the reason of every call after Close.
@@ -177,6 +178,9 @@ func (d *Driver) Wait(ctx context.Context) error {
 		return ctx.Err()
 	}
 }
+
+// Simulated implements hypervisor.Simulator.
+func (d *Driver) Simulated() {}
 
 // Describe implements hypervisor.Describer. It is the same for all hosts.
 func (d *Driver) Describe(pool.HostID) hypervisor.Capabilities {
