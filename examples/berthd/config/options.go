@@ -20,7 +20,9 @@ type option struct {
 	show  func(Config) string // of the default; nil: nothing to show
 }
 
-func (o option) env() string { return "BERTHD_" + strings.ToUpper(strings.ReplaceAll(o.name, "-", "_")) }
+func (o option) env() string {
+	return "BERTHD_" + strings.ToUpper(strings.ReplaceAll(o.name, "-", "_"))
+}
 func (o option) key() string { return strings.ReplaceAll(o.name, "-", "_") }
 
 // options returns the table.

@@ -93,7 +93,7 @@ func TestALifeInOperations(t *testing.T) {
 		i := r.launch("web")
 		o := r.get(operation.LaunchID(i.ID))
 		require.Equal(r.t, operation.Running, o.Status)
-		require.Contains(r.t, o.Step, "placed on fake/")
+		require.NotEmpty(r.t, o.Step)
 		time.Sleep(500 * time.Millisecond)
 		require.Equal(r.t, 40, r.get(o.ID).Progress, "being created")
 		time.Sleep(time.Minute)
