@@ -178,7 +178,7 @@ func TestTakeOverAtAnyMoment(t *testing.T) {
 	}
 }
 
-// A leader that is paused beyond its lease, here by a store that does not answer it, stops calling.
+// Silence proves nothing: a host that is not observed takes no new instances, and keeps those it has.
 func TestHostGoesAndComes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
