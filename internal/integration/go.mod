@@ -1,3 +1,5 @@
 module github.com/berthage/berthage/internal/integration
 
-go 1.25.0
+go 1.26.0
+
+replace github.com/berthage/berthage => ../..
