@@ -95,7 +95,6 @@ type Capabilities struct {
 	// known.
 	Settles time.Duration `json:"settles"`
 
-	Kinds     []pool.Kind `json:"kinds"`      // what can be run; empty: virtual machines
 	FirstBoot bool        `json:"first_boot"` // Spec.Guest and mounts are set up (cloud-init)
 	Abilities []Ability   `json:"abilities"`  // the optional interfaces that work on this host, sorted
 }

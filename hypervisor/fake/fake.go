@@ -36,7 +36,7 @@ type Config struct {
 	Overfill bool
 
 	Images  []string             // sources that exist; nil: every source but the empty one
-	Kinds   []pool.Kind          // what can be run; nil: virtual machines
+	Kinds   []pool.Kind          // what hosts that do not say so run; nil: virtual machines
 	Without []hypervisor.Ability // abilities that are not offered
 
 	Faults Faults           // by chance
@@ -187,7 +187,6 @@ func (d *Driver) Describe(pool.HostID) hypervisor.Capabilities {
 	c := hypervisor.Capabilities{
 		CreateUnique: !d.config.Copies,
 		Settles:      d.config.Settles,
-		Kinds:        slices.Clone(d.config.Kinds),
 		FirstBoot:    true,
 	}
 	for _, a := range []hypervisor.Ability{hypervisor.CanConsole, hypervisor.CanMeter, hypervisor.CanReboot, hypervisor.CanSuspend} {
