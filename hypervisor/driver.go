@@ -95,8 +95,8 @@ type Capabilities struct {
 	// known.
 	Settles time.Duration `json:"settles"`
 
-	FirstBoot bool        `json:"first_boot"` // Spec.Guest and mounts are set up (cloud-init)
-	Abilities []Ability   `json:"abilities"`  // the optional interfaces that work on this host, sorted
+	FirstBoot bool      `json:"first_boot"` // Spec.Guest and mounts are set up (cloud-init)
+	Abilities []Ability `json:"abilities"`  // the optional interfaces that work on this host, sorted
 }
 
 // Describer is implemented by drivers to state their Capabilities. A driver without it has the zero
