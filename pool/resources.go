@@ -175,6 +175,8 @@ func (r Resources) put(c Class, n int64) {
 // Format prints an amount of class c in its unit, for people: "2 cores", "1.5 GiB", "3".
 func (c Class) Format(n int64) string {
 	switch {
+	case c == CPU && n == Core:
+		return "1 core"
 	case c == CPU:
 		return strconv.FormatFloat(float64(n)/float64(Core), 'f', -1, 64) + " cores"
 	case c == Memory || strings.HasPrefix(string(c), "storage."):

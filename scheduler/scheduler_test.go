@@ -155,7 +155,7 @@ func TestConstraintsInOrder(t *testing.T) {
 			}},
 		{scheduler.ByFilter, `refused by a filter: "no\nluck"`,
 			func(_ *scheduler.Request, _ *pool.Host, s *scheduler.Scheduler) { s.Filters = nil }},
-		{scheduler.ByResource, `cpu: 2 cores asked, 1 cores free of 1 cores: short of 1 cores`,
+		{scheduler.ByResource, `cpu: 2 cores asked, 1 core free of 1 core: short of 1 core`,
 			func(_ *scheduler.Request, h *pool.Host, _ *scheduler.Scheduler) {
 				h.Inventory[pool.CPU] = pool.Inventory{Total: 2 * pool.Core}
 			}},

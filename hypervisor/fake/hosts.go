@@ -116,6 +116,9 @@ func (d *Driver) AddHost(h pool.Host) error {
 }
 
 func (d *Driver) addHost(spec pool.Host) error {
+	if len(spec.Kinds) == 0 {
+		spec.Kinds = d.config.Kinds
+	}
 	spec, err := spec.Normalize()
 	if err != nil {
 		return err

@@ -338,3 +338,18 @@ func (d *Driver) AddForeign(m hypervisor.Machine, claims ...pool.Claim) (native 
 	}
 	return m.Native, d.put(h, next.in(m.Power, "created"))
 }
+
+// RemoveForeign takes away a machine that AddForeign has put there, as somebody else would. It is nil when
+// there is none.
+func (d *Driver) RemoveForeign(id pool.HostID, native string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	h := d.hosts[id]
+	if d.err != nil || h == nil || h.machines[native] == nil {
+		return d.err
+	}
+	if !h.machines[native].Foreign {
+		return &pool.Error{Op: "remove machine", Kind: pool.ErrInvalid, Field: "native", Value: native, Want: "a machine of AddForeign"}
+	}
+	return d.remove(h, h.machines[native])
+}
