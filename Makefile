@@ -76,6 +76,9 @@ importing: ## measure docs/importing.md anew
 importing-check: ## fail if an importer gets other modules than docs/importing.md says
 	go run -C internal/integration ./importing -check
 
+.PHONY: check
+check: lint tidy-check generate-check ## lint, tidy-check and generate-check
+
 .PHONY: docs
 docs: ## check links, code, commands and claims in the documents
 	go test -count=1 -run 'Documents|Readme|Local' ./internal/house
@@ -83,8 +86,8 @@ docs: ## check links, code, commands and claims in the documents
 ##@ Test
 
 # What runs in which part, by module. A package of tests that stands in none of them fails test-house.
-PARTS := test-unit test-ledgers test-drivers test-browser test-vm
-test-unit-packages := ./... examples:./...
+PARTS := $(EXTRA) test-unit test-ledgers test-drivers test-browser test-vm
+test-unit-packages := ./... examples:./... internal/integration:./importing/...
 test-ledgers-packages := internal/integration:./ledgers/...
 test-drivers-packages := internal/integration:./guest/... internal/integration:./libvirtd/...
 test-browser-packages := internal/integration:./browser/...
@@ -125,12 +128,17 @@ test-vm: ## make vm with the tiny guest
 	elif [ "$$(id -u)" != 0 ]; then $(tally) skip "make vm" "needs root, to start libvirtd and a network"; \
 	else $(tally) run "make vm" $(MAKE) --no-print-directory vm IMAGE= BENCH=; fi
 
+.PHONY: test-check
+test-check: # make check as a part of make test
+	@$(tally) run "make check" $(MAKE) --no-print-directory check
+
 .PHONY: test-house
 test-house: ## the rules of the house only: imports, documentation, builds for every system
 	go test -count=1 ./internal/house/...
 
 .PHONY: test-all
-test-all: lint tidy-check generate-check importing-check test ## every check and every test
+test-all: ## make check and make test
+	$(MAKE) test EXTRA=test-check
 
 .PHONY: test-race
 test-race: ## the concurrency tests many times over (COUNT=20)
