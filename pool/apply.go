@@ -126,6 +126,9 @@ func (s *State) foldHost(payload any, at Revision) error {
 		}
 		s.removed.del(h.ID)
 	case *HostConditions:
+		if err := p.Conditions.valid(); err != nil {
+			return err
+		}
 		h, err := d.host(s, p.Host)
 		if err != nil {
 			return err

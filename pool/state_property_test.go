@@ -100,73 +100,68 @@ func (c *chance) event() pool.Event {
 		number = i.Place.Number + c.IntN(10)/9 + 1 - c.IntN(10)/9
 	}
 	of := &pool.OfMachine{Machine: c.machine(id)}
-	for {
-		switch c.IntN(26) {
-		case 0, 1:
-			return c.tape.event(pool.KindHostPut, &pool.HostPut{Host: c.host()})
-		case 2:
-			return c.tape.event(pool.KindHostConditions, &pool.HostConditions{
-				Host: pick(c, everyHost), Conditions: pool.Conditions(c.IntN(32)), Reason: pick(c, words)})
-		case 3:
-			return c.tape.event(pool.KindHostRemoved, &pool.HostRemoved{Host: pick(c, everyHost)})
-		case 4:
-			return c.tape.event(pool.KindProjectPut, &pool.Project{Name: project, Quota: pool.Resources{pool.CPU: c.Int64N(100)}})
-		case 5:
-			if c.IntN(4) > 0 {
-				continue
-			}
-			return c.tape.event(pool.KindProjectRemoved, &pool.Named{Name: project})
-		case 6:
-			return c.tape.event(pool.KindImagePut, &pool.Image{Name: project, User: "u", Sources: map[string]string{"d": project}})
-		case 7:
-			return c.tape.event(pick(c, []string{pool.KindImageRemoved, pool.KindFlavorRemoved}), &pool.Named{Name: project})
-		case 8:
-			return c.tape.event(pool.KindFlavorPut, &pool.Flavor{Name: project, Resources: pool.Resources{pool.CPU: c.Int64N(9)}})
-		case 9:
-			e := c.tape.event(pool.KindTakenOver, &pool.TakenOver{Holder: pick(c, words)})
-			e.Epoch = c.s.Epoch() + c.Int64N(3) - c.Int64N(2)
-			return e
-		case 10:
-			return c.tape.event(pool.KindOpened, &pool.Opened{Ledger: "ledger"})
-		case 11:
-			e := c.tape.event(pool.KindOpened, &pool.Opened{})
-			e.Kind, e.Version = pick(c, []string{"alert.fired", pool.KindWanted, pool.KindSent}), 1+c.IntN(2)
-			return stored(c.t, e) // another package's, a newer version, or data of another kind
-		case 12, 13, 14, 15:
-			id := pick(c, everyInstance)
-			return c.tape.event(pool.KindLaunched, &pool.Launched{
-				Instance: id, Name: "web", Project: project, Want: pool.Running, Place: c.place(0),
-				Spec: pool.Spec{Image: project, Labels: map[string]string{"tier": "gold"}, Guest: pool.Guest{User: "ada", SSHKeys: []string{"k"}}},
-			})
-		case 16:
-			return c.tape.event(pick(c, []string{pool.KindSent, pool.KindCreated, pool.KindCreated, pool.KindRebooted}), of)
-		case 17:
-			return c.tape.event(pool.KindRefused, &pool.Refused{Machine: of.Machine, Reason: pick(c, words), Doubt: c.IntN(2) == 0})
-		case 18, 19:
-			o := &pool.Observed{Machine: of.Machine, Is: pick(c, []pool.Power{pool.Running, pool.Stopped, pool.Absent})}
-			for range c.IntN(3) {
-				o.Addresses = append(o.Addresses, pick(c, words))
-			}
-			return c.tape.event(pool.KindObserved, o)
-		case 20:
-			return c.tape.event(pool.KindWanted, &pool.Wanted{Instance: id, Want: pick(c, []pool.Power{pool.Running, pool.Stopped, pool.Absent})})
-		case 21:
-			return c.tape.event(pool.KindRebootWanted, &pool.RebootWanted{Instance: id, Token: pick(c, words)})
-		case 22:
-			return c.tape.event(pool.KindPlaced, &pool.Placed{Instance: id, Place: c.place(number), Hold: c.IntN(2) == 0})
-		case 23:
-			return c.tape.event(pool.KindFailed, &pool.Ended{Instance: id, Reason: pick(c, words), Hold: c.IntN(3) == 0})
-		case 24:
-			return c.tape.event(pool.KindDeleted, &pool.Ended{Instance: id, Hold: c.IntN(3) == 0})
-		default:
-			m := of.Machine
-			for h := range c.s.Held() {
-				if m == of.Machine || h.Machine < m {
-					m = h.Machine
-				}
-			}
-			return c.tape.event(pool.KindReleased, &pool.OfMachine{Machine: m})
+	switch c.IntN(26) {
+	case 0, 1:
+		return c.tape.event(pool.KindHostPut, &pool.HostPut{Host: c.host()})
+	case 2:
+		return c.tape.event(pool.KindHostConditions, &pool.HostConditions{
+			Host: pick(c, everyHost), Conditions: pool.Conditions(c.IntN(32)), Reason: pick(c, words)})
+	case 3:
+		return c.tape.event(pool.KindHostRemoved, &pool.HostRemoved{Host: pick(c, everyHost)})
+	case 4:
+		return c.tape.event(pool.KindProjectPut, &pool.Project{Name: pick(c, []string{"p", "p", "q", "r", "s"}), Quota: pool.Resources{pool.CPU: c.Int64N(100)}})
+	case 5:
+		return c.tape.event(pool.KindProjectRemoved, &pool.Named{Name: pick(c, []string{"p", "q", "r", "s"})})
+	case 6:
+		return c.tape.event(pool.KindImagePut, &pool.Image{Name: project, User: "u", Sources: map[string]string{"d": project}})
+	case 7:
+		return c.tape.event(pick(c, []string{pool.KindImageRemoved, pool.KindFlavorRemoved}), &pool.Named{Name: project})
+	case 8:
+		return c.tape.event(pool.KindFlavorPut, &pool.Flavor{Name: project, Resources: pool.Resources{pool.CPU: c.Int64N(9)}})
+	case 9:
+		e := c.tape.event(pool.KindTakenOver, &pool.TakenOver{Holder: pick(c, words)})
+		e.Epoch = c.s.Epoch() + c.Int64N(3) - c.Int64N(2)
+		return e
+	case 10:
+		return c.tape.event(pool.KindOpened, &pool.Opened{Ledger: "ledger"})
+	case 11:
+		e := c.tape.event(pool.KindOpened, &pool.Opened{})
+		e.Kind, e.Version = pick(c, []string{"alert.fired", pool.KindWanted, pool.KindSent}), 1+c.IntN(2)
+		return stored(c.t, e) // another package's, a newer version, or data of another kind
+	case 12, 13, 14, 15:
+		id := pick(c, everyInstance)
+		return c.tape.event(pool.KindLaunched, &pool.Launched{
+			Instance: id, Name: "web", Project: project, Want: pool.Running, Place: c.place(0),
+			Spec: pool.Spec{Image: project, Labels: map[string]string{"tier": "gold"}, Guest: pool.Guest{User: "ada", SSHKeys: []string{"k"}}},
+		})
+	case 16:
+		return c.tape.event(pick(c, []string{pool.KindSent, pool.KindCreated, pool.KindCreated, pool.KindRebooted}), of)
+	case 17:
+		return c.tape.event(pool.KindRefused, &pool.Refused{Machine: of.Machine, Reason: pick(c, words), Doubt: c.IntN(2) == 0})
+	case 18, 19:
+		o := &pool.Observed{Machine: of.Machine, Is: pick(c, []pool.Power{pool.Running, pool.Stopped, pool.Absent})}
+		for range c.IntN(3) {
+			o.Addresses = append(o.Addresses, pick(c, words))
 		}
+		return c.tape.event(pool.KindObserved, o)
+	case 20:
+		return c.tape.event(pool.KindWanted, &pool.Wanted{Instance: id, Want: pick(c, []pool.Power{pool.Running, pool.Stopped, pool.Absent})})
+	case 21:
+		return c.tape.event(pool.KindRebootWanted, &pool.RebootWanted{Instance: id, Token: pick(c, words)})
+	case 22:
+		return c.tape.event(pool.KindPlaced, &pool.Placed{Instance: id, Place: c.place(number), Hold: c.IntN(2) == 0})
+	case 23:
+		return c.tape.event(pool.KindFailed, &pool.Ended{Instance: id, Reason: pick(c, words), Hold: c.IntN(3) == 0})
+	case 24:
+		return c.tape.event(pool.KindDeleted, &pool.Ended{Instance: id, Hold: c.IntN(3) == 0})
+	default:
+		m := of.Machine
+		for h := range c.s.Held() {
+			if m == of.Machine || h.Machine < m {
+				m = h.Machine
+			}
+		}
+		return c.tape.event(pool.KindReleased, &pool.OfMachine{Machine: m})
 	}
 }
 
@@ -175,14 +170,14 @@ func (c *chance) event() pool.Event {
 func TestRandomHistories(t *testing.T) {
 	t.Parallel()
 	seen := map[string]int{}
-	for seed := range uint64(20) {
+	for seed := range uint64(8) {
 		c := &chance{Rand: rand.New(rand.NewPCG(seed, 2)), tape: tape{t: t}}
 		direct := pool.NewState()    // as made
 		replayed := pool.NewState()  // as read back from a store
 		forgotten := pool.NewState() // the same, personal data forgotten
 		layered := pool.NewState()   // batch by batch through overlays
 		c.s = direct
-		for range 100 {
+		for range 70 {
 			c.revision++
 			mayForget := portrait(layered, true)
 			over := layered.Overlay()
@@ -209,8 +204,8 @@ func TestRandomHistories(t *testing.T) {
 				sameError(t, err, forgotten.Apply(&back))
 				sameError(t, err, over.Apply(&e))
 				sameError(t, err, abandoned.Apply(&e))
-				checkBooks(t, over, false)
 			}
+			checkBooks(t, over, false)
 			equal(t, direct, over)
 			equal(t, direct, abandoned)
 			require.Equal(t, mayForget, portrait(layered, true), "an overlay has changed its base")
@@ -238,8 +233,8 @@ func TestRandomHistories(t *testing.T) {
 		pool.KindRebooted, pool.KindSent, pool.KindCreated, pool.KindRefused, pool.KindObserved, pool.KindPlaced,
 		pool.KindFailed, pool.KindDeleted, pool.KindReleased,
 	} {
-		require.Greater(t, seen[outcome(kind, nil)], 10, "%s: %v", kind, seen)
-		require.Greater(t, seen[outcome(kind, pool.ErrInvalid)], 10, "%s fails: %v", kind, slices.Sorted(maps.Keys(seen)))
+		require.Greater(t, seen[outcome(kind, nil)], 2, "%s: %v", kind, seen)
+		require.Greater(t, seen[outcome(kind, pool.ErrInvalid)], 2, "%s fails: %v", kind, slices.Sorted(maps.Keys(seen)))
 	}
 }
 
@@ -257,4 +252,37 @@ func sameError(t *testing.T, want, got error) {
 		return
 	}
 	require.EqualError(t, got, want.Error())
+}
+
+// FuzzApply: whatever bytes a store returns, Apply does not panic, and an error changes nothing.
+func FuzzApply(f *testing.F) {
+	p, _, id := setUp(f)
+	for _, e := range []pool.Event{
+		p.next(pool.KindHostPut, &pool.HostPut{Host: serverHost("d/h01")}),
+		p.next(pool.KindHostRemoved, &pool.HostRemoved{Host: "d/h01"}),
+		p.next(pool.KindLaunched, launched(everyInstance[1], place("d/h01", 0))),
+		p.next(pool.KindPlaced, &pool.Placed{Instance: id, Place: place("d/h01", 1), Hold: true}),
+		p.next(pool.KindFailed, &pool.Ended{Instance: id, Reason: "no"}),
+		p.next(pool.KindWanted, &pool.Wanted{Instance: id, Want: pool.Absent}),
+		p.next(pool.KindObserved, &pool.Observed{Machine: id.Machine(0), Addresses: []string{"192.0.2.1"}}),
+		p.next(pool.KindHostConditions, &pool.HostConditions{Host: "d/h00", Conditions: pool.Fenced}),
+	} {
+		f.Add(e.Kind, []byte(e.Data), e.Private)
+	}
+	f.Add(pool.KindLaunched, []byte(`{"instance":"x","place":{"allocation":{"resources":{"cpu":-9223372036854775808}}}}`), []byte(`{`))
+	f.Fuzz(func(t *testing.T, kind string, data, private []byte) {
+		p, s, _ := setUp(t)
+		before := s.Clone()
+		e := pool.Event{ID: "e", Revision: p.revision + 1, Kind: kind, Version: 1, Data: data, Private: private}
+		if err := s.Apply(&e); err != nil && !errors.Is(err, pool.ErrUnknownKind) {
+			equal(t, before, s)
+		}
+		root := s.Clone()
+		equal(t, s, root)
+		for h := range s.Hosts() {
+			for _, n := range h.Used {
+				require.GreaterOrEqual(t, n, int64(0))
+			}
+		}
+	})
 }
