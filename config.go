@@ -25,7 +25,7 @@ type Config struct {
 	Ephemeral bool
 
 	// Scratch holds the lease that decides which of several Managers on one ledger leads. Nil: this is the
-	// only one. Two Managers without it do not endanger the books, but take the lead from each other.
+	// only one. Two Managers without it do not endanger the books: the one that started later leads.
 	Scratch pool.Scratch
 
 	// Name is this Manager's among those on the ledger; empty: a random one.

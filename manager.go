@@ -3,6 +3,7 @@ package berthage
 import (
 	"context"
 	"iter"
+	"strings"
 
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/internal/ring"
@@ -35,8 +36,11 @@ func (m *Manager) As(actor, cause string) *Manager {
 	return &Manager{ring: m.ring, who: ring.Caller{Actor: clip(actor), Cause: clip(cause)}}
 }
 
-// clip bounds what a ledger takes as an actor or cause.
-func clip(s string) string { return s[:min(len(s), 255)] }
+// clip makes of any string what a ledger takes as an actor or cause: at most 255 bytes of text.
+func clip(s string) string {
+	s = strings.ReplaceAll(s, "\x00", "")
+	return strings.ToValidUTF8(s[:min(len(s), 255)], "")
+}
 
 // Run leads, or waits to lead, until ctx ends, and returns nil then. It returns an error when the ledger
 // says something that this version cannot follow (pool.ErrStale).

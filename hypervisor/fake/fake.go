@@ -31,12 +31,12 @@ type Config struct {
 	// scripted ones); zero: one minute, negative: not known.
 	Settles time.Duration
 
-	// Overfill: creates are never refused for lack of room. A monitor then sees use beyond the capacity,
+	// Overfill: creates are never refused for lack of room. Overfills then tells of use beyond the capacity,
 	// which a refusal would hide.
 	Overfill bool
 
 	Images  []string             // sources that exist; nil: every source but the empty one
-	Kinds   []pool.Kind          // what can be run; nil: virtual machines
+	Kinds   []pool.Kind          // what hosts that do not say so run; nil: virtual machines
 	Without []hypervisor.Ability // abilities that are not offered
 
 	Faults Faults           // by chance
@@ -64,12 +64,13 @@ type Driver struct {
 	landing  int                 // of the next one
 	idle     chan struct{}       // closed when landings is empty; nil while nothing waits for that
 
-	calls    map[Op]int
-	injected map[FaultKind]int
-	counts   map[pool.MachineID]*Count
-	running  map[copyOf]int
-	doubles  []Double
-	touched  []Touch
+	calls     map[Op]int
+	injected  map[FaultKind]int
+	counts    map[pool.MachineID]*Count
+	running   map[copyOf]int
+	doubles   []Double
+	touched   []Touch
+	overfills []Overfill
 }
 
 var (
@@ -187,7 +188,6 @@ func (d *Driver) Describe(pool.HostID) hypervisor.Capabilities {
 	c := hypervisor.Capabilities{
 		CreateUnique: !d.config.Copies,
 		Settles:      d.config.Settles,
-		Kinds:        slices.Clone(d.config.Kinds),
 		FirstBoot:    true,
 	}
 	for _, a := range []hypervisor.Ability{hypervisor.CanConsole, hypervisor.CanMeter, hypervisor.CanReboot, hypervisor.CanSuspend} {

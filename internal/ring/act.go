@@ -69,9 +69,13 @@ func (l *leadership) create(ctx context.Context, d hypervisor.Driver, a action) 
 		return ending{} // the lease may be another's by now; the next leader looks
 	}
 	i := a.instance
+	spec := i.Spec
+	if spec.Guest.User == "" { // what was personal has been forgotten
+		spec.Guest.User = i.Image.User
+	}
 	a.known.since = time.Now()
 	err := d.Create(ctx, hypervisor.Order{
-		Ref: a.ref, Name: i.Name, Spec: i.Spec, Image: i.Image,
+		Ref: a.ref, Name: i.Name, Spec: spec, Image: i.Image,
 		Source: i.Image.Sources[a.ref.Host.Driver()], Allocation: i.Place.Allocation,
 	})
 	switch {

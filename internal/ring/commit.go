@@ -38,15 +38,15 @@ type outcome struct {
 type batch struct {
 	prev    pool.Revision
 	events  []pool.Event
+	size    int // bytes of their data
 	overlay *pool.State
 	waiting []*pending
 	refused map[*pending]error
 }
 
-// Bounds on one batch; a ledger takes at most pool.MaxBatch bytes.
+// Bounds on one batch, beside that of the ledger itself.
 const (
 	batchInputs   = 256
-	batchBytes    = pool.MaxBatch / 2
 	appendTimeout = 15 * time.Second
 )
 
@@ -97,8 +97,8 @@ func (r *Ring) drain() {
 
 // commit decides and appends one batch of the given inputs and returns those for which there was no room.
 func (r *Ring) commit(work []*pending) []*pending {
-	r.commitMu.Lock()
-	defer r.commitMu.Unlock()
+	r.turn <- struct{}{}
+	defer func() { <-r.turn }()
 	fail := func(err error) []*pending {
 		for _, p := range work {
 			p.done <- outcome{err: err}
@@ -140,56 +140,67 @@ func (r *Ring) commit(work []*pending) []*pending {
 // decideAll decides the inputs one after another on the committed state plus the effects of those before.
 func (r *Ring) decideAll(work []*pending) (*batch, []*pending) {
 	b := &batch{prev: r.st.Head(), overlay: r.st.Overlay(), refused: make(map[*pending]error)}
-	now, size := r.now(), 0
+	now := r.now()
 	for n, p := range work {
-		if n > 0 && size > batchBytes {
+		err := r.decideOne(p, b, now)
+		if errors.Is(err, errFull) {
 			return b, work[n:]
 		}
 		b.waiting = append(b.waiting, p)
-		events, err := r.decideOne(p, b, now)
 		if err != nil {
 			b.refused[p] = err
-			continue
 		}
-		for i := range events {
-			size += len(events[i].Data) + len(events[i].Private)
-		}
-		b.events = append(b.events, events...)
 	}
 	return b, nil
 }
 
-// decideOne decides one input and lays its events over the batch, all of them or none. A panic in an
-// importer's code fails this decision and nothing else.
-func (r *Ring) decideOne(p *pending, b *batch, now time.Time) (events []pool.Event, err error) {
+// errFull leaves an input to the next batch.
+var errFull = errors.New("batch full")
+
+// decideOne decides one input and adds its events to the batch, all of them or none. What a ledger would not
+// take is refused here, so that one caller's events cannot spoil another's; a panic in an importer's code
+// fails this decision and nothing else.
+func (r *Ring) decideOne(p *pending, b *batch, now time.Time) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			r.log.Error("panic in a decision", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			events, err = nil, fmt.Errorf("panic in a decision: %v", v)
+			err = fmt.Errorf("panic in a decision: %v", v)
 		}
 	}()
-	events, err = p.in.decide(&r.rules, b.overlay)
+	events, err := p.in.decide(&r.rules, b.overlay)
 	if err != nil || len(events) == 0 {
-		return nil, err
+		return err
 	}
-	trial := b.overlay.Overlay()
+	size := 0
 	for i := range events {
 		e := &events[i]
 		e.ID, e.Time, e.Actor, e.Cause = rand.Text(), now, p.caller.Actor, p.caller.Cause
 		e.Revision, e.Index = b.prev+1, len(b.events)+i
 		if e.Epoch == 0 {
-			e.Epoch = trial.Epoch()
+			e.Epoch = b.overlay.Epoch()
 		}
 		if e.Private != nil {
 			e.Salt = []byte(rand.Text())
 			e.Seal()
 		}
-		if err := trial.Apply(e); err != nil {
-			return nil, err
+		size += len(e.Data) + len(e.Private)
+	}
+	if _, err := pool.CheckBatch(b.prev, events); err != nil {
+		return err
+	}
+	if b.size+size > pool.MaxBatch {
+		return errFull // and not the first: CheckBatch has taken it alone
+	}
+	trial := b.overlay.Overlay()
+	for i := range events {
+		if err := trial.Apply(&events[i]); err != nil {
+			return err
 		}
 	}
 	b.overlay.Absorb(trial)
-	return events, nil
+	b.events = append(b.events, events...)
+	b.size += size
+	return nil
 }
 
 // append stores the batch and publishes it. On ErrConflict nothing has happened; on any other error the
@@ -266,8 +277,12 @@ func (r *Ring) answer(b *batch) {
 
 // catchUp folds what other processes have appended.
 func (r *Ring) catchUp(ctx context.Context) error {
-	r.commitMu.Lock()
-	defer r.commitMu.Unlock()
+	select {
+	case r.turn <- struct{}{}:
+		defer func() { <-r.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if r.doubt != nil {
 		return nil // what is in doubt is settled by appending it, never by reading
 	}

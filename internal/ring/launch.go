@@ -127,21 +127,13 @@ func sameSpec(a, b pool.Spec) bool {
 
 // offered is the scheduler's filter for what a host's driver can do.
 func (r *rules) offered(req scheduler.Request, h *pool.HostRecord) *scheduler.Reason {
-	c := r.capabilities(h.ID)
-	kinds := c.Kinds
-	if len(kinds) == 0 {
-		kinds = []pool.Kind{pool.VM}
-	}
-	if !has(kinds, string(req.Spec.Kind)) {
-		return &scheduler.Reason{Constraint: "kind", Detail: "the driver does not run a " + string(req.Spec.Kind)}
-	}
 	g := req.Spec.Guest
 	needs := len(g.SSHKeys) > 0 || g.UserData != ""
 	for _, d := range req.Spec.Disks {
 		needs = needs || d.Mount != ""
 	}
-	if needs && !c.FirstBoot {
-		return &scheduler.Reason{Constraint: "first boot", Detail: "the driver cannot set up keys, user-data or mounts in the guest"}
+	if needs && !r.capabilities(h.ID).FirstBoot {
+		return &scheduler.Reason{Never: true, Detail: "its driver cannot set up keys, user-data or mounts in the guest"}
 	}
 	return nil
 }

@@ -49,17 +49,17 @@ type flight struct {
 	cancel context.CancelFunc
 }
 
-// leadFor takes over and leads until ctx ends or another has taken over.
-func (r *Ring) leadFor(ctx context.Context, until *deadline) {
+// leadFor takes over and leads until ctx ends or another has taken over; it reports whether it did lead.
+func (r *Ring) leadFor(ctx context.Context, until *deadline) bool {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	if err := r.catchUp(ctx); err != nil {
 		r.log.Warn("cannot take over", "error", err)
-		return
+		return false
 	}
 	if _, err := r.submit(ctx, takeOver{r.cfg.Name}, Caller{Actor: self}); err != nil {
 		r.log.Warn("cannot take over", "error", err)
-		return
+		return false
 	}
 	l := &leadership{
 		r: r, ctx: ctx, stop: stop, until: until, began: time.Now(), wake: make(chan struct{}, 1),
@@ -71,7 +71,7 @@ func (r *Ring) leadFor(ctx context.Context, until *deadline) {
 		l.drivers[name] = &listing{}
 	}
 	// From here on publications reach note; what was published before is read now.
-	r.commitMu.Lock()
+	r.turn <- struct{}{}
 	mine := r.st.Holder() == r.cfg.Name
 	l.epoch, l.identity = r.st.Epoch(), r.st.Identity()
 	for i := range r.st.Unsettled() {
@@ -86,9 +86,9 @@ func (r *Ring) leadFor(ctx context.Context, until *deadline) {
 	if mine {
 		r.lead.Store(l)
 	}
-	r.commitMu.Unlock()
+	<-r.turn
 	if !mine {
-		return
+		return false
 	}
 	r.log.Info("leading", "name", r.cfg.Name, "epoch", l.epoch)
 	l.loop()
@@ -96,6 +96,7 @@ func (r *Ring) leadFor(ctx context.Context, until *deadline) {
 	stop()
 	l.wg.Wait()
 	r.log.Info("no longer leading", "name", r.cfg.Name, "epoch", l.epoch)
+	return true
 }
 
 // note tells the leader what has been committed.

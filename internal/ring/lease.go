@@ -36,8 +36,7 @@ func (r *Ring) Run(ctx context.Context) error {
 	defer wg.Wait()
 	defer cancel()
 	if r.cfg.Scratch == nil {
-		r.leadFor(ctx, nil)
-		<-ctx.Done()
+		r.leadAlone(ctx)
 	} else {
 		r.contend(ctx)
 	}
@@ -45,6 +44,20 @@ func (r *Ring) Run(ctx context.Context) error {
 		return nil
 	}
 	return r.staleErr()
+}
+
+// leadAlone leads without a lease. Another ring that takes over all the same, being newer, is obeyed.
+func (r *Ring) leadAlone(ctx context.Context) {
+	for ctx.Err() == nil && r.staleErr() == nil && !r.leadFor(ctx, nil) {
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+	if ctx.Err() == nil && r.staleErr() == nil {
+		r.log.Error("another process has taken over this ledger; following it", "holder", r.Status().Holder)
+		<-ctx.Done()
+	}
 }
 
 // tail follows what other processes append.
@@ -160,11 +173,9 @@ func (r *Ring) hold(ctx context.Context, version int64, start time.Time) {
 			}
 		}
 	}
-	if ctx.Err() != nil {
-		release, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		_ = r.cfg.Scratch.Delete(release, r.leaseKey(), version) // it expires by itself
-	}
+	release, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = r.cfg.Scratch.Delete(release, r.leaseKey(), version) // if it is still ours; else it expires by itself
 }
 
 // deadline ends something at a moment that may be put off until it has come.

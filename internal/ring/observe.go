@@ -24,7 +24,7 @@ func (o hostsSeen) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	size := 0
 	add := func(kind string, payload any) error {
 		e, err := pool.NewEvent(kind, payload)
-		if size += len(e.Data); size <= batchBytes || len(events) == 0 {
+		if size += len(e.Data); size <= pool.MaxBatch/2 || len(events) == 0 {
 			events = append(events, e)
 		}
 		return err

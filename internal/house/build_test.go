@@ -1,0 +1,61 @@
+package house_test
+
+import (
+	"go/version"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// systems are those for which everything must build.
+func systems() []string { return []string{"linux", "darwin", "windows"} }
+
+// Every package of every module, programs and tests included, is type-checked and compiled for every system.
+func TestBuildsEverywhere(t *testing.T) {
+	t.Parallel()
+	for _, mod := range modules(t) {
+		for _, goos := range systems() {
+			_, err := goCommand(t, mod, goos, "build", "./...")
+			require.NoError(t, err)
+		}
+	}
+}
+
+// The workspace has every module and is no older than the newest of them; the root module asks importers for
+// no newer Go than it needs; what is not the root module takes that from its own tree.
+func TestModules(t *testing.T) {
+	t.Parallel()
+	var use []string
+	for _, m := range regexp.MustCompile(`(?m)^(?:use)?\s+(\.\S*)$`).FindAllStringSubmatch(read(t, "go.work"), -1) {
+		use = append(use, strings.TrimPrefix(m[1], "./"))
+	}
+	slices.Sort(use)
+	mods := modules(t)
+	slices.Sort(mods)
+	require.Equal(t, mods, use, "go.work")
+
+	goOf := func(file string) string {
+		m := regexp.MustCompile(`(?m)^go (\S+)$`).FindStringSubmatch(read(t, file))
+		require.NotNil(t, m, file)
+		require.True(t, version.IsValid("go"+m[1]), file)
+		return "go" + m[1]
+	}
+	require.Equal(t, "go1.25.0", goOf("go.mod"))
+	newest := goOf("go.mod")
+	for _, mod := range mods {
+		file := mod + "/go.mod"
+		if v := goOf(file); version.Compare(v, newest) > 0 {
+			newest = v
+		}
+		if mod == "." {
+			require.NotContains(t, read(t, file), "replace", "importers do not get replacements")
+			continue
+		}
+		up := strings.TrimSuffix(strings.Repeat("../", strings.Count(mod, "/")+1), "/")
+		require.Regexp(t, `(?m)^replace `+regexp.QuoteMeta(module)+` => `+regexp.QuoteMeta(up)+`/?$`, read(t, file), file)
+	}
+	require.Equal(t, newest, goOf("go.work"))
+}
