@@ -130,7 +130,6 @@ func aboutHosts() []mutant {
 		{caught: "capabilities", how: "unsorted", tamper: describe(func(c *hypervisor.Capabilities) { slices.Reverse(c.Abilities) })},
 		{caught: "capabilities", how: "unknown ability", tamper: describe(func(c *hypervisor.Capabilities) { c.Abilities = append(c.Abilities, "teleport") })},
 		{caught: "capabilities", how: "negative Settles", tamper: describe(func(c *hypervisor.Capabilities) { c.Settles = -1 })},
-		{caught: "capabilities", how: "unknown kind", tamper: describe(func(c *hypervisor.Capabilities) { c.Kinds = []pool.Kind{"jail"} })},
 		{caught: "capabilities", how: "interface is missing", setup: func(s *hypervisortest.Setup) { s.Driver = bare{s.Driver} }},
 		{caught: "capabilities", how: "less than expected", setup: func(s *hypervisortest.Setup) { s.Abilities = []hypervisor.Ability{hypervisor.CanSuspend} }},
 		{caught: "capabilities", how: "asks the hypervisor", tamper: describe(func(*hypervisor.Capabilities) { time.Sleep(2 * time.Millisecond) })},
