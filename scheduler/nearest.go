@@ -188,11 +188,11 @@ func (n *need) least() int64 {
 
 // classSteps makes room for amount of a class as a whole, when freed of it is made free on devices already.
 func classSteps(h *pool.HostRecord, n *need, amount, freed int64, c *Change) bool {
-	room := free(h, n.class, asItIs) + freed
+	capacity := h.Capacity[n.class]
+	room := capacity - h.Used[n.class] + freed
 	if amount <= max(room, 0) {
 		return true
 	}
-	capacity := h.Capacity[n.class]
 	if amount > capacity {
 		less := max(room, n.least())
 		if less > capacity {
@@ -348,11 +348,11 @@ func (d *decision) cutTo(h *pool.HostRecord, s *pool.Shape, c *Change) bool {
 		}
 	}
 	for _, class := range all.Classes() {
-		room, capacity := free(h, class, asItIs), h.Capacity[class]
+		capacity := h.Capacity[class]
 		if all[class] > capacity {
 			return false
 		}
-		if short := all[class] - room; short > 0 {
+		if short := all[class] - (capacity - h.Used[class]); short > 0 {
 			c.add(float64(short)/float64(capacity), Step{Do: Free, Class: class, Amount: short})
 		}
 	}
