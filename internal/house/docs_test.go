@@ -106,14 +106,7 @@ func squeeze(s string) string { return strings.Join(strings.Fields(s), " ") }
 // Whatever it says, make is asked whether it knows the targets, and the packages of go run must exist.
 func TestCommandsInDocuments(t *testing.T) {
 	t.Parallel()
-	tests := make(map[string]bool)
-	for _, s := range sources(t, isTest) {
-		for _, d := range s.Decls {
-			if f, ok := d.(*ast.FuncDecl); ok {
-				tests[f.Name.Name] = true
-			}
-		}
-	}
+	tests := testNames(t)
 	for _, file := range documents(t) {
 		for _, b := range blocks(t, file) {
 			at := file + ":" + strconv.Itoa(b.line)
@@ -142,6 +135,51 @@ func TestCommandsInDocuments(t *testing.T) {
 			for _, line := range strings.Split(b.text, "\n") {
 				line, _, _ = strings.Cut(strings.TrimSpace(line), "#")
 				commandExists(t, at, strings.TrimSpace(line))
+			}
+		}
+	}
+}
+
+// testNames returns the functions of all test files.
+func testNames(t *testing.T) map[string]bool {
+	t.Helper()
+	tests := make(map[string]bool)
+	for _, s := range sources(t, isTest) {
+		for _, d := range s.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok {
+				tests[f.Name.Name] = true
+			}
+		}
+	}
+	return tests
+}
+
+// What a document names in its text exists: tests, targets of the Makefile, flags of berthd, files.
+func TestNamesInDocuments(t *testing.T) {
+	t.Parallel()
+	tests, flags := testNames(t), read(t, "examples/berthd/config/options.go")+`"config"`
+	quoted := regexp.MustCompile("`([^`\n]+)`")
+	test := regexp.MustCompile(`^(Test|Fuzz|Benchmark|Example)[A-Z_]\w*$`)
+	file := regexp.MustCompile(`^[\w.-]+(/[\w.-]+)+\.(go|sh|md|yml|svg|png|mod)$`)
+	for _, doc := range documents(t) {
+		for _, m := range quoted.FindAllStringSubmatch(read(t, doc), -1) {
+			name := m[1]
+			switch {
+			case test.MatchString(name):
+				if !tests[name] {
+					t.Errorf("%s names %s, which is no test", doc, name)
+				}
+			case strings.HasPrefix(name, "make "):
+				makeKnows(t, doc, name)
+			case strings.HasPrefix(name, "--"):
+				flag, _, _ := strings.Cut(strings.TrimPrefix(name, "--"), " ")
+				if !strings.Contains(flags, strconv.Quote(flag)) {
+					t.Errorf("%s names %s, which is no flag of berthd", doc, name)
+				}
+			case file.MatchString(name):
+				if _, err := os.Stat(filepath.Join(root(t), filepath.FromSlash(name))); err != nil {
+					t.Errorf("%s names %s, which is not there", doc, name)
+				}
 			}
 		}
 	}
