@@ -2,6 +2,9 @@ module github.com/berthage/berthage
 
 go 1.25.0
 
-require github.com/stretchr/testify v1.12.1
+require (
+	github.com/stretchr/testify v1.12.1
+	go.uber.org/mock v0.6.0
+)
 
 require go.yaml.in/yaml/v3 v3.0.5 // indirect

@@ -154,7 +154,7 @@ func sound(t *testing.T, m *berthage.Manager, d *fake.Driver) {
 	require.Empty(t, d.Doubles(), "an instance ran twice")
 	require.Empty(t, d.Touched(), "a stranger's machine was touched")
 	for _, h := range d.Inspect() {
-		require.Empty(t, h.Over(), "host %s is over its capacity", h.Host.ID)
+		require.Empty(t, h.Over, "host %s is over its capacity", h.Host.ID)
 	}
 	m.View(func(st *pool.State) {
 		used := make(map[string]pool.Resources)

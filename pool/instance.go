@@ -132,9 +132,11 @@ func (i Instance) Machine() MachineID { return i.ID.Machine(i.Place.Number) }
 // Placed reports whether the instance holds a place.
 func (i Instance) Placed() bool { return i.Phase != Failed && i.Phase != Deleted }
 
-// Settled reports whether the instance is what it is wanted to be, so that plan has nothing to do for it.
+// Settled reports whether the instance is what it is wanted to be, so that plan has nothing to do for it. A
+// failed one that is to be deleted is not: it holds no place and has no machine, so that nothing but the
+// event that ends it is missing.
 func (i Instance) Settled() bool {
-	return i.Phase == Failed || i.Phase == Active && i.Is == i.Want && i.Reboots == i.Rebooted
+	return i.Phase == Failed && i.Want != Absent || i.Phase == Active && i.Is == i.Want && i.Reboots == i.Rebooted
 }
 
 // Status returns one word for people: the phase, or within Active the machine's power; "missing" when an

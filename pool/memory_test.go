@@ -70,10 +70,10 @@ func TestMemoryInBubble(t *testing.T) {
 		version, err := s.Put(ctx, "k", []byte("v"), 0, time.Hour)
 		require.NoError(t, err)
 
-		time.Sleep(time.Hour - 1)
+		time.Sleep(time.Hour - time.Microsecond)
 		_, _, err = s.Get(ctx, "k")
 		require.NoError(t, err)
-		time.Sleep(1)
+		time.Sleep(time.Microsecond)
 		_, _, err = s.Get(ctx, "k")
 		require.ErrorIs(t, err, pool.ErrNotFound)
 		require.ErrorIs(t, s.Delete(ctx, "k", version), pool.ErrConflict)

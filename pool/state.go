@@ -1,10 +1,10 @@
 package pool
 
 import (
+	"cmp"
 	"iter"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -45,6 +45,7 @@ type HostRecord struct {
 	Used       Resources        // what instances and held allocations take
 	DeviceUsed map[string]int64 // by Device.ID
 	Placed     int              // instances placed on it
+	Held       int              // held allocations on it
 	Changed    Revision         // of the last change of this record
 }
 
@@ -70,17 +71,6 @@ type ProjectRecord struct {
 type Tombstone struct {
 	Launched Revision // of its launch, which its machines' tags name
 	Ended    Revision
-}
-
-// Sum is one class of resource over all hosts.
-type Sum struct {
-	Total         int64 `json:"total"`         // physically there
-	Reserved      int64 `json:"reserved"`      // of that, used by the hosts themselves and by others
-	Capacity      int64 `json:"capacity"`      // what allocations may take, over-commit included
-	Used          int64 `json:"used"`          // what allocations take
-	Free          int64 `json:"free"`          // capacity not taken, on all hosts
-	Available     int64 `json:"available"`     // capacity not taken, on hosts that accept instances
-	Overcommitted int64 `json:"overcommitted"` // taken beyond total less reserved, summed over hosts
 }
 
 // NewState returns the State of an empty ledger.
@@ -267,16 +257,13 @@ func (s *State) HeldOn(host HostID) iter.Seq[*Held] {
 
 // SortedHosts returns all hosts by id.
 func (s *State) SortedHosts() []*HostRecord {
-	return slices.SortedFunc(s.Hosts(), func(a, b *HostRecord) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	return slices.SortedFunc(s.Hosts(), func(a, b *HostRecord) int { return cmp.Compare(a.ID, b.ID) })
 }
 
-// SortedInstances returns all instances by the time of their launch.
+// SortedInstances returns all instances in the order of their launches, those of one batch by id.
 func (s *State) SortedInstances() []*Instance {
 	return slices.SortedFunc(s.Instances(), func(a, b *Instance) int {
-		if a.Launched != b.Launched {
-			return int(a.Launched - b.Launched)
-		}
-		return strings.Compare(string(a.ID), string(b.ID))
+		return cmp.Or(cmp.Compare(a.Launched, b.Launched), cmp.Compare(a.ID, b.ID))
 	})
 }
 
@@ -287,5 +274,59 @@ func values[K comparable, V any](t *table[K, V]) iter.Seq[V] {
 				return
 			}
 		}
+	}
+}
+
+func (s *State) setInstance(old, new *Instance) {
+	if new == nil {
+		s.instances.del(old.ID)
+	} else {
+		s.instances.set(new.ID, new)
+	}
+	if s.root {
+		s.index(old, new)
+	}
+}
+
+// index follows the replacement of an instance's record, either of which may be nil.
+func (s *State) index(old, new *Instance) {
+	wasOn, isOn := old != nil && old.Placed(), new != nil && new.Placed()
+	if wasOn && (!isOn || old.Place.Host != new.Place.Host) {
+		delete(s.onHost[old.Place.Host], old.ID)
+		if len(s.onHost[old.Place.Host]) == 0 {
+			delete(s.onHost, old.Place.Host)
+		}
+	}
+	if isOn && (!wasOn || old.Place.Host != new.Place.Host) {
+		m := s.onHost[new.Place.Host]
+		if m == nil {
+			m = make(map[InstanceID]struct{})
+			s.onHost[new.Place.Host] = m
+		}
+		m[new.ID] = struct{}{}
+	}
+	switch {
+	case new != nil && !new.Settled():
+		s.unsettled[new.ID] = struct{}{}
+	case new != nil:
+		delete(s.unsettled, new.ID)
+	default:
+		delete(s.unsettled, old.ID)
+	}
+}
+
+func (s *State) indexHeld(h *Held) {
+	m := s.heldOn[h.Host]
+	if m == nil {
+		m = make(map[MachineID]struct{})
+		s.heldOn[h.Host] = m
+	}
+	m[h.Machine] = struct{}{}
+}
+
+func (s *State) unindexHeld(h *Held) {
+	delete(s.heldOn[h.Host], h.Machine)
+	if len(s.heldOn[h.Host]) == 0 {
+		delete(s.heldOn, h.Host)
 	}
 }

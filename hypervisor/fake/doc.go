@@ -20,7 +20,7 @@
 //
 // # What a monitor can see
 //
-// Inspect, CountOf, Doubles, Touched, Calls and Injected show the physical truth, which no Driver method
-// shows: how often each machine was made and started, whether an instance ever ran twice at the same time,
-// whether a machine of others was acted on, and how full each host and device is.
+// Inspect, CountOf, Doubles, Overfills, Touched, Calls and Injected show the physical truth, which no Driver
+// method shows: how full each host and device is, how often each machine was made and started, whether an
+// instance ever ran twice at the same time, and whether a machine of others was acted on.
 package fake

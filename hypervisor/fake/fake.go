@@ -31,7 +31,7 @@ type Config struct {
 	// scripted ones); zero: one minute, negative: not known.
 	Settles time.Duration
 
-	// Overfill: creates are never refused for lack of room. A monitor then sees use beyond the capacity,
+	// Overfill: creates are never refused for lack of room. Overfills then tells of use beyond the capacity,
 	// which a refusal would hide.
 	Overfill bool
 
@@ -64,12 +64,13 @@ type Driver struct {
 	landing  int                 // of the next one
 	idle     chan struct{}       // closed when landings is empty; nil while nothing waits for that
 
-	calls    map[Op]int
-	injected map[FaultKind]int
-	counts   map[pool.MachineID]*Count
-	running  map[copyOf]int
-	doubles  []Double
-	touched  []Touch
+	calls     map[Op]int
+	injected  map[FaultKind]int
+	counts    map[pool.MachineID]*Count
+	running   map[copyOf]int
+	doubles   []Double
+	touched   []Touch
+	overfills []Overfill
 }
 
 var (

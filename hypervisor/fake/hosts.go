@@ -2,9 +2,6 @@ package fake
 
 import (
 	"context"
-	"errors"
-	"maps"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +29,7 @@ type host struct {
 	spec     pool.Host // normalized, as it was added
 	state    HostState
 	machines map[string]*machine // by native id
+	copies   map[pool.MachineID][]*machine
 
 	ours, others usage // of tagged machines, of untagged ones
 
@@ -60,6 +58,7 @@ func newHost(spec pool.Host, state HostState, added time.Time) *host {
 	return &host{
 		spec: spec, state: state, added: added,
 		machines: make(map[string]*machine),
+		copies:   make(map[pool.MachineID][]*machine),
 		ours:     empty(), others: empty(),
 		calls: make(map[Op]int),
 	}
@@ -72,35 +71,76 @@ func (h *host) usageOf(m *machine) *usage {
 	return &h.others
 }
 
-// inventory is the class as Hosts reports it: untagged machines are reserved.
+// put places a machine, in the place of the one with its native id, and returns that or nil.
+func (h *host) put(m *machine) (old *machine) {
+	old = h.take(m.Native)
+	h.usageOf(m).add(m, 1)
+	h.machines[m.Native] = m
+	if id := m.Tag.Machine; id != "" {
+		h.copies[id] = append(h.copies[id], m)
+	}
+	return old
+}
+
+// take removes the machine with that native id and returns it or nil.
+func (h *host) take(native string) (old *machine) {
+	if old = h.machines[native]; old == nil {
+		return nil
+	}
+	h.usageOf(old).add(old, -1)
+	delete(h.machines, native)
+	id := old.Tag.Machine
+	h.copies[id] = slices.DeleteFunc(h.copies[id], func(m *machine) bool { return m == old })
+	if len(h.copies[id]) == 0 {
+		delete(h.copies, id)
+	}
+	return old
+}
+
+// named returns the machines that carry the id in their tag, and the one that has it as its native id.
+func (h *host) named(id pool.MachineID) []*machine {
+	out := slices.Clone(h.copies[id])
+	if m := h.machines[string(id)]; m != nil && m.Tag.Machine != id {
+		out = append(out, m)
+	}
+	return out
+}
+
+// inventory is what is offered of an undivided class: what untagged machines take is reserved.
 func (h *host) inventory(c pool.Class) (pool.Inventory, bool) {
 	inv, ok := h.spec.Inventory[c]
 	inv.Reserved += h.others.class[c]
 	return inv, ok
 }
 
-func (h *host) device(d pool.Device) pool.Inventory {
+// device is what a device offers, likewise.
+func (h *host) device(d *pool.Device) pool.Inventory {
 	inv := d.Inventory
 	inv.Reserved += h.others.device[d.ID]
 	return inv
 }
 
-// observed is the host as Hosts reports it.
-func (h *host) observed() pool.Host {
-	out, err := h.spec.Normalize() // a deep copy
-	if err != nil {
-		return h.spec // cannot be: it has been normalized before
-	}
-	for c := range out.Inventory {
+// observed is the host as Hosts reports it. The error is an overflow of what is reserved.
+func (h *host) observed() (pool.Host, error) {
+	out := h.spec
+	out.Inventory = make(map[pool.Class]pool.Inventory, len(h.spec.Inventory))
+	for c := range h.spec.Inventory {
 		out.Inventory[c], _ = h.inventory(c)
 	}
+	out.Devices = slices.Clone(h.spec.Devices)
 	for i := range out.Devices {
-		out.Devices[i].Inventory = h.device(h.spec.Devices[i])
+		out.Devices[i].Inventory = h.device(&h.spec.Devices[i])
 	}
 	out.Conditions = 0
 	if h.state == Up {
 		out.Conditions = pool.Ready
 	}
+	return out.Normalize() // a deep copy, with the sums of the devices
+}
+
+// show is observed for a host of which it is known that nothing overflows.
+func (h *host) show() pool.Host {
+	out, _ := h.observed()
 	return out
 }
 
@@ -127,6 +167,11 @@ func (d *Driver) addHost(spec pool.Host) error {
 		return &pool.Error{Kind: pool.ErrInvalid, Field: "host", Value: string(spec.ID), Want: "an id that begins with " + d.config.Name + "/"}
 	}
 	if old := d.hosts[spec.ID]; old != nil {
+		changed := *old
+		changed.spec = spec
+		if _, err := changed.observed(); err != nil {
+			return err
+		}
 		if err := d.save(entry{Host: &hostEntry{spec, old.state, old.added}}); err != nil {
 			return err
 		}
@@ -190,7 +235,7 @@ func (d *Driver) SetHostState(id pool.HostID, s HostState) error {
 	}
 	h.state = s
 	for _, m := range off {
-		d.replace(h, m)
+		d.runs(h.put(m), m)
 	}
 	return nil
 }
@@ -201,7 +246,7 @@ func (d *Driver) Hosts(ctx context.Context) ([]pool.Host, error) {
 	err := d.do(ctx, &request{op: OpHosts, effect: func(*host) error {
 		out = make([]pool.Host, 0, len(d.hosts))
 		for _, h := range d.hosts {
-			out = append(out, h.observed())
+			out = append(out, h.show())
 		}
 		return nil
 	}})
@@ -228,116 +273,6 @@ func (d *Driver) Machines(ctx context.Context, id pool.HostID) ([]hypervisor.Mac
 	slices.SortFunc(out, func(a, b hypervisor.Machine) int { return strings.Compare(a.Native, b.Native) })
 	if err != nil {
 		return out[:len(out)/2], err // no list that comes with an error is whole
-	}
-	return out, nil
-}
-
-// room returns the claims of a new machine on the host's devices, or why the host cannot take it.
-func (h *host) room(demand pool.Resources, disks []pool.Disk, asked []pool.Claim, overfill bool) ([]pool.Claim, error) {
-	claims, err := h.claims(demand, disks, asked)
-	if err != nil {
-		return nil, err
-	}
-	if overfill {
-		return claims, nil
-	}
-	on := make(map[string]int64)
-	for _, c := range claims {
-		on[c.Device] += c.Amount
-	}
-	for _, id := range slices.Sorted(maps.Keys(on)) {
-		dev := h.spec.Device(id)
-		if free := h.device(*dev).Capacity() - h.ours.device[id]; on[id] > free {
-			return nil, errors.New(string(dev.Class) + " on " + pool.Quote(id) + ": " + dev.Class.Format(on[id]) + " asked for, " +
-				dev.Class.Format(free) + " free")
-		}
-	}
-	for _, c := range demand.Classes() {
-		if !physical(c) || h.divided(c) {
-			continue
-		}
-		inv, ok := h.inventory(c)
-		if !ok {
-			return nil, errors.New("the host has no " + string(c))
-		}
-		if free := inv.Capacity() - h.ours.class[c]; demand[c] > free {
-			return nil, errors.New(string(c) + ": " + c.Format(demand[c]) + " asked for, " + c.Format(free) + " free")
-		}
-	}
-	return claims, nil
-}
-
-// physical reports whether a class is used up when it is used up: a hypervisor shares cores and IOPS out
-// among any number of machines, and knows nothing of an operator's own classes.
-func physical(c pool.Class) bool {
-	return c == pool.Memory || c == pool.GPU || strings.HasPrefix(string(c), "storage.")
-}
-
-func (h *host) divided(c pool.Class) bool {
-	return slices.ContainsFunc(h.spec.Devices, func(d pool.Device) bool { return d.Class == c })
-}
-
-// claims completes the claims that were asked for: each disk and each GPU lies whole on a device, by default
-// on the one with the most room.
-func (h *host) claims(demand pool.Resources, disks []pool.Disk, asked []pool.Claim) ([]pool.Claim, error) {
-	var out []pool.Claim
-	on := make(map[string]int64)
-	placed := make(map[int]bool)
-	gpus := int64(0)
-	take := func(c pool.Claim) error {
-		n, err := pool.Resources{c.Class: on[c.Device]}.Add(pool.Resources{c.Class: c.Amount})
-		if err != nil {
-			return err
-		}
-		on[c.Device] = n[c.Class]
-		out = append(out, c)
-		return nil
-	}
-	for _, c := range asked {
-		dev := h.spec.Device(c.Device)
-		if dev == nil || dev.Class != c.Class || c.Amount < 0 {
-			return nil, errors.New("the host has no device " + pool.Quote(c.Device) + " of " + string(c.Class))
-		}
-		switch {
-		case c.Class == pool.GPU:
-			gpus += c.Amount
-		case strings.HasPrefix(string(c.Class), "storage."):
-			if c.Disk < 0 || c.Disk >= len(disks) || disks[c.Disk].Storage.Class() != c.Class || placed[c.Disk] {
-				return nil, errors.New("the claim on " + pool.Quote(c.Device) + " is for no disk of " + string(c.Class))
-			}
-			placed[c.Disk] = true
-			c.Amount = disks[c.Disk].Size // what it takes, whatever is claimed
-		}
-		if err := take(c); err != nil {
-			return nil, err
-		}
-	}
-	roomiest := func(c pool.Class) string {
-		best, most := "", int64(math.MinInt64)
-		for _, dev := range h.spec.Devices {
-			if dev.Class != c {
-				continue
-			}
-			if free := h.device(dev).Capacity() - h.ours.device[dev.ID] - on[dev.ID]; free > most {
-				best, most = dev.ID, free
-			}
-		}
-		return best
-	}
-	for i, disk := range disks {
-		if c := disk.Storage.Class(); h.divided(c) && !placed[i] {
-			if err := take(pool.Claim{Device: roomiest(c), Class: c, Amount: disk.Size, Disk: i}); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if h.divided(pool.GPU) {
-		// More than the host has cannot be divided among its devices; the first claim that is too much says so.
-		for ; gpus < demand[pool.GPU] && len(out) < 1<<10; gpus++ {
-			if err := take(pool.Claim{Device: roomiest(pool.GPU), Class: pool.GPU, Amount: 1}); err != nil {
-				return nil, err
-			}
-		}
 	}
 	return out, nil
 }

@@ -35,31 +35,44 @@ type Touch struct {
 	Op     Op
 }
 
+// Overfill is a machine that was made, with Config.Overfill, where there was no room for it.
+type Overfill struct {
+	Machine  hypervisor.Ref
+	What     string // the class, or the id of the device
+	Used     int64  // with the machine
+	Capacity int64
+	At       time.Time
+}
+
 // HostView is the physical truth of a host.
 type HostView struct {
 	Host     pool.Host // as Hosts reports it
 	State    HostState
 	Used     pool.Resources   // by tagged machines
 	Devices  map[string]int64 // likewise, by Device.ID
+	Over     []string         // the classes and devices of which tagged machines take more than the capacity
 	Machines []MachineView    // all of them, in the order of their native ids
 }
 
-// Over returns the classes and device ids of which tagged machines take more than the host's capacity. Cores
-// and IOPS are shared out, so that they are never over.
-func (v *HostView) Over() []string {
-	var out []string
-	for c, inv := range v.Host.Inventory {
-		divided := slices.ContainsFunc(v.Host.Devices, func(d pool.Device) bool { return d.Class == c })
-		if physical(c) && !divided && v.Used[c] > inv.Capacity() {
-			out = append(out, string(c))
+// over returns the classes and devices of which tagged machines take more than the capacity. Cores, IOPS and
+// classes of an operator's own are shared out by the hypervisor, so that they are never over.
+func (h *host) over() []Overfill {
+	var out []Overfill
+	look := func(c pool.Class, what string, used int64, inv pool.Inventory) {
+		if capacity := inv.Capacity(); physical(c) && used > capacity {
+			out = append(out, Overfill{What: what, Used: used, Capacity: capacity})
 		}
 	}
-	for _, dev := range v.Host.Devices {
-		if physical(dev.Class) && v.Devices[dev.ID] > dev.Capacity() {
-			out = append(out, dev.ID)
+	for c, used := range h.ours.class {
+		if inv, _ := h.inventory(c); !h.divided(c) {
+			look(c, string(c), used, inv)
 		}
 	}
-	slices.Sort(out)
+	for i := range h.spec.Devices {
+		dev := &h.spec.Devices[i]
+		look(dev.Class, dev.ID, h.ours.device[dev.ID], h.device(dev))
+	}
+	slices.SortFunc(out, func(a, b Overfill) int { return strings.Compare(a.What, b.What) })
 	return out
 }
 
@@ -96,11 +109,14 @@ func (d *Driver) InspectHost(id pool.HostID) (v HostView, ok bool) {
 }
 
 func (h *host) view() HostView {
-	v := HostView{Host: h.observed(), State: h.state, Used: pool.Resources(h.ours.class).Clone(), Devices: make(map[string]int64)}
+	v := HostView{Host: h.show(), State: h.state, Used: pool.Resources(h.ours.class).Clone(), Devices: make(map[string]int64)}
 	for id, n := range h.ours.device {
 		if n != 0 {
 			v.Devices[id] = n
 		}
+	}
+	for _, o := range h.over() {
+		v.Over = append(v.Over, o.What)
 	}
 	now := time.Now()
 	for _, m := range h.machines {
@@ -139,6 +155,14 @@ func (d *Driver) Doubles() []Double {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Clone(d.doubles)
+}
+
+// Overfills returns every case in which a machine was made where there was no room for it. Cores, IOPS and
+// classes of an operator's own are shared out by the hypervisor: of them there is always room.
+func (d *Driver) Overfills() []Overfill {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.overfills)
 }
 
 // Touched returns every case in which a call has changed a machine that AddForeign had put there.

@@ -150,18 +150,18 @@ func (d *Driver) restore(e entry) error {
 		if h == nil {
 			return errors.New("a machine on no host")
 		}
-		d.number = max(d.number, e.Machine.Number+1)
-		if old := h.machines[e.Machine.Native]; old != nil {
-			h.usageOf(old).add(old, -1)
+		if err := e.Machine.valid(); err != nil {
+			return err
 		}
-		h.usageOf(e.Machine).add(e.Machine, 1)
-		h.machines[e.Machine.Native] = e.Machine
+		d.number = max(d.number, e.Machine.Number+1)
+		h.take(e.Machine.Native)
+		if err := h.countable(e.Machine); err != nil {
+			return err
+		}
+		h.put(e.Machine)
 	case e.Gone != nil:
 		if h := d.hosts[e.Gone.Host]; h != nil {
-			if m := h.machines[e.Gone.Native]; m != nil {
-				h.usageOf(m).add(m, -1)
-				delete(h.machines, e.Gone.Native)
-			}
+			h.take(e.Gone.Native)
 		}
 	}
 	return nil

@@ -107,3 +107,21 @@ func (m *machine) show(now time.Time) hypervisor.Machine {
 func address(n uint32) string {
 	return fmt.Sprintf("10.%d.%d.%d", n/(254*256)%256, n/254%256, n%254+1)
 }
+
+// valid reports, as an error, what cannot be in a machine that this package has written.
+func (m *machine) valid() error {
+	if m.Native == "" {
+		return &pool.Error{Kind: pool.ErrInvalid, Field: "native", Want: "an id"}
+	}
+	switch m.Power {
+	case pool.Running, pool.Stopped, pool.Suspended, Debris:
+	default:
+		return &pool.Error{Kind: pool.ErrInvalid, Field: "power", Value: string(m.Power)}
+	}
+	for _, c := range m.Claims {
+		if c.Amount < 0 {
+			return &pool.Error{Kind: pool.ErrInvalid, Field: "claims", Value: c.Device, Want: "zero or more"}
+		}
+	}
+	return m.Demand.Valid()
+}

@@ -1,11 +1,10 @@
 package fake
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/berthage/berthage/hypervisor"
@@ -68,11 +67,11 @@ func (d *Driver) create(h *host, o *hypervisor.Order, demand pool.Resources, p p
 	refused := func(why string) error { return wrong(OpCreate, o.Ref, hypervisor.ErrRefused, why) }
 	native := string(o.Machine)
 	var debris *machine
-	for _, m := range h.machines {
+	for _, m := range h.named(o.Machine) {
 		switch {
 		case m.Power == Debris && m.Tag == o.Tag:
 			debris = m
-		case !d.config.Copies && (m.Tag.Machine == o.Machine || m.Native == native):
+		case !d.config.Copies:
 			return wrong(OpCreate, o.Ref, hypervisor.ErrExists, "")
 		}
 	}
@@ -108,6 +107,12 @@ func (d *Driver) create(h *host, o *hypervisor.Order, demand pool.Resources, p p
 	if p != Debris {
 		d.count(o.Machine).Creates++
 	}
+	if d.config.Overfill { // or it could not be
+		for _, over := range h.over() {
+			over.Machine, over.At = o.Ref, time.Now()
+			d.overfills = append(d.overfills, over)
+		}
+	}
 	return nil
 }
 
@@ -115,20 +120,18 @@ func (d *Driver) create(h *host, o *hypervisor.Order, demand pool.Resources, p p
 func (d *Driver) find(h *host, op Op, r hypervisor.Ref) ([]*machine, error) {
 	var found []*machine
 	foreign := false
-	for _, m := range h.machines {
+	for _, m := range h.named(r.Machine) {
 		switch {
-		case m.Tag == r.Tag:
-			if m.Power != Debris || op == OpDestroy {
-				found = append(found, m)
-			}
-		case m.Tag.Machine == r.Machine || m.Native == string(r.Machine):
+		case m.Tag != r.Tag:
 			foreign = true
+		case m.Power != Debris || op == OpDestroy:
+			found = append(found, m)
 		}
 	}
 	if len(found) == 0 && foreign {
 		return nil, wrong(op, r, hypervisor.ErrForeign, "")
 	}
-	slices.SortFunc(found, func(a, b *machine) int { return strings.Compare(a.Native, b.Native) })
+	slices.SortFunc(found, func(a, b *machine) int { return cmp.Compare(a.Number, b.Number) })
 	return found, nil
 }
 
@@ -269,7 +272,7 @@ func (d *Driver) put(h *host, m *machine) error {
 	if err := d.save(entry{Machine: m}); err != nil {
 		return err
 	}
-	d.replace(h, m)
+	d.runs(h.put(m), m)
 	d.number = max(d.number, m.Number+1)
 	return nil
 }
@@ -281,31 +284,17 @@ func (d *Driver) remove(h *host, m *machine) error {
 	}
 	now := time.Now()
 	h.spent += cpuSeconds(m, now)
-	h.usageOf(m).add(m, -1)
-	delete(h.machines, m.Native)
-	d.runs(m, nil)
+	d.runs(h.take(m.Native), nil)
 	return nil
 }
 
-// replace puts a machine that has been saved into its host and keeps the sums and the monitor's books.
-func (d *Driver) replace(h *host, m *machine) {
-	old := h.machines[m.Native]
-	if old != nil {
-		h.usageOf(old).add(old, -1)
-	}
-	h.usageOf(m).add(m, 1)
-	h.machines[m.Native] = m
-	d.runs(old, m)
-}
-
-// errNoForeign is why a machine cannot be put onto a host.
-var errNoForeign = errors.New("a machine of that native id is there already")
-
 // AddForeign puts a machine onto a host as somebody else would: without a tag, with the tag of another
 // ledger, or with one of ours that our books do not know. Its Resources are what it takes of the host,
-// Claims of which devices; what an untagged machine takes is reported as reserved. An empty Native is filled
-// in and returned; an empty Power is Stopped. Nothing is refused for lack of room.
+// storage and GPUs included, and claims say of which devices (by default of those with the most room); what
+// an untagged machine takes is reported as reserved. An empty Native is filled in and returned; an empty
+// Power is Stopped. Nothing is refused for lack of room.
 func (d *Driver) AddForeign(m hypervisor.Machine, claims ...pool.Claim) (native string, err error) {
+	fail := func(err error) (string, error) { return "", pool.InField("machine", err) }
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.err != nil {
@@ -313,30 +302,38 @@ func (d *Driver) AddForeign(m hypervisor.Machine, claims ...pool.Claim) (native 
 	}
 	h := d.hosts[m.Host]
 	if h == nil {
-		return "", &pool.Error{Op: "add machine", Kind: pool.ErrNotFound, Field: "host", Value: string(m.Host)}
+		return fail(&pool.Error{Kind: pool.ErrNotFound, Field: "host", Value: string(m.Host)})
 	}
 	if err := m.Resources.Valid(); err != nil {
-		return "", pool.InField("resources", err)
-	}
-	for _, c := range claims {
-		if dev := h.spec.Device(c.Device); dev == nil || dev.Class != c.Class || c.Amount < 0 {
-			return "", &pool.Error{Kind: pool.ErrInvalid, Field: "claims", Value: c.Device, Want: "a device of the host, and its class"}
-		}
+		return fail(err)
 	}
 	if m.Native == "" {
 		m.Native = "foreign-" + strconv.FormatUint(uint64(d.number), 10)
 	}
 	if h.machines[m.Native] != nil {
-		return "", &pool.Error{Op: "add machine", Kind: pool.ErrExists, Field: "native", Value: m.Native, Cause: errNoForeign}
+		return fail(&pool.Error{Kind: pool.ErrExists, Field: "native", Value: m.Native})
 	}
-	if m.Power == "" {
+	switch m.Power {
+	case "":
 		m.Power = pool.Stopped
+	case pool.Stopped, pool.Running, pool.Suspended:
+	default:
+		return fail(&pool.Error{Kind: pool.ErrInvalid, Field: "power", Value: string(m.Power), Want: "stopped, running or suspended"})
 	}
-	next := &machine{
+	if claims, err = h.foreignClaims(m.Resources, claims); err != nil {
+		return fail(err)
+	}
+	next := (&machine{
 		Host: m.Host, Native: m.Native, Name: m.Name, Tag: m.Tag, Foreign: true, Number: d.number,
-		Addresses: slices.Clone(m.Addresses), Demand: m.Resources.Clone(), Claims: slices.Clone(claims), Networks: 1,
+		Addresses: slices.Clone(m.Addresses), Demand: m.Resources.Clone(), Claims: claims, Networks: 1,
+	}).in(m.Power, "created")
+	if err := h.countable(next); err != nil {
+		return fail(err)
 	}
-	return m.Native, d.put(h, next.in(m.Power, "created"))
+	if err := d.put(h, next); err != nil {
+		return "", err
+	}
+	return m.Native, nil
 }
 
 // RemoveForeign takes away a machine that AddForeign has put there, as somebody else would. It is nil when

@@ -28,7 +28,11 @@ type probe struct {
 
 	mu       sync.Mutex
 	problems []string
+	count    int // of all problems
 }
+
+// problems is how many problems of a case are told.
+const problems = 8
 
 // stop ends a case early; the runner recovers it.
 type stop struct{}
@@ -54,7 +58,10 @@ func (s *suite) run(ctx context.Context, r row) Result {
 	p.guard(r.run)
 	p.guard((*probe).cleanUp)
 	res.Took = time.Since(start)
-	if len(p.problems) > 0 {
+	if more := p.count - len(p.problems); more > 0 {
+		p.problems = append(p.problems, fmt.Sprintf("and %d more", more))
+	}
+	if p.count > 0 {
 		res.Outcome, res.Detail = Fail, strings.Join(p.problems, "; ")
 	}
 	return res
@@ -75,7 +82,9 @@ func (p *probe) guard(f func(*probe)) {
 func (p *probe) errorf(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.problems = append(p.problems, fmt.Sprintf(format, args...))
+	if p.count++; p.count <= problems {
+		p.problems = append(p.problems, fmt.Sprintf(format, args...))
+	}
 }
 
 // fatalf notes a problem and ends the case. It must be called on the case's own goroutine.

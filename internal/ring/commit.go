@@ -97,8 +97,8 @@ func (r *Ring) drain() {
 
 // commit decides and appends one batch of the given inputs and returns those for which there was no room.
 func (r *Ring) commit(work []*pending) []*pending {
-	r.commitMu.Lock()
-	defer r.commitMu.Unlock()
+	r.turn <- struct{}{}
+	defer func() { <-r.turn }()
 	fail := func(err error) []*pending {
 		for _, p := range work {
 			p.done <- outcome{err: err}
@@ -277,8 +277,12 @@ func (r *Ring) answer(b *batch) {
 
 // catchUp folds what other processes have appended.
 func (r *Ring) catchUp(ctx context.Context) error {
-	r.commitMu.Lock()
-	defer r.commitMu.Unlock()
+	select {
+	case r.turn <- struct{}{}:
+		defer func() { <-r.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if r.doubt != nil {
 		return nil // what is in doubt is settled by appending it, never by reading
 	}

@@ -71,7 +71,7 @@ func (r *Ring) leadFor(ctx context.Context, until *deadline) bool {
 		l.drivers[name] = &listing{}
 	}
 	// From here on publications reach note; what was published before is read now.
-	r.commitMu.Lock()
+	r.turn <- struct{}{}
 	mine := r.st.Holder() == r.cfg.Name
 	l.epoch, l.identity = r.st.Epoch(), r.st.Identity()
 	for i := range r.st.Unsettled() {
@@ -86,7 +86,7 @@ func (r *Ring) leadFor(ctx context.Context, until *deadline) bool {
 	if mine {
 		r.lead.Store(l)
 	}
-	r.commitMu.Unlock()
+	<-r.turn
 	if !mine {
 		return false
 	}

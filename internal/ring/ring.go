@@ -53,9 +53,9 @@ type Ring struct {
 	st      *pool.State
 	changed chan struct{} // closed and replaced with every publication
 
-	commitMu sync.Mutex // held while deciding, appending, folding
-	doubt    *batch     // an append whose outcome is unknown; guarded by commitMu
-	stale    atomic.Pointer[error]
+	turn  chan struct{} // holds one value while somebody decides, appends or folds
+	doubt *batch        // an append whose outcome is unknown; only for whoever has the turn
+	stale atomic.Pointer[error]
 
 	queueMu  sync.Mutex
 	queue    []*pending
@@ -75,7 +75,7 @@ func Open(ctx context.Context, cfg Config) (*Ring, error) {
 	if cfg.Name == "" {
 		cfg.Name = rand.Text()
 	}
-	r := &Ring{cfg: cfg, log: cfg.Logger, st: pool.NewState(), changed: make(chan struct{})}
+	r := &Ring{cfg: cfg, log: cfg.Logger, st: pool.NewState(), changed: make(chan struct{}), turn: make(chan struct{}, 1)}
 	r.rules = rules{limits: cfg.Limits, maxPlaces: cfg.MaxPlaces, capabilities: r.capabilities, admit: cfg.Admit}
 	var s scheduler.Scheduler
 	if cfg.Scheduler != nil {
