@@ -160,7 +160,9 @@ func TestShapesAndContainers(t *testing.T) {
 		Shapes:    []pool.Shape{{Name: "s1", Resources: pool.Resources{pool.CPU: 2 * pool.Core, pool.Memory: 4 * pool.GiB, pool.StorageStandard: 20 * pool.GiB}}},
 	}
 	d := fake.New(fake.Config{Hosts: []pool.Host{region}, Kinds: []pool.Kind{pool.Container}})
-	require.Equal(t, []pool.Kind{pool.Container}, d.Describe("fake/region").Kinds)
+	seen, err := d.Hosts(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []pool.Kind{pool.Container}, seen[0].Kinds)
 	for i := range 3 {
 		o := order("fake/region", i)
 		o.Spec.Kind = pool.Container
