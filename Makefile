@@ -81,7 +81,7 @@ check: lint tidy-check generate-check ## lint, tidy-check and generate-check
 
 .PHONY: docs
 docs: ## check links, code, commands and claims in the documents
-	go test -count=1 -run 'Documents|Readme|Local' ./internal/house
+	go test -count=1 -run "Documents|Readme|Local" ./internal/house
 
 ##@ Test
 
