@@ -190,6 +190,8 @@ func copyLedger(t *testing.T, from pool.Ledger, upTo pool.Revision) *pool.Memory
 	return out
 }
 
+var errUnsupported = errors.ErrUnsupported
+
 func is(err error, kinds ...error) bool {
 	for _, k := range kinds {
 		if errors.Is(err, k) {

@@ -283,7 +283,7 @@ func (d *Driver) remove(h *host, m *machine) error {
 		return err
 	}
 	now := time.Now()
-	h.spent += cpuSeconds(m, now)
+	h.spent += cpuMicros(m, now)
 	d.runs(h.take(m.Native), nil)
 	return nil
 }
