@@ -93,4 +93,3 @@ func kind(k error) error { return &hypervisor.Error{Op: "do it", Kind: k} }
 func mutants() []mutant {
 	return slices.Concat(aboutHosts(), aboutCreate(), aboutTags(), aboutPower(), aboutWatching(), aboutContexts())
 }
-

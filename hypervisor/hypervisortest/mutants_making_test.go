@@ -379,4 +379,3 @@ func aboutTags() []mutant {
 		}},
 	}
 }
-

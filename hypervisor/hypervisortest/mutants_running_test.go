@@ -17,7 +17,7 @@ import (
 )
 
 func aboutPower() []mutant {
-	// twice fails calls that find the machine in the power state already.
+	// picky fails calls that find the machine in the power state already.
 	picky := func(d *tampered, p pool.Power, call refCall) refCall {
 		return func(ctx context.Context, r hypervisor.Ref) error {
 			if m, ok := d.listed(ctx, r); ok && m.Power == p {
