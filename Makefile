@@ -30,8 +30,8 @@ run: ## berthd with a simulated fleet of 200 hosts and a dashboard (ARGS: more o
 	go run -C examples ./berthd --simulate 200 $(ARGS)
 
 .PHONY: vm
-vm: ## a real virtual machine from request to SSH, as root on Debian (IMAGE=debian, BENCH=10)
-	go run -C internal/integration ./vm $(if $(IMAGE),-image $(IMAGE)) $(if $(BENCH),-bench $(BENCH)) $(ARGS)
+vm: ## a real virtual machine from request to SSH, as root on Debian (IMAGE=debian, BENCH=10, KILL=1)
+	go run -C internal/integration ./vm $(if $(IMAGE),-image $(IMAGE)) $(if $(BENCH),-bench $(BENCH)) $(if $(KILL),-kill) $(ARGS)
 
 ##@ Build and check, in every module
 
@@ -81,14 +81,14 @@ check: lint tidy-check generate-check ## lint, tidy-check and generate-check
 
 .PHONY: docs
 docs: ## check links, code, commands and claims in the documents
-	go test -count=1 -run 'Documents|Readme|Local' ./internal/house
+	go test -count=1 -run "Documents|Readme|Local" ./internal/house
 
 ##@ Test
 
 # What runs in which part, by module. A package of tests that stands in none of them fails test-house.
 PARTS := $(EXTRA) test-unit test-ledgers test-drivers test-browser test-vm
 test-unit-packages := ./... examples:./... internal/integration:./importing/...
-test-ledgers-packages := internal/integration:./ledgers/...
+test-ledgers-packages := internal/integration:./ledgers/... internal/integration:./fleet/...
 test-drivers-packages := internal/integration:./guest/... internal/integration:./libvirtd/...
 test-browser-packages := internal/integration:./browser/...
 

@@ -154,7 +154,7 @@ func sound(t *testing.T, m *berthage.Manager, d *fake.Driver) {
 	require.Empty(t, d.Doubles(), "an instance ran twice")
 	require.Empty(t, d.Touched(), "a stranger's machine was touched")
 	for _, h := range d.Inspect() {
-		require.Empty(t, h.Over(), "host %s is over its capacity", h.Host.ID)
+		require.Empty(t, h.Over, "host %s is over its capacity", h.Host.ID)
 	}
 	m.View(func(st *pool.State) {
 		used := make(map[string]pool.Resources)
@@ -189,6 +189,8 @@ func copyLedger(t *testing.T, from pool.Ledger, upTo pool.Revision) *pool.Memory
 	}
 	return out
 }
+
+var errUnsupported = errors.ErrUnsupported
 
 func is(err error, kinds ...error) bool {
 	for _, k := range kinds {

@@ -50,7 +50,7 @@ func (d *draft) leave(s *State, i *Instance, hold bool) error {
 	} else if err := h.free(i.Place.Allocation); err != nil {
 		return err
 	}
-	return d.charge(s, i.Project, i.Place.Allocation, Resources.Sub)
+	return d.charge(s, i.Project, i.Place.Allocation, -1)
 }
 
 // take books a place.
@@ -66,11 +66,11 @@ func (d *draft) take(s *State, p Placement, project string) error {
 	if err := h.book(p.Allocation); err != nil {
 		return err
 	}
-	return d.charge(s, project, p.Allocation, Resources.Add)
+	return d.charge(s, project, p.Allocation, 1)
 }
 
-// charge adds an allocation and one instance to, or takes them from, what the project uses.
-func (d *draft) charge(s *State, project string, a Allocation, op func(Resources, Resources) (Resources, error)) error {
+// charge adds an allocation and one instance to what the project uses, or takes them from it: sign is 1 or -1.
+func (d *draft) charge(s *State, project string, a Allocation, sign int64) error {
 	if d.project == nil {
 		p, ok := s.projects.get(project)
 		if !ok {
@@ -80,13 +80,15 @@ func (d *draft) charge(s *State, project string, a Allocation, op func(Resources
 		n.Changed = d.at
 		d.project = &n
 	}
-	used, err := op(d.project.Used, a.Resources)
-	if err == nil {
-		used, err = op(used, Resources{Instances: 1})
+	change := Resources.Add
+	if sign < 0 {
+		change = Resources.Sub
 	}
+	used, err := change(d.project.Used, a.Resources)
 	if err != nil {
 		return InField("project "+Quote(project), err)
 	}
+	used.put(Instances, used[Instances]+sign)
 	d.project.Used = used
 	return nil
 }

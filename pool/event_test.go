@@ -201,22 +201,6 @@ func payloads() map[string]any {
 	}
 }
 
-// stored returns e as a ledger returns it.
-func stored(t testing.TB, e pool.Event) pool.Event {
-	t.Helper()
-	e.ID = "e"
-	e.Seal()
-	l := pool.NewMemoryLedger()
-	_, err := l.Append(t.Context(), 0, e)
-	require.NoError(t, err)
-	for b, err := range l.Read(t.Context(), 0) {
-		require.NoError(t, err)
-		return b.Events[0]
-	}
-	t.Fatal("nothing read")
-	return pool.Event{}
-}
-
 // TestPayloadRoundTrip: what NewEvent made is the same after a store had only its bytes.
 func TestPayloadRoundTrip(t *testing.T) {
 	t.Parallel()

@@ -20,15 +20,15 @@ type State struct {
 	head     Revision
 	time     time.Time
 
-	hosts     *table[HostID, *HostRecord]
-	removed   *table[HostID, Revision] // hosts taken out by an operator, not to be admitted again by themselves
-	instances *table[InstanceID, *Instance]
-	ended     *table[InstanceID, Tombstone]
-	held      *table[MachineID, *Held]
-	images    *table[string, *Image]
-	flavors   *table[string, *Flavor]
-	projects  *table[string, *ProjectRecord]
-	totals    map[Class]Sum
+	hosts     table[HostID, *HostRecord]
+	removed   table[HostID, Revision] // hosts taken out by an operator, not to be admitted again by themselves
+	instances table[InstanceID, *Instance]
+	ended     table[InstanceID, Tombstone]
+	held      table[MachineID, *Held]
+	images    table[string, *Image]
+	flavors   table[string, *Flavor]
+	projects  table[string, *ProjectRecord]
+	totals    table[Class, Sum]
 
 	// Kept only by a State that is no overlay: committed facts are what plan and observations work on.
 	root      bool
@@ -76,15 +76,6 @@ type Tombstone struct {
 // NewState returns the State of an empty ledger.
 func NewState() *State {
 	return &State{
-		hosts:     newTable[HostID, *HostRecord](),
-		removed:   newTable[HostID, Revision](),
-		instances: newTable[InstanceID, *Instance](),
-		ended:     newTable[InstanceID, Tombstone](),
-		held:      newTable[MachineID, *Held](),
-		images:    newTable[string, *Image](),
-		flavors:   newTable[string, *Flavor](),
-		projects:  newTable[string, *ProjectRecord](),
-		totals:    make(map[Class]Sum),
 		root:      true,
 		unsettled: make(map[InstanceID]struct{}),
 		onHost:    make(map[HostID]map[InstanceID]struct{}),
@@ -92,14 +83,14 @@ func NewState() *State {
 	}
 }
 
-// Overlay returns a State that reads through to s and keeps its own changes to itself. It costs no more
-// than the number of classes and is valid until s is changed.
+// Overlay returns a State that reads through to s and keeps its own changes to itself. It costs
+// next to nothing and is valid until s is changed.
 func (s *State) Overlay() *State {
 	return &State{
 		identity: s.identity, holder: s.holder, epoch: s.epoch, head: s.head, time: s.time,
 		hosts: s.hosts.overlay(), removed: s.removed.overlay(), instances: s.instances.overlay(),
 		ended: s.ended.overlay(), held: s.held.overlay(), images: s.images.overlay(),
-		flavors: s.flavors.overlay(), projects: s.projects.overlay(), totals: maps.Clone(s.totals),
+		flavors: s.flavors.overlay(), projects: s.projects.overlay(), totals: s.totals.overlay(),
 	}
 }
 
@@ -124,15 +115,15 @@ func (s *State) Absorb(o *State) {
 		}
 	}
 	s.identity, s.holder, s.epoch, s.head, s.time = o.identity, o.holder, o.epoch, o.head, o.time
-	s.hosts.absorb(o.hosts)
-	s.removed.absorb(o.removed)
-	s.instances.absorb(o.instances)
-	s.ended.absorb(o.ended)
-	s.held.absorb(o.held)
-	s.images.absorb(o.images)
-	s.flavors.absorb(o.flavors)
-	s.projects.absorb(o.projects)
-	s.totals = o.totals
+	s.hosts.absorb(&o.hosts)
+	s.removed.absorb(&o.removed)
+	s.instances.absorb(&o.instances)
+	s.ended.absorb(&o.ended)
+	s.held.absorb(&o.held)
+	s.images.absorb(&o.images)
+	s.flavors.absorb(&o.flavors)
+	s.projects.absorb(&o.projects)
+	s.totals.absorb(&o.totals)
 }
 
 // Clone returns an independent State with the same content. Its cost grows with the number of records.
@@ -141,7 +132,7 @@ func (s *State) Clone() *State {
 		identity: s.identity, holder: s.holder, epoch: s.epoch, head: s.head, time: s.time,
 		hosts: s.hosts.clone(), removed: s.removed.clone(), instances: s.instances.clone(),
 		ended: s.ended.clone(), held: s.held.clone(), images: s.images.clone(),
-		flavors: s.flavors.clone(), projects: s.projects.clone(), totals: maps.Clone(s.totals),
+		flavors: s.flavors.clone(), projects: s.projects.clone(), totals: s.totals.clone(),
 		root:      true,
 		unsettled: make(map[InstanceID]struct{}),
 		onHost:    make(map[HostID]map[InstanceID]struct{}),
@@ -175,7 +166,7 @@ func (s *State) Time() time.Time { return s.time }
 func (s *State) Host(id HostID) (*HostRecord, bool) { return s.hosts.get(id) }
 
 // Hosts yields all hosts in no order.
-func (s *State) Hosts() iter.Seq[*HostRecord] { return values(s.hosts) }
+func (s *State) Hosts() iter.Seq[*HostRecord] { return values(&s.hosts) }
 
 // HostCount returns the number of hosts.
 func (s *State) HostCount() int { return s.hosts.n }
@@ -187,7 +178,7 @@ func (s *State) HostRemoved(id HostID) (Revision, bool) { return s.removed.get(i
 func (s *State) Instance(id InstanceID) (*Instance, bool) { return s.instances.get(id) }
 
 // Instances yields all instances in no order.
-func (s *State) Instances() iter.Seq[*Instance] { return values(s.instances) }
+func (s *State) Instances() iter.Seq[*Instance] { return values(&s.instances) }
 
 // InstanceCount returns the number of instances.
 func (s *State) InstanceCount() int { return s.instances.n }
@@ -196,7 +187,7 @@ func (s *State) InstanceCount() int { return s.instances.n }
 func (s *State) Ended(id InstanceID) (Tombstone, bool) { return s.ended.get(id) }
 
 // Held yields the held allocations in no order.
-func (s *State) Held() iter.Seq[*Held] { return values(s.held) }
+func (s *State) Held() iter.Seq[*Held] { return values(&s.held) }
 
 // HeldMachine returns the held allocation of that machine.
 func (s *State) HeldMachine(m MachineID) (*Held, bool) { return s.held.get(m) }
@@ -205,22 +196,22 @@ func (s *State) HeldMachine(m MachineID) (*Held, bool) { return s.held.get(m) }
 func (s *State) Image(name string) (*Image, bool) { return s.images.get(name) }
 
 // Images yields all images in no order.
-func (s *State) Images() iter.Seq[*Image] { return values(s.images) }
+func (s *State) Images() iter.Seq[*Image] { return values(&s.images) }
 
 // Flavor returns the flavor of that name.
 func (s *State) Flavor(name string) (*Flavor, bool) { return s.flavors.get(name) }
 
 // Flavors yields all flavors in no order.
-func (s *State) Flavors() iter.Seq[*Flavor] { return values(s.flavors) }
+func (s *State) Flavors() iter.Seq[*Flavor] { return values(&s.flavors) }
 
 // Project returns the project of that name.
 func (s *State) Project(name string) (*ProjectRecord, bool) { return s.projects.get(name) }
 
 // Projects yields all projects in no order.
-func (s *State) Projects() iter.Seq[*ProjectRecord] { return values(s.projects) }
+func (s *State) Projects() iter.Seq[*ProjectRecord] { return values(&s.projects) }
 
 // Totals returns the sums over all hosts per class. The map is the caller's.
-func (s *State) Totals() map[Class]Sum { return maps.Clone(s.totals) }
+func (s *State) Totals() map[Class]Sum { return maps.Collect(s.totals.all()) }
 
 // Unsettled yields the instances whose want differs from their is. Only for a State that is no overlay.
 func (s *State) Unsettled() iter.Seq[*Instance] {

@@ -59,7 +59,8 @@ func (s *State) addTotals(changes []hostChange) error {
 			at++
 		}
 		if at == len(changed) {
-			changed = append(changed, classSum{c, s.totals[c]})
+			sum, _ := s.totals.get(c)
+			changed = append(changed, classSum{c, sum})
 		}
 		sum, ok := changed[at].sum.plus(before, -1)
 		if ok {
@@ -74,9 +75,9 @@ func (s *State) addTotals(changes []hostChange) error {
 	}
 	for _, c := range changed {
 		if c.sum == (Sum{}) {
-			delete(s.totals, c.class)
+			s.totals.del(c.class)
 		} else {
-			s.totals[c.class] = c.sum
+			s.totals.set(c.class, c.sum)
 		}
 	}
 	return nil

@@ -34,6 +34,7 @@ type decision struct {
 	// Of the host looked at last.
 	needs []need      // asked, or on an aggregate what the shape takes
 	shape *pool.Shape // of an aggregate
+	usage float64     // sum over needs of the part of the capacity that is used after the placement
 
 	shaped []need // memory of needs on aggregates
 	room   []int64
@@ -125,7 +126,7 @@ type failure struct {
 	reason *Reason // a Filter's own
 }
 
-// check returns the first constraint that the host fails. If it returns none, needs and shape are set.
+// check returns the first constraint that the host fails. If it returns none, needs, shape and usage are set.
 func (d *decision) check(h *pool.HostRecord, v view) (failure, error) {
 	f, err := d.admits(h, v)
 	if f.by == "" && err == nil {
@@ -170,7 +171,7 @@ func (d *decision) admits(h *pool.HostRecord, v view) (failure, error) {
 	return failure{}, nil
 }
 
-// fits asks whether there is room, and sets needs and shape.
+// fits asks whether there is room, and sets needs, shape and usage.
 func (d *decision) fits(h *pool.HostRecord, v view) failure {
 	d.needs, d.shape = d.asked, nil
 	if h.Aggregate() {
@@ -179,10 +180,17 @@ func (d *decision) fits(h *pool.HostRecord, v view) failure {
 		}
 		d.needs = d.needsOf(h, d.shape)
 	}
-	for i, n := range d.needs {
-		if n.amount > free(h, n.class, v) {
+	d.usage = 0
+	for i := range d.needs {
+		n := &d.needs[i]
+		used, capacity := int64(0), h.Capacity[n.class]
+		if v == asItIs {
+			used = h.Used[n.class]
+		}
+		if n.amount > capacity-used {
 			return failure{by: ByResource, index: i}
 		}
+		d.usage += float64(used+n.amount) / float64(capacity)
 	}
 	if len(h.Devices) == 0 || d.shape != nil {
 		return failure{}
@@ -209,14 +217,6 @@ func runs(h *pool.HostRecord, k pool.Kind) bool {
 		return k == pool.VM
 	}
 	return slices.Contains(h.Kinds, k)
-}
-
-// free returns the host's free capacity of a class; below zero where the host has shrunk under its load.
-func free(h *pool.HostRecord, c pool.Class, v view) int64 {
-	if v == asEmpty {
-		return h.Capacity[c]
-	}
-	return h.Capacity[c] - h.Used[c]
 }
 
 // allocate returns what the request takes on a host that has qualified.

@@ -90,21 +90,24 @@ func (s *Step) String() string {
 // nil when none is known.
 func (d *decision) nearest(st *pool.State) (*Change, error) {
 	var best *Change
+	var steps []Step
 	for h := range st.Hosts() {
-		c, ok, err := d.change(h)
+		c, ok, err := d.change(h, steps[:0])
 		if err != nil {
 			return nil, err
 		}
+		steps = c.Steps
 		if ok && (best == nil || c.Distance < best.Distance || c.Distance == best.Distance && c.Host < best.Host) {
-			best = &c
+			best = &Change{Host: c.Host, Steps: slices.Clone(c.Steps), Distance: c.Distance}
 		}
 	}
 	return best, nil
 }
 
-// change returns what would make the request fit on one host; false when no way is known.
-func (d *decision) change(h *pool.HostRecord) (Change, bool, error) {
-	c := Change{Host: h.ID}
+// change returns what would make the request fit on one host; false when no way is known. The steps are
+// appended to steps.
+func (d *decision) change(h *pool.HostRecord, steps []Step) (Change, bool, error) {
+	c := Change{Host: h.ID, Steps: steps}
 	if !runs(h, d.kind) {
 		return c, false, nil
 	}
@@ -117,7 +120,8 @@ func (d *decision) change(h *pool.HostRecord) (Change, bool, error) {
 	if !h.Aggregate() {
 		return c, d.roomSteps(h, &c), nil
 	}
-	return d.shapeSteps(h, c)
+	best, ok := d.shapeSteps(h, c)
+	return best, ok, nil
 }
 
 func (c *Change) add(distance float64, s Step) {
@@ -188,11 +192,11 @@ func (n *need) least() int64 {
 
 // classSteps makes room for amount of a class as a whole, when freed of it is made free on devices already.
 func classSteps(h *pool.HostRecord, n *need, amount, freed int64, c *Change) bool {
-	room := free(h, n.class, asItIs) + freed
+	capacity := h.Capacity[n.class]
+	room := capacity - h.Used[n.class] + freed
 	if amount <= max(room, 0) {
 		return true
 	}
-	capacity := h.Capacity[n.class]
 	if amount > capacity {
 		less := max(room, n.least())
 		if less > capacity {
@@ -308,16 +312,14 @@ func roomiest(room, empty []int64, size int64) int {
 
 // shapeSteps finds the change for an aggregate: for each shape the request is cut down to what that shape
 // covers, and room made for what would then be booked. The least of these is the change.
-func (d *decision) shapeSteps(h *pool.HostRecord, base Change) (Change, bool, error) {
-	var best Change
-	found := false
+func (d *decision) shapeSteps(h *pool.HostRecord, base Change) (best Change, found bool) {
 	for i := range h.Shapes {
 		c := Change{Host: base.Host, Distance: base.Distance, Steps: slices.Clone(base.Steps)}
 		if d.cutTo(h, &h.Shapes[i], &c) && (!found || c.Distance < best.Distance) {
 			best, found = c, true
 		}
 	}
-	return best, found, nil
+	return best, found
 }
 
 // cutTo adds the steps that make the request one that shape s covers, and that make room for it.
@@ -348,11 +350,11 @@ func (d *decision) cutTo(h *pool.HostRecord, s *pool.Shape, c *Change) bool {
 		}
 	}
 	for _, class := range all.Classes() {
-		room, capacity := free(h, class, asItIs), h.Capacity[class]
+		capacity := h.Capacity[class]
 		if all[class] > capacity {
 			return false
 		}
-		if short := all[class] - room; short > 0 {
+		if short := all[class] - (capacity - h.Used[class]); short > 0 {
 			c.add(float64(short)/float64(capacity), Step{Do: Free, Class: class, Amount: short})
 		}
 	}

@@ -165,7 +165,7 @@ func (d *decision) reason(h *pool.HostRecord, f failure) Reason {
 	case ByResource:
 		n := d.needs[f.index]
 		r.Class, r.Need, r.Capacity = n.class, n.amount, h.Capacity[n.class]
-		r.Free = free(h, n.class, asItIs)
+		r.Free = r.Capacity - h.Used[n.class]
 		r.Short = n.amount - r.Free
 	case ByDevice:
 		d.deviceReason(h, &d.needs[f.index], &r)

@@ -131,10 +131,7 @@ func (s *Scheduler) Place(st *pool.State, req Request) (Decision, error) {
 // for; least free capacity and most used capacity are the same order. Only sums and quotients of
 // floating-point numbers occur, so that no compiler fuses operations and all machines agree.
 func (d *decision) score(h *pool.HostRecord) (float64, error) {
-	score := 0.0
-	for _, n := range d.needs {
-		score += float64(h.Used[n.class]+n.amount) / float64(h.Capacity[n.class])
-	}
+	score := d.usage
 	if len(d.needs) > 0 {
 		score /= float64(len(d.needs))
 	}

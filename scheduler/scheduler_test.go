@@ -2,6 +2,7 @@ package scheduler_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"testing"
 	"time"
@@ -42,7 +43,7 @@ func (b *books) fold(kind string, payload any) {
 // book puts an instance with that decision into the books.
 func (b *books) book(req scheduler.Request, d scheduler.Decision) pool.InstanceID {
 	b.t.Helper()
-	id := pool.NewInstanceID("test", "p", string(rune(b.n)))
+	id := pool.NewInstanceID("test", "p", fmt.Sprint(b.n))
 	b.fold(pool.KindLaunched, &pool.Launched{
 		Instance: id, Name: "a", Project: "p", Spec: req.Spec, Image: req.Image, Want: pool.Running,
 		Place: pool.Placement{Host: d.Host, Allocation: d.Allocation},

@@ -217,7 +217,7 @@ func TestAListCanBeOld(t *testing.T) {
 // Chances come true about as often as they say, each fault among them, and again the same with the same seed.
 func TestFaultsByChance(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		const n = 4000
+		const n = 1500
 		faults := fake.Faults{
 			Refuse: 0.05, Unavailable: 0.05, Drop: 0.05, Lose: 0.05, Late: 0.05, Duplicate: 0.05, Spoil: 0.05, Shorten: 0.1,
 			Hang: 0.5, LateBy: 20 * time.Second, DuplicateBy: time.Second,

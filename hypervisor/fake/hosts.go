@@ -34,7 +34,7 @@ type host struct {
 	ours, others usage // of tagged machines, of untagged ones
 
 	added time.Time
-	spent float64 // CPU seconds of machines that are gone
+	spent int64 // CPU time of machines that are gone, microseconds
 	calls map[Op]int
 }
 

@@ -79,11 +79,15 @@ func (h *host) over() []Overfill {
 // MachineView is the physical truth of a machine: also of one on a host that cannot be reached, and of what a
 // creation that failed has left (Power is Debris).
 type MachineView struct {
-	hypervisor.Machine
-	Foreign bool // put there by AddForeign
-	Demand  pool.Resources
-	Claims  []pool.Claim
-	Since   time.Time // of the present power state
+	hypervisor.Ref
+	Native    string
+	Name      string
+	Power     pool.Power
+	Since     time.Time // of the present power state
+	Addresses []string
+	Demand    pool.Resources // what it takes of the host
+	Claims    []pool.Claim   // and of which devices
+	Foreign   bool           // put there by AddForeign
 }
 
 // Inspect returns what is physically there, hosts in the order of their ids.
@@ -120,8 +124,10 @@ func (h *host) view() HostView {
 	}
 	now := time.Now()
 	for _, m := range h.machines {
+		shown := m.show(now)
 		v.Machines = append(v.Machines, MachineView{
-			Machine: m.show(now), Foreign: m.Foreign, Demand: m.Demand.Clone(), Claims: slices.Clone(m.Claims), Since: m.Since,
+			Ref: shown.Ref, Native: m.Native, Name: m.Name, Power: m.Power, Since: m.Since, Addresses: shown.Addresses,
+			Demand: m.Demand.Clone(), Claims: slices.Clone(m.Claims), Foreign: m.Foreign,
 		})
 	}
 	slices.SortFunc(v.Machines, func(a, b MachineView) int { return strings.Compare(a.Native, b.Native) })

@@ -43,7 +43,7 @@ type note struct {
 }
 
 // notes is how many lines of its console a machine keeps.
-const notes = 64
+const notes = 16
 
 // in returns a copy of the machine that is in power state p from now on.
 func (m *machine) in(p pool.Power, text string) *machine {

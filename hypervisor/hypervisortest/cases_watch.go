@@ -209,7 +209,7 @@ func contextEnded(p *probe) {
 func contextEnds(p *probe) {
 	host := p.Hosts[0]
 	// Ends at different moments: while a call is being sent, and while it is under way.
-	for _, after := range []time.Duration{0, time.Millisecond, 20 * time.Millisecond, 300 * time.Millisecond} {
+	for _, after := range []time.Duration{100 * time.Microsecond, time.Millisecond, 20 * time.Millisecond, 300 * time.Millisecond} {
 		o := p.order(host)
 		for _, step := range []struct {
 			what string

@@ -3,6 +3,7 @@ package house_test
 import (
 	"go/version"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -13,12 +14,16 @@ import (
 // systems are those for which everything must build.
 func systems() []string { return []string{"linux", "darwin", "windows"} }
 
-// Every package of every module, programs and tests included, is type-checked and compiled for every system.
+// Every package of every module builds for every system; those of the root module with their tests.
 func TestBuildsEverywhere(t *testing.T) {
 	t.Parallel()
 	for _, mod := range modules(t) {
 		for _, goos := range systems() {
-			_, err := goCommand(t, mod, goos, "build", "./...")
+			what := "build"
+			if mod == "." {
+				what = "vet"
+			}
+			_, err := goCommand(t, mod, goos, what, "./...")
 			require.NoError(t, err)
 		}
 	}
@@ -58,4 +63,34 @@ func TestModules(t *testing.T) {
 		require.Regexp(t, `(?m)^replace `+regexp.QuoteMeta(module)+` => `+regexp.QuoteMeta(up)+`/?$`, read(t, file), file)
 	}
 	require.Equal(t, newest, goOf("go.work"))
+}
+
+// Every package that has tests is run by exactly one part of make test.
+func TestEveryTestIsRun(t *testing.T) {
+	t.Parallel()
+	makefile := read(t, "Makefile")
+	runs := make(map[string][]string) // module: patterns
+	for _, m := range regexp.MustCompile(`(?m)^(test-[a-z]+)-packages := (.*)$`).FindAllStringSubmatch(makefile, -1) {
+		require.Regexp(t, `(?m)^PARTS := .*\b`+m[1]+`\b`, makefile)
+		for _, p := range strings.Fields(m[2]) {
+			mod, pattern, ok := strings.Cut(p, ":")
+			if !ok {
+				mod, pattern = ".", p
+			}
+			runs[mod] = append(runs[mod], pattern)
+		}
+	}
+	for _, mod := range modules(t) {
+		count := make(map[string]int)
+		for _, pattern := range runs[mod] {
+			for _, p := range list(t, mod, runtime.GOOS, pattern) {
+				count[p.ImportPath]++
+			}
+		}
+		for _, p := range list(t, mod, runtime.GOOS, "./...") {
+			if n := count[p.ImportPath]; len(p.TestGoFiles)+len(p.XTestGoFiles) > 0 && n != 1 {
+				t.Errorf("%s has tests, and %d parts of make test run them: see the Makefile's variables test-*-packages", p.ImportPath, n)
+			}
+		}
+	}
 }

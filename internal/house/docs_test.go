@@ -6,7 +6,6 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -103,17 +102,10 @@ func squeeze(s string) string { return strings.Join(strings.Fields(s), " ") }
 //	<!-- run by make test-vm -->       a target of the Makefile, or a test of the tree by its name
 //	<!-- not run: needs an operator's server -->
 //
-// Whatever it says, make is asked whether it knows the targets, and the packages of go run must exist.
+// Whatever it says, the Makefile must know the targets, and the packages of go run must exist.
 func TestCommandsInDocuments(t *testing.T) {
 	t.Parallel()
-	tests := make(map[string]bool)
-	for _, s := range sources(t, isTest) {
-		for _, d := range s.Decls {
-			if f, ok := d.(*ast.FuncDecl); ok {
-				tests[f.Name.Name] = true
-			}
-		}
-	}
+	tests := testNames(t)
 	for _, file := range documents(t) {
 		for _, b := range blocks(t, file) {
 			at := file + ":" + strconv.Itoa(b.line)
@@ -147,6 +139,51 @@ func TestCommandsInDocuments(t *testing.T) {
 	}
 }
 
+// testNames returns the functions of all test files.
+func testNames(t *testing.T) map[string]bool {
+	t.Helper()
+	tests := make(map[string]bool)
+	for _, s := range sources(t, isTest) {
+		for _, d := range s.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok {
+				tests[f.Name.Name] = true
+			}
+		}
+	}
+	return tests
+}
+
+// What a document names in its text exists: tests, targets of the Makefile, flags of berthd, files.
+func TestNamesInDocuments(t *testing.T) {
+	t.Parallel()
+	tests, flags := testNames(t), read(t, "examples/berthd/config/options.go")+`"config"`
+	quoted := regexp.MustCompile("`([^`\n]+)`")
+	test := regexp.MustCompile(`^(Test|Fuzz|Benchmark|Example)[A-Z_]\w*$`)
+	file := regexp.MustCompile(`^[\w.-]+(/[\w.-]+)+\.(go|sh|md|yml|svg|png|mod)$`)
+	for _, doc := range documents(t) {
+		for _, m := range quoted.FindAllStringSubmatch(read(t, doc), -1) {
+			name := m[1]
+			switch {
+			case test.MatchString(name):
+				if !tests[name] {
+					t.Errorf("%s names %s, which is no test", doc, name)
+				}
+			case strings.HasPrefix(name, "make "):
+				makeKnows(t, doc, name)
+			case strings.HasPrefix(name, "--"):
+				flag, _, _ := strings.Cut(strings.TrimPrefix(name, "--"), " ")
+				if !strings.Contains(flags, strconv.Quote(flag)) {
+					t.Errorf("%s names %s, which is no flag of berthd", doc, name)
+				}
+			case file.MatchString(name):
+				if _, err := os.Stat(filepath.Join(root(t), filepath.FromSlash(name))); err != nil {
+					t.Errorf("%s names %s, which is not there", doc, name)
+				}
+			}
+		}
+	}
+}
+
 func commandExists(t *testing.T, at, line string) {
 	t.Helper()
 	words := strings.Fields(line)
@@ -159,13 +196,19 @@ func commandExists(t *testing.T, at, line string) {
 	}
 }
 
-// makeKnows asks make what it would do, without doing it.
+// makeKnows looks in the Makefile for the targets and variables of a command. make itself is not asked: it
+// carries out the lines that call make even when it is only to say what it would do.
 func makeKnows(t *testing.T, at, line string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "make", append([]string{"-n"}, strings.Fields(line)[1:]...)...)
-	cmd.Dir = root(t)
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s: %s: %s", at, line, out)
+	makefile := read(t, "Makefile")
+	for _, word := range strings.Fields(line)[1:] {
+		name, _, variable := strings.Cut(word, "=")
+		if variable {
+			require.Contains(t, makefile, "$("+name, "%s: %s: the Makefile does not use %s", at, line, name)
+		} else {
+			require.Regexp(t, `(?m)^`+regexp.QuoteMeta(name)+`:`, makefile, "%s: %s: the Makefile has no target %s", at, line, name)
+		}
+	}
 }
 
 // Every link within the tree leads to a file that is there, and to a heading of it.

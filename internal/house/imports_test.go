@@ -46,15 +46,10 @@ func places() map[string]place {
 			ours:    []string{"hypervisor", "pool"},
 			outside: why("go.uber.org/mock", "what the generated mock is written for"),
 		},
-		"hypervisor/hypervisortest": {
-			ours:    []string{"hypervisor", "pool"},
-			outside: why("github.com/stretchr/testify", "a suite is imported by tests only", "go.yaml.in/yaml/v3", "of testify"),
-		},
-		"pool/sqlledger": {ours: []string{"pool"}},
-		"pool/ledgertest": {
-			ours:    []string{"pool"},
-			outside: why("github.com/stretchr/testify", "a suite is imported by tests only", "go.yaml.in/yaml/v3", "of testify"),
-		},
+		"hypervisor/hypervisortest": {ours: []string{"hypervisor", "pool"}},
+
+		"pool/sqlledger":  {ours: []string{"pool"}},
+		"pool/ledgertest": {ours: []string{"pool"}},
 
 		"internal/cloudinit": {
 			ours:    []string{"pool"},

@@ -138,11 +138,8 @@ func (c *Delete) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 		}
 		return nil, notFound("instance", string(c.Instance))
 	}
-	switch i.Phase {
-	case pool.Deleting:
+	if i.Want == pool.Absent {
 		return nil, nil
-	case pool.Failed: // holds no place, has no machine
-		return one(pool.KindDeleted, &pool.Ended{Instance: c.Instance})
 	}
 	return one(pool.KindWanted, &pool.Wanted{Instance: c.Instance, Want: pool.Absent})
 }
@@ -165,7 +162,7 @@ func alive(st *pool.State, id pool.InstanceID) (*pool.Instance, error) {
 	if !ok {
 		return nil, notFound("instance", string(id))
 	}
-	if i.Phase == pool.Deleting || i.Phase == pool.Failed {
+	if i.Want == pool.Absent || i.Phase == pool.Failed {
 		return nil, &pool.Error{Kind: pool.ErrWrongState, Field: "instance", Value: string(id), Want: "an instance that is not " + i.Status()}
 	}
 	return i, nil

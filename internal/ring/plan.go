@@ -53,6 +53,10 @@ func plan(i *pool.Instance) verb {
 		return doDestroy
 	case pool.Active:
 		return planPower(i)
+	case pool.Failed:
+		if i.Want == pool.Absent { // it holds no place and has no machine
+			return doForget
+		}
 	}
 	return nothing
 }

@@ -36,7 +36,7 @@ func (c result) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	}
 	id, n, _ := c.machine.Split()
 	i, ok := st.Instance(id)
-	if !ok || i.Place.Number != n || !i.Placed() {
+	if !ok || i.Place.Number != n || !i.Placed() && i.Want != pool.Absent {
 		return nil, errMoot // the books have moved on
 	}
 	switch c.kind {
@@ -73,6 +73,8 @@ func (c result) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 func (r *rules) gone(st *pool.State, i *pool.Instance, doubt bool) ([]pool.Event, error) {
 	hold := doubt || i.Place.Doubt
 	switch i.Phase {
+	case pool.Failed:
+		return one(pool.KindDeleted, &pool.Ended{Instance: i.ID})
 	case pool.Deleting:
 		return one(pool.KindDeleted, &pool.Ended{Instance: i.ID, Hold: hold})
 	case pool.Undoing:

@@ -55,7 +55,7 @@ type Ring struct {
 
 	turn  chan struct{} // holds one value while somebody decides, appends or folds
 	doubt *batch        // an append whose outcome is unknown; only for whoever has the turn
-	stale    atomic.Pointer[error]
+	stale atomic.Pointer[error]
 
 	queueMu  sync.Mutex
 	queue    []*pending

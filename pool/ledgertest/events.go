@@ -183,7 +183,7 @@ func is(err error, want error) error {
 	if err == nil {
 		return fmt.Errorf("succeeded, where %q must come", want)
 	}
-	for _, kind := range []error{pool.ErrConflict, pool.ErrUnavailable, pool.ErrUnknown, pool.ErrInvalid, pool.ErrCompacted, pool.ErrNotFound} {
+	for _, kind := range []error{pool.ErrConflict, pool.ErrUnavailable, pool.ErrUnknown, pool.ErrInvalid, pool.ErrCompacted, pool.ErrCorrupt, pool.ErrNotFound} {
 		if errors.Is(err, kind) != (kind == want) {
 			return fmt.Errorf("the error must be of the kind %q and of no other, but is: %w", want, err)
 		}
