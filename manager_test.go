@@ -215,6 +215,30 @@ func TestMachinesOfOtherLedgersAreLeftAlone(t *testing.T) {
 			for _, u := range m.Unknown() {
 				require.NotEmpty(t, u.Why)
 			}
+			// What they take is not given away: of the 64 places that the hosts have, 14 are left.
+			var more []pool.InstanceID
+			for k := range 20 {
+				token := fmt.Sprintf("more-%d", k)
+				i, err := m.Launch(context.Background(), berthage.Launch{Token: token, Project: "shop", Name: token, Spec: spec()})
+				if err == nil {
+					more = append(more, i.ID)
+				} else {
+					require.ErrorIs(t, err, pool.ErrNoRoom)
+				}
+			}
+			require.Len(t, more, 64-n, name)
+			for _, id := range more {
+				i := settle(t, m, id)
+				require.Equal(t, "running", i.Status())
+				require.Zero(t, i.Place.Number, "no host had to refuse")
+			}
+			for _, id := range more {
+				_, err := m.Delete(context.Background(), id)
+				require.NoError(t, err)
+			}
+			for _, id := range more {
+				settle(t, m, id)
+			}
 			stop()
 			require.Equal(t, map[pool.Power]int{pool.Running: n}, machines(b.fleet), name)
 		}

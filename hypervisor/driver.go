@@ -19,7 +19,8 @@ import (
 type Driver interface {
 	// Hosts lists the hosts with their inventories as they are now. A host that cannot be reached is
 	// listed without pool.Ready if it is known at all; the error is for the driver as a whole. Inventory
-	// changes only when the host changes: what machines of ours use is not Reserved, free space that moves
+	// changes only when the host changes: what untagged machines take is Reserved, what tagged ones take is
+	// not, whosever they are (the caller knows which are in its books), and free space that moves
 	// by itself is not reported.
 	Hosts(ctx context.Context) ([]pool.Host, error)
 

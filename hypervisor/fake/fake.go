@@ -40,7 +40,7 @@ type Config struct {
 	Without []hypervisor.Ability // abilities that are not offered
 
 	Faults Faults           // by chance
-	Hook   func(Call) Fault // where a test wants them; called without locks, may block
+	Hook   func(Call) Fault // where a test wants them; called by many goroutines, without locks, may block
 
 	// Path is the file in which the simulated hypervisor keeps its hosts and machines; empty: nowhere. What
 	// a call has done is in the file before the call returns, and survives the death of the process. Only

@@ -68,7 +68,8 @@ func TestRoom(t *testing.T) {
 		"overflowing disks": {func(o *hypervisor.Order) {
 			o.Spec.Disks = []pool.Disk{disk(math.MaxInt64, pool.SSD), disk(1, pool.SSD)}
 		}, hypervisor.ErrInvalid, "overflow"},
-		"a container": {func(o *hypervisor.Order) { o.Spec.Kind = pool.Container }, hypervisor.ErrInvalid, "kind"},
+		"a container":       {func(o *hypervisor.Order) { o.Spec.Kind = pool.Container }, hypervisor.ErrRefused, "the host runs no container"},
+		"a kind unheard of": {func(o *hypervisor.Order) { o.Spec.Kind = "jail" }, hypervisor.ErrInvalid, "kind"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -174,7 +175,7 @@ func TestShapesAndContainers(t *testing.T) {
 			require.ErrorIs(t, err, hypervisor.ErrRefused)
 		}
 	}
-	require.ErrorIs(t, d.Create(t.Context(), order("fake/region", 9)), hypervisor.ErrInvalid)
+	require.ErrorIs(t, d.Create(t.Context(), order("fake/region", 9)), hypervisor.ErrRefused, "a virtual machine")
 }
 
 func TestBootTakesTime(t *testing.T) {

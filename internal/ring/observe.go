@@ -14,6 +14,8 @@ type hostsSeen struct {
 	epoch  int64
 	driver string
 	hosts  []pool.Host
+
+	unobserved map[pool.HostID]bool // known hosts of which only the readiness is judged
 }
 
 func (o hostsSeen) decide(r *rules, st *pool.State) ([]pool.Event, error) {
@@ -38,13 +40,24 @@ func (o hostsSeen) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		listed[h.ID] = true
 		h.Conditions &= pool.Ready
 		old, known := st.Host(h.ID)
-		if known {
+		switch {
+		case known && o.unobserved[h.ID]:
+			if old.Conditions.Has(pool.Ready) && !h.Conditions.Has(pool.Ready) {
+				c := pool.HostConditions{Host: h.ID, Conditions: old.Conditions.Without(pool.Ready), Reason: "not ready, says its driver"}
+				if err := add(pool.KindHostConditions, &c); err != nil {
+					return nil, err
+				}
+			}
+			continue
+		case known:
 			h.Conditions |= old.Conditions.Without(pool.Ready)
 			if sameHost(old.Host, h) {
 				continue
 			}
-		} else if _, removed := st.HostRemoved(h.ID); removed || r.admit != nil && !r.admit(h) {
-			continue
+		default:
+			if _, removed := st.HostRemoved(h.ID); removed || r.admit != nil && !r.admit(h) {
+				continue
+			}
 		}
 		if err := add(pool.KindHostPut, &pool.HostPut{Host: h}); err != nil {
 			return nil, err

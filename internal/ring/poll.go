@@ -3,6 +3,7 @@ package ring
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"github.com/berthage/berthage/hypervisor"
@@ -18,7 +19,9 @@ type watch struct {
 	eager   int // polls that come early, because a guest's address is awaited
 	strays  map[hypervisor.Tag]time.Time
 	unknown []Unknown
-	seen    int // machines at the last poll
+	seen    int            // machines at the last poll
+	polled  bool           // at least once
+	others  pool.Resources // what tagged machines that are not in the books take
 }
 
 // listing is what the leader remembers of one driver's lists of hosts.
@@ -89,7 +92,7 @@ func (l *leadership) list(name string) {
 				l.r.log.Warn("driver reports a host that is not its own; ignored", "driver", name, "host", h.ID)
 			}
 		}
-		err = l.tell(hostsSeen{epoch: l.epoch, driver: name, hosts: hosts}, Caller{Actor: self, Cause: "hosts of " + name})
+		err = l.tell(l.withOthers(ctx, name, hosts), Caller{Actor: self, Cause: "hosts of " + name})
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -106,6 +109,47 @@ func (l *leadership) list(name string) {
 		d.next = now.Add(l.r.cfg.Poll)
 	}
 	l.nudge()
+}
+
+// withOthers adds to what each host reserves what machines take that are tagged but not in the books: a
+// driver cannot know whose they are. A host that is new is looked at before it is admitted, and one that is
+// in the books but has not been observed by this leader yet is left as it is.
+func (l *leadership) withOthers(ctx context.Context, driver string, hosts []pool.Host) hostsSeen {
+	o := hostsSeen{epoch: l.epoch, driver: driver, unobserved: make(map[pool.HostID]bool)}
+	for _, h := range hosts {
+		l.mu.Lock()
+		w := l.hosts[h.ID]
+		others, polled := pool.Resources(nil), false
+		if w != nil {
+			others, polled = w.others, w.polled
+		}
+		l.mu.Unlock()
+		switch {
+		case w == nil:
+			machines, err := l.r.cfg.Drivers[driver].Machines(ctx, h.ID)
+			if err != nil {
+				continue // not admitted before it can be observed
+			}
+			_, _, others = l.judgeAll(machines)
+		case !polled:
+			o.unobserved[h.ID] = true
+		}
+		o.hosts = append(o.hosts, reserve(h, others))
+	}
+	return o
+}
+
+// reserve returns the host with more reserved, at most all of it. Devices are left as they are: a list of
+// machines does not say which of them they use.
+func reserve(h pool.Host, others pool.Resources) pool.Host {
+	h.Inventory = maps.Clone(h.Inventory)
+	for c, n := range others {
+		if inv, ok := h.Inventory[c]; ok {
+			inv.Reserved += min(n, max(0, inv.Total-inv.Reserved))
+			h.Inventory[c] = inv
+		}
+	}
+	return h
 }
 
 // poll asks for the machines of one host and submits what has changed.

@@ -78,22 +78,35 @@ func judge(st *pool.State, m hypervisor.Machine) (stray bool, why string) {
 	return false, whyNoRecord
 }
 
-// classify judges the machines of a host, remembers the unknown ones, and destroys strays that have been
-// seen for long enough.
-func (l *leadership) classify(o machinesSeen) {
-	var strays []hypervisor.Machine
-	var unknown []Unknown
+// judgeAll sorts the machines of a host into strays and unknown ones, and sums up what those unknown ones
+// take that carry a tag. Untagged ones their driver counts as reserved itself.
+func (l *leadership) judgeAll(machines []hypervisor.Machine) (strays []hypervisor.Machine, unknown []Unknown, others pool.Resources) {
 	now := time.Now()
 	l.r.View(func(st *pool.State) {
-		for _, m := range o.machines {
+		for _, m := range machines {
 			stray, why := judge(st, m)
-			if stray {
+			switch {
+			case stray:
 				strays = append(strays, m)
-			} else if why != "" {
+			case why != "":
 				unknown = append(unknown, Unknown{Machine: m, Why: why, Since: now})
+				if m.Tag == (hypervisor.Tag{}) {
+					continue
+				}
+				if sum, err := others.Add(m.Resources); err == nil {
+					others = sum
+				}
 			}
 		}
 	})
+	return strays, unknown, others
+}
+
+// classify judges the machines of a host, remembers the unknown ones, and destroys strays that have been
+// seen for long enough.
+func (l *leadership) classify(o machinesSeen) {
+	strays, unknown, others := l.judgeAll(o.machines)
+	now := time.Now()
 	l.mu.Lock()
 	w := l.hosts[o.host]
 	if w == nil {
@@ -108,6 +121,10 @@ func (l *leadership) classify(o machinesSeen) {
 		}
 	}
 	w.unknown = unknown
+	if d := l.drivers[o.host.Driver()]; d != nil && (!w.polled || !others.Equal(w.others)) {
+		d.next = now // what the host reserves is recorded with the next list
+	}
+	w.polled, w.others = true, others
 	first := make(map[hypervisor.Tag]time.Time, len(strays))
 	var sweep []hypervisor.Machine
 	total := 0

@@ -12,8 +12,8 @@ usage: check.sh IMAGE USER
 
 Boots a copy-on-write overlay of IMAGE on a user-mode network, with a NoCloud seed and two new disks (serial numbers berthage-d1 and
 berthage-d2), waits until USER can log in by SSH with a new key, prints what the guest says of itself, pauses and resumes it, powers it
-off by its power button, boots it a second time, and compares file systems and host key with the first boot. Fails if anything differs
-from what the seed asks for. Everything it makes is removed.
+off by its power button, boots it a second time and compares file systems and host key with the first boot. Then a new machine gets the old
+disks, whose file systems must still be the same. Fails if anything differs from what is asked. Everything it makes is removed.
 
 Environment:
   BERTHAGE_VIRT_TYPE  kvm, or qemu for emulation (default)
@@ -53,19 +53,23 @@ trap cleanup EXIT
 
 ssh-keygen -q -t ed25519 -N '' -C check -f "$work/key"
 mkdir "$work/seed"
-cat >"$work/seed/meta-data" <<'EOF'
-instance-id: "check-1"
-local-hostname: "web-1"
-EOF
 cat >"$work/seed/user-data" <<EOF
 #cloud-config
 hostname: "web-1"
 users: [{"name":"$user","groups":"sudo","shell":"/bin/sh","sudo":"ALL=(ALL) NOPASSWD:ALL","lock_passwd":true,"ssh_authorized_keys":["$(<"$work/key.pub")"]}]
-fs_setup: [{"label":"berthage-d1","filesystem":"ext4","device":"/dev/disk/by-id/virtio-berthage-d1","partition":"none","overwrite":false},{"label":"berthage-d2","filesystem":"ext4","device":"/dev/disk/by-id/virtio-berthage-d2","partition":"none","overwrite":false}]
+fs_setup: [{"label":"berthage-d1","filesystem":"ext4","device":"/dev/disk/by-id/virtio-berthage-d1","partition":"auto","overwrite":false},{"label":"berthage-d2","filesystem":"ext4","device":"/dev/disk/by-id/virtio-berthage-d2","partition":"auto","overwrite":false}]
 mounts: [["/dev/disk/by-id/virtio-berthage-d1","/data","auto","defaults,nofail","0","2"],["/dev/disk/by-id/virtio-berthage-d2","/srv/more","auto","defaults,nofail","0","2"]]
 EOF
-genisoimage -quiet -V cidata -J -R -o "$work/seed.iso" "$work/seed"
-qemu-img create -q -f qcow2 -F qcow2 -b "$image" "$work/disk.qcow2" 4G
+
+# new_machine ID: a fresh root disk, and a seed with another instance id, so that cloud-init runs as on the first boot of its life. The image is
+# not padded: a seed may be smaller than the 64 KiB that some programs read at once.
+new_machine() {
+	printf 'instance-id: "%s"\nlocal-hostname: "web-1"\n' "$1" >"$work/seed/meta-data"
+	genisoimage -quiet -V cidata -R -no-pad -o "$work/seed.iso" "$work/seed"
+	rm -f "$work/disk.qcow2" "$work/known-hosts"
+	qemu-img create -q -f qcow2 -F qcow2 -b "$image" "$work/disk.qcow2" 4G
+}
+
 truncate -s 256M "$work/d1" "$work/d2"
 
 case "${BERTHAGE_VIRT_TYPE:-qemu}" in
@@ -171,6 +175,7 @@ file_systems() {
 
 echo "image: $(stat -Lc %s "$image") bytes; load average: $(cut -d ' ' -f 1-3 /proc/loadavg); ${accel[*]}"
 echo "== first boot"
+new_machine check-1
 start
 settle
 expect "host name" web-1 "$(guest hostname)"
@@ -185,6 +190,12 @@ monitor cont
 expect "after pausing and resuming" "web-1" "$(guest hostname)"
 stop
 echo "== second boot (the same disks; a changed host key would be refused)"
+start
+settle
+expect "file systems as before" "$first" "$(file_systems)"
+stop
+echo "== a new machine with the old data disks"
+new_machine check-2
 start
 settle
 expect "file systems as before" "$first" "$(file_systems)"

@@ -110,9 +110,14 @@ manage_etc_hosts: true
 # An RSA key takes long to find when the CPU is emulated.
 ssh_genkeytypes: [ed25519, ecdsa]
 apt: {preserve_sources_list: true}
+# The only locale that is there; without this line cloud-init asks for another and fails.
+locale: false
+# GRUB is not run by packages here.
+grub_dpkg: {enabled: false}
 END
+echo LANG=C.UTF-8 >"$1/etc/default/locale"
 chroot "$1" systemctl enable systemd-networkd.service serial-getty@ttyS0.service
-chroot "$1" systemctl disable apt-daily.timer apt-daily-upgrade.timer systemd-networkd-wait-online.service
+chroot "$1" systemctl disable apt-daily.timer apt-daily-upgrade.timer e2scrub_reap.service e2scrub_all.timer systemd-networkd-wait-online.service
 ln -sfn "$(basename "$1"/boot/vmlinuz-*)" "$1/boot/vmlinuz"
 ln -sfn "$(basename "$1"/boot/initrd.img-*)" "$1/boot/initrd.img"
 mkdir -p "$1/boot/grub"
