@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berthage/berthage/examples/berthd/edge"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/pool"
 )
@@ -68,13 +69,15 @@ func (g *Guard) Require(next http.Handler, public func(*http.Request) bool) http
 		}
 		who, err := g.authenticate(r)
 		if err != nil {
-			p := problem.From(err)
+			p := *problem.From(err)
+			p.RequestID = edge.From(r.Context()).ID
 			if p.Status == http.StatusUnauthorized {
 				w.Header().Set("WWW-Authenticate", `Bearer realm="berthd"`)
 			}
 			p.Write(w)
 			return
 		}
+		edge.From(r.Context()).Actor = who.Actor
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), whoKey{}, who)))
 	})
 }

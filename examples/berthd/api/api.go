@@ -114,17 +114,9 @@ func Public(r *http.Request) bool {
 	return r.Method == http.MethodPost && r.URL.Path == prefix+"/session"
 }
 
-// Owns reports whether the API answers for a path.
-func Owns(path string) bool {
-	return strings.HasPrefix(path, "/api/") || strings.HasPrefix(path, "/openapi")
-}
-
 // ServeHTTP implements http.Handler. Paths and methods that do not exist get a problem, too.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	note := edge.From(r.Context())
-	if who, ok := access.From(r.Context()); ok {
-		note.Actor = who.Actor
-	}
 	if _, pattern := a.mux.Handler(r); pattern != "" {
 		note.Pattern = pattern
 		a.mux.ServeHTTP(w, r)

@@ -64,7 +64,7 @@ type HostSummary struct {
 // Host is a host with all that is known of it.
 type Host struct {
 	HostSummary
-	Kinds        []string     `json:"kinds" nullable:"false" doc:"What it runs: vm, container"`
+	Kinds        []string     `json:"kinds" nullable:"false" doc:"What it runs: vm, container; empty: virtual machines"`
 	Devices      []Device     `json:"devices" nullable:"false" doc:"Storage pools and GPUs: each disk or GPU goes whole to one"`
 	Shapes       []Shape      `json:"shapes,omitempty" nullable:"false" doc:"The sizes that an aggregate sells"`
 	Capabilities Capabilities `json:"capabilities" doc:"What can be asked of it"`
@@ -91,15 +91,13 @@ type Shape struct {
 type Capabilities struct {
 	CreateUnique   bool     `json:"create_unique" doc:"The hypervisor itself refuses a second machine of the same id"`
 	SettlesSeconds float64  `json:"settles_seconds" doc:"Longest time until a create that was sent becomes visible; 0: not known"`
-	Kinds          []string `json:"kinds" nullable:"false" doc:"What can be run; empty: virtual machines"`
 	FirstBoot      bool     `json:"first_boot" doc:"Users, keys, user-data and mounts are set up at first boot"`
 	Abilities      []string `json:"abilities" nullable:"false" doc:"What is offered beyond start and stop: console, meter, reboot, suspend"`
 }
 
 func capabilities(c hypervisor.Capabilities) Capabilities {
 	return Capabilities{
-		CreateUnique: c.CreateUnique, SettlesSeconds: c.Settles.Seconds(), FirstBoot: c.FirstBoot,
-		Kinds: names(c.Kinds), Abilities: names(c.Abilities),
+		CreateUnique: c.CreateUnique, SettlesSeconds: c.Settles.Seconds(), FirstBoot: c.FirstBoot, Abilities: names(c.Abilities),
 	}
 }
 

@@ -319,3 +319,12 @@ func (l *Log) Rebooting(id pool.InstanceID, token string) (Operation, bool) {
 	}
 	return Operation{}, false
 }
+
+// Skip goes on after a revision without what lies before it.
+func (l *Log) Skip(to pool.Revision) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.head = max(l.head, to)
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
