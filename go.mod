@@ -5,6 +5,7 @@ go 1.25.0
 require (
 	github.com/kdomanski/iso9660 v0.4.0
 	github.com/stretchr/testify v1.12.1
+	go.uber.org/mock v0.6.0
 )
 
 require go.yaml.in/yaml/v3 v3.0.5 // indirect

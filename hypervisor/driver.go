@@ -12,7 +12,10 @@ import (
 // All methods are safe for concurrent use, honour their context, and return an error that unwraps to one of
 // this package's kinds (see Error). An error that does not say otherwise leaves the outcome open: the
 // caller looks again with Machines. Each call acts on one host's copy of one machine and on no other, even
-// if another host has a machine of the same id.
+// if another host has a machine of the same id. A machine of that id whose tag is not the Ref's, or that has
+// none, is ErrForeign for every call that names it, and is not touched. A list begun after a call has
+// returned shows what the call has done. What a call returns belongs to the caller, and so does, once it has
+// returned, what it was given.
 type Driver interface {
 	// Hosts lists the hosts with their inventories as they are now. A host that cannot be reached is
 	// listed without pool.Ready if it is known at all; the error is for the driver as a whole. Inventory
@@ -31,16 +34,16 @@ type Driver interface {
 	// Destroy removes the rest.
 	Create(ctx context.Context, o Order) error
 
-	// Start makes the machine run; a running one is success.
+	// Start makes the machine run; a running one is success. A suspended one is resumed, or ErrWrongPower.
 	Start(ctx context.Context, r Ref) error
 
 	// Stop asks the guest to shut down and, when it has not within the driver's grace time, switches it
-	// off; a stopped one is success.
+	// off; a stopped one is success, a suspended one is switched off.
 	Stop(ctx context.Context, r Ref) error
 
 	// Destroy removes the machine, running or not, with everything that Create made for it. It returns nil
-	// only when nothing is left, also when nothing was there. A machine whose tag is not r's, or that has
-	// none, is ErrForeign, and is not touched.
+	// only when nothing is left, also when nothing was there. On a host that the driver does not have it is
+	// ErrNotFound, as nothing is known of what is left there.
 	Destroy(ctx context.Context, r Ref) error
 }
 

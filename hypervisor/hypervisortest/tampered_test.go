@@ -1,0 +1,173 @@
+package hypervisortest_test
+
+import (
+	"context"
+
+	"github.com/berthage/berthage/hypervisor"
+	"github.com/berthage/berthage/hypervisor/fake"
+	"github.com/berthage/berthage/hypervisor/hypervisortest"
+	"github.com/berthage/berthage/pool"
+)
+
+// tampered is a fake some of whose calls are replaced, to be broken on purpose.
+type tampered struct {
+	*fake.Driver
+	describe func(pool.HostID) hypervisor.Capabilities
+	hosts    func(context.Context) ([]pool.Host, error)
+	machines func(context.Context, pool.HostID) ([]hypervisor.Machine, error)
+	create   func(context.Context, hypervisor.Order) error
+	start    func(context.Context, hypervisor.Ref) error
+	stop     func(context.Context, hypervisor.Ref) error
+	destroy  func(context.Context, hypervisor.Ref) error
+	suspend  func(context.Context, hypervisor.Ref) error
+	resume   func(context.Context, hypervisor.Ref) error
+	reboot   func(context.Context, hypervisor.Ref) error
+	log      func(context.Context, hypervisor.Ref, int) ([]byte, error)
+	display  func(context.Context, hypervisor.Ref) (string, error)
+	sample   func(context.Context, pool.HostID) ([]hypervisor.Sample, error)
+}
+
+func (d *tampered) Describe(h pool.HostID) hypervisor.Capabilities {
+	if d.describe != nil {
+		return d.describe(h)
+	}
+	return d.Driver.Describe(h)
+}
+
+func (d *tampered) Hosts(ctx context.Context) ([]pool.Host, error) {
+	if d.hosts != nil {
+		return d.hosts(ctx)
+	}
+	return d.Driver.Hosts(ctx)
+}
+
+func (d *tampered) Machines(ctx context.Context, h pool.HostID) ([]hypervisor.Machine, error) {
+	if d.machines != nil {
+		return d.machines(ctx, h)
+	}
+	return d.Driver.Machines(ctx, h)
+}
+
+func (d *tampered) Create(ctx context.Context, o hypervisor.Order) error {
+	if d.create != nil {
+		return d.create(ctx, o)
+	}
+	return d.Driver.Create(ctx, o)
+}
+
+func (d *tampered) Start(ctx context.Context, r hypervisor.Ref) error {
+	return either(d.start, d.Driver.Start)(ctx, r)
+}
+
+func (d *tampered) Stop(ctx context.Context, r hypervisor.Ref) error {
+	return either(d.stop, d.Driver.Stop)(ctx, r)
+}
+
+func (d *tampered) Destroy(ctx context.Context, r hypervisor.Ref) error {
+	return either(d.destroy, d.Driver.Destroy)(ctx, r)
+}
+
+func (d *tampered) Suspend(ctx context.Context, r hypervisor.Ref) error {
+	return either(d.suspend, d.Driver.Suspend)(ctx, r)
+}
+
+func (d *tampered) Resume(ctx context.Context, r hypervisor.Ref) error {
+	return either(d.resume, d.Driver.Resume)(ctx, r)
+}
+
+func (d *tampered) Reboot(ctx context.Context, r hypervisor.Ref) error {
+	return either(d.reboot, d.Driver.Reboot)(ctx, r)
+}
+
+func (d *tampered) Log(ctx context.Context, r hypervisor.Ref, most int) ([]byte, error) {
+	if d.log != nil {
+		return d.log(ctx, r, most)
+	}
+	return d.Driver.Log(ctx, r, most)
+}
+
+func (d *tampered) Display(ctx context.Context, r hypervisor.Ref) (string, error) {
+	if d.display != nil {
+		return d.display(ctx, r)
+	}
+	return d.Driver.Display(ctx, r)
+}
+
+func (d *tampered) Sample(ctx context.Context, h pool.HostID) ([]hypervisor.Sample, error) {
+	if d.sample != nil {
+		return d.sample(ctx, h)
+	}
+	return d.Driver.Sample(ctx, h)
+}
+
+type refCall func(context.Context, hypervisor.Ref) error
+
+func either(replaced, real refCall) refCall {
+	if replaced != nil {
+		return replaced
+	}
+	return real
+}
+
+// listed returns the machine as it is listed under its id, whatever its tag.
+func (d *tampered) listed(ctx context.Context, r hypervisor.Ref) (hypervisor.Machine, bool) {
+	list, _ := d.Driver.Machines(ctx, r.Host)
+	for _, m := range list {
+		if m.Machine == r.Machine {
+			return m, true
+		}
+	}
+	return hypervisor.Machine{}, false
+}
+
+// others returns the fleet's host that is not h.
+func other(h pool.HostID) pool.HostID {
+	if h == "fake/a" {
+		return "fake/b"
+	}
+	return "fake/a"
+}
+
+// bare is a driver without abilities that claims one.
+type bare struct{ hypervisor.Driver }
+
+func (bare) Describe(pool.HostID) hypervisor.Capabilities {
+	return hypervisor.Capabilities{Abilities: []hypervisor.Ability{hypervisor.CanSuspend}}
+}
+
+func config() fake.Config {
+	var hosts []pool.Host
+	for _, id := range []pool.HostID{"fake/a", "fake/b"} {
+		hosts = append(hosts, pool.Host{
+			ID: id, Labels: map[string]string{"rack": "r1"},
+			Inventory: map[pool.Class]pool.Inventory{pool.CPU: {Total: 64 * pool.Core}, pool.Memory: {Total: 64 * pool.GiB}},
+			Devices:   []pool.Device{{ID: "pool", Class: pool.StorageStandard, Inventory: pool.Inventory{Total: pool.TiB}}},
+		})
+	}
+	return fake.Config{Hosts: hosts, Images: []string{"image"}}
+}
+
+// setup is a fleet of two hosts, on the first of which somebody has a machine already.
+func setup(d *fake.Driver) hypervisortest.Setup {
+	return hypervisortest.Setup{
+		Driver:    d,
+		Hosts:     []pool.HostID{"fake/a", "fake/b"},
+		BadSource: "no-such-image",
+		Order: hypervisor.Order{Source: "image", Spec: pool.Spec{
+			Image: "debian-12", Resources: pool.Resources{pool.CPU: pool.Core, pool.Memory: pool.GiB}, Disks: []pool.Disk{{Size: pool.GiB}},
+		}},
+		Untagged: func(_ context.Context, r hypervisor.Ref) (func() error, error) {
+			native, err := d.AddForeign(hypervisor.Machine{Ref: hypervisor.Ref{Host: r.Host}, Native: string(r.Machine)})
+			return func() error { return d.RemoveForeign(r.Host, native) }, err
+		},
+		Reopen: func(context.Context) (hypervisor.Driver, error) { return d, nil },
+		Traces: func(_ context.Context, id pool.HostID) ([]string, error) {
+			v, _ := d.InspectHost(id)
+			var out []string
+			for _, m := range v.Machines {
+				out = append(out, m.Native)
+			}
+			return out, nil
+		},
+	}
+}
