@@ -3,6 +3,7 @@ module github.com/berthage/berthage
 go 1.25.0
 
 require (
+	github.com/kdomanski/iso9660 v0.4.0
 	github.com/stretchr/testify v1.12.1
 	go.uber.org/mock v0.6.0
 )
