@@ -88,17 +88,18 @@ docs: ## check links, code, commands and claims in the documents
 # What runs in which part: packages, after a colon if they are not the root module's, less those with the ending after an exclamation mark.
 # A package of tests that stands in no part, or in two, fails test-house.
 PARTS := $(EXTRA) test-unit test-ledgers test-drivers test-browser test-vm
-test-unit-packages := ./... examples:./...!/browser internal/integration:./importing/... internal/integration:./readme/...
-test-ledgers-packages := internal/integration:./ledgers/... internal/integration:./fleet/...
-test-drivers-packages := internal/integration:./guest/... internal/integration:./libvirtd/...
+test-unit-packages := ./...!/hypervisor/libvirt examples:./...!/browser \
+	$(addprefix internal/integration:./,guest/... importing readme)
+test-ledgers-packages := $(addprefix internal/integration:./,ledgers fleet)
+test-drivers-packages := ./hypervisor/libvirt
 test-browser-packages := examples:./berthd/browser/...
 
-# go-test PART: runs the packages of a part, module by module.
+# go-test PART [PROGRAM]: runs the packages of a part, module by module, with a program that provides what they need.
 define go-test
 @set -e; status=0; for p in $($(1)-packages); do \
 	module=.; case $$p in *:*) module=$${p%%:*}; p=$${p#*:};; esac; \
 	case $$p in *!*) p=$$(go list -C $$module "$${p%!*}" | grep -v -e "$${p#*!}$$");; esac; \
-	$(tally) test -C $$module $(RACE) -timeout 10m $$p || status=1; done; exit $$status
+	$(2) $(tally) test -C $$module $(RACE) -timeout 15m $$p || status=1; done; exit $$status
 endef
 
 .PHONY: test
@@ -118,7 +119,7 @@ test-ledgers: ## the ledger suite on real databases
 
 .PHONY: test-drivers
 test-drivers: ## the driver suite on real libvirt daemons
-	$(call go-test,$@)
+	$(call go-test,$@,internal/house/daemons.sh)
 
 .PHONY: test-browser
 test-browser: ## the dashboard in a real browser
