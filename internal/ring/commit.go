@@ -157,17 +157,21 @@ func (r *Ring) decideAll(work []*pending) (*batch, []*pending) {
 // errFull leaves an input to the next batch.
 var errFull = errors.New("batch full")
 
-// decideOne decides one input and adds its events to the batch, all of them or none. What a ledger would not
-// take is refused here, so that one caller's events cannot spoil another's; a panic in an importer's code
-// fails this decision and nothing else.
-func (r *Ring) decideOne(p *pending, b *batch, now time.Time) (err error) {
+// decide asks an input for its events. A panic in an importer's code fails this decision and nothing else.
+func (r *Ring) decide(in input, st *pool.State) (events []pool.Event, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			r.log.Error("panic in a decision", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			err = fmt.Errorf("panic in a decision: %v", v)
+			events, err = nil, fmt.Errorf("panic in a decision: %v", v)
 		}
 	}()
-	events, err := p.in.decide(&r.rules, b.overlay)
+	return in.decide(&r.rules, st)
+}
+
+// decideOne decides one input and adds its events to the batch, all of them or none. What a ledger would not
+// take is refused here, so that one caller's events cannot spoil another's.
+func (r *Ring) decideOne(p *pending, b *batch, now time.Time) error {
+	events, err := r.decide(p.in, b.overlay)
 	if err != nil || len(events) == 0 {
 		return err
 	}

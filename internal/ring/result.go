@@ -21,7 +21,7 @@ type result struct {
 	machine pool.MachineID
 	is      pool.Power // of KindObserved
 	reason  string     // of KindRefused
-	doubt   bool       // of KindRefused, and of a machine that is gone: a create may still land
+	doubt   bool       // of KindCreated, KindRefused, and of a machine that is gone: a create may still land
 }
 
 func (c result) decide(r *rules, st *pool.State) ([]pool.Event, error) {
@@ -48,6 +48,7 @@ func (c result) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		if i.Created != 0 {
 			return nil, nil
 		}
+		return one(c.kind, &pool.OfMachine{Machine: c.machine, Doubt: c.doubt})
 	case pool.KindRebooted:
 		if i.Rebooted == i.Reboots {
 			return nil, nil
