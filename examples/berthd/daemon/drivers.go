@@ -62,13 +62,16 @@ type simulated struct {
 	fresh bool // made by this start
 }
 
+// fleetSeed gives a fleet whose first hosts are of all kinds, so that a small one can do everything.
+const fleetSeed = 7
+
 func simulate(ctx context.Context, c config.Config, shape func(*fake.Config), log *slog.Logger) (*simulated, error) {
 	path := filepath.Join(c.Data, "simulated-fleet.jsonl")
 	_, err := os.Stat(path)
 	s := &simulated{fresh: errors.Is(err, fs.ErrNotExist)}
-	hosts := fake.Fleet(simName, c.Simulate, 1)
+	hosts := fake.Fleet(simName, c.Simulate, fleetSeed)
 	fc := fake.Config{
-		Name: simName, Hosts: hosts, Path: path, Seed: 1,
+		Name: simName, Hosts: hosts, Path: path, Seed: fleetSeed,
 		Latency: fake.Latency{Min: 2 * time.Millisecond, Mean: 10 * time.Millisecond},
 		Build:   c.SimBuild, Boot: c.SimBoot, Shutdown: 300 * time.Millisecond,
 	}
