@@ -85,7 +85,7 @@ func (d *Driver) all() []*host {
 // Describe implements hypervisor.Describer. What depends on the host is known after the first connection to
 // it, and stays known while it cannot be reached.
 func (d *Driver) Describe(id pool.HostID) hypervisor.Capabilities {
-	c := hypervisor.Capabilities{CreateUnique: true, Settles: settles, Kinds: []pool.Kind{pool.VM}}
+	c := hypervisor.Capabilities{CreateUnique: true, Settles: settles}
 	h := d.hosts[id]
 	if h == nil {
 		return hypervisor.Capabilities{}

@@ -212,8 +212,8 @@ func TestConformanceQEMU(t *testing.T) {
 		Order:     order("file:" + image),
 		BadSource: image + ".none",
 		Abilities: []hypervisor.Ability{hypervisor.CanConsole, hypervisor.CanMeter, hypervisor.CanReboot, hypervisor.CanSuspend},
-		Untagged: func(ctx context.Context, r hypervisor.Ref) (func() error, error) { return untagged(d)(ctx, r) },
-		Traces:   func(ctx context.Context, id pool.HostID) ([]string, error) { return d.Traces(ctx, id) },
+		Untagged:  func(ctx context.Context, r hypervisor.Ref) (func() error, error) { return untagged(d)(ctx, r) },
+		Traces:    func(ctx context.Context, id pool.HostID) ([]string, error) { return d.Traces(ctx, id) },
 		Reopen: func(context.Context) (hypervisor.Driver, error) {
 			if err := d.Close(); err != nil {
 				return nil, err
