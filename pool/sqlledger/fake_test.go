@@ -67,10 +67,13 @@ func (c *fakeConn) QueryContext(ctx context.Context, query string, args []driver
 	if err != nil {
 		return nil, err
 	}
-	return &fakeRows{rows: rows}, nil
+	return &fakeRows{c.fake, rows}, nil
 }
 
-type fakeRows struct{ rows [][]driver.Value }
+type fakeRows struct {
+	*fake
+	rows [][]driver.Value
+}
 
 func (r *fakeRows) Close() error { return nil }
 
@@ -85,6 +88,7 @@ func (r *fakeRows) Next(dest []driver.Value) error {
 	if len(r.rows) == 0 {
 		return io.EOF
 	}
+	r.note("row")
 	copy(dest, r.rows[0])
 	r.rows = r.rows[1:]
 	return nil

@@ -243,6 +243,38 @@ func TestReadBreaksOff(t *testing.T) {
 	}
 }
 
+// TestReadIsBounded: of large batches Read holds a few at a time, and asks for fewer once it has seen them.
+func TestReadIsBounded(t *testing.T) {
+	t.Parallel()
+	s, f := open(t)
+	const head = 40
+	data := make([]byte, 1<<20)
+	f.script = func(query string, args []driver.NamedValue) ([][]driver.Value, error) {
+		switch {
+		case strings.HasPrefix(query, "SELECT COALESCE((SELECT"):
+			return [][]driver.Value{{int64(0), int64(head)}}, nil
+		case !strings.HasPrefix(query, "SELECT e.revision"):
+			return healthy(nil)(query, args)
+		}
+		var rows [][]driver.Value
+		for r := args[0].Value.(int64) + 1; r <= args[1].Value.(int64); r++ {
+			e := pool.Event{ID: "e", Revision: pool.Revision(r), Kind: "k", Version: 1, Time: time.Unix(0, 0), Data: data}
+			leaf := e.Leaf()
+			rows = append(rows, []driver.Value{r, int64(0), "e", int64(0), "", "", int64(0), "k", int64(1), data, "", []byte{}, leaf[:], nil, nil, nil})
+		}
+		return rows, nil
+	}
+	n := 0
+	for b, err := range s.Read(t.Context(), 0) {
+		require.NoError(t, err)
+		n++
+		require.EqualValues(t, n, b.Revision)
+		ahead := f.count("row") - n // what is held, or was fetched in vain
+		require.LessOrEqual(t, ahead, 10)
+	}
+	require.Equal(t, head, n)
+}
+
 // TestOpenRefuses: a zero dialect, an old SQLite, another encoding, no WAL.
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
