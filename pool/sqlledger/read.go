@@ -61,10 +61,14 @@ func (s *Store) batches(ctx context.Context, op string, after pool.Revision, end
 		window := pool.Revision(pageRevisions)
 		for at := after; err == nil && at < last; {
 			var page []pool.Batch
+			want := min(window, last-at)
 			err = s.retry(ctx, func() (err error) {
-				page, err = s.page(ctx, at, min(last, at+window))
+				page, err = s.page(ctx, at, at+want)
 				return err
 			})
+			if window = min(2*window, pageRevisions); len(page) < int(want) {
+				window = max(1, pool.Revision(len(page))) // databases send all that is asked for: ask for what fits
+			}
 			for _, b := range page {
 				if err != nil {
 					break
@@ -74,9 +78,6 @@ func (s *Store) batches(ctx context.Context, op string, after pool.Revision, end
 				}
 				at = b.Revision
 				err = ctx.Err()
-			}
-			if len(page) < int(window) { // it was full before its end: ask for less, as databases send all that is asked for
-				window = max(1, pool.Revision(len(page)))
 			}
 		}
 		if err != nil {

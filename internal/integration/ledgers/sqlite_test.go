@@ -226,6 +226,35 @@ func TestSQLiteNoticesDamage(t *testing.T) {
 	}
 }
 
+// TestSQLiteNoticesDamagedSnapshot: a snapshot that lacks a part is no snapshot.
+func TestSQLiteNoticesDamagedSnapshot(t *testing.T) {
+	t.Parallel()
+	s, db := openSQLite(t, filepath.Join(t.TempDir(), "ledger.db"))
+	_, err := s.Append(t.Context(), 0, batchOf(1, 0)...)
+	require.NoError(t, err)
+	require.NoError(t, s.Compact(t.Context(), 1, make([]byte, 5<<20)))
+	_, err = db.Exec("DELETE FROM berthage_snapshot WHERE part = 1")
+	require.NoError(t, err)
+	_, _, err = s.Checkpoint(t.Context())
+	require.ErrorIs(t, err, pool.ErrCorrupt)
+}
+
+// TestSQLiteScratchSweeps: what has expired does not stay in the file.
+func TestSQLiteScratchSweeps(t *testing.T) {
+	t.Parallel()
+	s, db := openSQLite(t, filepath.Join(t.TempDir(), "ledger.db"))
+	for i := range 20 {
+		_, err := s.Put(t.Context(), fmt.Sprint("short", i), nil, 0, time.Millisecond)
+		require.NoError(t, err)
+	}
+	time.Sleep(20 * time.Millisecond)
+	_, err := s.Put(t.Context(), "long", nil, 0, time.Hour)
+	require.NoError(t, err)
+	var n int
+	require.NoError(t, db.QueryRow("SELECT COUNT(*) FROM berthage_scratch").Scan(&n))
+	require.Equal(t, 1, n)
+}
+
 // TestSQLiteWaitsForLocks: a lock held elsewhere delays an append; it ends with its context, not later.
 func TestSQLiteWaitsForLocks(t *testing.T) {
 	t.Parallel()

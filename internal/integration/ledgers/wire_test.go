@@ -19,6 +19,8 @@ type wire struct {
 	later time.Duration // how much later that COMMIT is carried out
 	late  sync.WaitGroup
 
+	refused atomic.Int64 // COMMITs that the database itself refused
+
 	down atomic.Bool
 	cuts atomic.Int64 // outages so far; a connection made before the last is dead
 }
@@ -94,7 +96,11 @@ func (c *wireConn) ExecContext(ctx context.Context, query string, args []driver.
 	w.mu.Unlock()
 	switch {
 	case !lose:
-		return exec(ctx, query, args)
+		result, err := exec(ctx, query, args)
+		if err != nil {
+			w.refused.Add(1)
+		}
+		return result, err
 	case later == 0:
 		_, _ = exec(ctx, query, args)
 	default:
