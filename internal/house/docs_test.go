@@ -153,12 +153,21 @@ func testNames(t *testing.T) map[string]bool {
 	return tests
 }
 
-// What a document names in its text exists: tests, targets of the Makefile, flags of berthd, files.
+// What a document names in its text exists: tests, targets of the Makefile, files, and of berthd its flags,
+// routes and metrics.
 func TestNamesInDocuments(t *testing.T) {
 	t.Parallel()
-	tests, flags := testNames(t), read(t, "examples/berthd/config/options.go")+`"config"`
+	tests := testNames(t)
+	berthd := `"config" "help"` // flags that are not in its table
+	for _, name := range files(t, func(name string) bool {
+		return strings.HasPrefix(name, "examples/berthd/") && strings.HasSuffix(name, ".go") && !isTest(name)
+	}) {
+		berthd += read(t, name)
+	}
 	quoted := regexp.MustCompile("`([^`\n]+)`")
 	test := regexp.MustCompile(`^(Test|Fuzz|Benchmark|Example)[A-Z_]\w*$`)
+	route := regexp.MustCompile(`^(GET|POST|PUT|DELETE) (/\S*)$`)
+	metric := regexp.MustCompile(`^berth(age|d)(_[a-z]+)+$`)
 	file := regexp.MustCompile(`^[\w.-]+(/[\w.-]+)+\.(go|sh|md|yml|svg|png|mod)$`)
 	for _, doc := range documents(t) {
 		for _, m := range quoted.FindAllStringSubmatch(read(t, doc), -1) {
@@ -172,8 +181,17 @@ func TestNamesInDocuments(t *testing.T) {
 				makeKnows(t, doc, name)
 			case strings.HasPrefix(name, "--"):
 				flag, _, _ := strings.Cut(strings.TrimPrefix(name, "--"), " ")
-				if !strings.Contains(flags, strconv.Quote(flag)) {
+				if !strings.Contains(berthd, strconv.Quote(flag)) {
 					t.Errorf("%s names %s, which is no flag of berthd", doc, name)
+				}
+			case route.MatchString(name):
+				path, inAPI := strings.CutPrefix(route.FindStringSubmatch(name)[2], "/api/v1")
+				if inAPI && !strings.Contains(berthd, strconv.Quote(path)) || !inAPI && !strings.Contains(berthd, `"`+name+`"`) {
+					t.Errorf("%s names %s, which is no route of berthd", doc, name)
+				}
+			case metric.MatchString(name):
+				if !strings.Contains(berthd, `"`+name+`"`) {
+					t.Errorf("%s names %s, which is no metric of berthd", doc, name)
 				}
 			case file.MatchString(name):
 				if _, err := os.Stat(filepath.Join(root(t), filepath.FromSlash(name))); err != nil {

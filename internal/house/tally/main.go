@@ -158,8 +158,8 @@ func (t *tally) follow(r io.Reader) error {
 					return err
 				}
 			case "skip":
-				if e.Test != "" {
-					if err := t.note(e.Package + " " + e.Test + ": " + reason(said[key].String())); err != nil {
+				if why := reason(said[key].String()); e.Test != "" && why != told {
+					if err := t.note(name(e) + why); err != nil {
 						return err
 					}
 				}
@@ -182,7 +182,8 @@ func (t *tally) follow(r io.Reader) error {
 // output keeps a line of a test until the test's end is known, and shows that of a package at once.
 func (t *tally) output(e event, said *bytes.Buffer) error {
 	if _, what, ok := strings.Cut(e.Output, notRun); ok {
-		return t.note(strings.TrimSpace(what))
+		said.WriteString(notRun + "\n")
+		return t.note(name(e) + strings.TrimPrefix(strings.TrimSpace(what), e.Test+": "))
 	}
 	if e.Test != "" {
 		said.WriteString(e.Output)
@@ -199,11 +200,26 @@ func (t *tally) output(e event, said *bytes.Buffer) error {
 	return nil
 }
 
+// name says which test an event is about, for a line of what was not run.
+func name(e event) string {
+	pkg := strings.TrimPrefix(e.Package, "github.com/berthage/berthage/")
+	if e.Test == "" {
+		return pkg + ": "
+	}
+	return pkg + " " + e.Test + ": "
+}
+
+// told is the reason of a test that has said itself what is not run.
+const told = "told"
+
 // reason finds in a skipped test's output why it was skipped.
 func reason(said string) string {
 	var why []string
 	for _, line := range strings.Split(said, "\n") {
 		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, strings.TrimSpace(notRun)) {
+			return told
+		}
 		if line != "" && !strings.HasPrefix(line, "=== ") && !strings.HasPrefix(line, "--- ") {
 			why = append(why, line)
 		}

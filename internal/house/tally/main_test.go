@@ -28,6 +28,9 @@ func TestFollow(t *testing.T) {
 {"Action":"output","Package":"p","Test":"TestSkip","Output":"    x_test.go:3: no server\n"}
 {"Action":"output","Package":"p","Test":"TestSkip","Output":"--- SKIP: TestSkip (0.00s)\n"}
 {"Action":"skip","Package":"p","Test":"TestSkip"}
+{"Action":"output","Package":"github.com/berthage/berthage/p","Test":"TestTold","Output":"NOT RUN: TestTold: no KVM\n"}
+{"Action":"output","Package":"github.com/berthage/berthage/p","Test":"TestTold","Output":"    x_test.go:3: again\n"}
+{"Action":"skip","Package":"github.com/berthage/berthage/p","Test":"TestTold"}
 {"Action":"output","Package":"p","Output":"PASS\n"}
 {"Action":"output","Package":"p","Output":"ok  \tp\t0.1s\n"}
 {"Action":"pass","Package":"p"}
@@ -38,8 +41,9 @@ func TestFollow(t *testing.T) {
 {"Action":"skip","Package":"r"}
 no JSON`))))
 	require.Equal(t, `a warning
-NOT RUN: half of it: no root
+NOT RUN: p TestGood: half of it: no root
 NOT RUN: p TestSkip: x_test.go:3: no server
+NOT RUN: p TestTold: no KVM
 ok  	p	0.1s
 what went wrong
 FAIL	q	0.2s
@@ -49,7 +53,7 @@ no JSON`, out.String())
 	failed, err := tl.main([]string{"summary"})
 	require.NoError(t, err)
 	require.True(t, failed)
-	require.Regexp(t, `(?s)2 NOT RUN, and why:.*NOT RUN: half of it: no root\nNOT RUN: p TestSkip.*\nok  \tp\t0.1s\nFAIL\tq\t0.2s\nFAIL\n$`, out.String())
+	require.Regexp(t, `(?s)3 NOT RUN, and why:.*NOT RUN: p TestGood: half of it: no root\nNOT RUN: p TestSkip.*\nok  \tp\t0.1s\nFAIL\tq\t0.2s\nFAIL\n$`, out.String())
 }
 
 func TestRun(t *testing.T) {
