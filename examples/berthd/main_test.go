@@ -5,7 +5,6 @@ package main_test
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -252,7 +251,7 @@ func TestSecondStartAndLink(t *testing.T) {
 
 	out, err := exec.Command(program, "--data", data, "--simulate", "2").CombinedOutput()
 	var exit *exec.ExitError
-	require.True(t, errors.As(err, &exit))
+	require.ErrorAs(t, err, &exit)
 	require.Equal(t, 1, exit.ExitCode())
 	require.Contains(t, string(out), fmt.Sprintf("in use by berthd with pid %d at %s", p.cmd.Process.Pid, p.url))
 

@@ -4,7 +4,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"log"
 	"time"
 
 	"github.com/berthage/berthage"
@@ -19,7 +18,7 @@ func main() {
 	fleet := fake.New(fake.Config{Hosts: fake.Fleet("fake", 3, 1)}) // three simulated hosts
 	m, err := berthage.Open(ctx, berthage.Config{Ledger: pool.NewMemoryLedger(), Drivers: map[string]hypervisor.Driver{"fake": fleet}})
 	check(err)
-	go m.Run(ctx)
+	go func() { check(m.Run(ctx)) }()
 
 	check(m.PutProject(ctx, pool.Project{Name: "shop"}))
 	check(m.PutImage(ctx, pool.Image{Name: "debian-12", User: "debian", Sources: map[string]string{"fake": "debian-12.qcow2"}}))
@@ -35,6 +34,6 @@ func main() {
 
 func check(err error) {
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 }

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -9,8 +10,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-
-	"crypto/rand"
 )
 
 // tokenPrefix lets scanners for leaked secrets know the token when they see it.
@@ -24,7 +23,7 @@ func LoadToken(name string) (string, error) {
 		return token, err
 	}
 	b := make([]byte, 32)
-	rand.Read(b) //nolint:errcheck // never fails
+	rand.Read(b) // never fails
 	token = tokenPrefix + base64.RawURLEncoding.EncodeToString(b)
 	// Written aside and renamed, so that the file is never there without its token.
 	f, err := os.CreateTemp(filepath.Dir(name), ".token-*") // with mode 0600

@@ -39,7 +39,7 @@ func (a *API) registerActions() {
 	op.DefaultStatus = http.StatusAccepted
 	huma.Register(a.huma, op, func(ctx context.Context, in *struct {
 		InstancePath
-		Key string `header:"Idempotency-Key" maxLength:"255" doc:"Once per key"`
+		Key string `header:"Idempotency-Key" maxLength:"128" doc:"Once per key"`
 	}) (*acceptedOutput, error) {
 		t := token(in.Key)
 		i, err := a.as(ctx).Reboot(ctx, in.id(), t)

@@ -57,7 +57,7 @@ func (l *listInstances) wants(i *pool.Instance) bool {
 type instanceOutput struct{ Body Instance }
 
 type launchInput struct {
-	Key  string `header:"Idempotency-Key" maxLength:"255" doc:"The same key with the same body gives the same instance, however often it is sent; with another body it is refused"`
+	Key  string `header:"Idempotency-Key" maxLength:"128" doc:"The same key with the same body gives the same instance, however often it is sent; with another body it is refused"`
 	Body LaunchBody
 }
 

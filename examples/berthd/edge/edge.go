@@ -5,6 +5,7 @@ package edge
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -88,7 +89,7 @@ func level(status int) slog.Level {
 
 // panicked answers a request whose handler has panicked. What http.Server uses to abort goes on.
 func (c *Config) panicked(w *recorder, n *Note, v any) {
-	if v == http.ErrAbortHandler {
+	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(v)
 	}
 	c.Logger.Error("a handler panicked", "request_id", n.ID, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
