@@ -129,7 +129,8 @@ test-browser: ## the dashboard in a real browser
 test-vm: ## make vm with the tiny guest
 	@if [ "$$(uname -s)" != Linux ]; then $(tally) skip "make vm" "needs Linux with libvirt and qemu"; \
 	elif [ "$$(id -u)" != 0 ]; then $(tally) skip "make vm" "needs root, to start libvirtd and a network"; \
-	else $(tally) run "make vm" $(MAKE) --no-print-directory vm IMAGE= BENCH=; fi
+	else $(tally) run "make vm" $(MAKE) --no-print-directory vm IMAGE= BENCH= ARGS= && \
+	$(tally) run "make vm, berthd killed three times" $(MAKE) --no-print-directory vm IMAGE= BENCH= ARGS=-kill; fi
 
 .PHONY: test-check
 test-check: # make check as a part of make test

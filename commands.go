@@ -3,6 +3,7 @@ package berthage
 import (
 	"context"
 	"errors"
+	"maps"
 
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/internal/ring"
@@ -21,6 +22,7 @@ type Launch = ring.Launch
 // as it is then; Wait tells when it runs. An instance that was launched with this token and has been deleted
 // since is returned with Phase pool.Deleted.
 func (m *Manager) Launch(ctx context.Context, l Launch) (pool.Instance, error) {
+	l.Spec = l.Spec.Clone()
 	if err := m.do(ctx, ring.Command{Launch: &l}); err != nil {
 		return pool.Instance{}, named(err, "launch "+pool.Quote(l.Name))
 	}
@@ -157,16 +159,19 @@ func (m *Manager) host(id pool.HostID) (pool.HostRecord, error) {
 
 // PutImage adds an image or replaces it; instances keep what they were launched with.
 func (m *Manager) PutImage(ctx context.Context, i pool.Image) error {
+	i = i.Clone()
 	return named(m.do(ctx, ring.Command{Put: &ring.Put{Image: &i}}), "put image")
 }
 
 // PutFlavor adds a flavor or replaces it; instances keep the sizes they were launched with.
 func (m *Manager) PutFlavor(ctx context.Context, f pool.Flavor) error {
+	f.Resources = maps.Clone(f.Resources)
 	return named(m.do(ctx, ring.Command{Put: &ring.Put{Flavor: &f}}), "put flavor")
 }
 
 // PutProject adds a project or replaces its quota. A quota below what is used stops further use only.
 func (m *Manager) PutProject(ctx context.Context, p pool.Project) error {
+	p.Quota = maps.Clone(p.Quota)
 	return named(m.do(ctx, ring.Command{Put: &ring.Put{Project: &p}}), "put project")
 }
 

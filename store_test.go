@@ -3,7 +3,9 @@ package berthage_test
 import (
 	"context"
 	"fmt"
+	"iter"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -213,5 +215,89 @@ func TestUnknownEventMakesStale(t *testing.T) {
 		require.ErrorIs(t, err, pool.ErrStale)
 		b.m.View(func(st *pool.State) { require.Equal(t, 1, st.InstanceCount()) })
 		require.ErrorIs(t, b.m.Run(ctx), pool.ErrStale)
+
+		again := open(t, b.fleet, b.ledger)
+		require.NotEmpty(t, again.Status().Stale)
+		again.View(func(st *pool.State) { require.Equal(t, 1, st.InstanceCount(), "what can be read is served") })
+		require.ErrorIs(t, again.Run(ctx), pool.ErrStale)
+	})
+}
+
+// So does one that another without a lease has taken over from.
+func TestUnknownEventEndsAFollower(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		ledger, fleet := pool.NewMemoryLedger(), fake.New(fake.Config{Name: "sim", Hosts: hosts(1)})
+		ended := make(chan error, 2)
+		for range 2 {
+			m := open(t, fleet, ledger)
+			defer m.Close()
+			go func() { ended <- m.Run(ctx) }()
+			time.Sleep(10 * time.Second)
+		}
+		e := pool.Event{ID: "x", Kind: "moon.phase", Version: 1, Data: []byte(`{}`), Time: time.Now(), Actor: "newer"}
+		_, err := ledger.Append(ctx, open(t, fleet, ledger).Status().Revision, e)
+		require.NoError(t, err)
+		require.ErrorIs(t, <-ended, pool.ErrStale)
+		require.ErrorIs(t, <-ended, pool.ErrStale)
+	})
+}
+
+// hanging is a ledger whose reads hang while it is set.
+type hanging struct {
+	pool.Ledger
+	hangs atomic.Bool
+}
+
+func (l *hanging) Read(ctx context.Context, after pool.Revision) iter.Seq2[pool.Batch, error] {
+	if l.hangs.Load() {
+		<-ctx.Done()
+	}
+	return l.Ledger.Read(ctx, after)
+}
+
+// A read that hangs keeps nobody waiting for ever.
+func TestReadThatHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := &bench{t: t, fleet: fake.New(fake.Config{Name: "sim", Hosts: hosts(1)})}
+		ledger := &hanging{Ledger: pool.NewMemoryLedger()}
+		b.m = open(t, b.fleet, ledger, func(c *berthage.Config) { c.Ephemeral = true })
+		catalogue(t, b.m)
+		defer run(t, b.m)()
+		b.pooled(b.m, 1)
+		ledger.hangs.Store(true)
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		require.NoError(t, b.m.PutProject(ctx, pool.Project{Name: "other"}))
+	})
+}
+
+// A command whose caller has given up before it was decided is not carried out behind his back; after Close
+// none is.
+func TestCommandsThatNobodyWaitsFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, ledger := faulty(t, 1)
+		time.Sleep(time.Minute)
+		ledger.Next(ledgertest.LostRequest)
+		first := make(chan error)
+		go func() { first <- b.m.PutProject(context.Background(), pool.Project{Name: "first"}) }()
+		time.Sleep(10 * time.Millisecond)
+		ledger.SetDown(true)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, b.m.PutProject(ctx, pool.Project{Name: "second"}), pool.ErrUnknown)
+		ledger.SetDown(false)
+		require.NoError(t, <-first)
+		time.Sleep(time.Minute)
+		b.m.View(func(st *pool.State) {
+			_, ok := st.Project("second")
+			require.False(t, ok)
+		})
+		b.stop()
+		require.ErrorIs(t, b.m.PutProject(context.Background(), pool.Project{Name: "third"}), pool.ErrUnavailable)
 	})
 }

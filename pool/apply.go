@@ -61,7 +61,7 @@ func (s *State) fold(e *Event, payload any) error {
 		if e.Kind == KindReleased {
 			return s.release(p.Machine, e.Revision)
 		}
-		return s.onMachine(e, p.Machine, func(i *Instance) { foldMachine(e, i) })
+		return s.onMachine(e, p.Machine, func(i *Instance) { foldMachine(e, p, i) })
 	case *Refused:
 		return s.onMachine(e, p.Machine, func(i *Instance) {
 			i.Reason = storable(p.Reason)
@@ -182,13 +182,13 @@ func (s *State) remove(kind, name string) error {
 	return nil
 }
 
-func foldMachine(e *Event, i *Instance) {
+func foldMachine(e *Event, p *OfMachine, i *Instance) {
 	switch e.Kind {
 	case KindSent:
 		i.Place.Sent = true
 	case KindCreated:
 		i.Is, i.Created = Stopped, e.Revision
-		i.Place.Doubt = false
+		i.Place.Doubt = p.Doubt
 		if i.Phase == Building {
 			i.Phase, i.Reason = Active, ""
 		}

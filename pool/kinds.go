@@ -90,9 +90,11 @@ type RebootWanted struct {
 	Token    string     `json:"token,omitempty"`
 }
 
-// OfMachine is the data of events that say no more than which machine.
+// OfMachine is the data of events that say no more than which machine. Doubt, of KindCreated only, says that
+// another create for it has not been answered, so that a second copy may still land.
 type OfMachine struct {
 	Machine MachineID `json:"machine"`
+	Doubt   bool      `json:"doubt,omitempty"`
 }
 
 // Refused is the data of KindRefused. Doubt says that the create ended without an answer, so that it may

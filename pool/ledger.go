@@ -24,7 +24,8 @@ type Ledger interface {
 
 	// Read yields the batches after the given revision in order, without a gap, up to the head at some
 	// moment after the call. It holds no lock and no only connection while the caller's loop body runs, so
-	// that the body may Append. The first error ends it. A revision before the checkpoint's is ErrCompacted.
+	// that the body may Append. The first error ends it. A revision before the checkpoint's is ErrCompacted;
+	// a batch that is not what was stored, or a gap, is ErrCorrupt.
 	Read(ctx context.Context, after Revision) iter.Seq2[Batch, error]
 
 	// Checkpoint returns the newest snapshot that Compact stored, and its revision; 0 and nil without one.
@@ -32,14 +33,15 @@ type Ledger interface {
 
 	// Compact stores snapshot, which stands for all batches up to and including at, and moves those batches
 	// to the archive, which Archive reads; it deletes nothing. A revision beyond the head, or not after the
-	// present checkpoint, is ErrInvalid. Appends go on meanwhile.
+	// present checkpoint, is ErrInvalid. Appends go on meanwhile. After ErrUnknown the Checkpoint tells.
 	Compact(ctx context.Context, at Revision, snapshot []byte) error
 
 	// Archive yields the batches of the archive after the given revision, in order.
 	Archive(ctx context.Context, after Revision) iter.Seq2[Batch, error]
 
 	// Forget removes Private and Salt of every event of that subject, from the archive too. It is
-	// idempotent; an unknown subject is no error. Snapshots are the caller's to renew.
+	// idempotent, so that it is done again after ErrUnknown; an unknown subject is no error. Snapshots are the
+	// caller's to renew.
 	Forget(ctx context.Context, subject string) error
 }
 

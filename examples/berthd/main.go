@@ -82,8 +82,8 @@ func serve(args []string, stdout, stderr io.Writer) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, func() {
-		log.Info("stopping; a second signal ends it at once")
 		stop() // the next one has its usual effect
+		log.Info("stopping; a second signal ends it at once")
 	})
 	d, err := daemon.Open(ctx, c, daemon.Options{Version: version(), Logger: log, Out: stdout})
 	if err != nil {

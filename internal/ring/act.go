@@ -29,6 +29,9 @@ const (
 
 // act carries an action out. What it finds out is submitted as a result; the ending says what to do next.
 func (l *leadership) act(ctx context.Context, a action) ending {
+	if l.until.passed() {
+		return ending{known: &a.known} // the process was paused after the dispatch
+	}
 	if !a.verb.calls() {
 		if a.verb == doForget {
 			return l.report(a, result{kind: pool.KindDeleted})
@@ -37,15 +40,12 @@ func (l *leadership) act(ctx context.Context, a action) ending {
 	}
 	d, err := l.r.Driver(a.ref.Host)
 	if err != nil {
-		return l.failed(a, err)
+		return l.failed(ctx, a, err)
 	}
 	switch a.verb {
 	case doCreate:
 		if e := l.report(a, result{kind: pool.KindSent}); e.retry {
 			return e
-		}
-		if l.moot(a) {
-			return ending{}
 		}
 		a.known.sentHere = true
 		return l.create(ctx, d, a)
@@ -54,7 +54,7 @@ func (l *leadership) act(ctx context.Context, a action) ending {
 	case doDestroy:
 		err := d.Destroy(ctx, a.ref)
 		if err != nil && !errors.Is(err, hypervisor.ErrForeign) {
-			return l.failed(a, err)
+			return l.failed(ctx, a, err)
 		}
 		return l.report(a, result{kind: pool.KindDeleted, doubt: doubtful(a.instance, a.known)})
 	case doRelease:
@@ -65,8 +65,8 @@ func (l *leadership) act(ctx context.Context, a action) ending {
 
 // create sends a create that has been recorded as sent.
 func (l *leadership) create(ctx context.Context, d hypervisor.Driver, a action) ending {
-	if l.until.passed() {
-		return ending{} // the lease may be another's by now; the next leader looks
+	if l.until.passed() || l.moot(a) {
+		return ending{known: &a.known} // the lease may be another's by now, who looks; or it is not wanted any more
 	}
 	i := a.instance
 	spec := i.Spec
@@ -80,17 +80,16 @@ func (l *leadership) create(ctx context.Context, d hypervisor.Driver, a action) 
 	})
 	switch {
 	case err == nil:
-		return l.report(a, result{kind: pool.KindCreated})
-	case errors.Is(err, hypervisor.ErrExists):
-		return l.look(ctx, d, a)
-	case errors.Is(err, hypervisor.ErrUnavailable):
+		return l.report(a, result{kind: pool.KindCreated, doubt: !a.known.clean()})
+	case errors.Is(err, hypervisor.ErrExists), errors.Is(err, hypervisor.ErrUnavailable):
+		// What exists is looked at next. If no list shows it, that ends as a host does that cannot be reached.
 		if a.known.failed++; a.known.failed < mostFailed {
-			return l.failed(a, err)
+			return l.failed(ctx, a, err)
 		}
 	case !hypervisor.Nothing(err):
 		a.known.unknown++
 		a.known.since = time.Now()
-		return l.failed(a, err)
+		return l.failed(ctx, a, err)
 	}
 	l.r.log.Warn("create refused", "machine", a.ref.Machine, "host", a.ref.Host, "error", err)
 	return l.report(a, result{kind: pool.KindRefused, reason: reason(err), doubt: !a.known.clean()})
@@ -104,12 +103,13 @@ func (l *leadership) look(ctx context.Context, d hypervisor.Driver, a action) en
 	listed := time.Now()
 	machines, err := d.Machines(ctx, a.ref.Host)
 	if err != nil {
-		return l.failed(a, err)
+		return l.failed(ctx, a, err)
 	}
 	for _, m := range machines {
 		switch {
 		case m.Tag == a.ref.Tag:
-			return l.report(a, result{kind: pool.KindCreated})
+			a.known.unknown = max(0, a.known.unknown-1) // seeing it is the answer to one of them
+			return l.report(a, result{kind: pool.KindCreated, doubt: !a.known.clean()})
 		case m.Tag.Ledger == a.ref.Ledger && m.Tag.Machine == a.ref.Machine:
 			return l.report(a, result{kind: pool.KindRefused, doubt: !a.known.clean(),
 				reason: "a machine of that id, which this ledger knows nothing of, is on the host"})
@@ -120,6 +120,10 @@ func (l *leadership) look(ctx context.Context, d hypervisor.Driver, a action) en
 	case a.known.unknown >= mostUnknown, !again && at.IsZero():
 		return l.report(a, result{kind: pool.KindRefused, doubt: !a.known.clean(), reason: "create was not answered"})
 	case again:
+		// Nothing is committed before this one, so that whether we lead has to be read.
+		if err := l.r.catchUp(ctx); err != nil {
+			return ending{known: &a.known, retry: true}
+		}
 		return l.create(ctx, d, a)
 	}
 	return ending{known: &a.known, at: at}
@@ -131,12 +135,12 @@ func (l *leadership) release(ctx context.Context, d hypervisor.Driver, a action)
 		a.known.since = time.Now()
 	}
 	if err := d.Destroy(ctx, a.ref); err != nil && !errors.Is(err, hypervisor.ErrForeign) {
-		return l.failed(a, err)
+		return l.failed(ctx, a, err)
 	}
 	listed := time.Now()
 	machines, err := d.Machines(ctx, a.ref.Host)
 	if err != nil {
-		return l.failed(a, err)
+		return l.failed(ctx, a, err)
 	}
 	for _, m := range machines {
 		if m.Tag == a.ref.Tag {
@@ -186,15 +190,15 @@ func (l *leadership) power(ctx context.Context, d hypervisor.Driver, a action) e
 	}
 	l.pollSoon(a.ref.Host, err == nil && done.is == pool.Running)
 	if err != nil {
-		return l.failed(a, err)
+		return l.failed(ctx, a, err)
 	}
 	return l.report(a, done)
 }
 
-// failed ends an action that is tried again. A cancelled one is not the host's fault.
-func (l *leadership) failed(a action, err error) ending {
-	if l.ctx.Err() != nil || errors.Is(err, context.Canceled) {
-		return ending{known: &a.known}
+// failed ends an action that is tried again. One that we have broken off is not the host's fault.
+func (l *leadership) failed(ctx context.Context, a action, err error) ending {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ending{known: &a.known, retry: true}
 	}
 	l.r.log.Warn("driver call failed", "verb", string(a.verb), "machine", a.ref.Machine, "host", a.ref.Host, "error", err)
 	return ending{known: &a.known, retry: true, ail: errors.Is(err, hypervisor.ErrUnavailable)}
@@ -219,7 +223,7 @@ func (l *leadership) report(a action, res result) ending {
 	return ending{known: &a.known, retry: true}
 }
 
-// moot reports whether the create that was to be sent is not recorded as sent.
+// moot reports whether the create that is to be sent is not recorded as sent, or no longer wanted.
 func (l *leadership) moot(a action) bool {
 	moot := true
 	l.r.View(func(st *pool.State) {

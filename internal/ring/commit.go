@@ -24,6 +24,7 @@ type input interface {
 }
 
 type pending struct {
+	ctx    context.Context // of the caller; once it has ended nobody waits
 	in     input
 	caller Caller
 	done   chan outcome // buffered
@@ -47,7 +48,7 @@ type batch struct {
 // Bounds on one batch, beside that of the ledger itself.
 const (
 	batchInputs   = 256
-	appendTimeout = 15 * time.Second
+	ledgerTimeout = 15 * time.Second // of one call
 )
 
 // submit decides in on the newest state, commits what follows, and returns the revision from which on
@@ -59,7 +60,7 @@ func (r *Ring) submit(ctx context.Context, in input, who Caller) (pool.Revision,
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	p := &pending{in: in, caller: who, done: make(chan outcome, 1)}
+	p := &pending{ctx: ctx, in: in, caller: who, done: make(chan outcome, 1)}
 	r.queueMu.Lock()
 	r.queue = append(r.queue, p)
 	start := !r.draining
@@ -105,16 +106,10 @@ func (r *Ring) commit(work []*pending) []*pending {
 		}
 		return nil
 	}
-	if r.doubt != nil {
-		if err := r.settle(); errors.Is(err, pool.ErrConflict) {
-			if err := r.catchUpLocked(r.life); err != nil {
-				return fail(err)
-			}
-		} else if err != nil {
-			return fail(&pool.Error{Kind: pool.ErrUnavailable, Want: "an earlier append settled first", Cause: err})
-		}
-	}
 	for {
+		if r.life.Err() != nil {
+			return fail(&pool.Error{Kind: pool.ErrUnavailable, Want: "a Manager that is not closed"})
+		}
 		if err := r.staleErr(); err != nil {
 			return fail(err)
 		}
@@ -142,7 +137,10 @@ func (r *Ring) decideAll(work []*pending) (*batch, []*pending) {
 	b := &batch{prev: r.st.Head(), overlay: r.st.Overlay(), refused: make(map[*pending]error)}
 	now := r.now()
 	for n, p := range work {
-		err := r.decideOne(p, b, now)
+		err := p.ctx.Err()
+		if err == nil {
+			err = r.decideOne(p, b, now)
+		}
 		if errors.Is(err, errFull) {
 			return b, work[n:]
 		}
@@ -157,17 +155,21 @@ func (r *Ring) decideAll(work []*pending) (*batch, []*pending) {
 // errFull leaves an input to the next batch.
 var errFull = errors.New("batch full")
 
-// decideOne decides one input and adds its events to the batch, all of them or none. What a ledger would not
-// take is refused here, so that one caller's events cannot spoil another's; a panic in an importer's code
-// fails this decision and nothing else.
-func (r *Ring) decideOne(p *pending, b *batch, now time.Time) (err error) {
+// decide asks an input for its events. A panic in an importer's code fails this decision and nothing else.
+func (r *Ring) decide(in input, st *pool.State) (events []pool.Event, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			r.log.Error("panic in a decision", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			err = fmt.Errorf("panic in a decision: %v", v)
+			events, err = nil, fmt.Errorf("panic in a decision: %v", v)
 		}
 	}()
-	events, err := p.in.decide(&r.rules, b.overlay)
+	return in.decide(&r.rules, st)
+}
+
+// decideOne decides one input and adds its events to the batch, all of them or none. What a ledger would not
+// take is refused here, so that one caller's events cannot spoil another's.
+func (r *Ring) decideOne(p *pending, b *batch, now time.Time) error {
+	events, err := r.decide(p.in, b.overlay)
 	if err != nil || len(events) == 0 {
 		return err
 	}
@@ -219,21 +221,20 @@ func (r *Ring) append(b *batch) error {
 		return err
 	}
 	r.log.Warn("append in doubt; settling it", "revision", b.prev+1, "error", err)
-	r.doubt = b
-	return r.settle()
+	return r.settle(b)
 }
 
 func (r *Ring) tryAppend(b *batch) error {
-	ctx, cancel := context.WithTimeout(r.life, appendTimeout)
+	ctx, cancel := context.WithTimeout(r.life, ledgerTimeout)
 	defer cancel()
 	_, err := r.cfg.Ledger.Append(ctx, b.prev, b.events...)
 	return err
 }
 
-// settle appends the batch in doubt again, the same events at the same place, until it is known to be
-// stored or known never to be. Until then nothing else is appended and its callers wait.
-func (r *Ring) settle() error {
-	b := r.doubt
+// settle appends a batch in doubt again, the same events at the same place, until it is known to be stored or
+// known never to be. Until then nothing else is appended or read and its callers wait. Close ends it too, and
+// after that nothing is appended at all.
+func (r *Ring) settle(b *batch) error {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		select {
 		case <-time.After(wait):
@@ -243,11 +244,9 @@ func (r *Ring) settle() error {
 		err := r.tryAppend(b)
 		switch {
 		case err == nil:
-			r.doubt = nil
 			r.publish(b)
 			return nil
 		case errors.Is(err, pool.ErrConflict), errors.Is(err, pool.ErrInvalid):
-			r.doubt = nil
 			return err
 		}
 		r.log.Warn("append still in doubt", "revision", b.prev+1, "error", err)
@@ -283,19 +282,24 @@ func (r *Ring) catchUp(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if r.doubt != nil {
-		return nil // what is in doubt is settled by appending it, never by reading
-	}
 	return r.catchUpLocked(ctx)
 }
 
+// catchUpLocked is catchUp for whoever has the turn, which it does not keep from the others for ever: what it
+// has no time for is read the next time.
 func (r *Ring) catchUpLocked(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, ledgerTimeout)
+	defer cancel()
+	return r.read(ctx)
+}
+
+func (r *Ring) read(ctx context.Context) error {
 	if err := r.staleErr(); err != nil {
 		return err
 	}
 	for b, err := range r.cfg.Ledger.Read(ctx, r.st.Head()) {
 		if err != nil {
-			return err
+			return &pool.Error{Kind: pool.ErrUnavailable, Field: "ledger", Cause: err}
 		}
 		if err := r.fold(b); err != nil {
 			r.setStale(err)

@@ -1,7 +1,8 @@
 package ring
 
 import (
-	"reflect"
+	"bytes"
+	"encoding/json"
 
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/quota"
@@ -21,23 +22,27 @@ type Launch struct {
 const defaultRoot = 10 * pool.GiB
 
 func (c *Launch) decide(r *rules, st *pool.State) ([]pool.Event, error) {
-	req, err := c.resolve(r, st)
-	if err != nil {
+	if err := validToken(c.Token); err != nil {
 		return nil, err
 	}
+	// Before anything else: a request that has been carried out is not refused for what has changed since.
 	id := pool.NewInstanceID(st.Identity(), c.Project, c.Token)
 	if _, ended := st.Ended(id); ended {
 		return nil, nil
 	}
-	want := c.Want
-	if want == "" {
-		want = pool.Running
-	}
 	if old, ok := st.Instance(id); ok {
-		if old.Name != c.Name || !sameSpec(old.Spec, req.Spec) {
+		if !c.made(old) {
 			return nil, &pool.Error{Kind: pool.ErrExists, Field: "token", Value: c.Token, Want: "a token of its own for each different request"}
 		}
 		return nil, nil
+	}
+	req, err := c.resolve(r, st)
+	if err != nil {
+		return nil, err
+	}
+	want := c.Want
+	if want == "" {
+		want = pool.Running
 	}
 	project, _ := st.Project(c.Project)
 	demand, err := req.Spec.Demand()
@@ -117,12 +122,23 @@ func (c *Launch) resolve(r *rules, st *pool.State) (scheduler.Request, error) {
 	return scheduler.Request{Spec: spec, Image: *image, Project: c.Project}, nil
 }
 
-// sameSpec compares what two requests of one token ask for. What is personal is left out: it may have been
-// forgotten.
-func sameSpec(a, b pool.Spec) bool {
-	a, b = a.Clone(), b.Clone()
-	a.Guest, b.Guest = pool.Guest{}, pool.Guest{}
-	return reflect.DeepEqual(a, b)
+// made reports whether an instance of the same token is what this request asks for. What the catalogue had
+// filled in counts as it was then; what is personal is left out, as it may have been forgotten.
+func (c *Launch) made(i *pool.Instance) bool {
+	asked, got := c.Spec, i.Spec
+	if asked.Kind == "" {
+		asked.Kind = pool.VM
+	}
+	if asked.Flavor != "" && len(asked.Resources) == 0 {
+		asked.Resources = got.Resources
+	}
+	if len(asked.Disks) == 0 {
+		asked.Disks = got.Disks
+	}
+	asked.Guest, got.Guest = pool.Guest{}, pool.Guest{}
+	a, err := json.Marshal(asked) // in which an empty list and none are the same, as they are in the ledger
+	b, bad := json.Marshal(got)
+	return c.Name == i.Name && err == nil && bad == nil && bytes.Equal(a, b)
 }
 
 // offered is the scheduler's filter for what a host's driver can do.

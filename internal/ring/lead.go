@@ -45,8 +45,10 @@ type job struct {
 }
 
 type flight struct {
-	verb   verb
-	cancel context.CancelFunc
+	verb    verb
+	machine pool.MachineID
+	cancel  context.CancelFunc
+	again   bool // the instance is wanted otherwise since: plan anew as soon as this has ended
 }
 
 // leadFor takes over and leads until ctx ends or another has taken over; it reports whether it did lead.
@@ -124,9 +126,12 @@ func (l *leadership) note(events []pool.Event) {
 			l.due(job{instance: p.Instance})
 		case *pool.Wanted:
 			j := job{instance: p.Instance}
-			// What a deletion makes pointless is not waited for; a create is, so that its end is known.
-			if f := l.flight[j]; f != nil && p.Want == pool.Absent && f.verb != doCreate && f.verb != doLook && f.verb != doDestroy {
-				f.cancel()
+			if f := l.flight[j]; f != nil {
+				f.again = true
+				// What a deletion makes pointless is not waited for; a create is, so that its end is known.
+				if p.Want == pool.Absent && f.verb != doCreate && f.verb != doLook && f.verb != doDestroy {
+					f.cancel()
+				}
 			}
 			delete(l.paused, j)
 			l.due(j)
@@ -137,12 +142,14 @@ func (l *leadership) note(events []pool.Event) {
 		case *pool.Observed:
 			l.dueMachine(p.Machine)
 		case *pool.OfMachine:
-			l.dueMachine(p.Machine)
+			if e.Kind == pool.KindReleased {
+				l.due(job{held: p.Machine}) // to be forgotten
+			} else {
+				l.dueMachine(p.Machine)
+			}
 		case *pool.Placed:
-			l.due(job{instance: p.Instance})
 			l.left(p.Instance, p.Hold)
 		case *pool.Ended:
-			delete(l.paused, job{instance: p.Instance})
 			l.left(p.Instance, p.Hold)
 		}
 	}
@@ -156,15 +163,17 @@ func (l *leadership) dueMachine(m pool.MachineID) {
 	l.due(job{instance: id})
 }
 
-// left plans for the held allocation that an instance has left behind on a place, or drops what was known
-// of its machines: they are gone. note must not read the State; what is not held the dispatcher drops.
+// left plans for the held allocation that an instance has left behind on its place, or drops what was known
+// of its machine, which is gone. An action of ours has found that out and is still under way.
 func (l *leadership) left(id pool.InstanceID, hold bool) {
-	for n := range l.r.cfg.MaxPlaces {
-		if hold {
-			l.due(job{held: id.Machine(n)})
-		} else {
-			delete(l.known, id.Machine(n))
-		}
+	j := job{instance: id}
+	l.due(j)
+	if f := l.flight[j]; f == nil {
+		return
+	} else if hold {
+		l.due(job{held: f.machine})
+	} else {
+		delete(l.known, f.machine)
 	}
 }
 
@@ -224,12 +233,15 @@ func (l *leadership) dispatchJob(j job, now time.Time) {
 	if j.held != "" {
 		h, ok := l.r.st.HeldMachine(j.held)
 		if !ok {
+			delete(l.known, j.held)
+			delete(l.paused, j)
 			return
 		}
 		a = action{verb: doRelease, ref: hypervisor.Ref{Host: h.Host, Tag: hypervisor.Tag{Ledger: l.identity, Machine: h.Machine, Launched: h.Launched}}}
 	} else {
 		i, ok := l.r.st.Instance(j.instance)
 		if !ok {
+			delete(l.paused, j)
 			return
 		}
 		a = action{verb: plan(i), instance: i, ref: Ref(l.identity, i)}
@@ -254,7 +266,7 @@ func (l *leadership) dispatchJob(j job, now time.Time) {
 		}
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, l.r.cfg.CallTimeout)
-	l.flight[j] = &flight{verb: a.verb, cancel: cancel}
+	l.flight[j] = &flight{verb: a.verb, machine: a.ref.Machine, cancel: cancel}
 	l.slots[host]++
 	a.job, a.known = j, l.known[a.ref.Machine]
 	l.wg.Go(func() {
@@ -280,6 +292,7 @@ func (l *leadership) finish(a action, e ending) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now, host := time.Now(), a.ref.Host
+	again := l.flight[a.job].again
 	delete(l.flight, a.job)
 	if l.slots[host]--; l.slots[host] == 0 {
 		delete(l.slots, host)
@@ -297,11 +310,11 @@ func (l *leadership) finish(a action, e ending) {
 		delete(l.ailing, host)
 	}
 	switch {
-	case e.retry:
+	case e.retry && !again:
 		b := l.paused[a.job].next(now)
 		l.paused[a.job] = b
 		l.at(a.job, b.until)
-	case !e.at.IsZero():
+	case !e.at.IsZero() && !again:
 		l.at(a.job, e.at)
 	default:
 		delete(l.paused, a.job)

@@ -20,9 +20,9 @@ type lease struct {
 
 func (r *Ring) leaseKey() string { return "berthage/lease/" + r.Status().Identity }
 
-// Run leads while nobody else does and follows otherwise, until ctx ends; it returns nil then. The lease is
-// given back at the end. Every goroutine that it starts has ended when it returns.
-func (r *Ring) Run(ctx context.Context) error {
+// Run leads while nobody else does and follows otherwise, until parent ends; it returns nil then. The lease
+// is given back at the end. Every goroutine that it starts has ended when it returns.
+func (r *Ring) Run(parent context.Context) error {
 	if !r.running.CompareAndSwap(false, true) {
 		return &pool.Error{Op: "run", Kind: pool.ErrWrongState, Want: "one Run at a time"}
 	}
@@ -30,9 +30,12 @@ func (r *Ring) Run(ctx context.Context) error {
 	if err := r.staleErr(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(parent)
 	var wg sync.WaitGroup
-	wg.Go(func() { r.tail(ctx) })
+	wg.Go(func() {
+		defer cancel()
+		r.tail(ctx)
+	})
 	defer wg.Wait()
 	defer cancel()
 	if r.cfg.Scratch == nil {
@@ -40,7 +43,7 @@ func (r *Ring) Run(ctx context.Context) error {
 	} else {
 		r.contend(ctx)
 	}
-	if ctx.Err() != nil {
+	if parent.Err() != nil {
 		return nil
 	}
 	return r.staleErr()
@@ -60,7 +63,7 @@ func (r *Ring) leadAlone(ctx context.Context) {
 	}
 }
 
-// tail follows what other processes append.
+// tail follows what other processes append, until ctx ends or the ledger cannot be followed.
 func (r *Ring) tail(ctx context.Context) {
 	var woken <-chan struct{}
 	if w, ok := r.cfg.Ledger.(pool.Watcher); ok {
@@ -68,7 +71,7 @@ func (r *Ring) tail(ctx context.Context) {
 			woken = ch
 		}
 	}
-	for {
+	for r.staleErr() == nil {
 		select {
 		case <-ctx.Done():
 			return

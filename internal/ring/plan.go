@@ -105,7 +105,8 @@ func mayRelease(since time.Time, c hypervisor.Capabilities, listed time.Time) (b
 	return !listed.Before(at), at
 }
 
-// doubtful reports whether a create for the instance's machine may still land.
+// doubtful reports whether a create for the instance's machine may still land, as far as the books do not say
+// so themselves: of a machine that has been created they do.
 func doubtful(i *pool.Instance, k knowledge) bool {
-	return i.Place.Sent && (i.Created == 0 && !k.clean() || k.unknown > 0)
+	return i.Place.Sent && i.Created == 0 && !k.clean()
 }

@@ -215,7 +215,7 @@ func (l *leadership) tell(in input, who Caller) error {
 	for {
 		var events []pool.Event
 		var err error
-		l.r.View(func(st *pool.State) { events, err = in.decide(&l.r.rules, st) })
+		l.r.View(func(st *pool.State) { events, err = l.r.decide(in, st) })
 		if err == nil && len(events) > 0 {
 			_, err = l.r.submit(l.ctx, in, who)
 		}

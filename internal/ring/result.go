@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/quota"
 	"github.com/berthage/berthage/scheduler"
 )
 
@@ -21,7 +22,7 @@ type result struct {
 	machine pool.MachineID
 	is      pool.Power // of KindObserved
 	reason  string     // of KindRefused
-	doubt   bool       // of KindRefused, and of a machine that is gone: a create may still land
+	doubt   bool       // of KindCreated, KindRefused, and of a machine that is gone: a create may still land
 }
 
 func (c result) decide(r *rules, st *pool.State) ([]pool.Event, error) {
@@ -48,6 +49,7 @@ func (c result) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		if i.Created != 0 {
 			return nil, nil
 		}
+		return one(c.kind, &pool.OfMachine{Machine: c.machine, Doubt: c.doubt})
 	case pool.KindRebooted:
 		if i.Rebooted == i.Reboots {
 			return nil, nil
@@ -86,6 +88,9 @@ func (r *rules) gone(st *pool.State, i *pool.Instance, doubt bool) ([]pool.Event
 	}
 	avoid := append([]pool.HostID{i.Place.Host}, i.Avoid...)
 	d, err := r.scheduler.Place(st, scheduler.Request{Spec: i.Spec, Image: i.Image, Avoid: avoid, Project: i.Project})
+	if err == nil {
+		err = grows(st, i, d.Allocation)
+	}
 	if err != nil {
 		return one(pool.KindFailed, &pool.Ended{Instance: i.ID, Reason: i.Reason + "; and elsewhere: " + err.Error(), Hold: hold})
 	}
@@ -93,4 +98,20 @@ func (r *rules) gone(st *pool.State, i *pool.Instance, doubt bool) ([]pool.Event
 		Instance: i.ID, Hold: hold,
 		Place: pool.Placement{Number: i.Place.Number + 1, Host: d.Host, Allocation: d.Allocation},
 	})
+}
+
+// grows reports, as an error, that the project's quota does not allow what a new place of an instance takes
+// beyond its present one: on an aggregate it may be booked as a larger shape.
+func grows(st *pool.State, i *pool.Instance, a pool.Allocation) error {
+	project, ok := st.Project(i.Project)
+	if !ok {
+		return notFound("project", i.Project)
+	}
+	more := make(pool.Resources)
+	for c, n := range a.Resources {
+		if n > i.Place.Allocation.Resources[c] {
+			more[c] = n - i.Place.Allocation.Resources[c]
+		}
+	}
+	return quota.Check(project, more)
 }

@@ -54,7 +54,6 @@ type Ring struct {
 	changed chan struct{} // closed and replaced with every publication
 
 	turn  chan struct{} // holds one value while somebody decides, appends or folds
-	doubt *batch        // an append whose outcome is unknown; only for whoever has the turn
 	stale atomic.Pointer[error]
 
 	queueMu  sync.Mutex
@@ -69,8 +68,8 @@ type Ring struct {
 	holder  atomic.Pointer[lease] // last seen in Scratch
 }
 
-// Open folds the ledger and returns a Ring that follows it. An empty ledger gets its identity here. It
-// starts no goroutine.
+// Open folds the ledger and returns a Ring that follows it, stale where the ledger cannot be followed to its
+// head. An empty ledger gets its identity here. It starts no goroutine.
 func Open(ctx context.Context, cfg Config) (*Ring, error) {
 	if cfg.Name == "" {
 		cfg.Name = rand.Text()
@@ -84,7 +83,7 @@ func Open(ctx context.Context, cfg Config) (*Ring, error) {
 	s.Filters = append(slices.Clip(s.Filters), r.rules.offered)
 	r.rules.scheduler = &s
 	r.life, r.finish = context.WithCancel(context.Background())
-	if err := r.catchUp(ctx); err != nil {
+	if err := r.read(ctx); err != nil && r.staleErr() == nil {
 		return nil, err
 	}
 	r.clockBase, r.clockFrom = time.Now(), time.Now()

@@ -107,7 +107,7 @@ func run[S any](t *testing.T, cases []Case[S], open func(t *testing.T) S) {
 	t.Helper()
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			err := c.Check(ctx, open(t))
 			switch {

@@ -168,7 +168,7 @@ func race(ctx context.Context, s Store, n, each int) error {
 		g.Go(func() error {
 			<-start
 			for g.Err() == nil {
-				done, after := writing.Load() == 0, pool.Revision(len(seen[i]))
+				done, after, start := writing.Load() == 0, pool.Revision(len(seen[i])), time.Now()
 				got, err := collect(handles[i%len(handles)].Read(g, after), after)
 				if err != nil {
 					return fmt.Errorf("a reader: %w", err)
@@ -176,7 +176,7 @@ func race(ctx context.Context, s Store, n, each int) error {
 				if seen[i] = append(seen[i], got...); done && len(got) == 0 {
 					break
 				}
-				time.Sleep(time.Millisecond)
+				time.Sleep(4*time.Since(start) + time.Millisecond) // leave most of the store to the appenders
 			}
 			return nil
 		})
@@ -218,7 +218,9 @@ func contend(ctx context.Context, l pool.Ledger, name string, n int) ([]pool.Bat
 	head, unknown := pool.Revision(0), false
 	for tries := 0; len(acked) < n; {
 		batch := events(name+strconv.Itoa(len(acked)), 2)
+		start := time.Now()
 		rev, err := l.Append(ctx, head, batch...)
+		took := time.Since(start)
 		switch {
 		case err == nil && rev != head+1:
 			return acked, fmt.Errorf("append at prev %d returned revision %d", head, rev)
@@ -228,8 +230,8 @@ func contend(ctx context.Context, l pool.Ledger, name string, n int) ([]pool.Bat
 		case errors.Is(err, pool.ErrConflict):
 			unknown = false
 			tries++
-			select { // or all would come back in step
-			case <-time.After(time.Duration(rand.Int64N(int64(min(tries, 20)) * int64(time.Millisecond)))):
+			select { // or all would come back in step, and a slow store be asked in vain most of the time
+			case <-time.After(rand.N(took<<min(tries, 5) + 1)):
 			case <-ctx.Done():
 				return acked, ctx.Err()
 			}

@@ -56,32 +56,33 @@ func (s *Store) stored(ctx context.Context, tx *sql.Conn, batch []pool.Event) (b
 	return same, rows.Err()
 }
 
-const eventColumns = "revision, idx, id, time, actor, cause, epoch, kind, version, data, subject, private_hash, leaf"
-
-// insert writes the events, several with one statement, and their private parts.
+// insert writes the events and their private parts.
 func (s *Store) insert(ctx context.Context, tx *sql.Conn, events []pool.Event) error {
-	const most = 32 // events in one statement: 416 values, well below any database's limit
-	row := "(?" + strings.Repeat(", ?", strings.Count(eventColumns, ",")) + ")"
-	for part := range slices.Chunk(events, most) {
-		statement := "INSERT INTO berthage_events (" + eventColumns + ") VALUES " + row + strings.Repeat(", "+row, len(part)-1)
-		values := make([]any, 0, 13*len(part))
-		for i := range part {
-			e := &part[i]
-			leaf := e.Leaf()
-			values = append(values, int64(e.Revision), int64(e.Index), e.ID, e.Time.UnixMicro(), e.Actor, e.Cause, e.Epoch, e.Kind, int64(e.Version),
-				blob(e.Data), e.Subject, blob(e.PrivateHash), leaf[:])
-		}
-		if _, err := tx.ExecContext(ctx, s.dialect.sql(statement), values...); err != nil {
-			return err
+	var rows, private [][]any
+	for i := range events {
+		e := &events[i]
+		leaf := e.Leaf()
+		rows = append(rows, []any{int64(e.Revision), int64(e.Index), e.ID, e.Time.UnixMicro(), e.Actor, e.Cause, e.Epoch, e.Kind, int64(e.Version),
+			blob(e.Data), e.Subject, blob(e.PrivateHash), leaf[:]})
+		if e.Private != nil {
+			private = append(private, []any{int64(e.Revision), int64(e.Index), e.Subject, 0, blob(e.Private), blob(e.Salt)})
 		}
 	}
-	for i := range events {
-		if e := &events[i]; e.Private != nil {
-			_, err := tx.ExecContext(ctx, s.dialect.sql("INSERT INTO berthage_private (revision, idx, subject, private, salt) VALUES (?, ?, ?, ?, ?)"),
-				int64(e.Revision), int64(e.Index), e.Subject, blob(e.Private), blob(e.Salt))
-			if err != nil {
-				return err
-			}
+	err := s.insertRows(ctx, tx, "berthage_events", "revision, idx, id, time, actor, cause, epoch, kind, version, data, subject, private_hash, leaf", rows)
+	if err != nil {
+		return err
+	}
+	return s.insertRows(ctx, tx, "berthage_private", "revision, idx, subject, forgotten, private, salt", private)
+}
+
+// insertRows writes several rows with one statement, as a statement costs more than a row.
+func (s *Store) insertRows(ctx context.Context, tx *sql.Conn, table, columns string, rows [][]any) error {
+	const most = 32 // in one statement; with 13 columns well below any database's limit of values
+	for part := range slices.Chunk(rows, most) {
+		row := "(?" + strings.Repeat(", ?", strings.Count(columns, ",")) + ")"
+		statement := "INSERT INTO " + table + " (" + columns + ") VALUES " + row + strings.Repeat(", "+row, len(part)-1)
+		if _, err := tx.ExecContext(ctx, s.dialect.sql(statement), slices.Concat(part...)...); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -89,25 +90,20 @@ func (s *Store) insert(ctx context.Context, tx *sql.Conn, events []pool.Event) e
 
 // Forget implements pool.Ledger.
 func (s *Store) Forget(ctx context.Context, subject string) error {
-	forgotten := false
 	err := s.write(ctx, "forget", func(tx *sql.Conn) error {
-		if s.dialect.erase != "" {
-			if _, err := tx.ExecContext(ctx, s.dialect.erase); err != nil {
-				return err
-			}
-		}
-		result, err := tx.ExecContext(ctx, s.dialect.sql("DELETE FROM berthage_private WHERE subject = ?"), subject)
-		if err != nil {
-			return err
-		}
-		n, err := result.RowsAffected()
-		forgotten = n > 0
+		_, err := tx.ExecContext(ctx, s.dialect.sql(s.dialect.forget), subject)
 		return err
 	})
-	if err == nil && forgotten && s.dialect.flush != "" {
-		// The events are without their private parts already; what stops this is a reader, or another
-		// process, and the next checkpoint of the WAL does it then.
-		_, _ = s.db.ExecContext(ctx, s.dialect.flush)
+	if err == nil {
+		s.flush(ctx)
 	}
 	return err
+}
+
+// flush removes from a log what has been removed from the tables. A reader or another process may be in its
+// way; then the log gives it up later.
+func (s *Store) flush(ctx context.Context) {
+	if s.dialect.flush != "" {
+		_, _ = s.db.ExecContext(ctx, s.dialect.flush)
+	}
 }

@@ -46,7 +46,7 @@ func (s *Store) Checkpoint(ctx context.Context) (at pool.Revision, snapshot []by
 
 // Compact implements pool.Ledger. Its cost is that of writing the snapshot, whatever the number of batches.
 func (s *Store) Compact(ctx context.Context, at pool.Revision, snapshot []byte) error {
-	return s.write(ctx, "compact", func(tx *sql.Conn) error {
+	err := s.write(ctx, "compact", func(tx *sql.Conn) error {
 		var checkpoint, head pool.Revision
 		err := tx.QueryRowContext(ctx, borders).Scan(&checkpoint, &head)
 		if err != nil {
@@ -69,4 +69,8 @@ func (s *Store) Compact(ctx context.Context, at pool.Revision, snapshot []byte) 
 		_, err = tx.ExecContext(ctx, s.dialect.sql("DELETE FROM berthage_snapshot WHERE revision < ?"), int64(at))
 		return err
 	})
+	if err == nil {
+		s.flush(ctx) // the snapshot before may hold what has been forgotten since
+	}
+	return err
 }

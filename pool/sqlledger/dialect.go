@@ -24,9 +24,9 @@ type Dialect struct {
 	// migrations make the schema, in order.
 	migrations []migration
 
-	// erase and flush remove the bytes of deleted private parts from the storage too: erase is run before
-	// the deletion in its transaction, flush after it. Either may be empty.
-	erase, flush string
+	// forget is the statement that removes the private parts of a subject that are not forgotten yet. flush,
+	// if not empty, is run after something was removed, so that no bytes of it stay behind in a log.
+	forget, flush string
 }
 
 // class is what an error proves about the transaction that it ended.

@@ -1,8 +1,8 @@
 package sqlledger
 
 import (
+	"bytes"
 	"context"
-	"crypto/sha256"
 	"database/sql"
 	"iter"
 	"time"
@@ -61,10 +61,14 @@ func (s *Store) batches(ctx context.Context, op string, after pool.Revision, end
 		window := pool.Revision(pageRevisions)
 		for at := after; err == nil && at < last; {
 			var page []pool.Batch
+			want := min(window, last-at)
 			err = s.retry(ctx, func() (err error) {
-				page, err = s.page(ctx, at, min(last, at+window))
+				page, err = s.page(ctx, at, at+want)
 				return err
 			})
+			if window = min(2*window, pageRevisions); len(page) < int(want) {
+				window = max(1, pool.Revision(len(page))) // databases send all that is asked for: ask for what fits
+			}
 			for _, b := range page {
 				if err != nil {
 					break
@@ -74,9 +78,6 @@ func (s *Store) batches(ctx context.Context, op string, after pool.Revision, end
 				}
 				at = b.Revision
 				err = ctx.Err()
-			}
-			if len(page) < int(window) { // it was full before its end: ask for less, as databases send all that is asked for
-				window = max(1, pool.Revision(len(page)))
 			}
 		}
 		if err != nil {
@@ -89,7 +90,7 @@ func (s *Store) batches(ctx context.Context, op string, after pool.Revision, end
 func (s *Store) page(ctx context.Context, at, end pool.Revision) ([]pool.Batch, error) {
 	rows, err := s.db.QueryContext(ctx, s.dialect.sql("SELECT e.revision, e.idx, e.id, e.time, e.actor, e.cause, e.epoch, e.kind, e.version,"+
 		" e.data, e.subject, e.private_hash, e.leaf, p.revision, p.private, p.salt"+
-		" FROM berthage_events e LEFT JOIN berthage_private p ON p.revision = e.revision AND p.idx = e.idx"+
+		" FROM berthage_events e LEFT JOIN berthage_private p ON p.revision = e.revision AND p.idx = e.idx AND p.forgotten = 0"+
 		" WHERE e.revision > ? AND e.revision <= ? ORDER BY e.revision, e.idx"), int64(at), int64(end))
 	if err != nil {
 		return nil, err
@@ -127,28 +128,29 @@ func (s *Store) page(ctx context.Context, at, end pool.Revision) ([]pool.Batch, 
 
 // scan returns the event of the current row, once it has proved to be the one that was stored.
 func scan(rows *sql.Rows) (e pool.Event, err error) {
-	var micro int64
-	var leaf, private, salt []byte
+	var revision, index, micro, version int64
+	var leaf, private, salt sql.RawBytes
+	var data []byte
 	var kept sql.NullInt64
-	err = rows.Scan(&e.Revision, &e.Index, &e.ID, &micro, &e.Actor, &e.Cause, &e.Epoch, &e.Kind, &e.Version, (*[]byte)(&e.Data), &e.Subject, &e.PrivateHash, &leaf,
+	err = rows.Scan(&revision, &index, &e.ID, &micro, &e.Actor, &e.Cause, &e.Epoch, &e.Kind, &version, &data, &e.Subject, &e.PrivateHash, &leaf,
 		&kept, &private, &salt)
 	if err != nil {
 		return e, err
 	}
+	e.Revision, e.Index, e.Version, e.Data = pool.Revision(revision), int(index), int(version), data
 	e.Time = time.UnixMicro(micro).UTC()
-	if string(leaf) != string(sum(e.Leaf())) {
-		return e, corrupt(e.Revision, "event "+number(int64(e.Index))+" does not match its leaf hash")
+	if hash := e.Leaf(); string(leaf) != string(hash[:]) {
+		return e, corrupt(e.Revision, "event "+number(index)+" does not match its leaf hash")
 	}
 	if kept.Valid {
-		e.Private, e.Salt = blob(private), salt
-		if string(e.PrivateHash) != string(sum(sha256.Sum256(append(append([]byte{}, salt...), private...)))) {
-			return e, corrupt(e.Revision, "the private part of event "+number(int64(e.Index))+" does not match its hash")
+		stored := e.PrivateHash
+		e.Private, e.Salt = append([]byte{}, private...), append([]byte{}, salt...)
+		if e.Seal(); !bytes.Equal(stored, e.PrivateHash) {
+			return e, corrupt(e.Revision, "the private part of event "+number(index)+" does not match its hash")
 		}
 	}
 	return e, nil
 }
-
-func sum(h [32]byte) []byte { return h[:] }
 
 func corrupt(at pool.Revision, what string) error {
 	return &pool.Error{Kind: pool.ErrCorrupt, Field: "revision " + number(at), Want: what}

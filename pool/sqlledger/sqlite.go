@@ -15,22 +15,24 @@ func SQLite() Dialect {
 	return Dialect{
 		name: "SQLite",
 		// A transaction that starts as a reader and turns writer can fail in the middle; IMMEDIATE asks for the
-		// right to write at once. FULL is what makes a commit last through a power cut. The timeout is short as
-		// it cannot be interrupted: waiting is done outside of SQLite, where it ends with the context.
-		begin:      "PRAGMA busy_timeout = 20; PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
+		// right to write at once. FULL is what makes a commit last through a power cut. secure_delete overwrites
+		// what is deleted. The timeout is short as it cannot be interrupted: waiting is done outside of SQLite,
+		// where it ends with the context.
+		begin:      "PRAGMA busy_timeout = 20; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; BEGIN IMMEDIATE",
 		now:        "CAST(ROUND(unixepoch('subsec') * 1000) AS INTEGER) * 1000",
 		classify:   classifySQLite,
 		prepare:    prepareSQLite,
 		migrations: []migration{sqliteSchema1()},
-		erase:      "PRAGMA secure_delete = ON",
 		flush:      "PRAGMA wal_checkpoint(TRUNCATE)",
+		// Bytes of the same length are written in place. To delete the row instead would let SQLite move its
+		// neighbours together, which leaves copies of them behind that no later deletion finds.
+		forget: "UPDATE berthage_private SET forgotten = 1, private = zeroblob(LENGTH(private)), salt = zeroblob(LENGTH(salt))" +
+			" WHERE subject = ? AND forgotten = 0",
 	}
 }
 
-// sqliteSchema1 is the schema of the first release.
-//
-// Private parts stand in a table with a rowid, so that they are only ever appended at its end: SQLite then
-// never moves one, which would leave a copy behind that no deletion finds.
+// sqliteSchema1 is the schema of the first release. Rows of berthage_private are only ever appended, by
+// rowid, and never change their length, so that SQLite never moves one.
 func sqliteSchema1() migration {
 	return migration{
 		`CREATE TABLE berthage_events (
@@ -45,16 +47,17 @@ func sqliteSchema1() migration {
 	version      INTEGER NOT NULL,
 	data         BLOB    NOT NULL,
 	subject      TEXT    NOT NULL,
-	private_hash BLOB    NOT NULL,
+	private_hash BLOB    NOT NULL CHECK (LENGTH(private_hash) IN (0, 32)),
 	leaf         BLOB    NOT NULL CHECK (LENGTH(leaf) = 32), -- RFC 6962 leaf hash
 	PRIMARY KEY (revision, idx)
 ) STRICT`,
 		`CREATE TABLE berthage_private (
-	revision INTEGER NOT NULL,
-	idx      INTEGER NOT NULL,
-	subject  TEXT    NOT NULL,
-	private  BLOB    NOT NULL,
-	salt     BLOB    NOT NULL,
+	revision  INTEGER NOT NULL,
+	idx       INTEGER NOT NULL,
+	subject   TEXT    NOT NULL,
+	forgotten INTEGER NOT NULL, -- 1: private and salt are zeros
+	private   BLOB    NOT NULL,
+	salt      BLOB    NOT NULL,
 	PRIMARY KEY (revision, idx)
 ) STRICT`,
 		`CREATE INDEX berthage_private_subject ON berthage_private (subject)`,

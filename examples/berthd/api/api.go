@@ -232,7 +232,7 @@ func unmarshal(b []byte, v any) error {
 // describeProblems puts the problem's schema in the place of huma's own in every error of the description.
 func (a *API) describeProblems() {
 	o := a.huma.OpenAPI()
-	schema := huma.SchemaFromType(o.Components.Schemas, problemType())
+	schema := o.Components.Schemas.Schema(problemType(), true, "Problem")
 	for _, item := range o.Paths {
 		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Delete} {
 			if op == nil {

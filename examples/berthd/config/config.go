@@ -45,10 +45,10 @@ type Libvirt struct {
 	Name    string            `json:"name,omitempty"`    // of the host in the pool; empty: derived from the URI
 	Zone    string            `json:"zone,omitempty"`    // failure domain
 	Labels  map[string]string `json:"labels,omitempty"`  // for constraints
-	Pools   map[string]string `json:"pools,omitempty"`   // kind of storage by libvirt storage pool; empty: every active pool is standard
+	Pools   map[string]string `json:"pools,omitempty"`   // kind of storage by libvirt storage pool; empty: the pool "default" as standard
 	Network string            `json:"network,omitempty"` // of machines that ask for none by name
 	CPU     float64           `json:"cpu,omitempty"`     // over-commit ratio of cores; 0: 1.0
-	Images  string            `json:"images,omitempty"`  // directory of image files that sources may name
+	Virt    string            `json:"virt,omitempty"`    // kvm, qemu (emulation), or auto: kvm where a test boot proves that it works
 }
 
 // Default returns the configuration that holds where nothing else is said.

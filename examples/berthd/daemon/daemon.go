@@ -94,8 +94,10 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 	if d.drivers, err = assemble(ctx, d.config, o.Fleet, d.log); err != nil {
 		return err
 	}
+	// No Scratch: the lock on the directory sees to it that this Manager is the only one, and without a lease
+	// it need not wait for that of a predecessor that was killed to run out.
 	d.manager, err = berthage.Open(ctx, berthage.Config{
-		Drivers: d.drivers.all, Ledger: d.store.ledger, Scratch: d.store.scratch, Logger: d.log,
+		Drivers: d.drivers.all, Ledger: d.store, Logger: d.log,
 		Poll: d.config.Poll, Grace: d.config.Grace,
 	})
 	if err != nil {
@@ -107,7 +109,7 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 		}
 	}
 	d.guard = access.New(access.Config{
-		Token: d.token, Scratch: d.store.scratch, Realm: d.manager.Status().Ledger,
+		Token: d.token, Scratch: d.store, Realm: d.manager.Status().Ledger,
 		Session: d.config.Session, Secure: d.config.TLSCert != "",
 	})
 	d.metrics = metrics.New(d.manager, d.version)

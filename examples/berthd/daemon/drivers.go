@@ -8,16 +8,22 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/berthage/berthage/examples/berthd/config"
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/hypervisor/fake"
+	"github.com/berthage/berthage/hypervisor/libvirt"
+	"github.com/berthage/berthage/pool"
 )
 
 // The names of the drivers. They are the first part of their hosts' ids and the key of their sources in
 // images, and must stay the same for ever.
-const simName = "sim"
+const (
+	simName     = "sim"
+	libvirtName = "libvirt"
+)
 
 // drivers is what the daemon drives. This file is all that knows which kinds there are.
 type drivers struct {
@@ -38,7 +44,43 @@ func assemble(ctx context.Context, c config.Config, shape func(*fake.Config), lo
 		d.sim = sim
 		d.add(simName, "simulated", sim.fleet, sim.fleet.Close)
 	}
+	if len(c.Libvirt) > 0 {
+		hosts, err := libvirtHosts(c.Libvirt)
+		if err != nil {
+			return nil, errors.Join(err, d.Close())
+		}
+		driver, err := libvirt.New(libvirt.Config{Name: libvirtName, Hosts: hosts, Logger: log})
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("libvirt: %w", err), d.Close())
+		}
+		d.add(libvirtName, "libvirt", driver, driver.Close)
+	}
 	return d, nil
+}
+
+// libvirtHosts says what the configuration says in the driver's words.
+func libvirtHosts(list []config.Libvirt) ([]libvirt.HostConfig, error) {
+	var out []libvirt.HostConfig
+	for _, l := range list {
+		h := libvirt.HostConfig{
+			URI: l.URI, Name: l.HostName(), Zone: l.Zone, Labels: l.Labels, Network: l.Network, VirtType: libvirt.VirtType(l.Virt),
+		}
+		if l.CPU != 0 {
+			ratio, err := pool.ParseRatio(strconv.FormatFloat(l.CPU, 'f', -1, 64))
+			if err != nil {
+				return nil, fmt.Errorf("libvirt host %s: cpu: %w", l.HostName(), err)
+			}
+			h.CPURatio = ratio
+		}
+		if len(l.Pools) > 0 {
+			h.Pools = make(map[string]libvirt.StoragePool, len(l.Pools))
+			for name, kind := range l.Pools {
+				h.Pools[name] = libvirt.StoragePool{Kind: pool.Storage(kind)}
+			}
+		}
+		out = append(out, h)
+	}
+	return out, nil
 }
 
 func (d *drivers) add(name, kind string, driver hypervisor.Driver, closer func() error) {
@@ -62,13 +104,16 @@ type simulated struct {
 	fresh bool // made by this start
 }
 
+// fleetSeed gives a fleet whose first hosts are of all kinds, so that a small one can do everything.
+const fleetSeed = 7
+
 func simulate(ctx context.Context, c config.Config, shape func(*fake.Config), log *slog.Logger) (*simulated, error) {
 	path := filepath.Join(c.Data, "simulated-fleet.jsonl")
 	_, err := os.Stat(path)
 	s := &simulated{fresh: errors.Is(err, fs.ErrNotExist)}
-	hosts := fake.Fleet(simName, c.Simulate, 1)
+	hosts := fake.Fleet(simName, c.Simulate, fleetSeed)
 	fc := fake.Config{
-		Name: simName, Hosts: hosts, Path: path, Seed: 1,
+		Name: simName, Hosts: hosts, Path: path, Seed: fleetSeed,
 		Latency: fake.Latency{Min: 2 * time.Millisecond, Mean: 10 * time.Millisecond},
 		Build:   c.SimBuild, Boot: c.SimBoot, Shutdown: 300 * time.Millisecond,
 	}

@@ -15,6 +15,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/berthage/berthage/examples/berthd/edge"
 	"github.com/berthage/berthage/examples/berthd/problem"
 )
 
@@ -86,12 +87,12 @@ func kind(name string) string {
 // ServeHTTP implements http.Handler.
 func (p *Pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if k, ok := strings.CutPrefix(r.URL.Path, problem.Path); ok {
-		p.explain(w, problem.Kind(k))
+		p.explain(w, r, problem.Kind(k))
 		return
 	}
 	f, ok := p.files[r.URL.Path]
 	if !ok {
-		problem.NoRoute.New("there is no such file").Write(w)
+		refuse(w, r, problem.NoRoute.New("there is no such file"))
 		return
 	}
 	h := w.Header()
@@ -105,16 +106,22 @@ func (p *Pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(f.body) // a browser that is gone needs no answer
 }
 
+// refuse answers with a problem that names its request.
+func refuse(w http.ResponseWriter, r *http.Request, p *problem.Problem) {
+	p.RequestID = edge.From(r.Context()).ID
+	p.Write(w)
+}
+
 // explain serves the page of a kind of problem.
-func (p *Pages) explain(w http.ResponseWriter, k problem.Kind) {
+func (p *Pages) explain(w http.ResponseWriter, r *http.Request, k problem.Kind) {
 	e, ok := problem.Explain(k)
 	if !ok {
-		problem.NoRoute.New("there is no such kind of problem").Write(w)
+		refuse(w, r, problem.NoRoute.New("there is no such kind of problem"))
 		return
 	}
 	var b bytes.Buffer
 	if err := p.problem.Execute(&b, e); err != nil {
-		problem.Internal.New("the page could not be made").Write(w)
+		refuse(w, r, problem.Internal.New("the page could not be made"))
 		return
 	}
 	w.Header().Set("Content-Type", kind(".html"))

@@ -86,7 +86,7 @@ func (w *world) bare(ctx context.Context, template string, n int) (time.Duration
 	var fs, mounts []string
 	for i, at := range []string{"/data", "/srv/more"} {
 		dev := fmt.Sprintf("/dev/disk/by-id/virtio-berthage-d%d", i+1)
-		fs = append(fs, fmt.Sprintf(`{"label":"berthage-d%d","filesystem":"ext4","device":%q,"partition":"none","overwrite":false}`, i+1, dev))
+		fs = append(fs, fmt.Sprintf(`{"label":"berthage-d%d","filesystem":"ext4","device":%q,"partition":"auto","overwrite":false}`, i+1, dev))
 		mounts = append(mounts, fmt.Sprintf(`[%q,%q,"auto","defaults,nofail","0","2"]`, dev, at))
 	}
 	seed := map[string]string{

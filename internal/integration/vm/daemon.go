@@ -38,7 +38,7 @@ func (w *world) startDaemon(ctx context.Context) error {
 	config := filepath.Join(w.dir, "berthd.json")
 	text, err := json.Marshal(map[string]any{
 		"listen": "127.0.0.1:0", "data": data, "poll": "2s",
-		"libvirt": []any{map[string]any{"uri": w.uri, "name": "vm", "network": "default"}},
+		"libvirt": []any{map[string]any{"uri": w.uri, "name": "vm", "network": "default", "virt": os.Getenv("BERTHAGE_VIRT_TYPE")}},
 	})
 	if err != nil {
 		return err

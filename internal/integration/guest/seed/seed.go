@@ -4,6 +4,7 @@
 // It is the guest's side of what the hypervisor drivers write. Real images read the same two files with cloud-init; the tiny guest has
 // no Python and no YAML reader, so this package reads the subset that the drivers write: one line per top-level key, its value in
 // JSON (which YAML calls flow style) or a plain scalar. Keys it does not know are left alone, as cloud-init does.
+// IsBlank says whether a disk is blank, which decides whether the guest may make a file system on it.
 package seed
 
 import (

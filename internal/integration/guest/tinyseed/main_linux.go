@@ -130,10 +130,8 @@ func makeFileSystem(fs seed.FileSystem) error {
 	return run("mke2fs", "-q", "-F", "-t", fs.Type, "-L", fs.Label, fs.Device)
 }
 
-// isBlank reports whether the first and the last MiB of the device are zero. Every file system, partition table, RAID member, volume
-// group and encrypted disk keeps its signature there, so what is blank holds nothing that formatting could destroy.
+// isBlank opens the device and asks seed.IsBlank.
 func isBlank(device string) (bool, error) {
-	const edge = 1 << 20
 	f, err := os.Open(device)
 	if err != nil {
 		return false, err
@@ -143,16 +141,11 @@ func isBlank(device string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	part := make([]byte, min(size, edge))
-	for _, offset := range []int64{0, size - int64(len(part))} {
-		if _, err := f.ReadAt(part, offset); err != nil {
-			return false, err
-		}
-		if len(bytes.Trim(part, "\x00")) > 0 {
-			return false, nil
-		}
+	blank, err := seed.IsBlank(f, size)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", device, err)
 	}
-	return true, nil
+	return blank, nil
 }
 
 func mountDisk(m seed.Mount) error {

@@ -1,0 +1,103 @@
+package libvirt
+
+import (
+	"context"
+	"strings"
+
+	lv "github.com/digitalocean/go-libvirt"
+
+	"github.com/berthage/berthage/hypervisor"
+	"github.com/berthage/berthage/pool"
+)
+
+// ImportPrefix begins the names of imported images.
+const ImportPrefix = importPrefix
+
+// MachineUUID is the UUID of a machine's domain.
+func MachineUUID(m pool.MachineID) string { return formatUUID(machineUUID(m)) }
+
+// MachineMAC is the hardware address of a machine's interface.
+func MachineMAC(m pool.MachineID, i int) string { return machineMAC(m, i) }
+
+// VolumePrefix begins the names of a machine's volumes.
+func VolumePrefix(t hypervisor.Tag) string { return volumePrefix(t) }
+
+// Define defines a domain on a host, through the driver's own connection, as somebody else would.
+func (d *Driver) Define(ctx context.Context, id pool.HostID, xml string) (remove func() error, err error) {
+	h, err := d.host(id)
+	if err != nil {
+		return nil, err
+	}
+	s := h.session(ctx)
+	dom, err := change(s, func(api *lv.Libvirt) (lv.Domain, error) { return api.DomainDefineXMLFlags(xml, 0) })
+	if err != nil {
+		return nil, err
+	}
+	return func() error { return s.undefine(dom) }, nil
+}
+
+// DefineVolume creates a volume on a host.
+func (d *Driver) DefineVolume(ctx context.Context, id pool.HostID, poolName, xml string) (remove func() error, err error) {
+	h, err := d.host(id)
+	if err != nil {
+		return nil, err
+	}
+	s := h.session(ctx)
+	p, err := s.activePool(poolName)
+	if err != nil {
+		return nil, err
+	}
+	vol, err := change(s, func(api *lv.Libvirt) (lv.StorageVol, error) { return api.StorageVolCreateXML(p, xml, 0) })
+	if err != nil {
+		return nil, err
+	}
+	return func() error { return s.deleteVolume(vol) }, nil
+}
+
+// DomainType is a type of domain that the host offers.
+func (d *Driver) DomainType(ctx context.Context, id pool.HostID) (string, error) {
+	h, err := d.host(id)
+	if err != nil {
+		return "", err
+	}
+	c, err := h.connect(ctx)
+	if err != nil {
+		return "", err
+	}
+	return c.offers.virtTypes[0], nil
+}
+
+// Traces names the volumes and domains on a host, imported images left out.
+func (d *Driver) Traces(ctx context.Context, id pool.HostID) ([]string, error) {
+	h, err := d.host(id)
+	if err != nil {
+		return nil, err
+	}
+	s := h.session(ctx)
+	return read(s, func(api *lv.Libvirt) ([]string, error) {
+		var out []string
+		pools, _, err := api.ConnectListAllStoragePools(1, 0)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range pools {
+			if err := api.StoragePoolRefresh(p, 0); err != nil {
+				return nil, err
+			}
+			volumes, _, err := api.StoragePoolListAllVolumes(p, 1, 0)
+			if err != nil {
+				return nil, err
+			}
+			for _, v := range volumes {
+				if !strings.HasPrefix(v.Name, importPrefix) {
+					out = append(out, "volume "+p.Name+"/"+v.Name)
+				}
+			}
+		}
+		domains, _, err := api.ConnectListAllDomains(1, 0)
+		for _, dom := range domains {
+			out = append(out, "domain "+dom.Name)
+		}
+		return out, err
+	})
+}
