@@ -34,6 +34,7 @@ type leadership struct {
 	paused  map[job]backoff              //
 	ailing  map[pool.HostID]backoff      // hosts that did not answer
 	hosts   map[pool.HostID]*watch       //
+	lists   map[string]*listing          // by driver
 	sweep   sweeper
 }
 
@@ -69,9 +70,10 @@ func (r *Ring) leadFor(ctx context.Context, until *deadline) bool {
 		r: r, ctx: ctx, stop: stop, until: until, began: time.Now(), wake: make(chan struct{}, 1),
 		ready: make(map[job]struct{}), waiting: make(map[pool.HostID][]job), flight: make(map[job]*flight),
 		slots: make(map[pool.HostID]int), known: make(map[pool.MachineID]knowledge), paused: make(map[job]backoff),
-		ailing: make(map[pool.HostID]backoff), hosts: make(map[pool.HostID]*watch),
+		ailing: make(map[pool.HostID]backoff), hosts: make(map[pool.HostID]*watch), lists: make(map[string]*listing),
 	}
 	for name := range r.cfg.Drivers {
+		l.lists[name] = &listing{}
 		l.due(job{driver: name})
 	}
 	// From here on publications reach note; what was published before is read now.
@@ -230,7 +232,7 @@ func (l *leadership) dispatch() time.Time {
 func (l *leadership) dispatchJob(j job, now time.Time) {
 	switch {
 	case j.driver != "":
-		l.wg.Go(func() { l.list(j) })
+		l.dispatchList(j, now)
 		return
 	case j.host != "":
 		l.dispatchPoll(j.host, now)

@@ -35,7 +35,7 @@ func (o hostsSeen) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		case known && o.unobserved[h.ID]:
 			if old.Conditions.Has(pool.Ready) && !h.Conditions.Has(pool.Ready) {
 				c := pool.HostConditions{Host: h.ID, Conditions: old.Conditions.Without(pool.Ready), Reason: "not ready, says its driver"}
-				if err := add(pool.KindHostConditions, &c); err != nil {
+				if err := out.add(pool.KindHostConditions, &c); err != nil {
 					return nil, err
 				}
 			}

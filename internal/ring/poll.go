@@ -75,19 +75,51 @@ func (l *leadership) list(j job) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := time.Now()
+	now, d := time.Now(), l.lists[name]
+	d.next = now.Add(l.r.cfg.Poll)
 	if err != nil {
 		if l.ctx.Err() == nil && !errors.Is(err, errDropped) {
 			l.r.log.Warn("cannot list hosts", "driver", name, "error", err)
 		}
-		b := l.paused[j].next(now)
-		l.paused[j] = b
-		l.at(j, b.until)
+		l.paused[j] = l.paused[j].next(now)
+		d.next = l.paused[j].until
 	} else {
 		delete(l.paused, j)
-		l.at(j, now.Add(l.r.cfg.Poll))
+		if d.again {
+			d.next = now
+		}
 	}
+	d.under, d.again = false, false
+	l.at(j, d.next)
 	l.nudge()
+}
+
+// listing is what the leader remembers of one driver's lists of hosts.
+type listing struct {
+	next  time.Time // not before, as in watch
+	under bool      // under way
+	again bool      // to be made again at once: something has been found out since it began
+}
+
+// dispatchList starts a list if it is due. It is called with l.mu held.
+func (l *leadership) dispatchList(j job, now time.Time) {
+	if d := l.lists[j.driver]; !d.under && !d.next.After(now) {
+		d.under = true
+		l.wg.Go(func() { l.list(j) })
+	}
+}
+
+// listSoon has a driver's hosts listed at once, or again. It is called with l.mu held.
+func (l *leadership) listSoon(driver string) {
+	switch d := l.lists[driver]; {
+	case d == nil: // no driver of that name is configured
+	case d.under:
+		d.again = true
+	default:
+		d.next = time.Now()
+		l.due(job{driver: driver})
+		l.nudge()
+	}
 }
 
 // withOthers adds to what each host reserves what machines take that are tagged but not in the books: a

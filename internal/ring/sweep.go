@@ -118,8 +118,8 @@ func (l *leadership) classify(o machinesSeen) {
 		}
 	}
 	w.unknown = unknown
-	if d := l.drivers[o.host.Driver()]; d != nil && (!w.polled || !others.Equal(w.others)) {
-		d.next = now // what the host reserves is recorded with the next list
+	if !w.polled || !others.Equal(w.others) {
+		l.listSoon(o.host.Driver()) // what the host reserves is recorded with the next list
 	}
 	w.polled, w.others = true, others
 	first := make(map[hypervisor.Tag]time.Time, len(strays))
