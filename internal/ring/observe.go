@@ -146,11 +146,12 @@ func (o machinesSeen) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 	if st.Epoch() != o.epoch {
 		return nil, errDropped
 	}
-	seen := make(map[pool.MachineID]*hypervisor.Machine, len(o.machines))
+	seen := make(map[hypervisor.Tag]*hypervisor.Machine, len(o.machines))
 	for n := range o.machines {
 		m := &o.machines[n]
-		if m.Tag.Ledger == st.Identity() {
-			seen[m.Tag.Machine] = m
+		// Of several copies the one that runs counts, whatever their order: it is what a start has acted on.
+		if old := seen[m.Tag]; old == nil || old.Power != pool.Running {
+			seen[m.Tag] = m
 		}
 	}
 	var out portion
@@ -161,7 +162,7 @@ func (o machinesSeen) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 			continue
 		}
 		is, addresses := pool.Absent, []string(nil)
-		if m := seen[i.Machine()]; m != nil && m.Tag.Launched == i.Launched {
+		if m := seen[Ref(st.Identity(), i).Tag]; m != nil {
 			is, addresses = m.Power, m.Addresses
 		}
 		slices.Sort(addresses)
