@@ -39,7 +39,6 @@ func places() map[string]place {
 			outside: why(
 				"github.com/digitalocean/go-libvirt", "speaks libvirt's protocol without cgo",
 				"golang.org/x/crypto", "of go-libvirt, and ssh to remote hosts",
-				"golang.org/x/sys", "of x/crypto",
 				"github.com/kdomanski/iso9660", "of internal/cloudinit"),
 		},
 		"hypervisor/hypervisormock": {
