@@ -207,8 +207,15 @@ func TestHostGoesAndComes(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "running", now.Status(), "nothing is concluded from silence")
 
+		h, err := b.m.Cordon(context.Background(), i.Place.Host, "new memory")
+		require.NoError(t, err)
 		require.NoError(t, b.fleet.SetHostState(i.Place.Host, fake.Up))
 		time.Sleep(2 * time.Minute)
+		require.Equal(t, pool.Ready|pool.Cordoned, conditions())
+		b.m.View(func(st *pool.State) { now, _ := st.Host(h.ID); h = *now })
+		require.Equal(t, "new memory", h.Reason, "kept as long as the cordon")
+		_, err = b.m.Uncordon(context.Background(), i.Place.Host)
+		require.NoError(t, err)
 		require.True(t, conditions().Schedulable())
 
 		require.ErrorIs(t, b.m.RemoveHost(context.Background(), i.Place.Host), pool.ErrInUse)

@@ -57,7 +57,7 @@ func (o hostsSeen) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	// A host that its driver no longer lists is not ready, at once.
 	for h := range st.Hosts() {
 		if h.ID.Driver() == o.driver && !listed[h.ID] && h.Conditions.Has(pool.Ready) {
-			c := pool.HostConditions{Host: h.ID, Conditions: h.Conditions.Without(pool.Ready), Reason: "no longer listed by its driver"}
+			c := pool.HostConditions{Host: h.ID, Conditions: h.Conditions.Without(pool.Ready), Reason: why(h, "no longer listed by its driver")}
 			if err := out.add(pool.KindHostConditions, &c); err != nil {
 				return nil, err
 			}
@@ -125,11 +125,20 @@ func (o reach) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 	if !ok || h.Conditions.Has(pool.Unreachable) == o.lost {
 		return nil, nil
 	}
-	c := pool.HostConditions{Host: o.host, Conditions: h.Conditions.Without(pool.Unreachable), Reason: o.reason}
+	c := pool.HostConditions{Host: o.host, Conditions: h.Conditions.Without(pool.Unreachable), Reason: why(h, o.reason)}
 	if o.lost {
 		c.Conditions = h.Conditions.With(pool.Unreachable)
 	}
 	return one(pool.KindHostConditions, &c)
+}
+
+// why returns the reason to keep with a host's conditions: a person's for a cordon is not written over by what
+// can be seen from the conditions themselves.
+func why(h *pool.HostRecord, reason string) string {
+	if h.Conditions.Has(pool.Cordoned) {
+		return h.Reason
+	}
+	return reason
 }
 
 // machinesSeen is the complete list of the machines of one host, with what the leader knew when it asked.
