@@ -249,3 +249,22 @@ func TestPowerChangedOutside(t *testing.T) {
 		require.Equal(t, pool.Deleted, settle(t, b.m, i.ID).Phase)
 	})
 }
+
+// Where a create delivered twice has made two copies, the one that runs is the machine: the fleet comes to rest.
+func TestSecondCopyIsAtRest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, fake.Config{Hosts: hosts(1), Copies: true, Hook: first(fake.OpCreate, 1, fake.Fault{Kind: fake.Duplicate})})
+		defer b.stop()
+		i := settle(t, b.m, b.launch("one").ID)
+		time.Sleep(time.Minute)
+		require.Equal(t, map[pool.Power]int{pool.Running: 1, pool.Stopped: 1}, machines(b.fleet))
+		before := b.m.Status().Revision
+		time.Sleep(time.Hour)
+		require.Equal(t, before, b.m.Status().Revision)
+		_, err := b.m.Delete(context.Background(), i.ID)
+		require.NoError(t, err)
+		settle(t, b.m, i.ID)
+		require.Empty(t, machines(b.fleet))
+	})
+}

@@ -278,10 +278,6 @@ func (l *Log) ended(e *pool.Event, p *pool.Ended) {
 		}
 		return
 	}
-	id := DeleteID(p.Instance)
-	if l.all[id] == nil { // a failed instance is gone at once
-		l.begin(e, in, p.Instance, Delete, id)
-	}
 	for _, o := range slices.Clone(in.open) {
 		if o.Kind == Delete {
 			l.end(e, in, o, Done, "gone")

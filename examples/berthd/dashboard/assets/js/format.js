@@ -32,6 +32,13 @@ export function split(cls, n) {
   return at < 0 ? [s, ""] : [s.slice(0, at), s.slice(at + 1)];
 }
 
+// pair prints used and capacity, with the unit once where it is the same.
+export function pair(cls, used, capacity) {
+  const [n, unit] = split(cls, used), [m, whole] = split(cls, capacity);
+  if (cls === "cpu") return `${n} / ${m}`;
+  return unit === whole || used === 0 ? `${n} / ${m} ${whole}` : `${n} ${unit} / ${m} ${whole}`;
+}
+
 // className names a class for people.
 export function className(cls) {
   const known = { cpu: "CPU", memory: "Memory", gpu: "GPUs", instances: "Instances", "storage.standard": "Standard storage", "storage.ssd": "SSD storage", "storage.nvme": "NVMe storage" };

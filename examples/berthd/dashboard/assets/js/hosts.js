@@ -1,7 +1,7 @@
 // The table of hosts and the map of the fleet.
 import { hostPath, request } from "./api.js";
 import { arrange, byID, data, h, icon, text } from "./dom.js";
-import { amount, bytes, compare, level, levelWord, percent, share } from "./format.js";
+import { amount, compare, level, levelWord, pair, percent, share } from "./format.js";
 import { bar } from "./pool.js";
 import { showHost } from "./detail.js";
 import { Table } from "./table.js";
@@ -43,7 +43,7 @@ function meter() {
   const of = h("span", { class: "of" }), lv = h("span", { class: "level" }), b = bar();
   return {
     el: h("div", { class: "meter" }, of, lv, b.el),
-    set(label, u, print) {
+    set(label, u, cls) {
       if (!u || !u.capacity) {
         text(of, "none");
         text(lv, "");
@@ -52,16 +52,14 @@ function meter() {
       }
       const p = share(u.used, u.capacity);
       b.el.hidden = false;
-      text(of, `${print(u.used)} / ${print(u.capacity)}`);
+      text(of, pair(cls, u.used, u.capacity));
       text(lv, percent(p) + levelWord[level(p)]);
       data(lv, "level", level(p));
-      b.set(label, p, `${print(u.used)} used of ${print(u.capacity)}`);
+      b.set(label, p, `${amount(cls, u.used)} used of ${amount(cls, u.capacity)}`);
       return p;
     },
   };
 }
-
-const cores = (n) => amount("cpu", n).replace(/ cores?$/, "");
 
 function row(id) {
   const name = h("button", { class: "name", type: "button", on: { click: () => showHost(id) } });
@@ -96,9 +94,9 @@ function row(id) {
       button.replaceChildren(icon(cordoned ? "check" : "ban"));
       return {
         name: x.name || x.id, zone: x.zone ?? "", instances: x.instances,
-        cpu: cpu.set(`CPU of ${x.name}`, x.resources.cpu, cores),
-        memory: memory.set(`Memory of ${x.name}`, x.resources.memory, bytes),
-        storage: disks.set(`Storage of ${x.name}`, storage(x), bytes),
+        cpu: cpu.set(`CPU of ${x.name}`, x.resources.cpu, "cpu"),
+        memory: memory.set(`Memory of ${x.name}`, x.resources.memory, "memory"),
+        storage: disks.set(`Storage of ${x.name}`, storage(x), "memory"),
       };
     },
   };
