@@ -85,18 +85,26 @@ func run(t *testing.T, data string, args ...string) *process {
 		<-p.ended
 	})
 	link := regexp.MustCompile(`(http://127\.0\.0\.1:\d+)/#code=\S+`)
-	require.Eventually(t, func() bool {
+	p.eventually(func() bool {
 		m := link.FindStringSubmatch(p.out.String())
 		if m != nil {
 			p.url = m[1]
 		}
 		return m != nil
-	}, time.Minute, 20*time.Millisecond, "%s%s", p.out, p.log)
-	require.Eventually(t, func() bool { // the hosts join when they are seen for the first time
+	})
+	p.eventually(func() bool { // the hosts join when they are seen for the first time
 		_, pool := p.call(http.MethodGet, "/api/v1/pool", nil)
 		return pool["hosts"].(map[string]any)["all"].(float64) > 0
-	}, time.Minute, 20*time.Millisecond)
+	})
 	return p
+}
+
+// eventually waits until something is so.
+func (p *process) eventually(ok func() bool) {
+	p.t.Helper()
+	for began := time.Now(); !ok(); time.Sleep(20 * time.Millisecond) {
+		require.Less(p.t, time.Since(began), time.Minute, "it has not happened: %s%s", p.out, p.log)
+	}
 }
 
 func (p *process) signal(s os.Signal) {
@@ -180,7 +188,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 	p.signal(syscall.SIGKILL)
 
 	p = run(t, data, "--simulate", "20", "--sim-build", "400ms")
-	require.Eventually(t, func() bool { return p.running() == 30 }, time.Minute, 50*time.Millisecond)
+	p.eventually(func() bool { return p.running() == 30 })
 	after := p.instances()
 	require.Len(t, after, 30)
 	for id, machine := range before {
@@ -230,7 +238,7 @@ func TestASecondSignalEndsItAtOnce(t *testing.T) {
 	require.NoError(t, err)
 	time.Sleep(200 * time.Millisecond)
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
-	require.Eventually(t, func() bool { return strings.Contains(p.log.String(), "a second signal") }, 10*time.Second, 10*time.Millisecond)
+	p.eventually(func() bool { return strings.Contains(p.log.String(), "a second signal") })
 	began := time.Now()
 	p.signal(syscall.SIGTERM)
 	require.Less(t, time.Since(began), 3*time.Second)

@@ -49,10 +49,18 @@ func serve(t *testing.T, hosts int) *daemon.Daemon {
 		cancel()
 		require.NoError(t, <-done)
 	})
-	require.Eventually(t, func() bool {
+	eventually(t, func() bool {
 		return count(d, func(st *pool.State) int { return st.HostCount() }) == hosts && d.URL() != ""
-	}, time.Minute, 10*time.Millisecond)
+	}, "the fleet")
 	return d
+}
+
+// eventually waits until something is so.
+func eventually(t *testing.T, ok func() bool, what string) {
+	t.Helper()
+	for began := time.Now(); !ok(); time.Sleep(25 * time.Millisecond) {
+		require.Less(t, time.Since(began), time.Minute, "it has not happened: %s", what)
+	}
 }
 
 func count(d *daemon.Daemon, of func(*pool.State) int) (n int) {
@@ -89,10 +97,10 @@ func fill(t *testing.T, d *daemon.Daemon, n int) {
 		})
 	}
 	wg.Wait()
-	require.Eventually(t, func() bool {
+	eventually(t, func() bool {
 		s := status(d)
 		return s["building"] == 0 && s["running"]+s["stopped"]+s["suspended"] == n
-	}, time.Minute, 20*time.Millisecond)
+	}, "the fleet")
 }
 
 func launch(m *berthage.Manager, name string, s pool.Spec) error {
@@ -169,7 +177,7 @@ func eval[T any](b *browser, js string) T {
 // until waits until an expression is true.
 func (b *browser) until(js string) {
 	b.t.Helper()
-	require.Eventually(b.t, func() bool { return eval[bool](b, "Boolean("+js+")") }, 30*time.Second, 25*time.Millisecond, js)
+	eventually(b.t, func() bool { return eval[bool](b, "Boolean("+js+")") }, js)
 }
 
 func (b *browser) click(css string) { b.t.Helper(); b.do(chromedp.Click(chromedp.CSS(css))) }

@@ -33,12 +33,12 @@ func TestTheDashboardShowsTheFleet(t *testing.T) {
 	require.NoError(t, d.Fleet().SetHostState("sim/node-0117", "dead"))
 	_, err = d.Fleet().AddForeign(hypervisor.Machine{Ref: hypervisor.Ref{Host: "sim/node-0003"}, Name: "<img src=x>", Power: pool.Running, Resources: pool.Resources{pool.CPU: 2000}})
 	require.NoError(t, err)
-	require.Eventually(t, func() bool {
+	eventually(t, func() bool {
 		return len(d.Manager().Unknown()) == 1 && count(d, func(st *pool.State) int {
 			h, _ := st.Host("sim/node-0117")
 			return len(h.Conditions.Names())
 		}) == 0
-	}, time.Minute, 50*time.Millisecond)
+	}, "hosts and machines")
 
 	b.visit(d.SignInLink())
 	require.Equal(t, d.URL()+"/", eval[string](b, "location.href"), "the code is not left in the address")
@@ -99,7 +99,7 @@ func rest(t *testing.T, d *daemon.Daemon) {
 		_, err := d.Manager().SetPower(t.Context(), id, []pool.Power{pool.Stopped, pool.Suspended}[n%2])
 		require.NoError(t, err)
 	}
-	require.Eventually(t, func() bool { s := status(d); return s["stopped"]+s["suspended"] == len(ids) }, time.Minute, 20*time.Millisecond)
+	eventually(t, func() bool { s := status(d); return s["stopped"]+s["suspended"] == len(ids) }, "stopped and suspended")
 }
 
 // unnamed lists controls without an accessible name.

@@ -127,9 +127,7 @@ func TestBadInputIsRefusedAndChangesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := r.head()
-			headers := []string{"X-Request-Id", "bad-input"}
-			a := r.call(tc.method, tc.path, tc.body, headers...)
-			a.t = t
+			a := r.in(t).call(tc.method, tc.path, tc.body, "X-Request-Id", "bad-input")
 			p := a.problem(tc.status, tc.kind)
 			require.Contains(t, string(a.body), tc.says)
 			require.Equal(t, "bad-input", p["request_id"])
