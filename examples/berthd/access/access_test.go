@@ -263,6 +263,23 @@ func TestAStoreThatFailsLetsNobodyIn(t *testing.T) {
 	require.ErrorIs(t, err, pool.ErrUnavailable)
 }
 
+// lasting is a Scratch that forgets to forget.
+type lasting struct{ pool.Scratch }
+
+func (l lasting) Put(ctx context.Context, key string, value []byte, prev int64, _ time.Duration) (int64, error) {
+	return l.Scratch.Put(ctx, key, value, prev, 1000*time.Hour)
+}
+
+func TestASessionEndsWhateverTheStoreSays(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := guard(lasting{pool.NewMemoryScratch()})
+		c := signIn(t, g)
+		time.Sleep(time.Hour)
+		require.Equal(t, 401, ask(handler(g), http.MethodGet, "/", func(r *http.Request) { r.AddCookie(c) }).Code)
+	})
+}
+
 func TestTokenFile(t *testing.T) {
 	t.Parallel()
 	name := filepath.Join(t.TempDir(), "token")

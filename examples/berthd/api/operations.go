@@ -56,7 +56,7 @@ func (a *API) registerOperations() {
 	huma.Register(a.huma, describe("list-operations", http.MethodGet, "/operations", "Operations", "List operations",
 		"All operations that run, and the newest of those that have ended. They are derived from the ledger.", 422),
 		func(ctx context.Context, in *listOperations) (*struct{ Body Operations }, error) {
-			if err := a.follow(ctx); err != nil {
+			if err := a.follow(ctx, pool.ErrUnavailable); err != nil {
 				return nil, err
 			}
 			found := a.c.Operations.List(func(o *operation.Operation) bool {
@@ -74,7 +74,7 @@ func (a *API) registerOperations() {
 		func(ctx context.Context, in *struct {
 			ID string `path:"id" maxLength:"128"`
 		}) (*struct{ Body Operation }, error) {
-			if err := a.follow(ctx); err != nil {
+			if err := a.follow(ctx, pool.ErrUnavailable); err != nil {
 				return nil, err
 			}
 			o, ok := a.c.Operations.Get(in.ID)
@@ -85,13 +85,14 @@ func (a *API) registerOperations() {
 		})
 }
 
-// follow waits until the operations know what the books know, so that callers see what they have done.
-func (a *API) follow(ctx context.Context) error {
+// follow waits until the operations know what the books know, so that callers see what they have done. An
+// error is of the given kind.
+func (a *API) follow(ctx context.Context, kind error) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	at := view(a.c.Manager, (*pool.State).Head)
 	if err := a.c.Operations.Await(ctx, at); err != nil {
-		return problem.From(&pool.Error{Op: "follow the ledger", Kind: pool.ErrUnavailable, Cause: err})
+		return problem.From(&pool.Error{Op: "follow the ledger", Kind: kind, Cause: err})
 	}
 	return nil
 }
@@ -109,7 +110,8 @@ type acceptedOutput struct {
 
 // accepted answers a command that was committed with the operation that find finds.
 func (a *API) accepted(ctx context.Context, i pool.Instance, find func() (operation.Operation, bool)) (*acceptedOutput, error) {
-	if err := a.follow(ctx); err != nil {
+	// Without it the caller must repeat the command to learn of its operation; it is done once all the same.
+	if err := a.follow(ctx, pool.ErrUnknown); err != nil {
 		return nil, err
 	}
 	o, ok := find()

@@ -98,7 +98,10 @@ func TestHosts(t *testing.T) {
 	require.Contains(t, h.at("capabilities", "abilities"), "reboot")
 	require.NotEmpty(t, r.get(path(id)+"/samples").want(http.StatusOK).items())
 
+	since := r.head()
 	c := r.post(path(id)+"/cordon", object{"reason": "new memory"}).want(http.StatusOK)
+	require.Len(t, r.get(fmt.Sprintf("/api/v1/hosts?changed_after=%d", since)).items(), 1)
+	require.Empty(t, r.get(fmt.Sprintf("/api/v1/hosts?changed_after=%d", r.head())).items())
 	require.Equal(t, false, c.at("schedulable"))
 	require.Equal(t, "new memory", c.at("reason"))
 	require.Len(t, r.get("/api/v1/hosts?condition=cordoned").items(), 1)
