@@ -79,6 +79,10 @@ importing-check: ## fail if an importer gets other modules than docs/importing.m
 .PHONY: check
 check: lint tidy-check generate-check ## lint, tidy-check and generate-check
 
+.PHONY: screenshot
+screenshot: ## take docs/dashboard.png anew, in a real browser
+	BERTHD_SCREENSHOT="$(CURDIR)/docs/dashboard.png" go test -C examples -count=1 ./berthd/browser
+
 .PHONY: docs
 docs: ## check links, code, commands and claims in the documents
 	go test -count=1 -run "Documents|Readme|Local" ./internal/house

@@ -63,6 +63,9 @@ type Config struct {
 	StrayAge    time.Duration // how long a stray is seen before it is destroyed; 0: 1 min
 }
 
+// minLease is the shortest lease of which a fraction is still a time that a store can answer in.
+const minLease = 100 * time.Millisecond
+
 func or[T comparable](v, otherwise T) T {
 	var zero T
 	if v == zero {
@@ -97,6 +100,14 @@ func (c Config) ring() (ring.Config, error) {
 	for _, d := range []time.Duration{c.Poll, c.PollTimeout, c.Grace, c.CallTimeout, c.LeaseTTL, c.Tail, c.StrayAge} {
 		if d < 0 {
 			return bad("durations", "zero or more")
+		}
+	}
+	if c.LeaseTTL != 0 && c.LeaseTTL < minLease {
+		return bad("LeaseTTL", minLease.String()+" or more")
+	}
+	for field, s := range map[string]string{"Name": c.Name, "Address": c.Address} {
+		if err := pool.ValidText(s, 255); err != nil {
+			return ring.Config{}, pool.InField(field, err)
 		}
 	}
 	if c.MaxCalls < 0 || c.MaxPlaces < 0 {

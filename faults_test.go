@@ -207,8 +207,15 @@ func TestHostGoesAndComes(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "running", now.Status(), "nothing is concluded from silence")
 
+		h, err := b.m.Cordon(context.Background(), i.Place.Host, "new memory")
+		require.NoError(t, err)
 		require.NoError(t, b.fleet.SetHostState(i.Place.Host, fake.Up))
 		time.Sleep(2 * time.Minute)
+		require.Equal(t, pool.Ready|pool.Cordoned, conditions())
+		b.m.View(func(st *pool.State) { now, _ := st.Host(h.ID); h = *now })
+		require.Equal(t, "new memory", h.Reason, "kept as long as the cordon")
+		_, err = b.m.Uncordon(context.Background(), i.Place.Host)
+		require.NoError(t, err)
 		require.True(t, conditions().Schedulable())
 
 		require.ErrorIs(t, b.m.RemoveHost(context.Background(), i.Place.Host), pool.ErrInUse)
@@ -247,5 +254,24 @@ func TestPowerChangedOutside(t *testing.T) {
 		_, err = b.m.Delete(context.Background(), i.ID)
 		require.NoError(t, err)
 		require.Equal(t, pool.Deleted, settle(t, b.m, i.ID).Phase)
+	})
+}
+
+// Where a create delivered twice has made two copies, the one that runs is the machine: the fleet comes to rest.
+func TestSecondCopyIsAtRest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, fake.Config{Hosts: hosts(1), Copies: true, Hook: first(fake.OpCreate, 1, fake.Fault{Kind: fake.Duplicate})})
+		defer b.stop()
+		i := settle(t, b.m, b.launch("one").ID)
+		time.Sleep(time.Minute)
+		require.Equal(t, map[pool.Power]int{pool.Running: 1, pool.Stopped: 1}, machines(b.fleet))
+		before := b.m.Status().Revision
+		time.Sleep(time.Hour)
+		require.Equal(t, before, b.m.Status().Revision)
+		_, err := b.m.Delete(context.Background(), i.ID)
+		require.NoError(t, err)
+		settle(t, b.m, i.ID)
+		require.Empty(t, machines(b.fleet))
 	})
 }

@@ -74,7 +74,7 @@ func TestForward(t *testing.T) {
 		answer, err := second.Accept(ctx, []byte(`{"command":{"delete":{"instance":"`+string(i.ID)+`"}}}`))
 		require.NoError(t, err)
 		require.Contains(t, string(answer), pool.ErrNotLeader.Error(), "no second hop")
-		for _, bad := range []string{``, `{`, `[]`, `{"command":{}}`, `{"command":{"delete":{},"reboot":{}}}`} {
+		for _, bad := range []string{``, `{`, `[]`, `{"command":{}}`, `{"command":{"delete":{},"reboot":{}}}`, `{"command":{"delete":{"instance":"x","keep_disks":true}}}`, `{"command":{"remove":{"image":"x"}}} {}`} {
 			answer, err := leader.Accept(ctx, []byte(bad))
 			require.NoError(t, err)
 			var a struct {

@@ -63,8 +63,6 @@ func (d *odd) Start(ctx context.Context, r hypervisor.Ref) error {
 	return d.Driver.Start(ctx, r)
 }
 
-func (d *odd) in(c *berthage.Config) { c.Drivers = map[string]hypervisor.Driver{"sim": d} }
-
 // Whatever a driver's error is, what failed is not repeated at once and for ever.
 func TestStrangeErrorsAreNotRepeatedAtOnce(t *testing.T) {
 	t.Parallel()

@@ -189,14 +189,13 @@ func TestMachinesOfOtherLedgersAreLeftAlone(t *testing.T) {
 		require.Equal(t, map[pool.Power]int{pool.Running: n}, machines(b.fleet))
 		b.stop()
 
-		foreign := pool.NewMemoryLedger()
 		other := start(t, fake.Config{Hosts: hosts(3)})
 		for k := range 5 {
 			other.launch(fmt.Sprintf("vm-%d", k))
 		}
 		time.Sleep(time.Minute)
 		other.stop()
-		foreign = copyLedger(t, other.ledger, 1<<60)
+		foreign := copyLedger(t, other.ledger, 1<<60)
 
 		for name, ledger := range map[string]pool.Ledger{
 			"empty": pool.NewMemoryLedger(), "of another fleet": foreign, "older copy": copyLedger(t, b.ledger, before),

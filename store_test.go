@@ -301,3 +301,37 @@ func TestCommandsThatNobodyWaitsFor(t *testing.T) {
 		require.ErrorIs(t, b.m.PutProject(context.Background(), pool.Project{Name: "third"}), pool.ErrUnavailable)
 	})
 }
+
+// While the store does not answer, commands wait up to a number and are refused beyond it.
+func TestQueueIsBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, ledger := faulty(t, 1)
+		defer b.stop()
+		time.Sleep(time.Minute)
+		ledger.Next(ledgertest.LostRequest)
+		var wg sync.WaitGroup
+		var refused, stored atomic.Int32
+		for n := range 6000 {
+			wg.Go(func() {
+				switch err := b.m.PutProject(context.Background(), pool.Project{Name: fmt.Sprintf("p%d", n)}); {
+				case err == nil:
+					stored.Add(1)
+				case is(err, pool.ErrUnavailable):
+					refused.Add(1)
+				default:
+					t.Error(err)
+				}
+			})
+			if n == 0 {
+				time.Sleep(10 * time.Millisecond)
+				ledger.SetDown(true)
+			}
+		}
+		time.Sleep(time.Hour)
+		require.Positive(t, refused.Load())
+		ledger.SetDown(false)
+		wg.Wait()
+		require.Greater(t, stored.Load(), int32(3000))
+	})
+}

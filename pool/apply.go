@@ -174,7 +174,7 @@ func (s *State) remove(kind, name string) error {
 		if !ok {
 			return notFound("project", name)
 		}
-		if len(p.Used) > 0 {
+		if p.Members > 0 {
 			return &Error{Kind: ErrInUse, Field: "project", Value: name, Want: "no instances in it"}
 		}
 		s.projects.del(name)

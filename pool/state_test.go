@@ -394,13 +394,19 @@ func TestContradictions(t *testing.T) {
 		"removal of no flavor":    {nil, pool.KindFlavorRemoved, &pool.Named{Name: "x"}, pool.ErrNotFound},
 		"removal of no project":   {nil, pool.KindProjectRemoved, &pool.Named{Name: "x"}, pool.ErrNotFound},
 		"removal of used project": {nil, pool.KindProjectRemoved, &pool.Named{Name: "p"}, pool.ErrInUse},
-		"launched twice":          {nil, pool.KindLaunched, launched(id, place("d/h00", 0)), pool.ErrExists},
-		"launch of a strange id":  {nil, pool.KindLaunched, launched("x-1", place("d/h00", 0)), pool.ErrInvalid},
-		"launch on no host":       {nil, pool.KindLaunched, launched(other, place("d/h07", 0)), pool.ErrNotFound},
-		"launch for no project":   {nil, pool.KindLaunched, nobody, pool.ErrNotFound},
-		"launch of less":          {nil, pool.KindLaunched, launched(other, broken), pool.ErrInvalid},
-		"launch of less device":   {nil, pool.KindLaunched, launched(other, claims), pool.ErrInvalid},
-		"launch beyond sums":      {nil, pool.KindLaunched, launched(other, huge), pool.ErrOverflow},
+		"removal of project with a failed one": {func(p *tape) []pool.Event {
+			return []pool.Event{
+				p.next(pool.KindDeleted, &pool.Ended{Instance: id}),
+				p.next(pool.KindFailed, &pool.Ended{Instance: everyInstance[2]}),
+			}
+		}, pool.KindProjectRemoved, &pool.Named{Name: "p"}, pool.ErrInUse},
+		"launched twice":         {nil, pool.KindLaunched, launched(id, place("d/h00", 0)), pool.ErrExists},
+		"launch of a strange id": {nil, pool.KindLaunched, launched("x-1", place("d/h00", 0)), pool.ErrInvalid},
+		"launch on no host":      {nil, pool.KindLaunched, launched(other, place("d/h07", 0)), pool.ErrNotFound},
+		"launch for no project":  {nil, pool.KindLaunched, nobody, pool.ErrNotFound},
+		"launch of less":         {nil, pool.KindLaunched, launched(other, broken), pool.ErrInvalid},
+		"launch of less device":  {nil, pool.KindLaunched, launched(other, claims), pool.ErrInvalid},
+		"launch beyond sums":     {nil, pool.KindLaunched, launched(other, huge), pool.ErrOverflow},
 		"launch after the end": {func(p *tape) []pool.Event {
 			return []pool.Event{p.next(pool.KindDeleted, &pool.Ended{Instance: id})}
 		}, pool.KindLaunched, launched(id, place("d/h00", 0)), pool.ErrExists},

@@ -73,7 +73,7 @@ type NetworkKind string
 // The kinds of network.
 const (
 	LibvirtNetwork NetworkKind = "network" // a libvirt network; addresses come from its DHCP leases
-	Bridge         NetworkKind = "bridge"  // a bridge of the host; addresses come from the host's ARP table
+	Bridge         NetworkKind = "bridge"  // a bridge of the host; addresses come from its DHCP leases, if it is libvirt's, or the ARP table
 	UserMode       NetworkKind = "user"    // QEMU's own NAT, reached through a forwarded port only
 )
 
@@ -102,8 +102,11 @@ const (
 
 // Timeouts bound what the contexts of calls do not. Zero values take the defaults.
 type Timeouts struct {
-	Dial     time.Duration // until a connection is open: 15 s
-	Call     time.Duration // until the answer to one request; then the connection is given up: 2 min
+	Dial time.Duration // until a connection is open: 15 s
+	// Call is the time until the answer to one request; then the connection is given up: 2 min. It is also
+	// what Capabilities.Settles says, so it must be longer than a daemon takes to define a domain: tens of
+	// seconds where libvirt first has to find out anew what its QEMU can do, on a loaded host.
+	Call     time.Duration
 	Hosts    time.Duration // for one host's part of Hosts, so that one that hangs holds up no other: 30 s
 	Shutdown time.Duration // until a guest has obeyed a request to shut down or reboot; then force: 90 s
 	Probe    time.Duration // for the test boot under KVM: 30 s

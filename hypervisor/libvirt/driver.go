@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/pool"
@@ -28,11 +27,6 @@ var (
 	_ hypervisor.Consoler  = (*Driver)(nil)
 	_ hypervisor.Meter     = (*Driver)(nil)
 )
-
-// settles is how long after its create was given up a machine can still appear. Between the loss of a caller and
-// the end of its last request at the daemon lies what that one request takes: a create defines the domain last,
-// in one request, which waits for nothing that takes longer than libvirt's own 30 s for a lock.
-const settles = 2 * time.Minute
 
 // New returns a driver for the hosts of the configuration. It connects to none: connections are made when they
 // are needed and made again when they are lost. A malformed configuration is pool.ErrInvalid.
@@ -84,12 +78,15 @@ func (d *Driver) all() []*host {
 
 // Describe implements hypervisor.Describer. What depends on the host is known after the first connection to
 // it, and stays known while it cannot be reached.
+//
+// Settles is Timeouts.Call. A create defines the domain last, in one request; when its caller goes away nothing
+// more is sent, so that the machine appears by that request or not at all.
 func (d *Driver) Describe(id pool.HostID) hypervisor.Capabilities {
-	c := hypervisor.Capabilities{CreateUnique: true, Settles: settles}
 	h := d.hosts[id]
 	if h == nil {
 		return hypervisor.Capabilities{}
 	}
+	c := hypervisor.Capabilities{CreateUnique: true, Settles: h.timeouts.Call}
 	o := h.offered()
 	if !o.known {
 		return c

@@ -101,3 +101,18 @@ func (d *Driver) Traces(ctx context.Context, id pool.HostID) ([]string, error) {
 		return out, err
 	})
 }
+
+// NetworkBridge is the bridge of a libvirt network.
+func (d *Driver) NetworkBridge(ctx context.Context, id pool.HostID, name string) (string, error) {
+	h, err := d.host(id)
+	if err != nil {
+		return "", err
+	}
+	return read(h.session(ctx), func(api *lv.Libvirt) (string, error) {
+		n, err := api.NetworkLookupByName(name)
+		if err != nil {
+			return "", err
+		}
+		return api.NetworkGetBridgeName(n)
+	})
+}

@@ -2,6 +2,7 @@ package libvirt
 
 import (
 	"context"
+	"errors"
 	"net"
 	"slices"
 	"strings"
@@ -14,7 +15,7 @@ import (
 )
 
 // Machines implements hypervisor.Driver. Addresses are those of DHCP leases and forwarded ports, and on bridges
-// what the host's ARP table says; they are told of machines that are tagged and not stopped.
+// without a lease what the host's ARP table says; they are told of machines that are tagged and not stopped.
 func (d *Driver) Machines(ctx context.Context, id pool.HostID) ([]hypervisor.Machine, error) {
 	fail := func(err error) ([]hypervisor.Machine, error) {
 		return nil, wrap("list machines", hypervisor.Ref{Host: id}, false, err)
@@ -70,13 +71,13 @@ func (s *session) addresses(domains []domain) (map[lv.UUID][]string, error) {
 				if card.Address != "" {
 					found = []string{card.Address}
 				}
-			case Bridge:
-				found, err = s.neighbours(d.Domain, mac)
 			default:
 				if leases == nil {
 					leases, err = s.leases()
 				}
-				found = leases[mac]
+				if found = leases[mac]; err == nil && found == nil && card.Kind == Bridge {
+					found, err = s.neighbours(d.Domain, mac)
+				}
 			}
 			if err != nil {
 				return nil, err
@@ -125,12 +126,15 @@ func (s *session) leases() (map[string][]string, error) {
 	return out, nil
 }
 
-// neighbours returns the addresses that the host's ARP table has for the hardware address.
+// neighbours returns the addresses that the host's ARP table has for the hardware address, or none where the
+// daemon cannot read that table: libvirt 9.0 could not on a kernel 6.18.
 func (s *session) neighbours(d lv.Domain, mac string) ([]string, error) {
 	cards, err := read(s, func(api *lv.Libvirt) ([]lv.DomainInterface, error) {
 		return api.DomainInterfaceAddresses(d, uint32(lv.DomainInterfaceAddressesSrcArp), 0)
 	})
-	if said(err, lv.ErrNoSupport, lv.ErrArgumentUnsupported, lv.ErrOperationInvalid, lv.ErrNoDomain) {
+	var no *serverError
+	if errors.As(err, &no) {
+		s.h.log.Debug("the ARP table cannot be read", "error", err)
 		return nil, nil
 	}
 	if err != nil {

@@ -34,8 +34,11 @@ func (d *Driver) on(ctx context.Context, op string, r hypervisor.Ref, f func(s *
 // Start implements hypervisor.Driver. A suspended machine is resumed.
 func (d *Driver) Start(ctx context.Context, r hypervisor.Ref) error {
 	return d.on(ctx, "start", r, func(s *session, dom *domain) error {
-		if dom.state == lv.DomainPaused {
+		switch dom.state {
+		case lv.DomainPaused, lv.DomainPmsuspended:
 			return s.resume(dom)
+		case lv.DomainRunning, lv.DomainBlocked:
+			return nil
 		}
 		err := do(s, func(api *lv.Libvirt) error { return api.DomainCreate(dom.Domain) })
 		return s.unless(err, dom, lv.DomainRunning, lv.DomainBlocked)
@@ -112,7 +115,7 @@ func (d *Driver) Suspend(ctx context.Context, r hypervisor.Ref) error {
 func (d *Driver) Resume(ctx context.Context, r hypervisor.Ref) error {
 	return d.on(ctx, "resume", r, func(s *session, dom *domain) error {
 		switch dom.state {
-		case lv.DomainPaused:
+		case lv.DomainPaused, lv.DomainPmsuspended:
 			return s.resume(dom)
 		case lv.DomainShutoff, lv.DomainCrashed:
 			return refuse(hypervisor.ErrWrongPower, nil)
@@ -122,7 +125,12 @@ func (d *Driver) Resume(ctx context.Context, r hypervisor.Ref) error {
 }
 
 func (s *session) resume(dom *domain) error {
-	err := do(s, func(api *lv.Libvirt) error { return api.DomainResume(dom.Domain) })
+	err := do(s, func(api *lv.Libvirt) error {
+		if dom.state == lv.DomainPmsuspended { // by the guest itself
+			return api.DomainPmWakeup(dom.Domain, 0)
+		}
+		return api.DomainResume(dom.Domain)
+	})
 	return s.unless(err, dom, lv.DomainRunning, lv.DomainBlocked)
 }
 

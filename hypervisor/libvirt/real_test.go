@@ -113,7 +113,7 @@ func untagged(d *libvirt.Driver) func(ctx context.Context, r hypervisor.Ref) (fu
 func TestConformanceNodes(t *testing.T) {
 	base := uris(t, "test+unix:", 1)[0]
 	d := open(t, libvirt.Config{
-		Timeouts: libvirt.Timeouts{Shutdown: 500 * time.Millisecond}, // the test driver sends no reboot events
+		Timeouts: libvirt.Timeouts{Shutdown: 500 * time.Millisecond, Call: 5 * time.Second}, // the test driver sends no reboot events
 		Hosts: []libvirt.HostConfig{
 			{Name: "n1", URI: nodeURI(t, base, "n1", node)},
 			{Name: "n2", URI: nodeURI(t, base, "n2", node)},
@@ -155,7 +155,7 @@ func TestConformanceTestDefault(t *testing.T) {
 	base := uris(t, "test+unix:", 1)[0]
 	config := libvirt.Config{
 		Name:     "shared",
-		Timeouts: libvirt.Timeouts{Shutdown: 500 * time.Millisecond},
+		Timeouts: libvirt.Timeouts{Shutdown: 500 * time.Millisecond, Call: 5 * time.Second},
 		Hosts:    []libvirt.HostConfig{{Name: "only", URI: base, Pools: map[string]libvirt.StoragePool{"default-pool": {}}}},
 		Logger:   logger(t),
 	}

@@ -115,7 +115,7 @@ func (l *leadership) look(ctx context.Context, d hypervisor.Driver, a action) en
 				reason: "a machine of that id, which this ledger knows nothing of, is on the host"})
 		}
 	}
-	again, at := mayCreateAgain(a.known, l.r.capabilities(a.ref.Host), listed)
+	again, at := mayCreateAgain(a.known, l.r.Capabilities(a.ref.Host), listed)
 	switch {
 	case a.known.unknown >= mostUnknown, !again && at.IsZero():
 		return l.report(a, result{kind: pool.KindRefused, doubt: !a.known.clean(), reason: "create was not answered"})
@@ -147,7 +147,7 @@ func (l *leadership) release(ctx context.Context, d hypervisor.Driver, a action)
 			return ending{known: &a.known, retry: true} // it landed between the two calls
 		}
 	}
-	ok, at := mayRelease(a.known.since, l.r.capabilities(a.ref.Host), listed)
+	ok, at := mayRelease(a.known.since, l.r.Capabilities(a.ref.Host), listed)
 	if ok {
 		return l.report(a, result{kind: pool.KindReleased})
 	}

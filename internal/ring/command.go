@@ -1,9 +1,11 @@
 package ring
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 
 	"github.com/berthage/berthage/pool"
 )
@@ -177,10 +179,19 @@ func has[T ~string](list []T, want string) bool {
 	return false
 }
 
-// decodeCommand reads what forward wrote.
+// decodeCommand reads what forward wrote. A field that this version does not know is refused: what it asks for
+// would be left out.
 func decodeCommand(b []byte) (forwarded, error) {
 	var f forwarded
-	if err := json.Unmarshal(b, &f); err != nil {
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(&f)
+	if err == nil {
+		if _, end := dec.Token(); end != io.EOF {
+			err = errors.New("more than one JSON value")
+		}
+	}
+	if err != nil {
 		return f, &pool.Error{Op: "forwarded command", Kind: pool.ErrInvalid, Cause: err}
 	}
 	return f, nil

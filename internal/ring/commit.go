@@ -45,9 +45,10 @@ type batch struct {
 	refused map[*pending]error
 }
 
-// Bounds on one batch, beside that of the ledger itself.
+// Bounds, beside those of the ledger itself: inputs in one batch, inputs that wait for one.
 const (
 	batchInputs   = 256
+	mostQueued    = 4096
 	ledgerTimeout = 15 * time.Second // of one call
 )
 
@@ -62,6 +63,10 @@ func (r *Ring) submit(ctx context.Context, in input, who Caller) (pool.Revision,
 	}
 	p := &pending{ctx: ctx, in: in, caller: who, done: make(chan outcome, 1)}
 	r.queueMu.Lock()
+	if len(r.queue) >= mostQueued {
+		r.queueMu.Unlock()
+		return 0, &pool.Error{Kind: pool.ErrUnavailable, Want: "a store that keeps up; try again later"}
+	}
 	r.queue = append(r.queue, p)
 	start := !r.draining
 	r.draining = true

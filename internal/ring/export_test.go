@@ -44,6 +44,20 @@ func (r *Ring) CatchUp(ctx context.Context) error { return r.catchUp(ctx) }
 
 var ErrDropped = errDropped
 
+// Seen decides on a complete list of a host's machines that has been begun now, and SeenHosts on a driver's of
+// its hosts.
+func Seen(st *pool.State, host pool.HostID, machines []hypervisor.Machine) ([]pool.Event, error) {
+	o := machinesSeen{epoch: st.Epoch(), host: host, head: st.Head(), machines: machines}
+	for i := range st.InstancesOn(host) {
+		o.expected = append(o.expected, i.ID)
+	}
+	return o.decide(nil, st)
+}
+
+func SeenHosts(st *pool.State, driver string, hosts ...pool.Host) ([]pool.Event, error) {
+	return hostsSeen{epoch: st.Epoch(), driver: driver, hosts: hosts}.decide(&rules{}, st)
+}
+
 // Wire sends an error across processes and back.
 func Wire(err error) *WireError { return (*WireError)(toWire(err)) }
 

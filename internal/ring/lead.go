@@ -34,14 +34,17 @@ type leadership struct {
 	paused  map[job]backoff              //
 	ailing  map[pool.HostID]backoff      // hosts that did not answer
 	hosts   map[pool.HostID]*watch       //
-	drivers map[string]*listing          //
+	lists   map[string]*listing          // by driver
 	sweep   sweeper
 }
 
-// job is what an action is planned for: an instance, or a held allocation.
+// job is what something is planned for: an action for an instance or for a held allocation, the observation of
+// a host's machines or of a driver's hosts. One field is set.
 type job struct {
 	instance pool.InstanceID
 	held     pool.MachineID
+	host     pool.HostID
+	driver   string
 }
 
 type flight struct {
@@ -67,23 +70,24 @@ func (r *Ring) leadFor(ctx context.Context, until *deadline) bool {
 		r: r, ctx: ctx, stop: stop, until: until, began: time.Now(), wake: make(chan struct{}, 1),
 		ready: make(map[job]struct{}), waiting: make(map[pool.HostID][]job), flight: make(map[job]*flight),
 		slots: make(map[pool.HostID]int), known: make(map[pool.MachineID]knowledge), paused: make(map[job]backoff),
-		ailing: make(map[pool.HostID]backoff), hosts: make(map[pool.HostID]*watch), drivers: make(map[string]*listing),
+		ailing: make(map[pool.HostID]backoff), hosts: make(map[pool.HostID]*watch), lists: make(map[string]*listing),
 	}
 	for name := range r.cfg.Drivers {
-		l.drivers[name] = &listing{}
+		l.lists[name] = &listing{}
+		l.due(job{driver: name})
 	}
 	// From here on publications reach note; what was published before is read now.
 	r.turn <- struct{}{}
 	mine := r.st.Holder() == r.cfg.Name
 	l.epoch, l.identity = r.st.Epoch(), r.st.Identity()
 	for i := range r.st.Unsettled() {
-		l.ready[job{instance: i.ID}] = struct{}{}
+		l.due(job{instance: i.ID})
 	}
 	for h := range r.st.Held() {
-		l.ready[job{held: h.Machine}] = struct{}{}
+		l.due(job{held: h.Machine})
 	}
 	for h := range r.st.Hosts() {
-		l.hosts[h.ID] = &watch{lastOK: l.began}
+		l.watch(h.ID, l.began)
 	}
 	if mine {
 		r.lead.Store(l)
@@ -118,7 +122,7 @@ func (l *leadership) note(events []pool.Event) {
 			}
 		case *pool.HostPut:
 			if l.hosts[p.Host.ID] == nil {
-				l.hosts[p.Host.ID] = &watch{lastOK: time.Now()}
+				l.watch(p.Host.ID, time.Now())
 			}
 		case *pool.HostRemoved:
 			delete(l.hosts, p.Host)
@@ -222,10 +226,18 @@ func (l *leadership) dispatch() time.Time {
 	if len(l.later) > 0 && l.later[0].at.Before(next) {
 		next = l.later[0].at
 	}
-	return l.dispatchPolls(now, next)
+	return next
 }
 
 func (l *leadership) dispatchJob(j job, now time.Time) {
+	switch {
+	case j.driver != "":
+		l.dispatchList(j, now)
+		return
+	case j.host != "":
+		l.dispatchPoll(j.host, now)
+		return
+	}
 	if l.flight[j] != nil {
 		return // planned again when it ends
 	}

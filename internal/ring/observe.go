@@ -8,8 +8,7 @@ import (
 	"github.com/berthage/berthage/pool"
 )
 
-// hostsSeen is a driver's complete list of its hosts. It gives at most as many events at once as fit a
-// batch; deciding it again gives the rest.
+// hostsSeen is a driver's complete list of its hosts.
 type hostsSeen struct {
 	epoch  int64
 	driver string
@@ -22,15 +21,7 @@ func (o hostsSeen) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	if st.Epoch() != o.epoch {
 		return nil, errDropped
 	}
-	var events []pool.Event
-	size := 0
-	add := func(kind string, payload any) error {
-		e, err := pool.NewEvent(kind, payload)
-		if size += len(e.Data); size <= pool.MaxBatch/2 || len(events) == 0 {
-			events = append(events, e)
-		}
-		return err
-	}
+	var out portion
 	listed := make(map[pool.HostID]bool, len(o.hosts))
 	for _, h := range o.hosts {
 		h, err := h.Normalize()
@@ -44,7 +35,7 @@ func (o hostsSeen) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		case known && o.unobserved[h.ID]:
 			if old.Conditions.Has(pool.Ready) && !h.Conditions.Has(pool.Ready) {
 				c := pool.HostConditions{Host: h.ID, Conditions: old.Conditions.Without(pool.Ready), Reason: "not ready, says its driver"}
-				if err := add(pool.KindHostConditions, &c); err != nil {
+				if err := out.add(pool.KindHostConditions, &c); err != nil {
 					return nil, err
 				}
 			}
@@ -59,26 +50,47 @@ func (o hostsSeen) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 				continue
 			}
 		}
-		if err := add(pool.KindHostPut, &pool.HostPut{Host: h}); err != nil {
+		if err := out.add(pool.KindHostPut, &pool.HostPut{Host: h}); err != nil {
 			return nil, err
 		}
 	}
 	// A host that its driver no longer lists is not ready, at once.
 	for h := range st.Hosts() {
 		if h.ID.Driver() == o.driver && !listed[h.ID] && h.Conditions.Has(pool.Ready) {
-			c := pool.HostConditions{Host: h.ID, Conditions: h.Conditions.Without(pool.Ready), Reason: "no longer listed by its driver"}
-			if err := add(pool.KindHostConditions, &c); err != nil {
+			c := pool.HostConditions{Host: h.ID, Conditions: h.Conditions.Without(pool.Ready), Reason: why(h, "no longer listed by its driver")}
+			if err := out.add(pool.KindHostConditions, &c); err != nil {
 				return nil, err
 			}
 		}
 	}
-	slices.SortStableFunc(events, func(a, b pool.Event) int { return slices.Compare(a.Data, b.Data) })
-	return events, nil
+	slices.SortStableFunc(out.events, func(a, b pool.Event) int { return slices.Compare(a.Data, b.Data) })
+	return out.events, nil
+}
+
+// portion collects as many events as fit a batch with room for others; what is left out comes when the same
+// observation is decided again.
+type portion struct {
+	events []pool.Event
+	size   int
+}
+
+func (p *portion) add(kind string, payload any) error {
+	if p.size > pool.MaxBatch/2 {
+		return nil
+	}
+	e, err := pool.NewEvent(kind, payload)
+	if p.size += len(e.Data) + len(e.Private); p.size <= pool.MaxBatch/2 || len(p.events) == 0 {
+		p.events = append(p.events, e)
+	}
+	return err
 }
 
 // sameHost compares two normalized hosts; an empty list and none are the same.
 func sameHost(a, b pool.Host) bool {
 	blank := func(h *pool.Host) {
+		if len(h.Kinds) == 0 {
+			h.Kinds = nil
+		}
 		if len(h.Labels) == 0 {
 			h.Labels = nil
 		}
@@ -113,11 +125,20 @@ func (o reach) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 	if !ok || h.Conditions.Has(pool.Unreachable) == o.lost {
 		return nil, nil
 	}
-	c := pool.HostConditions{Host: o.host, Conditions: h.Conditions.Without(pool.Unreachable), Reason: o.reason}
+	c := pool.HostConditions{Host: o.host, Conditions: h.Conditions.Without(pool.Unreachable), Reason: why(h, o.reason)}
 	if o.lost {
 		c.Conditions = h.Conditions.With(pool.Unreachable)
 	}
 	return one(pool.KindHostConditions, &c)
+}
+
+// why returns the reason to keep with a host's conditions: a person's for a cordon is not written over by what
+// can be seen from the conditions themselves.
+func why(h *pool.HostRecord, reason string) string {
+	if h.Conditions.Has(pool.Cordoned) {
+		return h.Reason
+	}
+	return reason
 }
 
 // machinesSeen is the complete list of the machines of one host, with what the leader knew when it asked.
@@ -134,14 +155,15 @@ func (o machinesSeen) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 	if st.Epoch() != o.epoch {
 		return nil, errDropped
 	}
-	seen := make(map[pool.MachineID]*hypervisor.Machine, len(o.machines))
+	seen := make(map[hypervisor.Tag]*hypervisor.Machine, len(o.machines))
 	for n := range o.machines {
 		m := &o.machines[n]
-		if m.Tag.Ledger == st.Identity() {
-			seen[m.Tag.Machine] = m
+		// Of several copies the one that runs counts, whatever their order: it is what a start has acted on.
+		if old := seen[m.Tag]; old == nil || old.Power != pool.Running {
+			seen[m.Tag] = m
 		}
 	}
-	var events []pool.Event
+	var out portion
 	for _, id := range o.expected {
 		i, ok := st.Instance(id)
 		// A list begun before our last change of an instance says nothing about it.
@@ -149,18 +171,16 @@ func (o machinesSeen) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 			continue
 		}
 		is, addresses := pool.Absent, []string(nil)
-		if m := seen[i.Machine()]; m != nil && m.Tag.Launched == i.Launched {
+		if m := seen[Ref(st.Identity(), i).Tag]; m != nil {
 			is, addresses = m.Power, m.Addresses
 		}
 		slices.Sort(addresses)
 		if is == i.Is && slices.Equal(addresses, i.Addresses) {
 			continue
 		}
-		e, err := pool.NewEvent(pool.KindObserved, &pool.Observed{Machine: i.Machine(), Is: is, Addresses: addresses})
-		if err != nil {
+		if err := out.add(pool.KindObserved, &pool.Observed{Machine: i.Machine(), Is: is, Addresses: addresses}); err != nil {
 			return nil, err
 		}
-		events = append(events, e)
 	}
-	return events, nil
+	return out.events, nil
 }

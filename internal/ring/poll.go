@@ -12,7 +12,7 @@ import (
 
 // watch is what the leader remembers of one host's observations.
 type watch struct {
-	next    time.Time
+	next    time.Time // not before; what is in the schedule for an earlier moment has been overtaken
 	polling bool
 	lastOK  time.Time // begins with the leadership: nothing is judged missed before a complete poll after it
 	failed  int
@@ -24,50 +24,28 @@ type watch struct {
 	others  pool.Resources // what tagged machines that are not in the books take
 }
 
-// listing is what the leader remembers of one driver's lists of hosts.
-type listing struct {
-	next    time.Time
-	listing bool
-	pause   backoff
-}
-
 // eagerPolls is how many early polls a started machine is worth.
 const eagerPolls = 60
 
-// dispatchPolls starts the observations that are due. It is called with l.mu and r.mu held and returns when
-// the next one is due, or next if that is sooner.
-func (l *leadership) dispatchPolls(now, next time.Time) time.Time {
-	sooner := func(t time.Time) {
-		if t.Before(next) {
-			next = t
-		}
+// watch has a host observed from now on.
+func (l *leadership) watch(id pool.HostID, since time.Time) {
+	l.hosts[id] = &watch{lastOK: since}
+	l.due(job{host: id})
+}
+
+// dispatchPoll starts the observation of a host if it is due. It is called with l.mu and r.mu held.
+func (l *leadership) dispatchPoll(id pool.HostID, now time.Time) {
+	w := l.hosts[id]
+	if w == nil || w.polling || w.next.After(now) {
+		return
 	}
-	for name, d := range l.drivers {
-		switch {
-		case d.listing:
-		case d.next.After(now):
-			sooner(d.next)
-		default:
-			d.listing = true
-			l.wg.Go(func() { l.list(name) })
-		}
+	o := machinesSeen{epoch: l.epoch, host: id, head: l.r.st.Head(), busy: make(map[pool.InstanceID]bool)}
+	for i := range l.r.st.InstancesOn(id) {
+		o.expected = append(o.expected, i.ID)
 	}
-	for id, w := range l.hosts {
-		switch {
-		case w.polling:
-		case w.next.After(now):
-			sooner(w.next)
-		default:
-			o := machinesSeen{epoch: l.epoch, host: id, head: l.r.st.Head(), busy: make(map[pool.InstanceID]bool)}
-			for i := range l.r.st.InstancesOn(id) {
-				o.expected = append(o.expected, i.ID)
-			}
-			l.markBusy(&o)
-			w.polling = true
-			l.wg.Go(func() { l.poll(o) })
-		}
-	}
-	return next
+	l.markBusy(&o)
+	w.polling = true
+	l.wg.Go(func() { l.poll(o) })
 }
 
 // markBusy adds the instances that have a call under way.
@@ -80,7 +58,8 @@ func (l *leadership) markBusy(o *machinesSeen) {
 }
 
 // list asks a driver for its hosts.
-func (l *leadership) list(name string) {
+func (l *leadership) list(j job) {
+	name := j.driver
 	ctx, cancel := context.WithTimeout(l.ctx, l.r.cfg.PollTimeout)
 	defer cancel()
 	hosts, err := l.r.cfg.Drivers[name].Hosts(ctx)
@@ -96,19 +75,51 @@ func (l *leadership) list(name string) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	d, now := l.drivers[name], time.Now()
-	d.listing = false
+	now, d := time.Now(), l.lists[name]
+	d.next = now.Add(l.r.cfg.Poll)
 	if err != nil {
 		if l.ctx.Err() == nil && !errors.Is(err, errDropped) {
 			l.r.log.Warn("cannot list hosts", "driver", name, "error", err)
 		}
-		d.pause = d.pause.next(now)
-		d.next = d.pause.until
+		l.paused[j] = l.paused[j].next(now)
+		d.next = l.paused[j].until
 	} else {
-		d.pause = backoff{}
-		d.next = now.Add(l.r.cfg.Poll)
+		delete(l.paused, j)
+		if d.again {
+			d.next = now
+		}
 	}
+	d.under, d.again = false, false
+	l.at(j, d.next)
 	l.nudge()
+}
+
+// listing is what the leader remembers of one driver's lists of hosts.
+type listing struct {
+	next  time.Time // not before, as in watch
+	under bool      // under way
+	again bool      // to be made again at once: something has been found out since it began
+}
+
+// dispatchList starts a list if it is due. It is called with l.mu held.
+func (l *leadership) dispatchList(j job, now time.Time) {
+	if d := l.lists[j.driver]; !d.under && !d.next.After(now) {
+		d.under = true
+		l.wg.Go(func() { l.list(j) })
+	}
+}
+
+// listSoon has a driver's hosts listed at once, or again. It is called with l.mu held.
+func (l *leadership) listSoon(driver string) {
+	switch d := l.lists[driver]; {
+	case d == nil: // no driver of that name is configured
+	case d.under:
+		d.again = true
+	default:
+		d.next = time.Now()
+		l.due(job{driver: driver})
+		l.nudge()
+	}
 }
 
 // withOthers adds to what each host reserves what machines take that are tagged but not in the books: a
@@ -207,6 +218,7 @@ func (l *leadership) poll(o machinesSeen) {
 		w.eager--
 		w.next = time.Now().Add(min(l.r.cfg.Poll, time.Second))
 	}
+	l.at(job{host: o.host}, w.next)
 	l.nudge()
 }
 
@@ -238,6 +250,7 @@ func (l *leadership) pollSoon(host pool.HostID, started bool) {
 		}
 		if soon := time.Now().Add(min(l.r.cfg.Poll, time.Second)); soon.Before(w.next) {
 			w.next = soon
+			l.at(job{host: host}, soon)
 		}
 		l.nudge()
 	}

@@ -75,7 +75,7 @@ func Open(ctx context.Context, cfg Config) (*Ring, error) {
 		cfg.Name = rand.Text()
 	}
 	r := &Ring{cfg: cfg, log: cfg.Logger, st: pool.NewState(), changed: make(chan struct{}), turn: make(chan struct{}, 1)}
-	r.rules = rules{limits: cfg.Limits, maxPlaces: cfg.MaxPlaces, capabilities: r.capabilities, admit: cfg.Admit}
+	r.rules = rules{limits: cfg.Limits, maxPlaces: cfg.MaxPlaces, capabilities: r.Capabilities, admit: cfg.Admit}
 	var s scheduler.Scheduler
 	if cfg.Scheduler != nil {
 		s = *cfg.Scheduler
@@ -189,9 +189,7 @@ func (r *Ring) Status() Status {
 
 // Capabilities returns what can be asked of a host; a host of a driver that is not configured can do
 // nothing.
-func (r *Ring) Capabilities(host pool.HostID) hypervisor.Capabilities { return r.capabilities(host) }
-
-func (r *Ring) capabilities(host pool.HostID) hypervisor.Capabilities {
+func (r *Ring) Capabilities(host pool.HostID) hypervisor.Capabilities {
 	d, ok := r.cfg.Drivers[host.Driver()]
 	if !ok {
 		return hypervisor.Capabilities{}

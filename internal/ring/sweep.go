@@ -28,18 +28,15 @@ const (
 
 // sweeper limits how many strays are destroyed: at most 5 in an hour or, if more, 1 % of the machines seen.
 type sweeper struct {
-	done    []time.Time // within the last hour
-	stopped bool        // more were due than the limit allows
+	done []time.Time // within the last hour
 }
 
 // take reports whether one more stray may be destroyed now.
 func (s *sweeper) take(now time.Time, machines int) bool {
 	s.done = slices.DeleteFunc(s.done, func(t time.Time) bool { return now.Sub(t) >= time.Hour })
 	if len(s.done) >= max(5, machines/100) {
-		s.stopped = true
 		return false
 	}
-	s.stopped = false
 	s.done = append(s.done, now)
 	return true
 }
@@ -121,15 +118,17 @@ func (l *leadership) classify(o machinesSeen) {
 		}
 	}
 	w.unknown = unknown
-	if d := l.drivers[o.host.Driver()]; d != nil && (!w.polled || !others.Equal(w.others)) {
-		d.next = now // what the host reserves is recorded with the next list
+	if !w.polled || !others.Equal(w.others) {
+		l.listSoon(o.host.Driver()) // what the host reserves is recorded with the next list
 	}
 	w.polled, w.others = true, others
 	first := make(map[hypervisor.Tag]time.Time, len(strays))
 	var sweep []hypervisor.Machine
 	total := 0
-	for _, w := range l.hosts {
-		total += w.seen
+	if len(strays) > 0 {
+		for _, w := range l.hosts {
+			total += w.seen
+		}
 	}
 	for _, m := range strays {
 		since, seen := w.strays[m.Tag]

@@ -3,7 +3,6 @@ package ledgertest_test
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/pool/ledgertest"
+	"github.com/stretchr/testify/require"
 )
 
 // brokenScratch is a scratch with one fault: the functions that are set replace those of the sound one.
@@ -213,21 +213,15 @@ func TestBrokenScratchesAreCaught(t *testing.T) {
 			b := &brokenScratch{MemoryScratch: pool.NewMemoryScratch()}
 			f.by(b)
 			err := check(t, ledgertest.Scratch(), f.caught, ledgertest.ScratchStore{Scratch: b}, time.Minute)
-			if err == nil {
-				t.Fatalf("case %q has not noticed", f.caught)
-			}
+			require.ErrorContains(t, err, "rule: ", "case %q has not noticed", f.caught)
 			t.Log(err)
 		})
 	}
 	caught["second handle"] = true
 	apart := ledgertest.ScratchStore{Scratch: pool.NewMemoryScratch(), Again: func(context.Context) (pool.Scratch, error) { return pool.NewMemoryScratch(), nil }}
-	if check(t, ledgertest.Scratch(), "second handle", apart, time.Minute) == nil {
-		t.Error("two handles that share nothing are not noticed")
-	}
+	require.Error(t, check(t, ledgertest.Scratch(), "second handle", apart, time.Minute), "two handles that share nothing are not noticed")
 	for _, c := range ledgertest.Scratch() {
-		if !caught[c.Name] {
-			t.Errorf("no broken scratch shows that case %q can fail; caught are %v", c.Name, slices.Sorted(maps.Keys(caught)))
-		}
+		require.True(t, caught[c.Name], "no broken scratch shows that case %q can fail", c.Name)
 	}
 }
 

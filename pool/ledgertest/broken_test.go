@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/pool/ledgertest"
+	"github.com/stretchr/testify/require"
 )
 
 // broken is a ledger with one fault: the functions that are set replace those of the sound one.
@@ -119,15 +119,12 @@ func TestBrokenLedgersAreCaught(t *testing.T) {
 				patience = time.Second
 			}
 			err := check(t, ledgertest.Ledger(), f.caught, ledgertest.Store{Ledger: b}, patience)
-			if err == nil || errors.Is(err, errors.ErrUnsupported) {
-				t.Fatalf("case %q has not noticed: %v", f.caught, err)
+			require.Error(t, err, "case %q has not noticed", f.caught)
+			require.NotErrorIs(t, err, errors.ErrUnsupported)
+			if !hangs {
+				require.NotErrorIs(t, err, context.DeadlineExceeded, "case %q has only run out of time", f.caught)
 			}
-			if !hangs && errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("case %q has only run out of time: %v", f.caught, err)
-			}
-			if !strings.Contains(err.Error(), "rule: ") {
-				t.Errorf("the error names no rule: %v", err)
-			}
+			require.ErrorContains(t, err, "rule: ")
 			t.Log(err)
 		})
 	}
@@ -140,24 +137,18 @@ func TestBrokenLedgersAreCaught(t *testing.T) {
 		caught[s.caught] = true
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if err := check(t, ledgertest.Ledger(), s.caught, s.store, time.Minute); err == nil {
-				t.Error("not noticed")
-			}
+			require.ErrorContains(t, check(t, ledgertest.Ledger(), s.caught, s.store, time.Minute), "rule: ")
 		})
 	}
 	for name, lossy := range lossyStores() {
 		caught[lossy.caught] = true
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if err := check(t, ledgertest.Ledger(), lossy.caught, lossy.store(), time.Minute); err == nil {
-				t.Error("not noticed")
-			}
+			require.ErrorContains(t, check(t, ledgertest.Ledger(), lossy.caught, lossy.store(), time.Minute), "rule: ")
 		})
 	}
 	for _, c := range ledgertest.Ledger() {
-		if !caught[c.Name] {
-			t.Errorf("no broken ledger shows that case %q can fail", c.Name)
-		}
+		require.True(t, caught[c.Name], "no broken ledger shows that case %q can fail", c.Name)
 	}
 }
 

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/pool/ledgertest"
+	"github.com/stretchr/testify/require"
 )
 
 // A store's test is this and nothing more; Again is given where a second process could open the store.
@@ -58,13 +58,9 @@ func TestCases(t *testing.T) {
 	t.Parallel()
 	seen := make(map[string]bool)
 	check := func(suite, name, rule string) {
-		if seen[suite+name] {
-			t.Errorf("%s: two cases are named %q", suite, name)
-		}
+		require.False(t, seen[suite+name], "%s: two cases are named %q", suite, name)
 		seen[suite+name] = true
-		if !strings.HasSuffix(rule, ".") || len(rule) < 20 {
-			t.Errorf("%s: case %q states no rule: %q", suite, name, rule)
-		}
+		require.Regexp(t, `^[A-Z].{20,}\.$`, rule, "%s: case %q states no rule", suite, name)
 	}
 	for _, c := range ledgertest.Ledger() {
 		check("ledger", c.Name, c.Rule)
@@ -84,11 +80,7 @@ func TestCheckSaysWhatIsMissing(t *testing.T) {
 		}
 		missing++
 		err := c.Check(t.Context(), ledgertest.Store{Ledger: pool.NewMemoryLedger()})
-		if !errors.Is(err, errors.ErrUnsupported) {
-			t.Errorf("%s: %v", c.Name, err)
-		}
+		require.ErrorIs(t, err, errors.ErrUnsupported, c.Name)
 	}
-	if missing != 2 {
-		t.Errorf("%d cases of 2 found", missing)
-	}
+	require.Equal(t, 2, missing)
 }

@@ -64,6 +64,9 @@ const (
 	longestWait = 50 * time.Millisecond
 )
 
+// rollbackTime is how long a ROLLBACK may take before the connection is closed instead.
+const rollbackTime = 2 * time.Second
+
 // errCommit marks an error that came from COMMIT and proves nothing.
 type errCommit struct{ error }
 
@@ -133,7 +136,9 @@ func (s *Store) transaction(ctx context.Context, body func(tx *sql.Conn) error) 
 		err = ctx.Err() // the last moment at which it is known that nothing is stored
 	}
 	if err != nil {
-		_, rollback := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTime)
+		defer cancel()
+		_, rollback := conn.ExecContext(bounded, "ROLLBACK")
 		clean = rollback == nil
 		return err
 	}
