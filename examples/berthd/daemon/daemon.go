@@ -156,7 +156,7 @@ func (d *Daemon) SignInLink() string {
 
 // Times of the web server. A stream sets its own.
 const (
-	headerTimeout = 5 * time.Second
+	headerTimeout = 10 * time.Second
 	readTimeout   = 30 * time.Second
 	writeTimeout  = 60 * time.Second
 	idleTimeout   = 2 * time.Minute

@@ -28,7 +28,13 @@ func (r *rig) launchAll(n int) {
 			turn <- struct{}{}
 			defer func() { <-turn }()
 			body := object{"project": "default", "name": fmt.Sprintf("vm-%d", k), "spec": object{"image": "debian-12", "flavor": flavors[k%len(flavors)]}}
-			res, err := r.client.Do(r.request(http.MethodPost, "/api/v1/instances", body, "Idempotency-Key", fmt.Sprint("fleet-", k)))
+			send := func() (*http.Response, error) {
+				return r.client.Do(r.request(http.MethodPost, "/api/v1/instances", body, "Idempotency-Key", fmt.Sprint("fleet-", k)))
+			}
+			res, err := send()
+			if err != nil { // no answer: ask again with the same key, as every caller must
+				res, err = send()
+			}
 			if err == nil {
 				res.Body.Close()
 			}
