@@ -13,10 +13,17 @@ type Ability string
 
 // The abilities.
 const (
-	CanSuspend Ability = "suspend" // Suspender
-	CanReboot  Ability = "reboot"  // Rebooter
-	CanConsole Ability = "console" // Consoler
-	CanMeter   Ability = "meter"   // Meter
+	CanSuspend     Ability = "suspend"      // Suspender
+	CanReboot      Ability = "reboot"       // Rebooter
+	CanShelve      Ability = "shelve"       // Shelver
+	CanResize      Ability = "resize"       // Resizer, of stopped machines
+	CanResizeHot   Ability = "resize-hot"   // Resizer, of running ones too
+	CanMigrate     Ability = "migrate"      // Migrator, of stopped machines
+	CanMigrateLive Ability = "migrate-live" // Migrator, of running ones too
+	CanSnapshot    Ability = "snapshot"     // Snapshotter
+	CanFence       Ability = "fence"        // Fencer
+	CanConsole     Ability = "console"      // Consoler
+	CanMeter       Ability = "meter"        // Meter
 )
 
 // Suspender keeps a machine in memory without running it. Both calls are idempotent.
@@ -29,6 +36,67 @@ type Suspender interface {
 // within the driver's grace time. A machine that does not run is ErrWrongPower.
 type Rebooter interface {
 	Reboot(ctx context.Context, r Ref) error
+}
+
+// Shelver keeps what is on a machine's disks while the machine has no host.
+type Shelver interface {
+	// Shelve puts the disks of a stopped machine aside and removes the machine from its host, as a whole or not
+	// at all. It is nil when that has been done already, ErrNotFound when there is neither a machine nor anything
+	// put aside, and ErrWrongPower when the machine is not stopped.
+	Shelve(ctx context.Context, r Ref) error
+
+	// Unshelve is Create with the disks that Shelve has put aside of the machine from, of which they stay a
+	// copy until Discard. Without them it is ErrRefused.
+	Unshelve(ctx context.Context, o Order, from Ref) error
+
+	// Discard removes what Shelve has put aside; it is nil when there is nothing. A machine is not touched.
+	Discard(ctx context.Context, r Ref) error
+}
+
+// Resizer changes a machine's sizes.
+type Resizer interface {
+	// Resize gives the machine the cores, memory and disk sizes of o.Spec; o.Allocation says on which devices the
+	// disks are, and o.Revision which of two orders is the later one: an earlier one than the last that was carried out is ErrRefused.
+	// Disks grow only. It is nil when the machine has those sizes. A machine that runs, on a host without
+	// CanResizeHot, is ErrWrongPower.
+	Resize(ctx context.Context, o Order) error
+}
+
+// Migrator moves a machine, with its disks, to another host of the same driver. It stays the same machine,
+// with the same tag, in the same power state.
+type Migrator interface {
+	// Migrate moves the machine from its host to that of o, whose tag is the same. On success it is there and
+	// nowhere else; an error that says that nothing was done leaves it where it was. It is nil when the machine
+	// is on o's host and no longer on the first. An order with an earlier o.Revision than the last that was
+	// carried out is ErrRefused. A machine that runs, without CanMigrateLive on both hosts, is ErrWrongPower.
+	Migrate(ctx context.Context, from Ref, o Order) error
+}
+
+// Snapshotter keeps states of a machine's disks, beside the machine and for as long as it exists.
+type Snapshotter interface {
+	// Snapshot keeps the present state under a name, a DNS label. A name that is taken is ErrExists.
+	Snapshot(ctx context.Context, r Ref, name string) error
+	// Snapshots lists what is kept, oldest first.
+	Snapshots(ctx context.Context, r Ref) ([]Snapshot, error)
+	// Revert makes the disks what they were. A machine that is not stopped is ErrWrongPower.
+	Revert(ctx context.Context, r Ref, name string) error
+	// DeleteSnapshot forgets a state; it is nil when there is none of that name.
+	DeleteSnapshot(ctx context.Context, r Ref, name string) error
+}
+
+// Snapshot is a state of a machine's disks.
+type Snapshot struct {
+	Name string    `json:"name"`
+	Time time.Time `json:"time"`
+}
+
+// Fencer switches hosts off, by a way that does not need the host's own co-operation (a power controller, a
+// watchdog, the hoster's API).
+type Fencer interface {
+	// Fence returns nil only when the host has been seen to be off, and says how that was seen. From then on none
+	// of its machines runs until it is started by a call, also when the host comes back. Any error leaves it
+	// open whether they run. A host that is off already is success.
+	Fence(ctx context.Context, host pool.HostID) (proof string, err error)
 }
 
 // Consoler shows the machine's consoles.
@@ -109,7 +177,7 @@ func CapabilitiesOf(d Driver, host pool.HostID) Capabilities {
 	}
 	var offered []Ability
 	for _, a := range implemented(d) {
-		if !described || slices.Contains(c.Abilities, a) {
+		if slices.Contains(c.Abilities, a) || !described && a != CanResizeHot && a != CanMigrateLive {
 			offered = append(offered, a)
 		}
 	}
@@ -128,11 +196,26 @@ func implemented(d Driver) []Ability {
 	if _, ok := As[Consoler](d); ok {
 		out = append(out, CanConsole)
 	}
+	if _, ok := As[Fencer](d); ok {
+		out = append(out, CanFence)
+	}
 	if _, ok := As[Meter](d); ok {
 		out = append(out, CanMeter)
 	}
+	if _, ok := As[Migrator](d); ok {
+		out = append(out, CanMigrate, CanMigrateLive)
+	}
 	if _, ok := As[Rebooter](d); ok {
 		out = append(out, CanReboot)
+	}
+	if _, ok := As[Resizer](d); ok {
+		out = append(out, CanResize, CanResizeHot)
+	}
+	if _, ok := As[Shelver](d); ok {
+		out = append(out, CanShelve)
+	}
+	if _, ok := As[Snapshotter](d); ok {
+		out = append(out, CanSnapshot)
 	}
 	if _, ok := As[Suspender](d); ok {
 		out = append(out, CanSuspend)

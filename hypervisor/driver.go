@@ -70,6 +70,7 @@ type Order struct {
 	Image      pool.Image      // with the sources of all drivers
 	Source     string          // the image's source for this driver
 	Allocation pool.Allocation // which devices carry which disks
+	Revision   pool.Revision   // of the books when it was ordered
 }
 
 // Machine is a machine as the hypervisor shows it. A machine that is not tagged by any Berthage has a zero
@@ -81,6 +82,10 @@ type Machine struct {
 	Power     pool.Power     `json:"power"`  // Running, Stopped or Suspended
 	Addresses []string       `json:"addresses,omitempty"`
 	Resources pool.Resources `json:"resources,omitempty"` // cpu and memory as far as known
+
+	// Fault is the hypervisor's own word that it has given this machine up and will not run it: a create that it
+	// had accepted, say, and then found no room for. Empty: no fault.
+	Fault string `json:"fault,omitempty"`
 }
 
 // Capabilities says what can be asked for on one host, before any call is made.
@@ -101,7 +106,7 @@ type Capabilities struct {
 }
 
 // Describer is implemented by drivers to state their Capabilities. A driver without it has the zero
-// Capabilities, and the abilities whose interfaces it implements.
+// Capabilities, and the abilities whose interfaces it implements, of stopped machines where that differs.
 type Describer interface {
 	// Describe returns the capabilities on that host without asking the hypervisor. Abilities names those
 	// of the driver's optional interfaces that work on this host.
