@@ -2,7 +2,6 @@ package pool
 
 import (
 	"errors"
-	"slices"
 	"unicode/utf8"
 )
 
@@ -58,8 +57,11 @@ func (s *State) fold(e *Event, payload any) error {
 	case *Launched:
 		return s.launch(e, p)
 	case *OfMachine:
-		if e.Kind == KindReleased {
+		switch e.Kind {
+		case KindReleased:
 			return s.release(p.Machine, e.Revision)
+		case KindResized:
+			return s.resized(e, p.Machine, true, "")
 		}
 		return s.onMachine(e, p.Machine, func(i *Instance) { foldMachine(e, p, i) })
 	case *Refused:
@@ -90,6 +92,18 @@ func (s *State) fold(e *Event, payload any) error {
 		return s.moveTo(e, p)
 	case *Ended:
 		return s.end(e, p)
+	case *Moving:
+		return s.moving(e, p)
+	case *Moved:
+		return s.moved(e, p)
+	case *Stayed:
+		return s.stayed(e, p)
+	case *ResizeWanted:
+		return s.resizing(e, p)
+	case *Of:
+		return s.onInstance(e, p.Instance, func(i *Instance) { i.Shelf = nil })
+	case *ClusterPut, *ClusterActed, *ClusterRemoved:
+		return s.foldCluster(e, payload)
 	}
 	return nil
 }
@@ -118,7 +132,8 @@ func (s *State) foldHost(payload any, at Revision) error {
 		}
 		old, n := s.hostOrNil(h.ID), &HostRecord{Host: h, Capacity: h.Capacity(), Changed: at}
 		if old != nil {
-			n.Used, n.DeviceUsed, n.Placed, n.Held, n.Reason = old.Used, old.DeviceUsed, old.Placed, old.Held, old.Reason
+			n.Used, n.DeviceUsed, n.Placed, n.Held = old.Used, old.DeviceUsed, old.Placed, old.Held
+			n.Reason, n.Cold, n.Proof = old.Reason, old.Cold, old.Proof
 		}
 		d.put(old, n)
 		if err := d.commit(s); err != nil {
@@ -134,6 +149,13 @@ func (s *State) foldHost(payload any, at Revision) error {
 			return err
 		}
 		h.Conditions, h.Reason = p.Conditions, storable(p.Reason)
+		h.Cold = p.Cold && h.Conditions.Has(Draining)
+		switch {
+		case !h.Conditions.Has(Fenced):
+			h.Proof = ""
+		case p.Proof != "":
+			h.Proof = storable(p.Proof)
+		}
 		return d.commit(s)
 	case *HostRemoved:
 		h, ok := s.hosts.get(p.Host)
@@ -178,176 +200,6 @@ func (s *State) remove(kind, name string) error {
 			return &Error{Kind: ErrInUse, Field: "project", Value: name, Want: "no instances in it"}
 		}
 		s.projects.del(name)
-	}
-	return nil
-}
-
-func foldMachine(e *Event, p *OfMachine, i *Instance) {
-	switch e.Kind {
-	case KindSent:
-		i.Place.Sent = true
-	case KindCreated:
-		i.Is, i.Created = Stopped, e.Revision
-		i.Place.Doubt = p.Doubt
-		if i.Phase == Building {
-			i.Phase, i.Reason = Active, ""
-		}
-	case KindRebooted:
-		i.Rebooted = i.Reboots
-	}
-}
-
-func (s *State) onInstance(e *Event, id InstanceID, change func(*Instance)) error {
-	old, ok := s.instances.get(id)
-	if !ok {
-		return notFound("instance", string(id))
-	}
-	n := *old
-	change(&n)
-	n.Changed = e.Revision
-	s.setInstance(old, &n)
-	return nil
-}
-
-func (s *State) onMachine(e *Event, m MachineID, change func(*Instance)) error {
-	id, n, ok := m.Split()
-	if i, found := s.instances.get(id); !ok || !found || i.Place.Number != n || !i.Placed() {
-		return notFound("machine", string(m))
-	}
-	return s.onInstance(e, id, change)
-}
-
-func (s *State) want(e *Event, p *Wanted) error {
-	i, ok := s.instances.get(p.Instance)
-	if !ok {
-		return notFound("instance", string(p.Instance))
-	}
-	if i.Want == Absent && p.Want != Absent {
-		return &Error{Kind: ErrWrongState, Field: "instance", Value: string(i.ID), Want: "an instance that is not being deleted"}
-	}
-	return s.onInstance(e, p.Instance, func(n *Instance) {
-		n.Want = p.Want
-		if p.Want == Absent && n.Placed() { // a failed one has nothing to be destroyed
-			n.Phase = Deleting
-		}
-	})
-}
-
-func (s *State) launch(e *Event, p *Launched) error {
-	_, there := s.instances.get(p.Instance)
-	if _, ended := s.ended.get(p.Instance); there || ended {
-		return &Error{Kind: ErrExists, Field: "instance", Value: string(p.Instance)}
-	}
-	if err := p.Instance.Valid(); err != nil {
-		return err
-	}
-	i := &Instance{
-		ID: p.Instance, Name: p.Name, Project: p.Project, Spec: p.Spec, Image: p.Image,
-		Want: p.Want, Is: Absent, Phase: Building, Place: p.Place,
-		Launched: e.Revision, Changed: e.Revision, At: e.Time,
-	}
-	i.Spec.Guest = p.Guest
-	d := draft{at: e.Revision}
-	if err := d.take(s, i.Place, i.Project); err != nil {
-		return err
-	}
-	if err := d.commit(s); err != nil {
-		return err
-	}
-	s.setInstance(nil, i)
-	return s.count(i.Project, 1, e.Revision)
-}
-
-// count keeps the number of the project's instances.
-func (s *State) count(project string, change int, at Revision) error {
-	p, ok := s.projects.get(project)
-	if !ok {
-		return notFound("project", project)
-	}
-	n := *p
-	n.Members += change
-	n.Changed = at
-	s.projects.set(project, &n)
-	return nil
-}
-
-func (s *State) moveTo(e *Event, p *Placed) error {
-	i, ok := s.instances.get(p.Instance)
-	switch {
-	case !ok:
-		return notFound("instance", string(p.Instance))
-	case i.Want == Absent:
-		return &Error{Kind: ErrWrongState, Field: "instance", Value: string(i.ID), Want: "an instance that is not being deleted"}
-	case p.Place.Number <= i.Place.Number:
-		return invalid("place.number", string(i.ID.Machine(p.Place.Number)), "a machine id that was never used")
-	}
-	d := draft{at: e.Revision}
-	if i.Placed() {
-		if err := d.leave(s, i, p.Hold); err != nil {
-			return err
-		}
-	}
-	if err := d.take(s, p.Place, i.Project); err != nil {
-		return err
-	}
-	if err := d.commit(s); err != nil {
-		return err
-	}
-	return s.onInstance(e, p.Instance, func(n *Instance) {
-		if !slices.Contains(i.Avoid, i.Place.Host) {
-			n.Avoid = append(slices.Clone(i.Avoid), i.Place.Host)
-		}
-		n.Place, n.Phase, n.Is, n.Created = p.Place, Building, Absent, 0
-	})
-}
-
-func (s *State) end(e *Event, p *Ended) error {
-	i, ok := s.instances.get(p.Instance)
-	if !ok {
-		return notFound("instance", string(p.Instance))
-	}
-	if i.Placed() {
-		d := draft{at: e.Revision}
-		if err := d.leave(s, i, p.Hold); err != nil {
-			return err
-		}
-		if err := d.commit(s); err != nil {
-			return err
-		}
-	}
-	if e.Kind == KindFailed {
-		return s.onInstance(e, p.Instance, func(n *Instance) {
-			n.Phase, n.Is = Failed, Absent
-			if p.Reason != "" {
-				n.Reason = storable(p.Reason)
-			}
-		})
-	}
-	s.setInstance(i, nil)
-	s.ended.set(i.ID, Tombstone{Launched: i.Launched, Ended: e.Revision})
-	return s.count(i.Project, -1, e.Revision)
-}
-
-func (s *State) release(m MachineID, at Revision) error {
-	held, ok := s.held.get(m)
-	if !ok {
-		return notFound("held allocation", string(m))
-	}
-	d := draft{at: at}
-	h, err := d.host(s, held.Host)
-	if err != nil {
-		return err
-	}
-	h.Held--
-	if err := h.free(held.Allocation); err != nil {
-		return err
-	}
-	if err := d.commit(s); err != nil {
-		return err
-	}
-	s.held.del(m)
-	if s.root {
-		s.unindexHeld(held)
 	}
 	return nil
 }

@@ -6,7 +6,7 @@ import "maps"
 // Everything that can fail happens on the draft; commit puts it into the State as a whole or not at all.
 type draft struct {
 	at      Revision
-	hosts   [2]hostChange // an instance leaves one host and comes to another
+	hosts   [3]hostChange // an instance leaves one host, or the two of a move, and comes to another
 	n       int
 	project *ProjectRecord
 	held    *Held
@@ -53,20 +53,43 @@ func (d *draft) leave(s *State, i *Instance, hold bool) error {
 	return d.charge(s, i.Project, i.Place.Allocation, -1)
 }
 
-// take books a place.
+// take books a place, and charges it to a project.
 func (d *draft) take(s *State, p Placement, project string) error {
-	if err := p.Allocation.valid(); err != nil {
+	if err := d.come(s, p.Host, p.Allocation); err != nil {
+		return err
+	}
+	return d.charge(s, project, p.Allocation, 1)
+}
+
+// come books an allocation on a host and charges nobody.
+func (d *draft) come(s *State, id HostID, a Allocation) error {
+	if err := a.valid(); err != nil {
 		return InField("place.allocation", err)
 	}
-	h, err := d.host(s, p.Host)
+	h, err := d.host(s, id)
 	if err != nil {
 		return err
 	}
 	h.Placed++
-	if err := h.book(p.Allocation); err != nil {
+	return h.book(a)
+}
+
+// goes gives back what come has booked.
+func (d *draft) goes(s *State, id HostID, a Allocation) error {
+	h, err := d.host(s, id)
+	if err != nil {
 		return err
 	}
-	return d.charge(s, project, p.Allocation, 1)
+	h.Placed--
+	return h.free(a)
+}
+
+// rebook puts an instance's place in the place of its present one, on the same host or another.
+func (d *draft) rebook(s *State, i *Instance, p Placement) error {
+	if err := d.leave(s, i, false); err != nil {
+		return err
+	}
+	return d.take(s, p, i.Project)
 }
 
 // charge adds an allocation and one instance to what the project uses, or takes them from it: sign is 1 or -1.

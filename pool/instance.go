@@ -3,6 +3,7 @@ package pool
 import (
 	"crypto/sha256"
 	"encoding/base32"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,8 +15,12 @@ type InstanceID string
 // NewInstanceID derives the id from the ledger's identity, the project and the caller's token, so that the
 // same token always gives the same instance.
 func NewInstanceID(ledger, project, token string) InstanceID {
+	return newInstanceID("berthage instance v1", ledger, project, token)
+}
+
+func newInstanceID(parts ...string) InstanceID {
 	h := sha256.New()
-	for _, s := range []string{"berthage instance v1", ledger, project, token} {
+	for _, s := range parts {
 		h.Write([]byte(strconv.Itoa(len(s)) + ":" + s))
 	}
 	enc := base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
@@ -61,6 +66,7 @@ const (
 	Stopped   Power = "stopped"
 	Running   Power = "running"
 	Suspended Power = "suspended"
+	Shelved   Power = "shelved" // only wanted: the place given back, the disks put aside
 )
 
 // Phase is where an instance stands in its life; within Active its machine's Power tells the rest.
@@ -71,6 +77,7 @@ const (
 	Building Phase = "building" // placed; its machine is to be created
 	Active   Phase = "active"   // its machine has been created
 	Undoing  Phase = "undoing"  // creation failed; what there may be of the machine is being destroyed
+	Aside    Phase = "shelved"  // its disks are put aside; holds no place and has no machine
 	Failed   Phase = "failed"   // given up; holds no place
 	Deleting Phase = "deleting" // its machine is being destroyed
 	Deleted  Phase = "deleted"  // gone; only answers show this phase, State keeps no record
@@ -101,6 +108,43 @@ type Placement struct {
 	Doubt      bool       `json:"doubt"` // a create ended without an answer and may still land
 }
 
+// Move is the host to which an instance's machine is being moved; what it will take there is booked on both.
+type Move struct {
+	Host       HostID     `json:"host"`
+	Allocation Allocation `json:"allocation"`
+	Cold       bool       `json:"cold,omitempty"` // it is stopped for the time of the move
+	Ordered    Revision   `json:"ordered"`
+}
+
+// Resizing is a change of sizes under way. Until it has ended the larger of both is booked, class by class.
+type Resizing struct {
+	Sizes   Sizes      `json:"sizes"`          // as they are to be
+	After   Allocation `json:"after"`          // what is held when it is done
+	Before  Allocation `json:"before"`         // and when it is not
+	Cold    bool       `json:"cold,omitempty"` // it is stopped for the time of the change
+	Ordered Revision   `json:"ordered"`        //
+}
+
+// Sizes are what a resize changes of a Spec.
+type Sizes struct {
+	Flavor    string    `json:"flavor,omitempty"`
+	Resources Resources `json:"resources"`
+	Disks     []Disk    `json:"disks"`
+}
+
+// Of returns the spec with those sizes.
+func (z Sizes) Of(s Spec) Spec {
+	s = s.Clone()
+	s.Flavor, s.Resources, s.Disks = z.Flavor, z.Resources.Clone(), slices.Clone(z.Disks)
+	return s
+}
+
+// Shelf is where an instance's disks are put aside: those of one of its former machines.
+type Shelf struct {
+	Machine MachineID `json:"machine"`
+	Host    HostID    `json:"host"` // that the machine was on
+}
+
 // Instance is a VM or container in our books. Records in State are immutable: a change makes a new one.
 type Instance struct {
 	ID      InstanceID `json:"id"`
@@ -117,6 +161,14 @@ type Instance struct {
 	Avoid     []HostID  `json:"avoid,omitempty"`     // hosts on which creation failed
 	Addresses []string  `json:"addresses,omitempty"` // of the guest, as observed
 
+	Move   *Move     `json:"move,omitempty"`   // while it is being moved
+	Resize *Resizing `json:"resize,omitempty"` // while it is being resized
+	Shelf  *Shelf    `json:"shelf,omitempty"`  // while disks of it are put aside
+
+	Cluster ClusterID `json:"cluster,omitempty"` // that it is a member of
+	Index   int       `json:"index,omitempty"`   // its number there, never used again
+	Ran     bool      `json:"ran,omitempty"`     // it ran when its cluster was stopped, suspended or shelved
+
 	Reboots     int       `json:"reboots,omitempty"`      // reboots asked for
 	Rebooted    int       `json:"rebooted,omitempty"`     // of those, done
 	RebootToken string    `json:"reboot_token,omitempty"` // of the last reboot asked for
@@ -130,13 +182,21 @@ type Instance struct {
 func (i Instance) Machine() MachineID { return i.ID.Machine(i.Place.Number) }
 
 // Placed reports whether the instance holds a place.
-func (i Instance) Placed() bool { return i.Phase != Failed && i.Phase != Deleted }
+func (i Instance) Placed() bool { return i.Phase != Failed && i.Phase != Aside && i.Phase != Deleted }
 
 // Settled reports whether the instance is what it is wanted to be, so that plan has nothing to do for it. A
 // failed one that is to be deleted is not: it holds no place and has no machine, so that nothing but the
 // event that ends it is missing.
 func (i Instance) Settled() bool {
-	return i.Phase == Failed && i.Want != Absent || i.Phase == Active && i.Is == i.Want && i.Reboots == i.Rebooted
+	switch i.Phase {
+	case Failed:
+		return i.Want != Absent
+	case Aside:
+		return i.Want == Shelved
+	case Active:
+		return i.Is == i.Want && i.Reboots == i.Rebooted && i.Move == nil && i.Resize == nil && i.Shelf == nil
+	}
+	return false
 }
 
 // Status returns one word for people: the phase, or within Active the machine's power; "missing" when an

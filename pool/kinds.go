@@ -31,6 +31,17 @@ const (
 	KindFailed         = "instance.failed"    // Ended: given up, its machine is gone
 	KindDeleted        = "instance.deleted"   // Ended: its machine is gone
 	KindReleased       = "allocation.release" // OfMachine: a held allocation's machine is known to be gone
+	KindMoving         = "instance.moving"    // Moving: its machine is to be moved to another host
+	KindMoved          = "machine.moved"      // Moved: it is there, whether we moved it or somebody else
+	KindStayed         = "machine.stayed"     // Stayed: it was not moved, and will not be by that order
+	KindResizing       = "instance.resizing"  // ResizeWanted
+	KindResized        = "machine.resized"    // OfMachine: it has the sizes
+	KindUnresized      = "machine.unresized"  // Stayed: it has the old ones, and will not get the others by that order
+	KindShelved        = "instance.shelved"   // Ended: its disks are put aside, its machine is gone
+	KindDiscarded      = "instance.discarded" // Of: what was put aside is gone
+	KindClusterPut     = "cluster.put"        // ClusterPut; private: Guest
+	KindClusterActed   = "cluster.acted"      // ClusterActed
+	KindClusterRemoved = "cluster.removed"    // ClusterRemoved: its last member is gone
 )
 
 // Opened is the data of KindOpened.
@@ -53,6 +64,8 @@ type HostConditions struct {
 	Host       HostID     `json:"host"`
 	Conditions Conditions `json:"conditions"`
 	Reason     string     `json:"reason,omitempty"`
+	Cold       bool       `json:"cold,omitempty"`  // with Draining: instances may be stopped for their move
+	Proof      string     `json:"proof,omitempty"` // with Fenced, when it is set: how it is known
 }
 
 // HostRemoved is the data of KindHostRemoved. A removed host is not admitted again until somebody asks.
@@ -75,13 +88,18 @@ type Launched struct {
 	Want     Power      `json:"want"`
 	Place    Placement  `json:"place"`
 
+	// Of a member of a cluster: Project, Spec and Image are the cluster's, and left out here.
+	Cluster ClusterID `json:"cluster,omitempty"`
+	Index   int       `json:"index,omitempty"`
+
 	Guest Guest `json:"-"` // in the event's Private
 }
 
-// Wanted is the data of KindWanted.
+// Wanted is the data of KindWanted. Ran is for Instance.Ran.
 type Wanted struct {
 	Instance InstanceID `json:"instance"`
 	Want     Power      `json:"want"`
+	Ran      bool       `json:"ran,omitempty"`
 }
 
 // RebootWanted is the data of KindRebootWanted. The same token again is the same reboot.
@@ -120,11 +138,46 @@ type Placed struct {
 	Hold     bool       `json:"hold,omitempty"`
 }
 
-// Ended is the data of KindFailed and KindDeleted. Hold keeps the place's allocation (see Held).
+// Ended is the data of KindFailed, KindDeleted and KindShelved. Hold keeps the place's allocation (see Held).
 type Ended struct {
 	Instance InstanceID `json:"instance"`
 	Reason   string     `json:"reason,omitempty"`
 	Hold     bool       `json:"hold,omitempty"`
+}
+
+// Moving is the data of KindMoving.
+type Moving struct {
+	Instance   InstanceID `json:"instance"`
+	Host       HostID     `json:"host"`
+	Allocation Allocation `json:"allocation"`
+	Cold       bool       `json:"cold,omitempty"`
+}
+
+// Moved is the data of KindMoved. On the host of the order to move it, that is carried out; on another one the
+// machine holds there what it held, and the order, if any, has come to nothing.
+type Moved struct {
+	Machine MachineID `json:"machine"`
+	Host    HostID    `json:"host"`
+}
+
+// Stayed is the data of KindStayed and KindUnresized.
+type Stayed struct {
+	Machine MachineID `json:"machine"`
+	Reason  string    `json:"reason,omitempty"`
+}
+
+// ResizeWanted is the data of KindResizing.
+type ResizeWanted struct {
+	Instance InstanceID `json:"instance"`
+	Sizes    Sizes      `json:"sizes"`
+	After    Allocation `json:"after"`  // what is held when it is done
+	During   Allocation `json:"during"` // and until then
+	Cold     bool       `json:"cold,omitempty"`
+}
+
+// Of is the data of events that say no more than which instance.
+type Of struct {
+	Instance InstanceID `json:"instance"`
 }
 
 // NewEvent returns an event of that kind with payload as its data, and as its private part what the payload
@@ -134,9 +187,17 @@ func NewEvent(kind string, payload any) (Event, error) {
 	var private any
 	switch p := payload.(type) {
 	case *Launched:
+		if p.Cluster != "" {
+			break // the cluster has what is private
+		}
 		c := *p
 		c.Guest, c.Spec.Guest = p.Spec.Guest, Guest{}
 		e.payload, e.Subject, private = &c, string(p.Instance), &c.Guest
+		payload = &c
+	case *ClusterPut:
+		c := *p
+		c.Guest, c.Spec.Guest = p.Spec.Guest, Guest{}
+		e.payload, e.Subject, private = &c, string(p.Cluster), &c.Guest
 		payload = &c
 	case *Observed:
 		if len(p.Addresses) > 0 {
@@ -189,7 +250,7 @@ func (e *Event) Payload() (any, error) {
 		p = new(Wanted)
 	case KindRebootWanted:
 		p = new(RebootWanted)
-	case KindRebooted, KindSent, KindCreated, KindReleased:
+	case KindRebooted, KindSent, KindCreated, KindReleased, KindResized:
 		p = new(OfMachine)
 	case KindRefused:
 		p = new(Refused)
@@ -197,8 +258,24 @@ func (e *Event) Payload() (any, error) {
 		p = new(Observed)
 	case KindPlaced:
 		p = new(Placed)
-	case KindFailed, KindDeleted:
+	case KindFailed, KindDeleted, KindShelved:
 		p = new(Ended)
+	case KindMoving:
+		p = new(Moving)
+	case KindMoved:
+		p = new(Moved)
+	case KindStayed, KindUnresized:
+		p = new(Stayed)
+	case KindResizing:
+		p = new(ResizeWanted)
+	case KindDiscarded:
+		p = new(Of)
+	case KindClusterPut:
+		p = new(ClusterPut)
+	case KindClusterActed:
+		p = new(ClusterActed)
+	case KindClusterRemoved:
+		p = new(ClusterRemoved)
 	}
 	if p == nil || e.Version != 1 {
 		return nil, &Error{Kind: ErrUnknownKind, Field: "kind", Value: e.Kind}
@@ -215,6 +292,8 @@ func (e *Event) Payload() (any, error) {
 		var err error
 		switch p := p.(type) {
 		case *Launched:
+			err = json.Unmarshal(e.Private, &p.Guest)
+		case *ClusterPut:
 			err = json.Unmarshal(e.Private, &p.Guest)
 		case *Observed:
 			err = json.Unmarshal(e.Private, &p.Addresses)

@@ -10,8 +10,8 @@ import (
 
 // State is the fold of a ledger's events: the books. Apply is the only way to change it.
 //
-// The records it hands out (*HostRecord, *Instance, *ProjectRecord, *Held, *Image, *Flavor) are immutable:
-// a change replaces them, so that they may be kept. The State itself is not safe for concurrent use; its
+// The records it hands out (*HostRecord, *Instance, *ProjectRecord, *Cluster, *Held, *Image, *Flavor) are
+// immutable: a change replaces them, so that they may be kept. The State itself is not safe for concurrent use; its
 // owner guards it with a lock.
 type State struct {
 	identity string
@@ -28,6 +28,7 @@ type State struct {
 	images    table[string, *Image]
 	flavors   table[string, *Flavor]
 	projects  table[string, *ProjectRecord]
+	clusters  table[ClusterID, *Cluster]
 	totals    table[Class, Sum]
 
 	// Kept only by a State that is no overlay: committed facts are what plan and observations work on.
@@ -41,10 +42,12 @@ type State struct {
 type HostRecord struct {
 	Host
 	Reason     string           // of the last change of conditions
+	Cold       bool             // while Draining: instances may be stopped for their move
+	Proof      string           // while Fenced: how it is known that the host is off
 	Capacity   Resources        // what allocations may take in sum
 	Used       Resources        // what instances and held allocations take
 	DeviceUsed map[string]int64 // by Device.ID
-	Placed     int              // instances placed on it
+	Placed     int              // instances placed on it, those that are being moved to it included
 	Held       int              // held allocations on it
 	Changed    Revision         // of the last change of this record
 }
@@ -90,7 +93,7 @@ func (s *State) Overlay() *State {
 		identity: s.identity, holder: s.holder, epoch: s.epoch, head: s.head, time: s.time,
 		hosts: s.hosts.overlay(), removed: s.removed.overlay(), instances: s.instances.overlay(),
 		ended: s.ended.overlay(), held: s.held.overlay(), images: s.images.overlay(),
-		flavors: s.flavors.overlay(), projects: s.projects.overlay(), totals: s.totals.overlay(),
+		flavors: s.flavors.overlay(), projects: s.projects.overlay(), clusters: s.clusters.overlay(), totals: s.totals.overlay(),
 	}
 }
 
@@ -123,6 +126,7 @@ func (s *State) Absorb(o *State) {
 	s.images.absorb(&o.images)
 	s.flavors.absorb(&o.flavors)
 	s.projects.absorb(&o.projects)
+	s.clusters.absorb(&o.clusters)
 	s.totals.absorb(&o.totals)
 }
 
@@ -132,7 +136,7 @@ func (s *State) Clone() *State {
 		identity: s.identity, holder: s.holder, epoch: s.epoch, head: s.head, time: s.time,
 		hosts: s.hosts.clone(), removed: s.removed.clone(), instances: s.instances.clone(),
 		ended: s.ended.clone(), held: s.held.clone(), images: s.images.clone(),
-		flavors: s.flavors.clone(), projects: s.projects.clone(), totals: s.totals.clone(),
+		flavors: s.flavors.clone(), projects: s.projects.clone(), clusters: s.clusters.clone(), totals: s.totals.clone(),
 		root:      true,
 		unsettled: make(map[InstanceID]struct{}),
 		onHost:    make(map[HostID]map[InstanceID]struct{}),
@@ -209,6 +213,12 @@ func (s *State) Project(name string) (*ProjectRecord, bool) { return s.projects.
 
 // Projects yields all projects in no order.
 func (s *State) Projects() iter.Seq[*ProjectRecord] { return values(&s.projects) }
+
+// Cluster returns the cluster with that id.
+func (s *State) Cluster(id ClusterID) (*Cluster, bool) { return s.clusters.get(id) }
+
+// Clusters yields all clusters in no order.
+func (s *State) Clusters() iter.Seq[*Cluster] { return values(&s.clusters) }
 
 // Totals returns the sums over all hosts per class. The map is the caller's.
 func (s *State) Totals() map[Class]Sum { return maps.Collect(s.totals.all()) }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -89,6 +90,10 @@ func (c *chance) machine(id pool.InstanceID) pool.MachineID {
 	return i.Machine()
 }
 
+func (c *chance) cluster() pool.ClusterID {
+	return pool.NewClusterID(pick(c, []string{"p", "q", "r"}), pick(c, []string{"a", "b"}))
+}
+
 func (c *chance) event() pool.Event {
 	id := pick(c, everyInstance)
 	if all := c.s.SortedInstances(); len(all) > 0 && c.IntN(10) > 0 {
@@ -100,7 +105,7 @@ func (c *chance) event() pool.Event {
 		number = i.Place.Number + c.IntN(10)/9 + 1 - c.IntN(10)/9
 	}
 	of := &pool.OfMachine{Machine: c.machine(id)}
-	switch c.IntN(26) {
+	switch c.IntN(38) {
 	case 0, 1:
 		return c.tape.event(pool.KindHostPut, &pool.HostPut{Host: c.host()})
 	case 2:
@@ -154,6 +159,43 @@ func (c *chance) event() pool.Event {
 		return c.tape.event(pool.KindFailed, &pool.Ended{Instance: id, Reason: pick(c, words), Hold: c.IntN(3) == 0})
 	case 24:
 		return c.tape.event(pool.KindDeleted, &pool.Ended{Instance: id, Hold: c.IntN(3) == 0})
+	case 25, 26:
+		p := c.place(0)
+		return c.tape.event(pool.KindMoving, &pool.Moving{Instance: id, Host: p.Host, Allocation: p.Allocation, Cold: c.IntN(2) == 0})
+	case 27, 28:
+		to := pick(c, everyHost)
+		if i, ok := c.s.Instance(id); ok && i.Move != nil && c.IntN(4) > 0 {
+			to = i.Move.Host
+		}
+		return c.tape.event(pool.KindMoved, &pool.Moved{Machine: of.Machine, Host: to})
+	case 29:
+		return c.tape.event(pick(c, []string{pool.KindStayed, pool.KindUnresized}), &pool.Stayed{Machine: of.Machine, Reason: pick(c, words)})
+	case 30:
+		after, during := c.place(0).Allocation, c.place(0).Allocation
+		return c.tape.event(pool.KindResizing, &pool.ResizeWanted{Instance: id, After: after, During: during,
+			Sizes: pool.Sizes{Resources: after.Resources, Disks: []pool.Disk{{Size: 1}}}})
+	case 31:
+		return c.tape.event(pool.KindResized, of)
+	case 32:
+		return c.tape.event(pool.KindShelved, &pool.Ended{Instance: id, Hold: c.IntN(3) == 0})
+	case 33:
+		return c.tape.event(pool.KindDiscarded, &pool.Of{Instance: id})
+	case 34:
+		return c.tape.event(pool.KindClusterPut, &pool.ClusterPut{Cluster: c.cluster(), Token: project, Spec: pool.Spec{Image: project, Guest: pool.Guest{User: "ada"}}})
+	case 35:
+		return c.tape.event(pool.KindClusterActed, &pool.ClusterActed{Cluster: c.cluster(), Size: c.IntN(9), Want: pool.Running,
+			Op: pool.ClusterOp{Verb: "scale", Reason: pick(c, words), Skipped: []pool.Skip{{Index: 1, Reason: "no"}}}})
+	case 36:
+		if all := slices.Collect(c.s.Clusters()); len(all) > 0 {
+			in := slices.MinFunc(all, func(a, b *pool.Cluster) int { return strings.Compare(string(a.ID), string(b.ID)) })
+			index := in.Next + c.IntN(2) - c.IntN(5)/4
+			return c.tape.event(pool.KindLaunched, &pool.Launched{
+				Instance: in.Member("ledger", index), Name: "web", Project: in.ID.Project(), Want: pool.Running, Place: c.place(0), Cluster: in.ID, Index: index,
+			})
+		}
+		return c.tape.event(pool.KindLaunched, &pool.Launched{Instance: id, Place: c.place(0), Cluster: c.cluster()})
+	case 37:
+		return c.tape.event(pool.KindClusterRemoved, &pool.ClusterRemoved{Cluster: c.cluster()})
 	default:
 		m := of.Machine
 		for h := range c.s.Held() {
@@ -231,7 +273,8 @@ func TestRandomHistories(t *testing.T) {
 		pool.KindHostPut, pool.KindHostConditions, pool.KindHostRemoved, pool.KindProjectRemoved, pool.KindImageRemoved,
 		pool.KindFlavorRemoved, pool.KindTakenOver, pool.KindOpened, pool.KindLaunched, pool.KindWanted, pool.KindRebootWanted,
 		pool.KindRebooted, pool.KindSent, pool.KindCreated, pool.KindRefused, pool.KindObserved, pool.KindPlaced,
-		pool.KindFailed, pool.KindDeleted, pool.KindReleased,
+		pool.KindFailed, pool.KindDeleted, pool.KindReleased, pool.KindMoving, pool.KindMoved, pool.KindStayed, pool.KindUnresized,
+		pool.KindResizing, pool.KindResized, pool.KindShelved, pool.KindDiscarded, pool.KindClusterPut, pool.KindClusterActed, pool.KindClusterRemoved,
 	} {
 		require.Greater(t, seen[outcome(kind, nil)], 2, "%s: %v", kind, seen)
 		require.Greater(t, seen[outcome(kind, pool.ErrInvalid)], 2, "%s fails: %v", kind, slices.Sorted(maps.Keys(seen)))

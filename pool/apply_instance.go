@@ -1,0 +1,218 @@
+package pool
+
+import (
+	"slices"
+	"strconv"
+)
+
+func foldMachine(e *Event, p *OfMachine, i *Instance) {
+	switch e.Kind {
+	case KindSent:
+		i.Place.Sent = true
+	case KindCreated:
+		i.Is, i.Created = Stopped, e.Revision
+		i.Place.Doubt = p.Doubt
+		if i.Phase == Building {
+			i.Phase, i.Reason = Active, ""
+		}
+	case KindRebooted:
+		i.Rebooted = i.Reboots
+	}
+}
+
+func (s *State) onInstance(e *Event, id InstanceID, change func(*Instance)) error {
+	old, ok := s.instances.get(id)
+	if !ok {
+		return notFound("instance", string(id))
+	}
+	n := *old
+	change(&n)
+	n.Changed = e.Revision
+	s.setInstance(old, &n)
+	return nil
+}
+
+func (s *State) onMachine(e *Event, m MachineID, change func(*Instance)) error {
+	id, n, ok := m.Split()
+	if i, found := s.instances.get(id); !ok || !found || i.Place.Number != n || !i.Placed() {
+		return notFound("machine", string(m))
+	}
+	return s.onInstance(e, id, change)
+}
+
+func (s *State) want(e *Event, p *Wanted) error {
+	i, ok := s.instances.get(p.Instance)
+	if !ok {
+		return notFound("instance", string(p.Instance))
+	}
+	if i.Want == Absent && p.Want != Absent {
+		return &Error{Kind: ErrWrongState, Field: "instance", Value: string(i.ID), Want: "an instance that is not being deleted"}
+	}
+	return s.onInstance(e, p.Instance, func(n *Instance) {
+		n.Want, n.Ran = p.Want, p.Ran
+		if p.Want == Absent && n.Placed() { // a failed one has nothing to be destroyed
+			n.Phase = Deleting
+		}
+	})
+}
+
+func (s *State) launch(e *Event, p *Launched) error {
+	_, there := s.instances.get(p.Instance)
+	if _, ended := s.ended.get(p.Instance); there || ended {
+		return &Error{Kind: ErrExists, Field: "instance", Value: string(p.Instance)}
+	}
+	if err := p.Instance.Valid(); err != nil {
+		return err
+	}
+	i := &Instance{
+		ID: p.Instance, Name: p.Name, Project: p.Project, Spec: p.Spec, Image: p.Image,
+		Want: p.Want, Is: Absent, Phase: Building, Place: p.Place,
+		Launched: e.Revision, Changed: e.Revision, At: e.Time,
+	}
+	i.Spec.Guest = p.Guest
+	if p.Cluster != "" {
+		c, ok := s.clusters.get(p.Cluster)
+		if !ok {
+			return notFound("cluster", string(p.Cluster))
+		}
+		if p.Index < c.Next {
+			return invalid("index", strconv.Itoa(p.Index), "a member's number that was never used")
+		}
+		i.Cluster, i.Index = p.Cluster, p.Index
+		i.Project, i.Spec, i.Image = p.Cluster.Project(), c.Spec, c.Image
+	}
+	d := draft{at: e.Revision}
+	if err := d.take(s, i.Place, i.Project); err != nil {
+		return err
+	}
+	if err := d.commit(s); err != nil {
+		return err
+	}
+	s.setInstance(nil, i)
+	if i.Cluster != "" {
+		s.join(i.Cluster, i.Index, e.Revision)
+	}
+	return s.count(i.Project, 1, e.Revision)
+}
+
+// count keeps the number of the project's instances.
+func (s *State) count(project string, change int, at Revision) error {
+	p, ok := s.projects.get(project)
+	if !ok {
+		return notFound("project", project)
+	}
+	n := *p
+	n.Members += change
+	n.Changed = at
+	s.projects.set(project, &n)
+	return nil
+}
+
+func (s *State) moveTo(e *Event, p *Placed) error {
+	i, ok := s.instances.get(p.Instance)
+	switch {
+	case !ok:
+		return notFound("instance", string(p.Instance))
+	case i.Want == Absent:
+		return &Error{Kind: ErrWrongState, Field: "instance", Value: string(i.ID), Want: "an instance that is not being deleted"}
+	case i.Move != nil:
+		return &Error{Kind: ErrWrongState, Field: "instance", Value: string(i.ID), Want: "an instance that is not being moved"}
+	case p.Place.Number <= i.Place.Number:
+		return invalid("place.number", string(i.ID.Machine(p.Place.Number)), "a machine id that was never used")
+	}
+	d := draft{at: e.Revision}
+	if i.Placed() {
+		if err := d.leave(s, i, p.Hold); err != nil {
+			return err
+		}
+	}
+	if err := d.take(s, p.Place, i.Project); err != nil {
+		return err
+	}
+	if err := d.commit(s); err != nil {
+		return err
+	}
+	return s.onInstance(e, p.Instance, func(n *Instance) {
+		switch {
+		case i.Phase == Active || i.Phase == Aside:
+			n.Avoid = nil // a new beginning
+		case !slices.Contains(i.Avoid, i.Place.Host):
+			n.Avoid = append(slices.Clone(i.Avoid), i.Place.Host)
+		}
+		if i.Resize != nil { // what is made anew has the new sizes at once
+			n.Spec, n.Resize = i.Resize.Sizes.Of(i.Spec), nil
+		}
+		n.Place, n.Phase, n.Is, n.Created = p.Place, Building, Absent, 0
+	})
+}
+
+// end folds that an instance's machine is gone: its place is given back, and that of a move with it.
+func (s *State) end(e *Event, p *Ended) error {
+	i, ok := s.instances.get(p.Instance)
+	if !ok {
+		return notFound("instance", string(p.Instance))
+	}
+	if e.Kind == KindShelved && (i.Phase != Active && i.Phase != Undoing || (i.Phase == Active) != (i.Shelf == nil)) {
+		return &Error{Kind: ErrWrongState, Field: "instance", Value: string(i.ID), Want: "an active instance of which nothing is put aside, or one that was to be made of that"}
+	}
+	if i.Placed() {
+		d := draft{at: e.Revision}
+		if err := d.leave(s, i, p.Hold); err != nil {
+			return err
+		}
+		if i.Move != nil {
+			if err := d.goes(s, i.Move.Host, i.Move.Allocation); err != nil {
+				return err
+			}
+		}
+		if err := d.commit(s); err != nil {
+			return err
+		}
+	}
+	if e.Kind == KindDeleted {
+		s.setInstance(i, nil)
+		s.ended.set(i.ID, Tombstone{Launched: i.Launched, Ended: e.Revision})
+		if i.Cluster != "" {
+			s.leaveCluster(i.Cluster, i.Index, e.Revision)
+		}
+		return s.count(i.Project, -1, e.Revision)
+	}
+	return s.onInstance(e, p.Instance, func(n *Instance) {
+		n.Phase, n.Is, n.Move, n.Addresses = Failed, Absent, nil, nil
+		if e.Kind == KindShelved {
+			n.Phase, n.Resize = Aside, nil
+			if i.Phase == Active {
+				n.Shelf = &Shelf{Machine: i.Machine(), Host: i.Place.Host}
+			} else if n.Want != Absent { // it could not be made anew; what is put aside still is
+				n.Want = Shelved
+			}
+		}
+		if p.Reason != "" {
+			n.Reason = storable(p.Reason)
+		}
+	})
+}
+
+func (s *State) release(m MachineID, at Revision) error {
+	held, ok := s.held.get(m)
+	if !ok {
+		return notFound("held allocation", string(m))
+	}
+	d := draft{at: at}
+	h, err := d.host(s, held.Host)
+	if err != nil {
+		return err
+	}
+	h.Held--
+	if err := h.free(held.Allocation); err != nil {
+		return err
+	}
+	if err := d.commit(s); err != nil {
+		return err
+	}
+	s.held.del(m)
+	if s.root {
+		s.unindexHeld(held)
+	}
+	return nil
+}
