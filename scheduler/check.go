@@ -222,13 +222,20 @@ func runs(h *pool.HostRecord, k pool.Kind) bool {
 // allocate returns what the request takes on a host that has qualified.
 func (d *decision) allocate(h *pool.HostRecord) pool.Allocation {
 	d.fits(h, asItIs) // again, for needs and shape
+	a := d.amounts()
+	if d.shape == nil {
+		for i := range d.needs {
+			a.Claims = append(a.Claims, d.claims(h, &d.needs[i])...)
+		}
+	}
+	return a
+}
+
+// amounts is what the request takes, its claims on devices left out.
+func (d *decision) amounts() pool.Allocation {
 	a := pool.Allocation{Resources: make(pool.Resources, len(d.needs))}
 	for i := range d.needs {
-		n := &d.needs[i]
-		a.Resources[n.class] = n.amount
-		if d.shape == nil {
-			a.Claims = append(a.Claims, d.claims(h, n)...)
-		}
+		a.Resources[d.needs[i].class] = d.needs[i].amount
 	}
 	if d.shape != nil {
 		a.Shape = d.shape.Name

@@ -1,0 +1,89 @@
+package scheduler
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/berthage/berthage/pool"
+)
+
+// Resize returns what an instance that holds old on a host takes there with the sizes of spec, its disks on the
+// devices that they are on. Whether the host accepts instances, and its labels and the like, are not asked: the
+// instance is there already. It changes nothing.
+//
+// The error is that of Place: a *Refusal, about this one host, when there is no room.
+func (s *Scheduler) Resize(h *pool.HostRecord, old pool.Allocation, spec pool.Spec) (pool.Allocation, error) {
+	without := *h
+	var err error
+	if without.Used, err = h.Used.Sub(old.Resources); err != nil {
+		return pool.Allocation{}, err
+	}
+	without.DeviceUsed = maps.Clone(h.DeviceUsed)
+	for _, c := range old.Claims {
+		without.DeviceUsed[c.Device] -= c.Amount
+	}
+	d, err := s.decide(Request{Spec: spec})
+	if err != nil {
+		return pool.Allocation{}, err
+	}
+	bare := without
+	bare.Devices = nil
+	f := d.fits(&bare, asItIs)
+	if f.by == "" {
+		out := d.amounts()
+		if d.shape == nil {
+			out.Claims, f = d.keep(&without, old.Claims)
+		}
+		if f.by == "" {
+			return out, nil
+		}
+	}
+	r := d.reason(&without, f)
+	return pool.Allocation{}, &Refusal{Explanation{
+		Demand: d.demand, Hosts: []Verdict{{Host: h.ID, Reason: &r}}, Counts: []Count{{Constraint: r.Constraint, Class: r.Class, Hosts: 1}},
+	}}
+}
+
+// keep gives each disk, with its new size, the device that it is on, and units the device that they are of. A
+// class that the instance had nothing of is divided anew.
+func (d *decision) keep(h *pool.HostRecord, old []pool.Claim) ([]pool.Claim, failure) {
+	var out []pool.Claim
+	for i := range d.needs {
+		n := &d.needs[i]
+		had := slices.DeleteFunc(slices.Clone(old), func(c pool.Claim) bool { return c.Class != n.class })
+		switch {
+		case len(devicesOf(h, n.class)) == 0:
+			continue
+		case len(had) == 0 || n.pieces == nil && sum(had) != n.amount:
+			if !d.fitsDevices(h, n, asItIs) {
+				return nil, failure{by: ByDevice, index: i}
+			}
+			out = append(out, d.claims(h, n)...)
+			continue
+		}
+		room := make(map[string]int64)
+		for _, dev := range devicesOf(h, n.class) {
+			room[dev.ID] = roomOn(h, &dev, asItIs)
+		}
+		for _, c := range had {
+			for _, p := range n.pieces {
+				if p.disk == c.Disk {
+					c.Amount = p.size
+				}
+			}
+			if room[c.Device] -= c.Amount; room[c.Device] < 0 {
+				return nil, failure{by: ByDevice, index: i}
+			}
+			out = append(out, c)
+		}
+	}
+	return out, failure{}
+}
+
+func sum(claims []pool.Claim) int64 {
+	total := int64(0)
+	for _, c := range claims {
+		total += c.Amount
+	}
+	return total
+}
