@@ -68,13 +68,14 @@ func (s *State) fold(e *Event, payload any) error {
 		return s.onMachine(e, p.Machine, func(i *Instance) {
 			i.Reason = storable(p.Reason)
 			i.Place.Doubt = i.Place.Doubt || p.Doubt
-			if i.Phase == Building {
+			if i.Phase == Building || i.Phase == Active && !i.Started {
 				i.Phase = Undoing
 			}
 		})
 	case *Observed:
 		return s.onMachine(e, p.Machine, func(i *Instance) {
-			i.Is, i.Addresses = p.Is, nil
+			i.Is, i.Fault, i.Addresses = p.Is, storable(p.Fault), nil
+			i.Started = i.Started || p.Is == Running
 			for _, a := range p.Addresses {
 				i.Addresses = append(i.Addresses, storable(a))
 			}

@@ -50,6 +50,9 @@ func (s *State) want(e *Event, p *Wanted) error {
 	}
 	return s.onInstance(e, p.Instance, func(n *Instance) {
 		n.Want, n.Ran = p.Want, p.Ran
+		if p.Reason != "" {
+			n.Reason = storable(p.Reason)
+		}
 		if p.Want == Absent && n.Placed() { // a failed one has nothing to be destroyed
 			n.Phase = Deleting
 		}
@@ -143,6 +146,7 @@ func (s *State) moveTo(e *Event, p *Placed) error {
 			n.Spec, n.Resize = i.Resize.Sizes.Of(i.Spec), nil
 		}
 		n.Place, n.Phase, n.Is, n.Created = p.Place, Building, Absent, 0
+		n.Started, n.Fault, n.Addresses = false, "", nil
 	})
 }
 
@@ -178,7 +182,8 @@ func (s *State) end(e *Event, p *Ended) error {
 		return s.count(i.Project, -1, e.Revision)
 	}
 	return s.onInstance(e, p.Instance, func(n *Instance) {
-		n.Phase, n.Is, n.Move, n.Addresses = Failed, Absent, nil, nil
+		n.Phase, n.Is, n.Move = Failed, Absent, nil
+		n.Started, n.Fault, n.Addresses = false, "", nil
 		if e.Kind == KindShelved {
 			n.Phase, n.Resize = Aside, nil
 			if i.Phase == Active {

@@ -155,7 +155,9 @@ type Instance struct {
 	Want    Power      `json:"want"`
 	Is      Power      `json:"is"`
 	Phase   Phase      `json:"phase"`
-	Reason  string     `json:"reason,omitempty"` // of the last failure
+	Reason  string     `json:"reason,omitempty"`  // of the last failure
+	Started bool       `json:"started,omitempty"` // its present machine has run
+	Fault   string     `json:"fault,omitempty"`   // the word of the hypervisor that it has given the machine up
 
 	Place     Placement `json:"place"`               // meaningful while Placed
 	Avoid     []HostID  `json:"avoid,omitempty"`     // hosts on which creation failed
@@ -194,19 +196,27 @@ func (i Instance) Settled() bool {
 	case Aside:
 		return i.Want == Shelved
 	case Active:
-		return i.Is == i.Want && i.Reboots == i.Rebooted && i.Move == nil && i.Resize == nil && i.Shelf == nil
+		return (i.Is == i.Want || i.Fault != "") && i.Reboots == i.Rebooted && i.Move == nil && i.Resize == nil && i.Shelf == nil
 	}
 	return false
 }
 
-// Status returns one word for people: the phase, or within Active the machine's power; "missing" when an
-// active instance's machine is not there.
+// Status returns one word for people: the phase, or within Active the machine's power, or "moving" or
+// "resizing"; "missing" when an active instance's machine is not there, and "broken" when its hypervisor has
+// given it up.
 func (i Instance) Status() string {
 	if i.Phase != Active {
 		return string(i.Phase)
 	}
-	if i.Is == Absent {
+	switch {
+	case i.Is == Absent:
 		return "missing"
+	case i.Fault != "":
+		return "broken"
+	case i.Move != nil:
+		return "moving"
+	case i.Resize != nil:
+		return "resizing"
 	}
 	return string(i.Is)
 }

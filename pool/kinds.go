@@ -95,11 +95,12 @@ type Launched struct {
 	Guest Guest `json:"-"` // in the event's Private
 }
 
-// Wanted is the data of KindWanted. Ran is for Instance.Ran.
+// Wanted is the data of KindWanted. Ran is for Instance.Ran; Reason says why a wish was given up.
 type Wanted struct {
 	Instance InstanceID `json:"instance"`
 	Want     Power      `json:"want"`
 	Ran      bool       `json:"ran,omitempty"`
+	Reason   string     `json:"reason,omitempty"`
 }
 
 // RebootWanted is the data of KindRebootWanted. The same token again is the same reboot.
@@ -115,7 +116,8 @@ type OfMachine struct {
 	Doubt   bool      `json:"doubt,omitempty"`
 }
 
-// Refused is the data of KindRefused. Doubt says that the create ended without an answer, so that it may
+// Refused is the data of KindRefused: of a create, or of a machine that the hypervisor has given up before it
+// ever ran. Doubt says that the create ended without an answer, so that it may
 // still land.
 type Refused struct {
 	Machine MachineID `json:"machine"`
@@ -127,6 +129,7 @@ type Refused struct {
 type Observed struct {
 	Machine MachineID `json:"machine"`
 	Is      Power     `json:"is"`
+	Fault   string    `json:"fault,omitempty"`
 
 	Addresses []string `json:"-"` // in the event's Private
 }
