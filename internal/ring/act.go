@@ -18,9 +18,6 @@ type action struct {
 	known    knowledge
 }
 
-// calls reports whether the verb calls the driver.
-func (v verb) calls() bool { return v != doForget && v != doSkip }
-
 // How often a create is tried before it is undone.
 const (
 	mostUnknown = 3
@@ -32,11 +29,13 @@ func (l *leadership) act(ctx context.Context, a action) ending {
 	if l.until.passed() {
 		return ending{known: &a.known} // the process was paused after the dispatch
 	}
-	if !a.verb.calls() {
-		if a.verb == doForget {
-			return l.report(a, result{kind: pool.KindDeleted})
-		}
+	switch a.verb {
+	case doForget:
+		return l.report(a, result{kind: pool.KindDeleted})
+	case doSkip:
 		return l.report(a, result{kind: pool.KindRebooted})
+	case doEvict, doEvacuate:
+		return l.relocate(ctx, a)
 	}
 	d, err := l.r.Driver(a.ref.Host)
 	if err != nil {
@@ -52,15 +51,34 @@ func (l *leadership) act(ctx context.Context, a action) ending {
 	case doLook:
 		return l.look(ctx, d, a)
 	case doDestroy:
-		err := d.Destroy(ctx, a.ref)
-		if err != nil && !errors.Is(err, hypervisor.ErrForeign) {
-			return l.failed(ctx, a, err)
-		}
-		return l.report(a, result{kind: pool.KindDeleted, doubt: doubtful(a.instance, a.known)})
+		return l.destroy(ctx, d, a)
 	case doRelease:
 		return l.release(ctx, d, a)
+	case doShelve:
+		return l.shelve(ctx, d, a)
+	case doDiscard:
+		return l.discard(ctx, a)
+	case doResize:
+		return l.resize(ctx, d, a)
+	case doMigrate:
+		return l.migrate(ctx, d, a)
+	case doFence:
+		return l.fence(ctx, d, a)
 	}
 	return l.power(ctx, d, a)
+}
+
+// order is what a driver is asked to make.
+func order(a action) hypervisor.Order {
+	i := a.instance
+	spec := i.Spec
+	if spec.Guest.User == "" { // what was personal has been forgotten
+		spec.Guest.User = i.Image.User
+	}
+	return hypervisor.Order{
+		Ref: a.ref, Name: i.Name, Spec: spec, Image: i.Image,
+		Source: i.Image.Sources[a.ref.Host.Driver()], Allocation: i.Place.Allocation, Revision: i.Launched,
+	}
 }
 
 // create sends a create that has been recorded as sent.
@@ -68,16 +86,8 @@ func (l *leadership) create(ctx context.Context, d hypervisor.Driver, a action) 
 	if l.until.passed() || l.moot(a) {
 		return ending{known: &a.known} // the lease may be another's by now, who looks; or it is not wanted any more
 	}
-	i := a.instance
-	spec := i.Spec
-	if spec.Guest.User == "" { // what was personal has been forgotten
-		spec.Guest.User = i.Image.User
-	}
 	a.known.since = time.Now()
-	err := d.Create(ctx, hypervisor.Order{
-		Ref: a.ref, Name: i.Name, Spec: spec, Image: i.Image,
-		Source: i.Image.Sources[a.ref.Host.Driver()], Allocation: i.Place.Allocation,
-	})
+	err := l.make(ctx, d, a)
 	switch {
 	case err == nil:
 		return l.report(a, result{kind: pool.KindCreated, doubt: !a.known.clean()})
@@ -93,6 +103,19 @@ func (l *leadership) create(ctx context.Context, d hypervisor.Driver, a action) 
 	}
 	l.r.log.Warn("create refused", "machine", a.ref.Machine, "host", a.ref.Host, "error", err)
 	return l.report(a, result{kind: pool.KindRefused, reason: reason(err), doubt: !a.known.clean()})
+}
+
+// make sends the create itself: of an image, or of what was put aside.
+func (l *leadership) make(ctx context.Context, d hypervisor.Driver, a action) error {
+	shelf := a.instance.Shelf
+	if shelf == nil {
+		return d.Create(ctx, order(a))
+	}
+	shelver, ok := hypervisor.As[hypervisor.Shelver](d)
+	if !ok {
+		return &hypervisor.Error{Op: "unshelve", Host: a.ref.Host, Machine: a.ref.Machine, Kind: errors.ErrUnsupported}
+	}
+	return shelver.Unshelve(ctx, order(a), shelfRef(a.instance, a.ref.Ledger))
 }
 
 // look finds out what became of a create, and sends it again where that cannot make a second machine.
@@ -129,6 +152,24 @@ func (l *leadership) look(ctx context.Context, d hypervisor.Driver, a action) en
 	return ending{known: &a.known, at: at}
 }
 
+// destroy removes the machine, of one that was being moved also the copy on the other host, until no order to
+// move it can land any more.
+func (l *leadership) destroy(ctx context.Context, d hypervisor.Driver, a action) ending {
+	refs := []hypervisor.Ref{a.ref}
+	if m := a.instance.Move; m != nil {
+		refs = append(refs, hypervisor.Ref{Host: m.Host, Tag: a.ref.Tag})
+		if ok, at := l.quiet(&a, m.Ordered, time.Now()); !ok {
+			return ending{known: &a.known, at: at}
+		}
+	}
+	for _, ref := range refs {
+		if err := d.Destroy(ctx, ref); err != nil && !errors.Is(err, hypervisor.ErrForeign) {
+			return l.failed(ctx, a, err)
+		}
+	}
+	return l.report(a, result{kind: pool.KindDeleted, doubt: doubtful(a.instance, a.known)})
+}
+
 // release destroys what a held allocation is held for, and gives it back once nothing can land any more.
 func (l *leadership) release(ctx context.Context, d hypervisor.Driver, a action) ending {
 	if a.known.since.IsZero() {
@@ -147,7 +188,7 @@ func (l *leadership) release(ctx context.Context, d hypervisor.Driver, a action)
 			return ending{known: &a.known, retry: true} // it landed between the two calls
 		}
 	}
-	ok, at := mayRelease(a.known.since, l.r.Capabilities(a.ref.Host), listed)
+	ok, at := settled(a.known.since, l.r.Capabilities(a.ref.Host), listed)
 	if ok {
 		return l.report(a, result{kind: pool.KindReleased})
 	}
@@ -212,7 +253,7 @@ func (l *leadership) report(a action, res result) ending {
 	switch {
 	case err == nil, errors.Is(err, errMoot), errors.Is(err, errDropped):
 		switch res.kind {
-		case pool.KindDeleted, pool.KindReleased: // note has dropped what was known
+		case pool.KindDeleted, pool.KindReleased, pool.KindShelved: // note has dropped what was known
 			return ending{}
 		}
 		return ending{known: &a.known}

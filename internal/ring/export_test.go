@@ -27,7 +27,7 @@ func MayCreateAgain(k Knowledge, c hypervisor.Capabilities, listed time.Time) (b
 }
 
 func MayRelease(since time.Time, c hypervisor.Capabilities, listed time.Time) (bool, time.Time) {
-	return mayRelease(since, c, listed)
+	return settled(since, c, listed)
 }
 
 func Doubtful(i *pool.Instance, k Knowledge) bool { return doubtful(i, k.inner()) }

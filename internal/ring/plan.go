@@ -11,19 +11,57 @@ import (
 type verb string
 
 const (
-	nothing   verb = ""
-	doCreate  verb = "create"  // record that a create is sent, then send it
-	doLook    verb = "look"    // a create was sent and its outcome is not known: look, then perhaps create again
-	doStart   verb = "start"   //
-	doStop    verb = "stop"    //
-	doSuspend verb = "suspend" //
-	doResume  verb = "resume"  //
-	doReboot  verb = "reboot"  //
-	doDestroy verb = "destroy" // until it is known to be gone
-	doForget  verb = "forget"  // nothing was ever sent: no call is needed to know that it is gone
-	doSkip    verb = "skip"    // a reboot that has become pointless
-	doRelease verb = "release" // destroy what a held allocation is held for, look, and release it
+	nothing    verb = ""
+	doCreate   verb = "create"   // record that a create is sent, then send it
+	doLook     verb = "look"     // a create was sent and its outcome is not known: look, then perhaps create again
+	doStart    verb = "start"    //
+	doStop     verb = "stop"     //
+	doSuspend  verb = "suspend"  //
+	doResume   verb = "resume"   //
+	doReboot   verb = "reboot"   //
+	doDestroy  verb = "destroy"  // until it is known to be gone
+	doForget   verb = "forget"   // nothing was ever sent: no call is needed to know that it is gone
+	doSkip     verb = "skip"     // a reboot that has become pointless
+	doRelease  verb = "release"  // destroy what a held allocation is held for, look, and release it
+	doShelve   verb = "shelve"   //
+	doDiscard  verb = "discard"  // what is put aside
+	doResize   verb = "resize"   //
+	doMigrate  verb = "migrate"  //
+	doEvict    verb = "evict"    // decide where an instance goes whose host is being drained
+	doEvacuate verb = "evacuate" // decide where an instance goes whose host is off
+	doFence    verb = "fence"    // switch a host off
 )
+
+// calls reports whether the verb calls the driver of the instance's host.
+func (v verb) calls() bool {
+	switch v {
+	case doForget, doSkip, doEvict, doEvacuate:
+		return false
+	}
+	return true
+}
+
+// Evacuation is when an instance may be made anew on another host although its machine may still be on the
+// first.
+type Evacuation string
+
+// The policies. The empty one is EvacuateFenced.
+const (
+	EvacuateNever  Evacuation = "never"  // only a person's command does it, one by one
+	EvacuateFenced Evacuation = "fenced" // when it is proved that the host is off
+	EvacuateAlways Evacuation = "always" // when the host is unreachable: two may run, where it still does
+)
+
+// lost reports whether what is on the host counts as not running, so that it may be made anew elsewhere.
+func (e Evacuation) lost(h *pool.HostRecord) bool {
+	switch e {
+	case EvacuateNever:
+		return false
+	case EvacuateAlways:
+		return h.Conditions.Has(pool.Unreachable) || h.Conditions.Has(pool.Fenced)
+	}
+	return h.Conditions.Has(pool.Fenced)
+}
 
 // knowledge is what the leader remembers about a machine beyond the books. It starts afresh with every
 // leadership, and what is not remembered is taken for the worst.
@@ -32,14 +70,24 @@ type knowledge struct {
 	unknown  int       // creates that ended without an answer
 	failed   int       // creates that could not be sent
 	since    time.Time // the last moment at which a create may have been sent, as far as this leader knows
+
+	order    pool.Revision             // the order to move or resize that the next two are of
+	unheard  time.Time                 // when a call for it was last left unanswered; zero: never
+	refusals int                       // calls for it that could not be sent
+	notThere map[pool.HostID]time.Time // hosts to which it could not be moved, and until when not to try
+	shelving time.Time                 // when a shelve was last left unanswered
 }
 
 // clean reports whether every create that was ever sent has been answered.
 func (k knowledge) clean() bool { return k.sentHere && k.unknown == 0 }
 
-// plan returns the next action for an instance. It is pure; what must wait is found out by the action itself
-// and comes back as a later moment.
-func plan(i *pool.Instance) verb {
+// plan returns the next action for an instance; h is the host of its place, nil when it has none. It is pure;
+// what must wait is found out by the action itself and comes back as a later moment.
+func plan(i *pool.Instance, h *pool.HostRecord, policy Evacuation) verb {
+	lost := h != nil && i.Placed() && policy.lost(h)
+	if lost && i.Move == nil {
+		return planLost(i)
+	}
 	switch i.Phase {
 	case pool.Building:
 		if !i.Place.Sent {
@@ -47,12 +95,22 @@ func plan(i *pool.Instance) verb {
 		}
 		return doLook
 	case pool.Undoing, pool.Deleting:
-		if !i.Place.Sent {
+		switch {
+		case i.Phase == pool.Deleting && i.Shelf != nil:
+			return doDiscard
+		case !i.Place.Sent:
 			return doForget
 		}
 		return doDestroy
 	case pool.Active:
-		return planPower(i)
+		return planActive(i, h, lost)
+	case pool.Aside:
+		switch {
+		case i.Want == pool.Absent && i.Shelf != nil:
+			return doDiscard
+		case i.Want == pool.Absent:
+			return doForget
+		}
 	case pool.Failed:
 		if i.Want == pool.Absent { // it holds no place and has no machine
 			return doForget
@@ -61,10 +119,52 @@ func plan(i *pool.Instance) verb {
 	return nothing
 }
 
+// planLost is plan for an instance whose host is off. What is not wanted to run waits for the host: its disks
+// are there.
+func planLost(i *pool.Instance) verb {
+	switch {
+	case i.Phase == pool.Deleting && i.Shelf != nil:
+		return doDiscard
+	case i.Phase == pool.Active && i.Want != pool.Running:
+		return nothing
+	}
+	return doEvacuate
+}
+
+// planActive is plan for an instance that has a machine.
+func planActive(i *pool.Instance, h *pool.HostRecord, lost bool) verb {
+	switch {
+	case i.Shelf != nil:
+		return doDiscard
+	case i.Move != nil:
+		if i.Move.Cold && i.Is != pool.Stopped && i.Is != pool.Absent && !lost {
+			return doStop
+		}
+		return doMigrate
+	case i.Is == pool.Absent, i.Fault != "":
+		return nothing // a person decides; a later observation may find it again
+	case i.Resize != nil:
+		if i.Resize.Cold && i.Is != pool.Stopped {
+			return doStop
+		}
+		return doResize
+	case i.Want == pool.Shelved:
+		if i.Is != pool.Stopped {
+			return doStop
+		}
+		return doShelve
+	}
+	if v := planPower(i); v != nothing {
+		return v
+	}
+	if h != nil && h.Conditions.Has(pool.Draining) && !i.Place.Doubt {
+		return doEvict
+	}
+	return nothing
+}
+
 func planPower(i *pool.Instance) verb {
 	switch {
-	case i.Is == pool.Absent:
-		return nothing // missing: a person decides; a later observation may find it again
 	case i.Is == pool.Stopped && i.Want == pool.Running, i.Is == pool.Stopped && i.Want == pool.Suspended:
 		return doStart
 	case i.Is == pool.Suspended && i.Want == pool.Running:
@@ -88,16 +188,12 @@ func mayCreateAgain(k knowledge, c hypervisor.Capabilities, listed time.Time) (b
 	if c.CreateUnique || k.clean() {
 		return true, time.Time{}
 	}
-	if c.Settles <= 0 {
-		return false, time.Time{}
-	}
-	at := k.since.Add(c.Settles)
-	return !listed.Before(at), at
+	return settled(k.since, c, listed)
 }
 
-// mayRelease reports whether a held allocation, whose machine a complete list begun at listed does not show,
-// can be given back, and if not, from when on. A zero time means: only when a person says so.
-func mayRelease(since time.Time, c hypervisor.Capabilities, listed time.Time) (bool, time.Time) {
+// settled reports whether nothing that was sent up to since can take effect any more at the moment listed, and
+// if it can, from when on not. A zero time means: only when a person says so.
+func settled(since time.Time, c hypervisor.Capabilities, listed time.Time) (bool, time.Time) {
 	if c.Settles <= 0 {
 		return false, time.Time{}
 	}

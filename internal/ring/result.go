@@ -2,7 +2,9 @@ package ring
 
 import (
 	"errors"
+	"slices"
 
+	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/quota"
 	"github.com/berthage/berthage/scheduler"
@@ -20,9 +22,10 @@ type result struct {
 	epoch   int64
 	kind    string
 	machine pool.MachineID
-	is      pool.Power // of KindObserved
-	reason  string     // of KindRefused
-	doubt   bool       // of KindCreated, KindRefused, and of a machine that is gone: a create may still land
+	is      pool.Power  // of KindObserved
+	host    pool.HostID // of KindMoved
+	reason  string      // of what was refused or has come to nothing
+	doubt   bool        // of KindCreated, KindRefused, and of a machine that is gone: a create may still land
 }
 
 func (c result) decide(r *rules, st *pool.State) ([]pool.Event, error) {
@@ -66,6 +69,38 @@ func (c result) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		return one(c.kind, &pool.Observed{Machine: c.machine, Is: c.is, Addresses: i.Addresses})
 	case pool.KindDeleted: // the machine is known to be gone
 		return r.gone(st, i, c.doubt)
+	case pool.KindShelved:
+		if i.Phase != pool.Active || i.Shelf != nil {
+			return nil, nil
+		}
+		return one(c.kind, &pool.Ended{Instance: i.ID, Hold: c.doubt})
+	case pool.KindDiscarded:
+		if i.Shelf == nil {
+			return nil, nil
+		}
+		return one(c.kind, &pool.Of{Instance: i.ID})
+	case pool.KindWanted: // what was wanted cannot be had
+		if i.Want != pool.Shelved || i.Phase != pool.Active {
+			return nil, nil
+		}
+		return one(c.kind, &pool.Wanted{Instance: i.ID, Want: pool.Stopped, Reason: c.reason})
+	case pool.KindResized, pool.KindUnresized:
+		if i.Phase != pool.Active || i.Resize == nil {
+			return nil, nil
+		}
+		if c.kind == pool.KindUnresized {
+			return one(c.kind, &pool.Stayed{Machine: c.machine, Reason: c.reason})
+		}
+	case pool.KindMoved:
+		if i.Phase != pool.Active || i.Move == nil || i.Move.Host != c.host {
+			return nil, nil
+		}
+		return one(c.kind, &pool.Moved{Machine: c.machine, Host: c.host})
+	case pool.KindStayed:
+		if i.Phase != pool.Active || i.Move == nil {
+			return nil, nil
+		}
+		return one(c.kind, &pool.Stayed{Machine: c.machine, Reason: c.reason})
 	}
 	return one(c.kind, &pool.OfMachine{Machine: c.machine})
 }
@@ -83,21 +118,52 @@ func (r *rules) gone(st *pool.State, i *pool.Instance, doubt bool) ([]pool.Event
 	default:
 		return nil, nil
 	}
+	end := pool.KindFailed
+	if i.Shelf != nil {
+		end = pool.KindShelved // what it was to be made of is still put aside
+	}
 	if len(i.Avoid)+1 >= r.maxPlaces {
-		return one(pool.KindFailed, &pool.Ended{Instance: i.ID, Reason: i.Reason, Hold: hold})
+		return one(end, &pool.Ended{Instance: i.ID, Reason: i.Reason, Hold: hold})
 	}
 	avoid := append([]pool.HostID{i.Place.Host}, i.Avoid...)
-	d, err := r.scheduler.Place(st, scheduler.Request{Spec: i.Spec, Image: i.Image, Avoid: avoid, Project: i.Project})
-	if err == nil {
-		err = grows(st, i, d.Allocation)
-	}
+	d, err := r.again(st, i, scheduler.Request{Spec: i.Spec, Image: i.Image, Avoid: avoid, Project: i.Project})
 	if err != nil {
-		return one(pool.KindFailed, &pool.Ended{Instance: i.ID, Reason: i.Reason + "; and elsewhere: " + err.Error(), Hold: hold})
+		return one(end, &pool.Ended{Instance: i.ID, Reason: i.Reason + "; and elsewhere: " + reason(err), Hold: hold})
 	}
 	return one(pool.KindPlaced, &pool.Placed{
 		Instance: i.ID, Hold: hold,
 		Place: pool.Placement{Number: i.Place.Number + 1, Host: d.Host, Allocation: d.Allocation},
 	})
+}
+
+// again places an instance anew: one whose disks are put aside on a host of the driver that has them.
+func (r *rules) again(st *pool.State, i *pool.Instance, req scheduler.Request) (scheduler.Decision, error) {
+	s := r.scheduler
+	if i.Shelf != nil {
+		s = r.among(func(h *pool.HostRecord) string {
+			if h.ID.Driver() != i.Shelf.Host.Driver() || !has(r.capabilities(h.ID).Abilities, string(hypervisor.CanShelve)) {
+				return "the disks are put aside by driver " + pool.Quote(i.Shelf.Host.Driver())
+			}
+			return ""
+		})
+	}
+	d, err := s.Place(st, req)
+	if err == nil {
+		err = grows(st, i, d.Allocation)
+	}
+	return d, err
+}
+
+// among returns the scheduler with a filter more: why a host will never do, or nothing.
+func (r *rules) among(not func(*pool.HostRecord) string) *scheduler.Scheduler {
+	s := *r.scheduler
+	s.Filters = append(slices.Clip(s.Filters), func(_ scheduler.Request, h *pool.HostRecord) *scheduler.Reason {
+		if why := not(h); why != "" {
+			return &scheduler.Reason{Never: true, Detail: why}
+		}
+		return nil
+	})
+	return &s
 }
 
 // grows reports, as an error, that the project's quota does not allow what a new place of an instance takes
@@ -106,6 +172,9 @@ func grows(st *pool.State, i *pool.Instance, a pool.Allocation) error {
 	project, ok := st.Project(i.Project)
 	if !ok {
 		return notFound("project", i.Project)
+	}
+	if !i.Placed() {
+		return quota.Check(project, quota.Demand(a))
 	}
 	more := make(pool.Resources)
 	for c, n := range a.Resources {

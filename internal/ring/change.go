@@ -1,0 +1,230 @@
+package ring
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/berthage/berthage/hypervisor"
+	"github.com/berthage/berthage/pool"
+)
+
+// shelfRef names what is put aside of an instance.
+func shelfRef(i *pool.Instance, ledger string) hypervisor.Ref {
+	return hypervisor.Ref{Host: i.Shelf.Host, Tag: hypervisor.Tag{Ledger: ledger, Machine: i.Shelf.Machine, Launched: i.Launched}}
+}
+
+// missing is the error of a driver that does not offer what it is to be asked.
+func missing(verb string, ref hypervisor.Ref) error {
+	return &hypervisor.Error{Op: verb, Host: ref.Host, Machine: ref.Machine, Kind: errors.ErrUnsupported}
+}
+
+// shelve puts the disks of a stopped machine aside.
+func (l *leadership) shelve(ctx context.Context, d hypervisor.Driver, a action) ending {
+	err := missing("shelve", a.ref)
+	if s, ok := hypervisor.As[hypervisor.Shelver](d); ok {
+		err = s.Shelve(ctx, a.ref)
+	}
+	switch {
+	case err == nil:
+		return l.report(a, result{kind: pool.KindShelved, doubt: a.instance.Place.Doubt})
+	case errors.Is(err, hypervisor.ErrWrongPower), errors.Is(err, hypervisor.ErrNotFound):
+		l.pollSoon(a.ref.Host, false) // it is not what the books say
+	case !hypervisor.Nothing(err):
+		a.known.shelving = time.Now()
+	case !errors.Is(err, hypervisor.ErrUnavailable):
+		// It will not be shelved; unless a call that was not answered still does it.
+		since := a.known.shelving
+		if since.IsZero() {
+			since = l.began // another leader may have sent one
+		}
+		switch ok, at := settled(since, l.r.Capabilities(a.ref.Host), time.Now()); {
+		case ok:
+			return l.report(a, result{kind: pool.KindWanted, reason: reason(err)})
+		case !at.IsZero():
+			return ending{known: &a.known, at: at}
+		}
+	}
+	return l.failed(ctx, a, err)
+}
+
+// discard removes what is put aside of an instance.
+func (l *leadership) discard(ctx context.Context, a action) ending {
+	ref := shelfRef(a.instance, a.ref.Ledger)
+	d, err := l.r.Driver(ref.Host)
+	if err == nil {
+		err = missing("discard", ref)
+		if s, ok := hypervisor.As[hypervisor.Shelver](d); ok {
+			err = s.Discard(ctx, ref)
+		}
+	}
+	if err != nil {
+		return l.failed(ctx, a, err)
+	}
+	return l.report(a, result{kind: pool.KindDiscarded})
+}
+
+// resize gives the machine its new sizes.
+func (l *leadership) resize(ctx context.Context, d hypervisor.Driver, a action) ending {
+	r := a.instance.Resize
+	err := missing("resize", a.ref)
+	if s, ok := hypervisor.As[hypervisor.Resizer](d); ok {
+		o := order(a)
+		o.Spec, o.Allocation, o.Revision = r.Sizes.Of(o.Spec), r.After, r.Ordered
+		err = s.Resize(ctx, o)
+	}
+	if err == nil {
+		return l.report(a, result{kind: pool.KindResized})
+	}
+	if e, more := l.unheard(ctx, &a, r.Ordered, err); more {
+		return e
+	}
+	l.pollSoon(a.ref.Host, false)
+	return l.report(a, result{kind: pool.KindUnresized, reason: reason(err)})
+}
+
+// unheard judges the error of an order to move or resize. More says that it is too early to call the order off:
+// the call is repeated, or what was not answered before may still be carried out.
+func (l *leadership) unheard(ctx context.Context, a *action, ordered pool.Revision, err error) (e ending, more bool) {
+	since := l.lastUnheard(a, ordered)
+	switch {
+	case !hypervisor.Nothing(err):
+		a.known.unheard = time.Now()
+		return l.failed(ctx, *a, err), true
+	case errors.Is(err, hypervisor.ErrUnavailable):
+		if a.known.refusals++; a.known.refusals < mostFailed {
+			return l.failed(ctx, *a, err), true
+		}
+	}
+	if since.IsZero() {
+		return ending{}, false
+	}
+	ok, at := settled(since, l.r.Capabilities(a.ref.Host), time.Now())
+	switch {
+	case ok:
+		return ending{}, false
+	case at.IsZero():
+		return l.failed(ctx, *a, err), true
+	}
+	return ending{known: &a.known, at: at}, true
+}
+
+// lastUnheard is when a call for the order was last left unanswered; zero: never. What other leaders have sent
+// counts as left unanswered when this one began.
+func (l *leadership) lastUnheard(a *action, ordered pool.Revision) time.Time {
+	if a.known.order != ordered {
+		a.known.order, a.known.unheard, a.known.refusals = ordered, time.Time{}, 0
+		if ordered <= l.from {
+			a.known.unheard = l.began
+		}
+	}
+	return a.known.unheard
+}
+
+// quiet reports whether no call for an order can take effect any more, and if one can, from when on not, or
+// when to look again.
+func (l *leadership) quiet(a *action, ordered pool.Revision, now time.Time) (bool, time.Time) {
+	since := l.lastUnheard(a, ordered)
+	if since.IsZero() {
+		return true, now
+	}
+	ok, at := settled(since, l.r.Capabilities(a.ref.Host), now)
+	if at.IsZero() { // nobody can say: what shows up later is a stray
+		return true, now
+	}
+	return ok, at
+}
+
+// migrate moves the machine to the host that the books have chosen.
+func (l *leadership) migrate(ctx context.Context, d hypervisor.Driver, a action) ending {
+	m := a.instance.Move
+	since := l.lastUnheard(&a, m.Ordered)
+	off := l.off(a.ref.Host)
+	if !since.IsZero() {
+		there, here, err := l.whereabouts(ctx, d, a, off)
+		switch {
+		case err != nil:
+			return l.failed(ctx, a, err)
+		case there && !here:
+			return l.moved(a)
+		}
+	}
+	if l.until.passed() {
+		return ending{known: &a.known, retry: true}
+	}
+	err := missing("migrate", a.ref)
+	switch s, ok := hypervisor.As[hypervisor.Migrator](d); {
+	case off:
+		err = &hypervisor.Error{Op: "migrate", Host: a.ref.Host, Machine: a.ref.Machine, Kind: hypervisor.ErrRefused, Cause: errors.New("its host is off")}
+	case ok:
+		o := order(a)
+		o.Host, o.Allocation, o.Revision = m.Host, m.Allocation, m.Ordered
+		err = s.Migrate(ctx, a.ref, o)
+	}
+	if err == nil {
+		return l.moved(a)
+	}
+	if e, more := l.unheard(ctx, &a, m.Ordered, err); more {
+		return e
+	}
+	// Nothing is under way any more: where it is now it stays.
+	listed := time.Now()
+	if !since.IsZero() {
+		switch there, _, bad := l.whereabouts(ctx, d, a, true); {
+		case bad != nil:
+			return l.failed(ctx, a, bad)
+		case there:
+			return ending{known: &a.known, retry: true}
+		}
+	}
+	avoid := make(map[pool.HostID]time.Time)
+	for h, until := range a.known.notThere {
+		if until.After(listed) {
+			avoid[h] = until
+		}
+	}
+	avoid[m.Host] = listed.Add(notThereFor)
+	a.known.notThere = avoid
+	e := l.report(a, result{kind: pool.KindStayed, reason: reason(err)})
+	e.retry = true // what is decided next is not decided at once
+	return e
+}
+
+// notThereFor is how long a host is not tried again for an instance that could not be moved to it.
+const notThereFor = 10 * time.Minute
+
+func (l *leadership) moved(a action) ending {
+	l.pollSoon(a.instance.Move.Host, a.instance.Want == pool.Running)
+	return l.report(a, result{kind: pool.KindMoved, host: a.instance.Move.Host})
+}
+
+// off reports whether the host is known to be off.
+func (l *leadership) off(id pool.HostID) bool {
+	off := false
+	l.r.View(func(st *pool.State) {
+		h, ok := st.Host(id)
+		off = !ok || h.Conditions.Has(pool.Fenced)
+	})
+	return off
+}
+
+// whereabouts looks for a machine that is being moved on both of its hosts; on the first one only when
+// that is to be asked.
+func (l *leadership) whereabouts(ctx context.Context, d hypervisor.Driver, a action, targetOnly bool) (there, here bool, err error) {
+	on := func(host pool.HostID) (bool, error) {
+		machines, err := d.Machines(ctx, host)
+		for _, m := range machines {
+			if m.Tag == a.ref.Tag {
+				return true, err
+			}
+		}
+		return false, err
+	}
+	if !targetOnly {
+		if here, err = on(a.ref.Host); err != nil {
+			return false, false, err
+		}
+	}
+	there, err = on(a.instance.Move.Host)
+	return there, here, err
+}
