@@ -13,9 +13,20 @@ import (
 type request struct {
 	op     Op
 	ref    hypervisor.Ref
-	takes  time.Duration       // beside the latency, before the effect
-	effect func(h *host) error // what it does; called with the lock held, h is nil for OpHosts
-	spoil  func(h *host) error // what a spoiled create does
+	takes  time.Duration                  // beside the latency, before the effect
+	effect func(h *host) error            // what it does; called with the lock held, h is nil for OpHosts
+	spoil  func(h *host) error            // what a spoiled create does
+	breaks func(h *host, why error) error // what becomes of a machine whose create broke afterwards
+
+	to     pool.HostID // of a migration
+	beside bool        // reaches the host without its co-operation: it need not be up
+	shared bool        // is about what the driver has beside its hosts: the host need not be there
+	fences int         // of the host, when the call was sent
+}
+
+// answers reports whether the host answers the call.
+func (r *request) answers(h *host) bool {
+	return r.shared || r.beside || h.state == Up && h.fences == r.fences
 }
 
 func (r *request) fail(kind, cause error) error {
@@ -58,6 +69,14 @@ func (d *Driver) do(ctx context.Context, r *request) error {
 		return r.fail(err, nil)
 	}
 	result := d.land(r, f)
+	if f.Kind == Break {
+		if result == nil && f.After > 0 {
+			late := *r
+			late.effect = func(h *host) error { return r.breaks(h, f.Err) }
+			d.later(f.After, &late)
+		}
+		f.After = 0
+	}
 	if f.Kind == Duplicate && !r.op.reads() {
 		if f.After > 0 {
 			d.later(f.After, r)
@@ -90,12 +109,12 @@ func (d *Driver) send(r *request) (f Fault, before, after time.Duration, err err
 		return f, 0, 0, err
 	}
 	d.calls[r.op]++
-	call := Call{Op: r.op, Ref: r.ref}
+	call := Call{Op: r.op, Ref: r.ref, To: r.to}
 	h := d.hosts[r.ref.Host]
 	switch {
 	case r.op == OpHosts:
 		call.N = d.calls[r.op]
-	case h == nil:
+	case h == nil && !r.shared:
 		d.mu.Unlock()
 		return f, 0, 0, r.fail(hypervisor.ErrNotFound, errors.New("no such host"))
 	case r.ref.Machine != "":
@@ -105,6 +124,9 @@ func (d *Driver) send(r *request) (f Fault, before, after time.Duration, err err
 	default:
 		h.calls[r.op]++
 		call.N = h.calls[r.op]
+	}
+	if h != nil {
+		r.fences = h.fences
 	}
 	faults := d.faults
 	d.mu.Unlock()
@@ -118,12 +140,12 @@ func (d *Driver) send(r *request) (f Fault, before, after time.Duration, err err
 	if f.Kind == Shorten && r.op != OpMachines {
 		f.Kind = Unavailable
 	}
-	if f.Kind == Spoil && r.op != OpCreate {
+	if (f.Kind == Spoil || f.Kind == Break) && !r.op.creates() {
 		f.Kind = Refuse
 	}
 
 	d.mu.Lock()
-	if h != nil && h.state != Up {
+	if h != nil && !r.answers(h) {
 		f = Fault{Kind: Unavailable, Before: f.Before, Err: errors.New("the host is " + string(h.state))}
 	} else if f.Kind != "" {
 		d.injected[f.Kind]++
@@ -151,20 +173,24 @@ func (d *Driver) land(r *request, f Fault) error {
 	switch {
 	case d.err != nil:
 		return r.fail(nil, d.err)
-	case r.op == OpHosts:
+	case r.op == OpHosts || r.shared:
 	case h == nil:
 		return r.fail(hypervisor.ErrNotFound, errors.New("no such host"))
-	case h.state != Up:
+	case !r.answers(h):
 		return r.fail(hypervisor.ErrUnknown, errors.New("the connection was lost"))
 	}
 	if f.Kind == Spoil && r.spoil != nil {
 		return r.spoil(h)
 	}
-	return r.effect(h)
+	err := r.effect(h)
+	if f.Kind == Break && f.After <= 0 && err == nil {
+		return r.breaks(h, f.Err)
+	}
+	return err
 }
 
 // later lets a request land by itself. On a host that is cut off it lands all the same, as it had been sent
-// before; a dead host does nothing.
+// before; a dead host does nothing, and one that has been fenced has forgotten what it was sent before.
 func (d *Driver) later(in time.Duration, r *request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -179,7 +205,8 @@ func (d *Driver) later(in time.Duration, r *request) {
 		if _, ok := d.landings[n]; !ok {
 			return
 		}
-		if h := d.hosts[r.ref.Host]; d.err == nil && h != nil && h.state.runs() {
+		h := d.hosts[r.ref.Host]
+		if r.shared || r.beside && h != nil || h != nil && h.state.runs() && h.fences == r.fences {
 			_ = r.effect(h) // answered to nobody
 		}
 		d.landed(n)
@@ -198,7 +225,7 @@ func (d *Driver) reachable(r *request) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	h := d.hosts[r.ref.Host]
-	return h == nil || h.state == Up
+	return h == nil || r.answers(h)
 }
 
 // wait sleeps, or returns the error of the context when that ends first.
@@ -216,9 +243,15 @@ func wait(ctx context.Context, t time.Duration) error {
 	}
 }
 
-// offered returns an error when the configuration leaves the ability out.
+// offered returns an error when the ability does not work on the call's host.
 func (d *Driver) offered(a hypervisor.Ability, op Op, r hypervisor.Ref) error {
-	if d.offers(a) {
+	return d.offeredOn(r.Host, a, op, r)
+}
+
+func (d *Driver) offeredOn(host pool.HostID, a hypervisor.Ability, op Op, r hypervisor.Ref) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.offers(host, a) {
 		return nil
 	}
 	return wrongf(op, r, errors.ErrUnsupported, nil)

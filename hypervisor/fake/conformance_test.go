@@ -17,7 +17,10 @@ import (
 
 // abilities is all that the fake can.
 func abilities() []hypervisor.Ability {
-	return []hypervisor.Ability{hypervisor.CanConsole, hypervisor.CanMeter, hypervisor.CanReboot, hypervisor.CanSuspend}
+	return []hypervisor.Ability{
+		hypervisor.CanConsole, hypervisor.CanFence, hypervisor.CanMeter, hypervisor.CanMigrate, hypervisor.CanMigrateLive, hypervisor.CanReboot,
+		hypervisor.CanResize, hypervisor.CanResizeHot, hypervisor.CanShelve, hypervisor.CanSnapshot, hypervisor.CanSuspend,
+	}
 }
 
 // setup is the suite's view of a fake with two general servers or more.

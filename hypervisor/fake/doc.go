@@ -20,7 +20,8 @@
 //
 // # What a monitor can see
 //
-// Inspect, CountOf, Doubles, Overfills, Touched, Calls and Injected show the physical truth, which no Driver
-// method shows: how full each host and device is, how often each machine was made and started, whether an
-// instance ever ran twice at the same time, and whether a machine of others was acted on.
+// Inspect, Shelf, CountOf, Doubles, Overfills, Touched, Fences, Calls and Injected show the physical truth,
+// which no Driver method shows: how full each host and device is, what is put aside, how often each machine
+// was made and started, what stands for the content of its disks, whether an instance ever ran twice at the
+// same time, and whether a machine of others was acted on.
 package fake

@@ -19,9 +19,10 @@ type Config struct {
 	Seed  uint64      // of latency and faults
 
 	Latency  Latency       // of every call
-	Build    time.Duration // what a create takes beside the latency
+	Build    time.Duration // what a create or unshelve takes beside the latency
 	Boot     time.Duration // from start until the guest has addresses
 	Shutdown time.Duration // what a stop takes beside the latency
+	Migrate  time.Duration // what a migration takes beside the latency
 
 	// Copies: the hypervisor does not know machine ids, so that a second create of the same id on the same
 	// host makes a second copy. Otherwise it is ErrExists, and Capabilities say CreateUnique.
@@ -31,13 +32,13 @@ type Config struct {
 	// scripted ones); zero: one minute, negative: not known.
 	Settles time.Duration
 
-	// Overfill: creates are never refused for lack of room. Overfills then tells of use beyond the capacity,
+	// Overfill: nothing is refused for lack of room. Overfills then tells of use beyond the capacity,
 	// which a refusal would hide.
 	Overfill bool
 
 	Images  []string             // sources that exist; nil: every source but the empty one
 	Kinds   []pool.Kind          // what hosts that do not say so run; nil: virtual machines
-	Without []hypervisor.Ability // abilities that are not offered
+	Without []hypervisor.Ability // abilities that are not offered; CanResize and CanMigrate take the hot and live ones with them
 
 	Faults Faults           // by chance
 	Hook   func(Call) Fault // where a test wants them; called by many goroutines, without locks, may block
@@ -48,8 +49,8 @@ type Config struct {
 	Path string
 }
 
-// Driver is a simulated fleet. It implements hypervisor.Driver, Describer, Suspender, Rebooter, Consoler and
-// Meter. All methods are safe for concurrent use.
+// Driver is a simulated fleet. It implements hypervisor.Driver, Describer and all the optional interfaces of
+// package hypervisor. All methods are safe for concurrent use.
 type Driver struct {
 	config Config
 
@@ -57,7 +58,8 @@ type Driver struct {
 	err     error // why the driver cannot work at all: bad configuration, unreadable file, closed
 	faults  Faults
 	hosts   map[pool.HostID]*host
-	number  uint32 // of the next machine; gives its addresses
+	shelf   map[hypervisor.Tag]*machine // what is put aside
+	number  uint32                      // of the next machine; gives its addresses
 	journal *journal
 
 	landings map[int]*time.Timer // effects that are still to land
@@ -71,16 +73,22 @@ type Driver struct {
 	doubles   []Double
 	touched   []Touch
 	overfills []Overfill
+	fences    []Fence
 }
 
 var (
-	_ hypervisor.Driver    = (*Driver)(nil)
-	_ hypervisor.Describer = (*Driver)(nil)
-	_ hypervisor.Suspender = (*Driver)(nil)
-	_ hypervisor.Rebooter  = (*Driver)(nil)
-	_ hypervisor.Consoler  = (*Driver)(nil)
-	_ hypervisor.Meter     = (*Driver)(nil)
-	_ hypervisor.Simulator = (*Driver)(nil)
+	_ hypervisor.Driver      = (*Driver)(nil)
+	_ hypervisor.Describer   = (*Driver)(nil)
+	_ hypervisor.Suspender   = (*Driver)(nil)
+	_ hypervisor.Rebooter    = (*Driver)(nil)
+	_ hypervisor.Shelver     = (*Driver)(nil)
+	_ hypervisor.Resizer     = (*Driver)(nil)
+	_ hypervisor.Migrator    = (*Driver)(nil)
+	_ hypervisor.Snapshotter = (*Driver)(nil)
+	_ hypervisor.Fencer      = (*Driver)(nil)
+	_ hypervisor.Consoler    = (*Driver)(nil)
+	_ hypervisor.Meter       = (*Driver)(nil)
+	_ hypervisor.Simulator   = (*Driver)(nil)
 )
 
 // errClosed is the reason of every call after Close.
@@ -103,6 +111,7 @@ func New(c Config) *Driver {
 		config:   c,
 		faults:   c.Faults,
 		hosts:    make(map[pool.HostID]*host),
+		shelf:    make(map[hypervisor.Tag]*machine),
 		landings: make(map[int]*time.Timer),
 		calls:    make(map[Op]int),
 		injected: make(map[FaultKind]int),
@@ -183,19 +192,39 @@ func (d *Driver) Wait(ctx context.Context) error {
 // Simulated implements hypervisor.Simulator.
 func (d *Driver) Simulated() {}
 
-// Describe implements hypervisor.Describer. It is the same for all hosts.
-func (d *Driver) Describe(pool.HostID) hypervisor.Capabilities {
+// Describe implements hypervisor.Describer. It is the same for all hosts, but that aggregates, which place
+// machines by themselves, cannot be fenced and do not migrate.
+func (d *Driver) Describe(host pool.HostID) hypervisor.Capabilities {
 	c := hypervisor.Capabilities{
 		CreateUnique: !d.config.Copies,
 		Settles:      d.config.Settles,
 		FirstBoot:    true,
 	}
-	for _, a := range []hypervisor.Ability{hypervisor.CanConsole, hypervisor.CanMeter, hypervisor.CanReboot, hypervisor.CanSuspend} {
-		if d.offers(a) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, a := range []hypervisor.Ability{
+		hypervisor.CanConsole, hypervisor.CanFence, hypervisor.CanMeter, hypervisor.CanMigrate, hypervisor.CanMigrateLive, hypervisor.CanReboot,
+		hypervisor.CanResize, hypervisor.CanResizeHot, hypervisor.CanShelve, hypervisor.CanSnapshot, hypervisor.CanSuspend,
+	} {
+		if d.offers(host, a) {
 			c.Abilities = append(c.Abilities, a)
 		}
 	}
 	return c
 }
 
-func (d *Driver) offers(a hypervisor.Ability) bool { return !slices.Contains(d.config.Without, a) }
+// offers reports whether the ability works on the host, as far as is known; called with the lock held.
+func (d *Driver) offers(id pool.HostID, a hypervisor.Ability) bool {
+	without := func(a hypervisor.Ability) bool { return slices.Contains(d.config.Without, a) }
+	h := d.hosts[id]
+	aggregate := h != nil && h.spec.Aggregate()
+	switch a {
+	case hypervisor.CanFence, hypervisor.CanMigrate:
+		return !aggregate && !without(a)
+	case hypervisor.CanMigrateLive:
+		return !without(a) && d.offers(id, hypervisor.CanMigrate)
+	case hypervisor.CanResizeHot:
+		return !without(a) && d.offers(id, hypervisor.CanResize)
+	}
+	return !without(a)
+}

@@ -25,24 +25,39 @@ const (
 	OpSuspend  Op = "suspend"
 	OpResume   Op = "resume"
 	OpReboot   Op = "reboot"
+	OpShelve   Op = "shelve"
+	OpUnshelve Op = "unshelve"
+	OpDiscard  Op = "discard"
+	OpResize   Op = "resize"
+	OpMigrate  Op = "migrate"
+	OpSnapshot Op = "snapshot"
+	OpRevert   Op = "revert"
+	OpFence    Op = "fence"
 	OpLog      Op = "read console of"
 	OpDisplay  Op = "find display of"
 	OpSample   Op = "sample"
+
+	OpSnapshots      Op = "list snapshots of"
+	OpDeleteSnapshot Op = "delete snapshot of"
 )
 
 // reads reports whether the call changes nothing, so that it cannot land late or twice.
 func (o Op) reads() bool {
 	switch o {
-	case OpHosts, OpMachines, OpLog, OpDisplay, OpSample:
+	case OpHosts, OpMachines, OpLog, OpDisplay, OpSample, OpSnapshots:
 		return true
 	}
 	return false
 }
 
+// creates reports whether the call makes a machine.
+func (o Op) creates() bool { return o == OpCreate || o == OpUnshelve }
+
 // Call is one call that is about to be sent.
 type Call struct {
 	Op  Op
 	Ref hypervisor.Ref // only Host for calls on a host; zero for OpHosts
+	To  pool.HostID    // of OpMigrate: where the machine is to go
 	N   int            // from 1: its number among all calls for that machine, or among those of Op on that host
 }
 
@@ -65,8 +80,12 @@ const (
 	// Duplicate: it is done and answered, and delivered a second time Fault.After later.
 	Duplicate FaultKind = "duplicate"
 	// Spoil: a create fails with an error of no kind and leaves its disks behind; they take room and are in no
-	// list, until the machine is created again or destroyed. Calls other than create are refused.
+	// list, until the machine is created again or destroyed. Calls other than creates are refused.
 	Spoil FaultKind = "spoil"
+	// Break: a create (or unshelve) is accepted, answered, and then fails, as happens in a cloud's region: the
+	// machine is stopped and shows Machine.Fault, at once or Fault.After later; it can be stopped and
+	// destroyed, and everything else is ErrRefused. Calls other than creates are refused.
+	Break FaultKind = "break"
 	// Shorten: a list of machines breaks off. What had come so far is returned with ErrUnavailable; calls
 	// other than OpMachines are ErrUnavailable.
 	Shorten FaultKind = "shorten"
@@ -76,9 +95,9 @@ const (
 type Fault struct {
 	Kind   FaultKind     // empty: none is scripted, Config.Faults decides
 	Before time.Duration // how much later the request arrives
-	After  time.Duration // Late: when it lands; Duplicate: when it lands again; else: how much later the reply comes
+	After  time.Duration // Late: when it lands; Duplicate: when it lands again; Break: when it shows; else: how much later the reply comes
 	Hang   bool          // Drop, Lose, Late: the call returns when its context ends, with that error, at most after two minutes
-	Err    error         // cause to be put into the error
+	Err    error         // cause to be put into the error; Break: the text of Machine.Fault
 }
 
 // hangs is how long a call without a deadline waits for a reply that does not come: about what a TCP
@@ -95,6 +114,7 @@ type Faults struct {
 	Late        float64
 	Duplicate   float64
 	Spoil       float64 // of creates
+	Break       float64 // of creates; it shows at once
 	Shorten     float64 // of lists of machines
 
 	Hang        float64       // of Drop, Lose and Late: the share that hangs until the context ends
@@ -104,7 +124,7 @@ type Faults struct {
 
 func (f Faults) valid() error {
 	sum := 0.0
-	for _, p := range []float64{f.Refuse, f.Unavailable, f.Drop, f.Lose, f.Late, f.Duplicate, f.Spoil, f.Shorten} {
+	for _, p := range []float64{f.Refuse, f.Unavailable, f.Drop, f.Lose, f.Late, f.Duplicate, f.Spoil, f.Break, f.Shorten} {
 		if !(p >= 0 && p <= 1) {
 			return &pool.Error{Kind: pool.ErrInvalid, Field: "config.faults", Want: "chances from 0 to 1"}
 		}
@@ -177,8 +197,10 @@ func (d *Driver) draw(f Fault, faults Faults, op Op, r *rand.Rand) Fault {
 	case op == OpMachines && hit(faults.Shorten):
 		f.Kind = Shorten
 	case op.reads():
-	case op == OpCreate && hit(faults.Spoil):
+	case op.creates() && hit(faults.Spoil):
 		f.Kind = Spoil
+	case op.creates() && hit(faults.Break):
+		f.Kind = Break
 	case hit(faults.Refuse):
 		f.Kind = Refuse
 	case hit(faults.Drop):
@@ -211,7 +233,7 @@ func (d *Driver) bound(most time.Duration, op Op, f Fault) time.Duration {
 	if most == 0 {
 		most = time.Minute
 	}
-	if op == OpCreate && settles > 0 {
+	if op.creates() && settles > 0 {
 		most = min(most, settles-d.slowest(f))
 	}
 	return most

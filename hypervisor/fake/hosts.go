@@ -34,8 +34,10 @@ type host struct {
 	ours, others usage // of tagged machines, of untagged ones
 
 	added time.Time
-	spent int64 // CPU time of machines that are gone, microseconds
+	spent int64 // CPU time of machines that are gone, without that which others have brought along, microseconds
 	calls map[Op]int
+
+	fences int // how often the host has been fenced
 }
 
 // usage is what machines take of a host.
@@ -219,6 +221,10 @@ func (d *Driver) SetHostState(id pool.HostID, s HostState) error {
 	if s != Up && s != CutOff && s != Dead {
 		return &pool.Error{Kind: pool.ErrInvalid, Field: "state", Value: string(s), Want: "up, cut off or dead"}
 	}
+	return d.setState(h, s)
+}
+
+func (d *Driver) setState(h *host, s HostState) error {
 	entries := []entry{{Host: &hostEntry{h.spec, s, h.added}}}
 	var off []*machine
 	if s == Dead {

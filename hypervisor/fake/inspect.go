@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -13,11 +14,19 @@ import (
 // Count says what has happened to the copies of one machine on all hosts since the Driver was made.
 type Count struct {
 	Calls    int // all calls that name it, done or not
-	Creates  int // copies made
+	Creates  int // copies made, by create or unshelve
 	Starts   int // times that a copy was started
 	Stops    int
 	Reboots  int
 	Destroys int // copies destroyed
+
+	Shelves    int // times that it was put aside
+	Unshelves  int // copies made of what was put aside of another, or of this one
+	Discards   int // times that what was put aside was removed
+	Resizes    int // orders carried out, also those that changed nothing
+	Migrations int // times that a copy went to another host
+	Snapshots  int // made
+	Reverts    int
 }
 
 // Double is an instance that ran more than once at the same time.
@@ -35,13 +44,19 @@ type Touch struct {
 	Op     Op
 }
 
-// Overfill is a machine that was made, with Config.Overfill, where there was no room for it.
+// Overfill is a machine that was made, moved or resized, with Config.Overfill, where there was no room for it.
 type Overfill struct {
 	Machine  hypervisor.Ref
 	What     string // the class, or the id of the device
 	Used     int64  // with the machine
 	Capacity int64
 	At       time.Time
+}
+
+// Fence is a host that a call has seen to be off.
+type Fence struct {
+	Host pool.HostID
+	At   time.Time
 }
 
 // HostView is the physical truth of a host.
@@ -87,7 +102,17 @@ type MachineView struct {
 	Addresses []string
 	Demand    pool.Resources // what it takes of the host
 	Claims    []pool.Claim   // and of which devices
+	Disks     []int64        // bytes
 	Foreign   bool           // put there by AddForeign
+
+	Revision  pool.Revision // of the latest create, unshelve, resize or migration that was carried out
+	Fault     string        // as Machines shows it
+	Snapshots []hypervisor.Snapshot
+
+	// Content stands for what is on the disks. It is another one for each machine that is made from an image,
+	// and after each start and reboot; a resize and a migration leave it as it is, a machine that is unshelved
+	// has that of the one that was put aside, and a revert brings it back.
+	Content string
 }
 
 // Inspect returns what is physically there, hosts in the order of their ids.
@@ -124,14 +149,35 @@ func (h *host) view() HostView {
 	}
 	now := time.Now()
 	for _, m := range h.machines {
-		shown := m.show(now)
-		v.Machines = append(v.Machines, MachineView{
-			Ref: shown.Ref, Native: m.Native, Name: m.Name, Power: m.Power, Since: m.Since, Addresses: shown.Addresses,
-			Demand: m.Demand.Clone(), Claims: slices.Clone(m.Claims), Foreign: m.Foreign,
-		})
+		v.Machines = append(v.Machines, m.view(now))
 	}
 	slices.SortFunc(v.Machines, func(a, b MachineView) int { return strings.Compare(a.Native, b.Native) })
 	return v
+}
+
+func (m *machine) view(now time.Time) MachineView {
+	shown := m.show(now)
+	return MachineView{
+		Ref: shown.Ref, Native: m.Native, Name: m.Name, Power: m.Power, Since: m.Since, Addresses: shown.Addresses,
+		Demand: m.Demand.Clone(), Claims: slices.Clone(m.Claims), Disks: slices.Clone(m.Disks), Foreign: m.Foreign,
+		Revision: m.Revision, Fault: m.Fault, Snapshots: m.snapshots(), Content: m.Content.String(),
+	}
+}
+
+// Shelf returns what is put aside, as the machines were on their hosts, in the order of their numbers: the
+// first that was made comes first. It takes no room of any host.
+func (d *Driver) Shelf() []MachineView {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	aside := slices.SortedFunc(maps.Values(d.shelf), func(a, b *machine) int {
+		return cmp.Or(cmp.Compare(a.Number, b.Number), strings.Compare(a.Tag.Ledger, b.Tag.Ledger), strings.Compare(string(a.Tag.Machine), string(b.Tag.Machine)))
+	})
+	var out []MachineView
+	now := time.Now()
+	for _, m := range aside {
+		out = append(out, m.view(now))
+	}
+	return out
 }
 
 // CountOf returns what has happened to a machine.
@@ -163,7 +209,7 @@ func (d *Driver) Doubles() []Double {
 	return slices.Clone(d.doubles)
 }
 
-// Overfills returns every case in which a machine was made where there was no room for it. Cores, IOPS and
+// Overfills returns every case in which a machine was made, moved or resized where there was no room for it. Cores, IOPS and
 // classes of an operator's own are shared out by the hypervisor: of them there is always room.
 func (d *Driver) Overfills() []Overfill {
 	d.mu.Lock()
@@ -176,6 +222,13 @@ func (d *Driver) Touched() []Touch {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Clone(d.touched)
+}
+
+// Fences returns every case in which a call has seen to it that a host is off.
+func (d *Driver) Fences() []Fence {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.fences)
 }
 
 // Calls returns how often each call was made.

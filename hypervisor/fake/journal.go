@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -19,13 +20,15 @@ import (
 // of the process, not of the computer. A last line without its end is one whose call never returned, and is
 // dropped. When there is much more history than fleet, the file is written anew and renamed into place.
 
-// entry is a line of the journal; one field is set.
+// entry is a line of the journal. What it says happens at once, in the order of the fields.
 type entry struct {
-	Version  int         `json:"version,omitempty"` // the first line
-	Host     *hostEntry  `json:"host,omitempty"`
-	GoneHost pool.HostID `json:"gone_host,omitempty"`
-	Machine  *machine    `json:"machine,omitempty"`
-	Gone     *goneEntry  `json:"gone,omitempty"`
+	Version   int             `json:"version,omitempty"` // the first line
+	Host      *hostEntry      `json:"host,omitempty"`
+	GoneHost  pool.HostID     `json:"gone_host,omitempty"`
+	Gone      *goneEntry      `json:"gone,omitempty"`
+	Machine   *machine        `json:"machine,omitempty"`
+	Shelved   *machine        `json:"shelved,omitempty"`
+	Discarded *hypervisor.Tag `json:"discarded,omitempty"`
 }
 
 type hostEntry struct {
@@ -39,8 +42,8 @@ type goneEntry struct {
 	Native string      `json:"native"`
 }
 
-// version is that of the file's format.
-const version = 1
+// version is that of the file's format. Files of version 1 have nothing shelved and are read too.
+const version = 2
 
 // journal is the open file.
 type journal struct {
@@ -109,7 +112,7 @@ func (d *Driver) load() (found bool, err error) {
 		if err := json.Unmarshal(b[:end], &e); err != nil {
 			return fail(fmt.Errorf("line %d: %w", line, err))
 		}
-		if line == 1 && e.Version != version {
+		if line == 1 && (e.Version < 1 || e.Version > version) {
 			return fail(fmt.Errorf("version %d, not %d", e.Version, version))
 		}
 		if err := d.restore(e); err != nil {
@@ -131,8 +134,7 @@ func (d *Driver) load() (found bool, err error) {
 
 // restore applies a line.
 func (d *Driver) restore(e entry) error {
-	switch {
-	case e.Host != nil:
+	if e.Host != nil {
 		spec, err := e.Host.Normalize()
 		if err != nil {
 			return err
@@ -143,9 +145,16 @@ func (d *Driver) restore(e entry) error {
 			d.hosts[spec.ID] = h
 		}
 		h.spec, h.state = spec, e.Host.State
-	case e.GoneHost != "":
+	}
+	if e.GoneHost != "" {
 		delete(d.hosts, e.GoneHost)
-	case e.Machine != nil:
+	}
+	if e.Gone != nil {
+		if h := d.hosts[e.Gone.Host]; h != nil {
+			h.take(e.Gone.Native)
+		}
+	}
+	if e.Machine != nil {
 		h := d.hosts[e.Machine.Host]
 		if h == nil {
 			return errors.New("a machine on no host")
@@ -159,10 +168,16 @@ func (d *Driver) restore(e entry) error {
 			return err
 		}
 		h.put(e.Machine)
-	case e.Gone != nil:
-		if h := d.hosts[e.Gone.Host]; h != nil {
-			h.take(e.Gone.Native)
+	}
+	if e.Shelved != nil {
+		if err := e.Shelved.valid(); err != nil {
+			return err
 		}
+		d.number = max(d.number, e.Shelved.Number+1)
+		d.shelf[e.Shelved.Tag] = e.Shelved
+	}
+	if e.Discarded != nil {
+		delete(d.shelf, *e.Discarded)
 	}
 	return nil
 }
@@ -172,7 +187,7 @@ func (d *Driver) shorten() error {
 	if d.journal.lines < 1<<12 {
 		return nil
 	}
-	live := 1
+	live := 1 + len(d.shelf)
 	for _, h := range d.hosts {
 		live += 1 + len(h.machines)
 	}
@@ -240,6 +255,9 @@ func (d *Driver) writeAll(w io.Writer) (lines int, err error) {
 		for _, m := range h.machines {
 			put(entry{Machine: m})
 		}
+	}
+	for _, m := range d.shelf {
+		put(entry{Shelved: m})
 	}
 	return lines, errors.Join(err, b.Flush())
 }

@@ -26,14 +26,38 @@ type machine struct {
 	Demand    pool.Resources `json:"demand,omitempty"` // what it takes of the host
 	Claims    []pool.Claim   `json:"claims,omitempty"` // and of which devices
 	Disks     []int64        `json:"disks,omitempty"`  // bytes
+	Stores    []pool.Storage `json:"stores,omitempty"` // of each disk
 	Networks  int            `json:"networks,omitempty"`
 	Number    uint32         `json:"number"` // of all machines ever made
+
+	Revision  pool.Revision `json:"revision,omitempty"`  // of the latest order that was carried out
+	Fault     string        `json:"fault,omitempty"`     // why it will never run
+	Content   content       `json:"content,omitzero"`    // of its disks
+	Snapshots []snapshot    `json:"snapshots,omitempty"` // oldest first
 
 	Since   time.Time     `json:"since,omitzero"`    // of the present power state
 	Ran     time.Duration `json:"ran,omitempty"`     // before Since
 	Booted  time.Time     `json:"booted,omitzero"`   // when the guest last started
 	Boot    time.Duration `json:"boot,omitempty"`    // from Booted until the guest has addresses
 	Console []note        `json:"console,omitempty"` // the newest lines
+
+	Spent int64         `json:"spent,omitempty"` // CPU time until it had run for Rated, microseconds
+	Rated time.Duration `json:"rated,omitempty"` // since when it has the cores that it has
+}
+
+// content stands for what is on a machine's disks: the image that was cloned for a machine, and how often a
+// guest has been started that could have written there since.
+type content struct {
+	Clone  uint32 `json:"clone"` // number of the machine that it was cloned for
+	Writes int    `json:"writes,omitempty"`
+}
+
+func (c content) String() string { return fmt.Sprintf("%d.%d", c.Clone, c.Writes) }
+
+// snapshot is a content that is kept.
+type snapshot struct {
+	hypervisor.Snapshot
+	Content content `json:"content"`
 }
 
 // note is a line of the console.
@@ -57,7 +81,28 @@ func (m *machine) in(p pool.Power, text string) *machine {
 func (m *machine) booted(takes time.Duration, text string) *machine {
 	c := m.in(pool.Running, text)
 	c.Booted, c.Boot = c.Since, takes
+	c.Content.Writes++
 	return c
+}
+
+// rated returns a copy whose CPU time until now is kept, so that its cores can change.
+func (m *machine) rated(now time.Time) *machine {
+	c := *m
+	c.Spent, c.Rated = min(cpuMicros(m, now), 1<<53), m.ran(now)
+	return &c
+}
+
+// disks are the machine's disks as an order has them.
+func (m *machine) disks() []pool.Disk {
+	var out []pool.Disk
+	for i, size := range m.Disks {
+		d := pool.Disk{Size: size}
+		if i < len(m.Stores) {
+			d.Storage = m.Stores[i]
+		}
+		out = append(out, d)
+	}
+	return out
 }
 
 // noted returns a copy with one line more on its console.
@@ -91,7 +136,7 @@ func (m *machine) tagged() bool { return m.Tag != hypervisor.Tag{} }
 
 // show is the machine as Machines reports it.
 func (m *machine) show(now time.Time) hypervisor.Machine {
-	out := hypervisor.Machine{Ref: m.ref(), Native: m.Native, Name: m.Name, Power: m.Power, Resources: make(pool.Resources)}
+	out := hypervisor.Machine{Ref: m.ref(), Native: m.Native, Name: m.Name, Power: m.Power, Fault: m.Fault, Resources: make(pool.Resources)}
 	for _, c := range []pool.Class{pool.CPU, pool.Memory} {
 		if n := m.Demand[c]; n != 0 {
 			out.Resources[c] = n
@@ -117,6 +162,14 @@ func (m *machine) valid() error {
 	case pool.Running, pool.Stopped, pool.Suspended, Debris:
 	default:
 		return &pool.Error{Kind: pool.ErrInvalid, Field: "power", Value: string(m.Power)}
+	}
+	if m.Spent < 0 || m.Spent > 1<<53 {
+		return &pool.Error{Kind: pool.ErrInvalid, Field: "spent", Want: "a time"}
+	}
+	for _, n := range m.Disks {
+		if n < 0 {
+			return &pool.Error{Kind: pool.ErrInvalid, Field: "disks", Want: "zero or more"}
+		}
 	}
 	for _, c := range m.Claims {
 		if c.Amount < 0 {

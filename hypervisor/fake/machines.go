@@ -4,118 +4,11 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/pool"
 )
-
-// Create implements hypervisor.Driver.
-func (d *Driver) Create(ctx context.Context, o hypervisor.Order) error {
-	o.Spec, o.Allocation.Claims = o.Spec.Clone(), slices.Clone(o.Allocation.Claims)
-	demand, err := d.check(&o)
-	if err != nil {
-		return wrongf(OpCreate, o.Ref, hypervisor.ErrInvalid, err)
-	}
-	return d.do(ctx, &request{
-		op: OpCreate, ref: o.Ref, takes: d.config.Build,
-		effect: func(h *host) error { return d.create(h, &o, demand, pool.Stopped) },
-		spoil: func(h *host) error {
-			if err := d.create(h, &o, demand, Debris); err != nil {
-				return err
-			}
-			return wrong(OpCreate, o.Ref, nil, "creation broke off half-way")
-		},
-	})
-}
-
-// check returns what the machine takes, or why no host of this driver will ever make it.
-func (d *Driver) check(o *hypervisor.Order) (pool.Resources, error) {
-	if o.Machine == "" || pool.ValidText(string(o.Machine), 255) != nil || o.Ledger == "" || pool.ValidText(o.Ledger, 255) != nil {
-		return nil, &pool.Error{Kind: pool.ErrInvalid, Field: "tag", Want: "a ledger and a machine"}
-	}
-	if err := pool.ValidHostname(o.Name); err != nil {
-		return nil, err
-	}
-	if err := o.Spec.Valid(); err != nil {
-		return nil, pool.InField("spec", err)
-	}
-	if o.Source == "" {
-		return nil, &pool.Error{Kind: pool.ErrInvalid, Field: "source", Want: "the image's source for driver " + d.config.Name}
-	}
-	if o.Allocation.Shape != "" {
-		if err := o.Allocation.Resources.Valid(); err != nil {
-			return nil, pool.InField("allocation", err)
-		}
-		return o.Allocation.Resources.Clone(), nil
-	}
-	return o.Spec.Demand()
-}
-
-func (d *Driver) create(h *host, o *hypervisor.Order, demand pool.Resources, p pool.Power) error {
-	refused := func(why string) error { return wrong(OpCreate, o.Ref, hypervisor.ErrRefused, why) }
-	native := string(o.Machine)
-	var debris *machine
-	for _, m := range h.named(o.Machine) {
-		switch {
-		case m.Power == Debris && m.Tag == o.Tag:
-			debris = m
-		case !d.config.Copies:
-			return wrong(OpCreate, o.Ref, hypervisor.ErrExists, "")
-		}
-	}
-	if d.config.Images != nil && !slices.Contains(d.config.Images, o.Source) {
-		return refused("no image " + pool.Quote(o.Source))
-	}
-	if k := kindOf(o.Spec); !h.runs(k) {
-		return refused("the host runs no " + string(k))
-	}
-	if s := o.Allocation.Shape; s != "" && !slices.ContainsFunc(h.spec.Shapes, func(x pool.Shape) bool { return x.Name == s }) {
-		return refused("no shape " + pool.Quote(s))
-	}
-	if debris != nil {
-		if err := d.remove(h, debris); err != nil {
-			return refused(err.Error())
-		}
-	}
-	claims, err := h.room(demand, o.Spec.Disks, o.Allocation.Claims, d.config.Overfill)
-	if err != nil {
-		return refused(err.Error())
-	}
-	for n := 2; h.machines[native] != nil; n++ {
-		native = string(o.Machine) + "~" + strconv.Itoa(n)
-	}
-	m := &machine{
-		Host: o.Host, Native: native, Name: o.Name, Tag: o.Tag,
-		Addresses: []string{address(d.number)}, Number: d.number,
-		Demand: demand, Claims: claims, Networks: max(1, len(o.Spec.Networks)),
-	}
-	for _, disk := range o.Spec.Disks {
-		m.Disks = append(m.Disks, disk.Size)
-	}
-	if err := d.put(h, m.in(p, "created")); err != nil {
-		return refused(err.Error())
-	}
-	if p != Debris {
-		d.count(o.Machine).Creates++
-	}
-	if d.config.Overfill { // or it could not be
-		for _, over := range h.over() {
-			over.Machine, over.At = o.Ref, time.Now()
-			d.overfills = append(d.overfills, over)
-		}
-	}
-	return nil
-}
-
-// kindOf is the kind of instance that is asked for.
-func kindOf(s pool.Spec) pool.Kind {
-	if s.Kind == "" {
-		return pool.VM
-	}
-	return s.Kind
-}
 
 // find returns the machines that r means, oldest first: one, or several where there are copies.
 func (d *Driver) find(h *host, op Op, r hypervisor.Ref) ([]*machine, error) {
@@ -153,6 +46,11 @@ func (d *Driver) act(ctx context.Context, op Op, r hypervisor.Ref, takes time.Du
 			found = found[:1]
 		}
 		for _, m := range found {
+			if err := m.able(op); err != nil {
+				return err
+			}
+		}
+		for _, m := range found {
 			if err := change(h, m); err != nil {
 				return err
 			}
@@ -166,8 +64,24 @@ func (d *Driver) power(h *host, m, next *machine, op Op) error {
 	if err := d.put(h, next); err != nil {
 		return wrong(op, m.ref(), hypervisor.ErrRefused, err.Error())
 	}
+	d.touch(m, op)
+	return nil
+}
+
+// touch notes that a call has changed a machine, if it is somebody else's.
+func (d *Driver) touch(m *machine, op Op) {
 	if m.Foreign {
 		d.touched = append(d.touched, Touch{Ref: m.ref(), Native: m.Native, Op: op})
+	}
+}
+
+// able returns an error when op is more than can be done to a machine that shows a fault.
+func (m *machine) able(op Op) error {
+	switch op {
+	case OpStart, OpShelve, OpResize, OpMigrate, OpSnapshot, OpRevert:
+		if m.Fault != "" {
+			return wrong(op, m.ref(), hypervisor.ErrRefused, m.Fault)
+		}
 	}
 	return nil
 }
@@ -209,9 +123,7 @@ func (d *Driver) Destroy(ctx context.Context, r hypervisor.Ref) error {
 		if err := d.remove(h, m); err != nil {
 			return wrong(OpDestroy, r, hypervisor.ErrRefused, err.Error())
 		}
-		if m.Foreign {
-			d.touched = append(d.touched, Touch{Ref: m.ref(), Native: m.Native, Op: OpDestroy})
-		}
+		d.touch(m, OpDestroy)
 		if m.Power != Debris {
 			d.count(m.Tag.Machine).Destroys++
 		}
@@ -283,71 +195,12 @@ func (d *Driver) remove(h *host, m *machine) error {
 	if err := d.save(entry{Gone: &goneEntry{m.Host, m.Native}}); err != nil {
 		return err
 	}
-	now := time.Now()
-	h.spent += cpuMicros(m, now)
-	d.runs(h.take(m.Native), nil)
+	d.drop(h, m)
 	return nil
 }
 
-// AddForeign puts a machine onto a host as somebody else would: without a tag, with the tag of another
-// ledger, or with one of ours that our books do not know. Its Resources are what it takes of the host,
-// storage and GPUs included, and claims say of which devices (by default of those with the most room); what
-// an untagged machine takes is reported as reserved. An empty Native is filled in and returned; an empty
-// Power is Stopped. Nothing is refused for lack of room.
-func (d *Driver) AddForeign(m hypervisor.Machine, claims ...pool.Claim) (native string, err error) {
-	fail := func(err error) (string, error) { return "", pool.InField("machine", err) }
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.err != nil {
-		return "", d.err
-	}
-	h := d.hosts[m.Host]
-	if h == nil {
-		return fail(&pool.Error{Kind: pool.ErrNotFound, Field: "host", Value: string(m.Host)})
-	}
-	if err := m.Resources.Valid(); err != nil {
-		return fail(err)
-	}
-	if m.Native == "" {
-		m.Native = "foreign-" + strconv.FormatUint(uint64(d.number), 10)
-	}
-	if h.machines[m.Native] != nil {
-		return fail(&pool.Error{Kind: pool.ErrExists, Field: "native", Value: m.Native})
-	}
-	switch m.Power {
-	case "":
-		m.Power = pool.Stopped
-	case pool.Stopped, pool.Running, pool.Suspended:
-	default:
-		return fail(&pool.Error{Kind: pool.ErrInvalid, Field: "power", Value: string(m.Power), Want: "stopped, running or suspended"})
-	}
-	if claims, err = h.foreignClaims(m.Resources, claims); err != nil {
-		return fail(err)
-	}
-	next := (&machine{
-		Host: m.Host, Native: m.Native, Name: m.Name, Tag: m.Tag, Foreign: true, Number: d.number,
-		Addresses: slices.Clone(m.Addresses), Demand: m.Resources.Clone(), Claims: claims, Networks: 1,
-	}).in(m.Power, "created")
-	if err := h.countable(next); err != nil {
-		return fail(err)
-	}
-	if err := d.put(h, next); err != nil {
-		return "", err
-	}
-	return m.Native, nil
-}
-
-// RemoveForeign takes away a machine that AddForeign has put there, as somebody else would. It is nil when
-// there is none.
-func (d *Driver) RemoveForeign(id pool.HostID, native string) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	h := d.hosts[id]
-	if d.err != nil || h == nil || h.machines[native] == nil {
-		return d.err
-	}
-	if !h.machines[native].Foreign {
-		return &pool.Error{Op: "remove machine", Kind: pool.ErrInvalid, Field: "native", Value: native, Want: "a machine of AddForeign"}
-	}
-	return d.remove(h, h.machines[native])
+// drop is remove for a machine whose removal has been saved.
+func (d *Driver) drop(h *host, m *machine) {
+	h.spent += cpuMicros(m, time.Now())
+	d.runs(h.take(m.Native), nil)
 }

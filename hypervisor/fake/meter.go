@@ -116,10 +116,13 @@ const period = 3600.0
 // load stays above zero, so that the counter never falls, and below one. It is in whole microseconds, so that
 // the sum of a host does not depend on the order of its machines.
 func cpuMicros(m *machine, now time.Time) int64 {
-	t, busy := m.ran(now).Seconds(), busyness(m)
 	w := 2 * math.Pi / period
-	seconds := float64(m.Demand[pool.CPU]) / float64(pool.Core) * busy * (t + (1-math.Cos(w*t))/(2*w))
-	return int64(math.Min(seconds*1e6, 1<<53)) // 285 years of a core
+	until := func(ran time.Duration) float64 {
+		t := ran.Seconds()
+		return t + (1-math.Cos(w*t))/(2*w)
+	}
+	seconds := float64(m.Demand[pool.CPU]) / float64(pool.Core) * busyness(m) * (until(m.ran(now)) - until(m.Rated))
+	return m.Spent + int64(min(max(seconds, 0)*1e6, 1<<53)) // 285 years of a core
 }
 
 // memoryUsed is what the guest uses, in bytes.

@@ -66,6 +66,14 @@ func (h *host) runs(k pool.Kind) bool {
 	return slices.Contains(h.spec.Kinds, k)
 }
 
+// sells reports, as an error, whether the host has no shape of that name; the empty one is none.
+func (h *host) sells(shape string) error {
+	if shape == "" || slices.ContainsFunc(h.spec.Shapes, func(s pool.Shape) bool { return s.Name == shape }) {
+		return nil
+	}
+	return errors.New("no shape " + pool.Quote(shape))
+}
+
 func (h *host) divided(c pool.Class) bool {
 	return slices.ContainsFunc(h.spec.Devices, func(d pool.Device) bool { return d.Class == c })
 }

@@ -10,95 +10,6 @@ import (
 	"github.com/berthage/berthage/pool"
 )
 
-// optional is a call of an optional interface, by its ability.
-type optional struct {
-	ability hypervisor.Ability
-	what    string
-	call    func(ctx context.Context, d hypervisor.Driver, r hypervisor.Ref) error // errMissing where the interface is missing
-	reads   bool                                                                   // changes no machine's power
-}
-
-// optionals lists the optional calls on a machine, or on the machine's host.
-func optionals() []optional {
-	return []optional{
-		{hypervisor.CanSuspend, "suspend", func(ctx context.Context, d hypervisor.Driver, r hypervisor.Ref) error {
-			s, ok := hypervisor.As[hypervisor.Suspender](d)
-			if !ok {
-				return errMissing
-			}
-			return s.Suspend(ctx, r)
-		}, false},
-		{hypervisor.CanSuspend, "resume", func(ctx context.Context, d hypervisor.Driver, r hypervisor.Ref) error {
-			s, ok := hypervisor.As[hypervisor.Suspender](d)
-			if !ok {
-				return errMissing
-			}
-			return s.Resume(ctx, r)
-		}, false},
-		{hypervisor.CanReboot, "reboot", func(ctx context.Context, d hypervisor.Driver, r hypervisor.Ref) error {
-			s, ok := hypervisor.As[hypervisor.Rebooter](d)
-			if !ok {
-				return errMissing
-			}
-			return s.Reboot(ctx, r)
-		}, false},
-		{hypervisor.CanConsole, "log", func(ctx context.Context, d hypervisor.Driver, r hypervisor.Ref) error {
-			s, ok := hypervisor.As[hypervisor.Consoler](d)
-			if !ok {
-				return errMissing
-			}
-			_, err := s.Log(ctx, r, 1024)
-			return err
-		}, true},
-		{hypervisor.CanConsole, "display", func(ctx context.Context, d hypervisor.Driver, r hypervisor.Ref) error {
-			s, ok := hypervisor.As[hypervisor.Consoler](d)
-			if !ok {
-				return errMissing
-			}
-			_, err := s.Display(ctx, r)
-			return err
-		}, true},
-		{hypervisor.CanMeter, "sample", func(ctx context.Context, d hypervisor.Driver, r hypervisor.Ref) error {
-			s, ok := hypervisor.As[hypervisor.Meter](d)
-			if !ok {
-				return errMissing
-			}
-			_, err := s.Sample(ctx, r.Host)
-			return err
-		}, true},
-	}
-}
-
-// errMissing says that the driver does not have the interface.
-var errMissing = errors.New("the driver does not have the interface")
-
-// offered returns the optional calls that are offered on the first host.
-func offered(s *suite) []optional {
-	return slices.DeleteFunc(optionals(), func(o optional) bool { return !hypervisor.Has(s.Driver, s.Hosts[0], o.ability) })
-}
-
-// unoffered returns the optional calls that the driver has and does not offer on the first host.
-func unoffered(s *suite) []optional {
-	return slices.DeleteFunc(optionals(), func(o optional) bool {
-		return hypervisor.Has(s.Driver, s.Hosts[0], o.ability) || !implements(s.Driver, o.ability)
-	})
-}
-
-func implements(d hypervisor.Driver, a hypervisor.Ability) bool {
-	ok := false
-	switch a {
-	case hypervisor.CanSuspend:
-		_, ok = hypervisor.As[hypervisor.Suspender](d)
-	case hypervisor.CanReboot:
-		_, ok = hypervisor.As[hypervisor.Rebooter](d)
-	case hypervisor.CanConsole:
-		_, ok = hypervisor.As[hypervisor.Consoler](d)
-	case hypervisor.CanMeter:
-		_, ok = hypervisor.As[hypervisor.Meter](d)
-	}
-	return ok
-}
-
 func capabilities(p *probe) {
 	describer, described := hypervisor.As[hypervisor.Describer](p.Driver)
 	for _, host := range p.Hosts {
@@ -150,7 +61,7 @@ func capabilities(p *probe) {
 func notOffered(p *probe) {
 	o := p.created(p.Hosts[0])
 	for _, opt := range unoffered(p.suite) {
-		p.fails(errors.ErrUnsupported, opt.what, func(ctx context.Context) error { return opt.call(ctx, p.Driver, o.Ref) })
+		p.fails(errors.ErrUnsupported, opt.what, func(ctx context.Context) error { return opt.call(ctx, p.Driver, o) })
 	}
 }
 
@@ -331,7 +242,9 @@ func unknownHost(p *probe) {
 		"start":  p.start(o.Ref), "stop": p.stop(o.Ref), "destroy": p.destroy(o.Ref),
 	}
 	for _, opt := range offered(p.suite) {
-		calls[opt.what] = func(ctx context.Context) error { return opt.call(ctx, p.Driver, o.Ref) }
+		if opt.on != shelf {
+			calls[opt.what] = func(ctx context.Context) error { return opt.call(ctx, p.Driver, o) }
+		}
 	}
 	for what, call := range calls {
 		p.fails(hypervisor.ErrNotFound, what+" on an unknown host", call)
@@ -343,8 +256,8 @@ func unknownMachine(p *probe) {
 	p.fails(hypervisor.ErrNotFound, "start of an unknown machine", p.start(o.Ref))
 	p.fails(hypervisor.ErrNotFound, "stop of an unknown machine", p.stop(o.Ref))
 	for _, opt := range offered(p.suite) {
-		if opt.ability != hypervisor.CanMeter {
-			p.fails(hypervisor.ErrNotFound, opt.what+" of an unknown machine", func(ctx context.Context) error { return opt.call(ctx, p.Driver, o.Ref) })
+		if opt.on == aMachine {
+			p.fails(hypervisor.ErrNotFound, opt.what+" of an unknown machine", func(ctx context.Context) error { return opt.call(ctx, p.Driver, o) })
 		}
 	}
 }

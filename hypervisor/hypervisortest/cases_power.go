@@ -69,8 +69,10 @@ func powerForeign(p *probe) {
 	for whose, r := range p.strangers(on.Ref) {
 		p.fails(hypervisor.ErrForeign, "stop under the tag of "+whose, p.stop(r))
 		for _, opt := range offered(p.suite) {
-			if !opt.reads {
-				p.fails(hypervisor.ErrForeign, opt.what+" under the tag of "+whose, func(ctx context.Context) error { return opt.call(ctx, p.Driver, r) })
+			if opt.on == aMachine && !opt.reads {
+				strange := on
+				strange.Ref = r
+				p.fails(hypervisor.ErrForeign, opt.what+" under the tag of "+whose, func(ctx context.Context) error { return opt.call(ctx, p.Driver, strange) })
 			}
 		}
 		p.power(on.Ref, pool.Running, "after calls under the tag of "+whose)

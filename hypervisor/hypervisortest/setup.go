@@ -55,6 +55,13 @@ type Setup struct {
 	// is there at the end of the suite and was not there at the beginning is a leak.
 	Traces func(ctx context.Context, host pool.HostID) ([]string, error)
 
+	// PowerOn brings a host back that the suite has fenced: the last of Hosts. Its machines must stay off.
+	PowerOn func(ctx context.Context, host pool.HostID) error
+
+	// Content tells what is on the disks of a stopped machine, as text that can be compared: a checksum, or
+	// what a guest has written there. Where it is nil the suite does not look into disks.
+	Content func(ctx context.Context, r hypervisor.Ref) (string, error)
+
 	// Timeout is what one call may take; zero: two minutes.
 	Timeout time.Duration
 	// Boot is how long a guest takes from its start until it has written on its console; zero: Timeout.
