@@ -61,7 +61,26 @@ type Config struct {
 	MaxCalls    int           // driver calls under way per host; 0: 4
 	MaxPlaces   int           // hosts tried for one launch; 0: 3
 	StrayAge    time.Duration // how long a stray is seen before it is destroyed; 0: 1 min
+
+	// Evacuation says when the instances of a host that has been lost are made anew on others; empty: when it is
+	// proved that the host is off.
+	Evacuation Evacuation
+
+	// FenceAfter is how long a host has been unreachable before it is switched off, where its driver can do that,
+	// Evacuation is not EvacuateNever, there is something to evacuate, and at most a third of the driver's hosts
+	// are silent; 0: 4 min.
+	FenceAfter time.Duration
 }
+
+// Evacuation is when an instance is made anew on another host although its machine may still be on the first.
+type Evacuation = ring.Evacuation
+
+// The policies.
+const (
+	EvacuateNever  = ring.EvacuateNever  // only Rebuild does it, one by one
+	EvacuateFenced = ring.EvacuateFenced // when it is proved that the host is off: by its driver's Fencer, or by ConfirmOff
+	EvacuateAlways = ring.EvacuateAlways // when the host is unreachable: two run, where it still does
+)
 
 // minLease is the shortest lease of which a fraction is still a time that a store can answer in.
 const minLease = 100 * time.Millisecond
@@ -97,7 +116,7 @@ func (c Config) ring() (ring.Config, error) {
 			return bad("Ledger", "a durable ledger for the real hosts of "+name+", or Ephemeral")
 		}
 	}
-	for _, d := range []time.Duration{c.Poll, c.PollTimeout, c.Grace, c.CallTimeout, c.LeaseTTL, c.Tail, c.StrayAge} {
+	for _, d := range []time.Duration{c.Poll, c.PollTimeout, c.Grace, c.CallTimeout, c.LeaseTTL, c.Tail, c.StrayAge, c.FenceAfter} {
 		if d < 0 {
 			return bad("durations", "zero or more")
 		}
@@ -113,6 +132,11 @@ func (c Config) ring() (ring.Config, error) {
 	if c.MaxCalls < 0 || c.MaxPlaces < 0 {
 		return bad("MaxCalls, MaxPlaces", "zero or more")
 	}
+	switch c.Evacuation {
+	case "", EvacuateNever, EvacuateFenced, EvacuateAlways:
+	default:
+		return bad("Evacuation", "never, fenced or always")
+	}
 	limits := c.Limits
 	if limits == nil {
 		limits = pool.DefaultLimits()
@@ -123,6 +147,6 @@ func (c Config) ring() (ring.Config, error) {
 		Poll: or(c.Poll, 10*time.Second), PollTimeout: or(c.PollTimeout, 30*time.Second), Grace: or(c.Grace, time.Minute),
 		CallTimeout: or(c.CallTimeout, 10*time.Minute), LeaseTTL: or(c.LeaseTTL, 15*time.Second),
 		Tail: or(c.Tail, 250*time.Millisecond), MaxCalls: or(c.MaxCalls, 4), MaxPlaces: or(c.MaxPlaces, 3),
-		StrayAge: or(c.StrayAge, time.Minute),
+		StrayAge: or(c.StrayAge, time.Minute), Evacuation: or(c.Evacuation, EvacuateFenced), FenceAfter: or(c.FenceAfter, 4*time.Minute),
 	}, nil
 }

@@ -156,7 +156,7 @@ func (s *State) resized(e *Event, m MachineID, done bool, reason string) error {
 	return s.onInstance(e, i.ID, func(n *Instance) {
 		n.Place, n.Reason = place, storable(reason)
 		if done {
-			n.Spec = i.Resize.Sizes.Of(i.Spec)
+			n.Spec, n.Resized = i.Resize.Sizes.Of(i.Spec), true
 		}
 		n.Resize = nil
 	})

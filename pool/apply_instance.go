@@ -143,7 +143,7 @@ func (s *State) moveTo(e *Event, p *Placed) error {
 			n.Avoid = append(slices.Clone(i.Avoid), i.Place.Host)
 		}
 		if i.Resize != nil { // what is made anew has the new sizes at once
-			n.Spec, n.Resize = i.Resize.Sizes.Of(i.Spec), nil
+			n.Spec, n.Resize, n.Resized = i.Resize.Sizes.Of(i.Spec), nil, true
 		}
 		n.Place, n.Phase, n.Is, n.Created = p.Place, Building, Absent, 0
 		n.Started, n.Fault, n.Addresses = false, "", nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"time"
+	"unicode"
 
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/pool"
@@ -275,13 +276,16 @@ func (l *leadership) moot(a action) bool {
 }
 
 // reason is an error's text for the books: short, in one line.
-func reason(err error) string {
-	s := []rune(err.Error())
-	if len(s) > 400 {
-		s = append(s[:400], '.', '.', '.')
+func reason(err error) string { return printable(err.Error(), 400) }
+
+// printable returns at most most characters of a text, in one line.
+func printable(text string, most int) string {
+	s := []rune(text)
+	if len(s) > most {
+		s = append(s[:most], '.', '.', '.')
 	}
 	for i, r := range s {
-		if r < ' ' || r == 0x7f {
+		if !unicode.IsPrint(r) {
 			s[i] = ' '
 		}
 	}

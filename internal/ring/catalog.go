@@ -135,5 +135,5 @@ func (c *Cordon) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 	if conditions == h.Conditions && (c.Reason == h.Reason || !c.On) {
 		return nil, nil
 	}
-	return one(pool.KindHostConditions, &pool.HostConditions{Host: c.Host, Conditions: conditions, Reason: c.Reason})
+	return one(pool.KindHostConditions, &pool.HostConditions{Host: c.Host, Conditions: conditions, Reason: c.Reason, Cold: h.Cold})
 }

@@ -7,22 +7,32 @@ import (
 	"errors"
 	"io"
 
+	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/scheduler"
 )
 
 // Command is a caller's wish, in the form in which it is handed to the leader of another process: exactly
 // one field is set.
 type Command struct {
-	Launch      *Launch      `json:"launch,omitempty"`
-	Power       *SetPower    `json:"power,omitempty"`
-	Reboot      *Reboot      `json:"reboot,omitempty"`
-	Delete      *Delete      `json:"delete,omitempty"`
-	AddHost     *AddHost     `json:"add_host,omitempty"`
-	RemoveHost  *RemoveHost  `json:"remove_host,omitempty"`
-	Cordon      *Cordon      `json:"cordon,omitempty"`
-	Put         *Put         `json:"put,omitempty"`
-	Remove      *Remove      `json:"remove,omitempty"`
-	ReleaseHeld *ReleaseHeld `json:"release_held,omitempty"`
+	Launch        *Launch        `json:"launch,omitempty"`
+	Power         *SetPower      `json:"power,omitempty"`
+	Reboot        *Reboot        `json:"reboot,omitempty"`
+	Delete        *Delete        `json:"delete,omitempty"`
+	AddHost       *AddHost       `json:"add_host,omitempty"`
+	RemoveHost    *RemoveHost    `json:"remove_host,omitempty"`
+	Cordon        *Cordon        `json:"cordon,omitempty"`
+	Put           *Put           `json:"put,omitempty"`
+	Remove        *Remove        `json:"remove,omitempty"`
+	ReleaseHeld   *ReleaseHeld   `json:"release_held,omitempty"`
+	Move          *Move          `json:"move,omitempty"`
+	Resize        *Resize        `json:"resize,omitempty"`
+	Rebuild       *Rebuild       `json:"rebuild,omitempty"`
+	Drain         *Drain         `json:"drain,omitempty"`
+	Off           *Off           `json:"off,omitempty"`
+	CreateCluster *CreateCluster `json:"create_cluster,omitempty"`
+	ScaleCluster  *ScaleCluster  `json:"scale_cluster,omitempty"`
+	SteerCluster  *SteerCluster  `json:"steer_cluster,omitempty"`
 }
 
 func (c Command) input() (input, error) {
@@ -43,6 +53,14 @@ func (c Command) input() (input, error) {
 	set(c.Put, c.Put != nil)
 	set(c.Remove, c.Remove != nil)
 	set(c.ReleaseHeld, c.ReleaseHeld != nil)
+	set(c.Move, c.Move != nil)
+	set(c.Resize, c.Resize != nil)
+	set(c.Rebuild, c.Rebuild != nil)
+	set(c.Drain, c.Drain != nil)
+	set(c.Off, c.Off != nil)
+	set(c.CreateCluster, c.CreateCluster != nil)
+	set(c.ScaleCluster, c.ScaleCluster != nil)
+	set(c.SteerCluster, c.SteerCluster != nil)
 	if n != 1 {
 		return nil, invalid("command", "", "exactly one command of a kind that this version knows")
 	}
@@ -72,7 +90,7 @@ func (r *Ring) Do(ctx context.Context, c Command, who Caller) error {
 	return err
 }
 
-// SetPower wants an instance to run, stop or be suspended.
+// SetPower wants an instance to run, stop, be suspended or be shelved.
 type SetPower struct {
 	Instance pool.InstanceID `json:"instance"`
 	Want     pool.Power      `json:"want"`
@@ -83,22 +101,54 @@ func (c *SetPower) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch c.Want {
+	return r.power(st, i, c.Want, false)
+}
+
+// power decides what follows when an instance is wanted otherwise. Ran is remembered for its cluster.
+func (r *rules) power(st *pool.State, i *pool.Instance, want pool.Power, ran bool) ([]pool.Event, error) {
+	wrong := func(kind error, needs string) ([]pool.Event, error) {
+		return nil, &pool.Error{Kind: kind, Field: "power", Value: string(want), Want: needs}
+	}
+	abilities := r.capabilities(i.Place.Host).Abilities
+	switch want {
 	case pool.Running, pool.Stopped:
 	case pool.Suspended:
-		if !has(r.capabilities(i.Place.Host).Abilities, "suspend") {
-			return nil, &pool.Error{Kind: errors.ErrUnsupported, Field: "power", Value: string(c.Want), Want: "a host that can suspend"}
+		if i.Want != want && (i.Phase != pool.Active || i.Is != pool.Running) {
+			return wrong(pool.ErrWrongState, "a running instance, not one that is "+i.Status())
 		}
-		if i.Want != pool.Suspended && (i.Phase != pool.Active || i.Is != pool.Running) {
-			return nil, &pool.Error{Kind: pool.ErrWrongState, Field: "power", Value: string(c.Want), Want: "a running instance, not one that is " + i.Status()}
+		if !has(abilities, string(hypervisor.CanSuspend)) {
+			return wrong(errors.ErrUnsupported, "a host that can suspend")
+		}
+	case pool.Shelved:
+		if i.Want != want && (i.Phase != pool.Active || i.Is == pool.Absent || i.Fault != "" || i.Move != nil || i.Resize != nil) {
+			return wrong(pool.ErrWrongState, "an instance that has a machine and is not being moved or resized, not one that is "+i.Status())
+		}
+		if !has(abilities, string(hypervisor.CanShelve)) {
+			return wrong(errors.ErrUnsupported, "a host that can put disks aside")
 		}
 	default:
-		return nil, invalid("power", string(c.Want), "running, stopped or suspended")
+		return wrong(pool.ErrInvalid, "running, stopped, suspended or shelved")
 	}
-	if i.Want == c.Want {
+	if i.Want == want {
 		return nil, nil
 	}
-	return one(pool.KindWanted, &pool.Wanted{Instance: c.Instance, Want: c.Want})
+	events, err := one(pool.KindWanted, &pool.Wanted{Instance: i.ID, Want: want, Ran: ran})
+	switch {
+	case err != nil:
+		return nil, err
+	case i.Want != pool.Shelved:
+		return events, nil
+	case i.Phase != pool.Aside:
+		return wrong(pool.ErrWrongState, "an instance that is not just being shelved")
+	}
+	d, err := r.again(st, i, scheduler.Request{Spec: i.Spec, Image: i.Image, Project: i.Project})
+	if err != nil {
+		return nil, err
+	}
+	placed, err := one(pool.KindPlaced, &pool.Placed{
+		Instance: i.ID, Place: pool.Placement{Number: i.Place.Number + 1, Host: d.Host, Allocation: d.Allocation},
+	})
+	return append(events, placed...), err
 }
 
 // Reboot wants a running instance to restart once per token.

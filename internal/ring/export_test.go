@@ -10,7 +10,7 @@ import (
 
 // What the tests reach of the pure parts.
 
-func Plan(i *pool.Instance) string { return string(plan(i)) }
+func Plan(i *pool.Instance, h *pool.HostRecord, e Evacuation) string { return string(plan(i, h, e)) }
 
 type Knowledge struct {
 	SentHere bool

@@ -135,6 +135,9 @@ func (c *Launch) made(i *pool.Instance) bool {
 	if len(asked.Disks) == 0 {
 		asked.Disks = got.Disks
 	}
+	if i.Resized { // nobody knows any more with what sizes it was launched
+		asked.Flavor, asked.Resources, asked.Disks = got.Flavor, got.Resources, got.Disks
+	}
 	asked.Guest, got.Guest = pool.Guest{}, pool.Guest{}
 	a, err := json.Marshal(asked) // in which an empty list and none are the same, as they are in the ledger
 	b, bad := json.Marshal(got)

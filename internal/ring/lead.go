@@ -19,7 +19,8 @@ type leadership struct {
 	stop     context.CancelFunc
 	epoch    int64
 	identity string
-	until    *deadline // of the lease; nil without one
+	from     pool.Revision // at which it began: what was ordered up to there another leader may have sent
+	until    *deadline     // of the lease; nil without one
 	began    time.Time
 	wake     chan struct{}
 	wg       sync.WaitGroup
@@ -30,6 +31,9 @@ type leadership struct {
 	waiting map[pool.HostID][]job        // for a free slot on their host
 	flight  map[job]*flight              // under way
 	slots   map[pool.HostID]int          // calls under way per host
+	queued  map[pool.ClusterID][]job     // for their turn in their cluster
+	turns   map[pool.ClusterID]int       // members acted on
+	seen    map[pool.InstanceID]sighting // machines that are not on the host of their place
 	known   map[pool.MachineID]knowledge //
 	paused  map[job]backoff              //
 	ailing  map[pool.HostID]backoff      // hosts that did not answer
@@ -39,12 +43,15 @@ type leadership struct {
 }
 
 // job is what something is planned for: an action for an instance or for a held allocation, the observation of
-// a host's machines or of a driver's hosts. One field is set.
+// a host's machines or of a driver's hosts, the fencing of a host, or all instances of a host anew. One field is
+// set.
 type job struct {
 	instance pool.InstanceID
 	held     pool.MachineID
 	host     pool.HostID
 	driver   string
+	fence    pool.HostID
+	all      pool.HostID
 }
 
 type flight struct {
@@ -71,6 +78,7 @@ func (r *Ring) leadFor(ctx context.Context, until *deadline) bool {
 		ready: make(map[job]struct{}), waiting: make(map[pool.HostID][]job), flight: make(map[job]*flight),
 		slots: make(map[pool.HostID]int), known: make(map[pool.MachineID]knowledge), paused: make(map[job]backoff),
 		ailing: make(map[pool.HostID]backoff), hosts: make(map[pool.HostID]*watch), lists: make(map[string]*listing),
+		queued: make(map[pool.ClusterID][]job), turns: make(map[pool.ClusterID]int), seen: make(map[pool.InstanceID]sighting),
 	}
 	for name := range r.cfg.Drivers {
 		l.lists[name] = &listing{}
@@ -79,7 +87,7 @@ func (r *Ring) leadFor(ctx context.Context, until *deadline) bool {
 	// From here on publications reach note; what was published before is read now.
 	r.turn <- struct{}{}
 	mine := r.st.Holder() == r.cfg.Name
-	l.epoch, l.identity = r.st.Epoch(), r.st.Identity()
+	l.epoch, l.identity, l.from = r.st.Epoch(), r.st.Identity(), r.st.Head()
 	for i := range r.st.Unsettled() {
 		l.due(job{instance: i.ID})
 	}
@@ -88,6 +96,7 @@ func (r *Ring) leadFor(ctx context.Context, until *deadline) bool {
 	}
 	for h := range r.st.Hosts() {
 		l.watch(h.ID, l.began)
+		l.conditions(h.ID, h.Conditions, l.began)
 	}
 	if mine {
 		r.lead.Store(l)
@@ -124,6 +133,9 @@ func (l *leadership) note(events []pool.Event) {
 			if l.hosts[p.Host.ID] == nil {
 				l.watch(p.Host.ID, time.Now())
 			}
+			l.conditions(p.Host.ID, p.Host.Conditions, time.Now())
+		case *pool.HostConditions:
+			l.conditions(p.Host, p.Conditions, time.Now())
 		case *pool.HostRemoved:
 			delete(l.hosts, p.Host)
 		case *pool.Launched:
@@ -133,7 +145,7 @@ func (l *leadership) note(events []pool.Event) {
 			if f := l.flight[j]; f != nil {
 				f.again = true
 				// What a deletion makes pointless is not waited for; a create is, so that its end is known.
-				if p.Want == pool.Absent && f.verb != doCreate && f.verb != doLook && f.verb != doDestroy {
+				if p.Want == pool.Absent && !f.verb.matters() {
 					f.cancel()
 				}
 			}
@@ -155,9 +167,44 @@ func (l *leadership) note(events []pool.Event) {
 			l.left(p.Instance, p.Hold)
 		case *pool.Ended:
 			l.left(p.Instance, p.Hold)
+		case *pool.Moving:
+			l.due(job{instance: p.Instance})
+		case *pool.Moved:
+			l.dueMachine(p.Machine)
+		case *pool.Stayed:
+			l.dueMachine(p.Machine)
+		case *pool.ResizeWanted:
+			l.due(job{instance: p.Instance})
+		case *pool.Of:
+			l.due(job{instance: p.Instance})
 		}
 	}
 	l.nudge()
+}
+
+// conditions plans for what the conditions of a host ask for. It is called with l.mu held.
+func (l *leadership) conditions(id pool.HostID, c pool.Conditions, now time.Time) {
+	w := l.hosts[id]
+	if w == nil {
+		return
+	}
+	since := func(at *time.Time, is bool) {
+		switch {
+		case !is:
+			*at = time.Time{}
+		case at.IsZero():
+			*at = now
+		}
+	}
+	was := w.offAt
+	since(&w.lostAt, c.Has(pool.Unreachable))
+	since(&w.offAt, l.r.cfg.Evacuation.lost(c))
+	if !w.lostAt.IsZero() {
+		l.due(job{fence: id})
+	}
+	if c.Has(pool.Draining) || was.IsZero() != w.offAt.IsZero() {
+		l.due(job{all: id})
+	}
 }
 
 func (l *leadership) due(j job) { l.ready[j] = struct{}{} }
@@ -237,12 +284,25 @@ func (l *leadership) dispatchJob(j job, now time.Time) {
 	case j.host != "":
 		l.dispatchPoll(j.host, now)
 		return
+	case j.all != "":
+		l.dispatchAll(j.all, now)
+		return
 	}
 	if l.flight[j] != nil {
 		return // planned again when it ends
 	}
 	var a action
-	if j.held != "" {
+	switch {
+	case j.fence != "":
+		if ok, at := l.fenceAt(j.fence, now); !ok {
+			if !at.IsZero() {
+				l.at(j, at)
+			}
+			delete(l.paused, j)
+			return
+		}
+		a = action{verb: doFence, ref: hypervisor.Ref{Host: j.fence}}
+	case j.held != "":
 		h, ok := l.r.st.HeldMachine(j.held)
 		if !ok {
 			delete(l.known, j.held)
@@ -250,13 +310,14 @@ func (l *leadership) dispatchJob(j job, now time.Time) {
 			return
 		}
 		a = action{verb: doRelease, ref: hypervisor.Ref{Host: h.Host, Tag: hypervisor.Tag{Ledger: l.identity, Machine: h.Machine, Launched: h.Launched}}}
-	} else {
+	default:
 		i, ok := l.r.st.Instance(j.instance)
 		if !ok {
 			delete(l.paused, j)
 			return
 		}
-		a = action{verb: plan(i), instance: i, ref: Ref(l.identity, i)}
+		h, _ := l.r.st.Host(i.Place.Host)
+		a = action{verb: plan(i, h, l.r.cfg.Evacuation), instance: i, ref: Ref(l.identity, i)}
 	}
 	if a.verb == nothing {
 		delete(l.paused, j)
@@ -267,13 +328,16 @@ func (l *leadership) dispatchJob(j job, now time.Time) {
 		l.at(j, at)
 		return
 	}
-	if a.verb.calls() {
+	if a.verb.calls() && a.verb != doFence {
 		if at := l.ailing[host].until; at.After(now) {
 			l.at(j, at)
 			return
 		}
 		if l.slots[host] >= l.r.cfg.MaxCalls {
 			l.waiting[host] = append(l.waiting[host], j)
+			return
+		}
+		if !l.takeTurn(a.instance, j) {
 			return
 		}
 	}
@@ -285,6 +349,47 @@ func (l *leadership) dispatchJob(j job, now time.Time) {
 		defer cancel()
 		l.finish(a, l.act(ctx, a))
 	})
+}
+
+// dispatchAll plans for all instances of a host, and breaks off what is under way on one that is off.
+func (l *leadership) dispatchAll(id pool.HostID, now time.Time) {
+	off := l.hosts[id] != nil && !l.hosts[id].offAt.IsZero()
+	for i := range l.r.st.InstancesOn(id) {
+		j := job{instance: i.ID}
+		if f := l.flight[j]; f != nil && off {
+			f.cancel()
+		}
+		l.at(j, now) // not at once: this is called while the ready ones are gone through
+	}
+}
+
+// takeTurn reports whether an instance may be acted on, as far as its cluster is to be acted on bit by bit. If
+// not, its job waits.
+func (l *leadership) takeTurn(i *pool.Instance, j job) bool {
+	if i == nil || i.Cluster == "" {
+		return true
+	}
+	c, ok := l.r.st.Cluster(i.Cluster)
+	if ok && c.Stagger > 0 && l.turns[c.ID] >= c.Stagger {
+		l.queued[c.ID] = append(l.queued[c.ID], j)
+		return false
+	}
+	l.turns[i.Cluster]++
+	return true
+}
+
+// endTurn gives a turn back.
+func (l *leadership) endTurn(i *pool.Instance) {
+	if i == nil || i.Cluster == "" {
+		return
+	}
+	if l.turns[i.Cluster]--; l.turns[i.Cluster] == 0 {
+		delete(l.turns, i.Cluster)
+	}
+	for _, j := range l.queued[i.Cluster] {
+		l.due(j)
+	}
+	delete(l.queued, i.Cluster)
 }
 
 // at plans j again at a time.
@@ -313,12 +418,15 @@ func (l *leadership) finish(a action, e ending) {
 		l.due(j)
 	}
 	delete(l.waiting, host)
-	if e.known != nil {
+	if a.verb.calls() && a.verb != doFence {
+		l.endTurn(a.instance)
+	}
+	if e.known != nil && a.ref.Machine != "" {
 		l.known[a.ref.Machine] = *e.known
 	}
 	if e.ail {
 		l.ailing[host] = l.ailing[host].next(now)
-	} else if a.verb.calls() {
+	} else if a.verb.calls() && a.verb != doFence {
 		delete(l.ailing, host)
 	}
 	switch {

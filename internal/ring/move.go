@@ -129,7 +129,7 @@ func (o evacuate) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		return nil, errMoot
 	}
 	h, ok := st.Host(i.Place.Host)
-	if !ok || !r.evacuation.lost(h) || planLost(i) != doEvacuate {
+	if !ok || !r.evacuation.lost(h.Conditions) || planLost(i) != doEvacuate {
 		return nil, errMoot
 	}
 	return r.rebuilt(st, i)
@@ -140,14 +140,13 @@ func (o evacuate) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 func (r *rules) rebuilt(st *pool.State, i *pool.Instance) ([]pool.Event, error) {
 	hold := i.Place.Sent
 	if i.Phase == pool.Deleting {
-		return one(pool.KindDeleted, &pool.Ended{Instance: i.ID, Hold: hold})
+		return deleted(st, i, hold)
 	}
 	spec := i.Spec
 	if i.Resize != nil {
 		spec = i.Resize.Sizes.Of(spec)
 	}
-	avoid := append([]pool.HostID{i.Place.Host}, i.Avoid...)
-	d, err := r.again(st, i, scheduler.Request{Spec: spec, Image: i.Image, Avoid: avoid, Project: i.Project})
+	d, err := r.again(st, i, scheduler.Request{Spec: spec, Image: i.Image, Avoid: i.Avoid, Project: i.Project})
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +156,8 @@ func (r *rules) rebuilt(st *pool.State, i *pool.Instance) ([]pool.Event, error) 
 	})
 }
 
-// Rebuild is a person's word that an instance's machine is lost: it is made anew, of its image, on another host.
+// Rebuild is a person's word that an instance's machine is lost: it is made anew of its image,
+// on whatever host has room.
 type Rebuild struct {
 	Instance pool.InstanceID `json:"instance"`
 	Machine  pool.MachineID  `json:"machine"` // the one that is lost, so that a repetition does nothing
@@ -213,8 +213,8 @@ func (l *leadership) evacuateFrom(host pool.HostID) time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	since := l.began
-	if w := l.hosts[host]; w != nil && w.lostAt.After(since) {
-		since = w.lostAt
+	if w := l.hosts[host]; w != nil && w.offAt.After(since) {
+		since = w.offAt
 	}
 	if s := l.r.Capabilities(host).Settles; s > 0 {
 		return since.Add(s)

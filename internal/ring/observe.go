@@ -34,7 +34,7 @@ func (o hostsSeen) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		switch {
 		case known && o.unobserved[h.ID]:
 			if old.Conditions.Has(pool.Ready) && !h.Conditions.Has(pool.Ready) {
-				c := pool.HostConditions{Host: h.ID, Conditions: old.Conditions.Without(pool.Ready), Reason: "not ready, says its driver"}
+				c := pool.HostConditions{Host: h.ID, Conditions: old.Conditions.Without(pool.Ready), Reason: why(old, "not ready, says its driver"), Cold: old.Cold}
 				if err := out.add(pool.KindHostConditions, &c); err != nil {
 					return nil, err
 				}
@@ -57,7 +57,7 @@ func (o hostsSeen) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	// A host that its driver no longer lists is not ready, at once.
 	for h := range st.Hosts() {
 		if h.ID.Driver() == o.driver && !listed[h.ID] && h.Conditions.Has(pool.Ready) {
-			c := pool.HostConditions{Host: h.ID, Conditions: h.Conditions.Without(pool.Ready), Reason: why(h, "no longer listed by its driver")}
+			c := pool.HostConditions{Host: h.ID, Conditions: h.Conditions.Without(pool.Ready), Reason: why(h, "no longer listed by its driver"), Cold: h.Cold}
 			if err := out.add(pool.KindHostConditions, &c); err != nil {
 				return nil, err
 			}
@@ -125,7 +125,7 @@ func (o reach) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 	if !ok || h.Conditions.Has(pool.Unreachable) == o.lost {
 		return nil, nil
 	}
-	c := pool.HostConditions{Host: o.host, Conditions: h.Conditions.Without(pool.Unreachable), Reason: why(h, o.reason)}
+	c := pool.HostConditions{Host: o.host, Conditions: h.Conditions.Without(pool.Unreachable | pool.Fenced), Reason: why(h, o.reason), Cold: h.Cold}
 	if o.lost {
 		c.Conditions = h.Conditions.With(pool.Unreachable)
 	}
@@ -135,7 +135,7 @@ func (o reach) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 // why returns the reason to keep with a host's conditions: a person's for a cordon is not written over by what
 // can be seen from the conditions themselves.
 func why(h *pool.HostRecord, reason string) string {
-	if h.Conditions.Has(pool.Cordoned) {
+	if h.Conditions.Has(pool.Cordoned) || h.Conditions.Has(pool.Draining) {
 		return h.Reason
 	}
 	return reason
@@ -147,8 +147,9 @@ type machinesSeen struct {
 	host     pool.HostID
 	head     pool.Revision // of the State when the list was begun
 	machines []hypervisor.Machine
-	expected []pool.InstanceID        // placed on the host at that moment
-	busy     map[pool.InstanceID]bool // with a call under way then or now: the list says nothing of them
+	expected []pool.InstanceID               // placed on the host at that moment
+	busy     map[pool.InstanceID]bool        // with a call under way then or now: the list says nothing of them
+	found    map[pool.InstanceID]pool.HostID // on which other host a later list than the last change shows them
 }
 
 func (o machinesSeen) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
@@ -170,15 +171,31 @@ func (o machinesSeen) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 		if !ok || o.busy[id] || i.Changed > o.head || i.Phase != pool.Active || i.Place.Host != o.host {
 			continue
 		}
-		is, addresses := pool.Absent, []string(nil)
+		is, fault, addresses := pool.Absent, "", []string(nil)
 		if m := seen[Ref(st.Identity(), i).Tag]; m != nil {
-			is, addresses = m.Power, m.Addresses
+			is, fault, addresses = m.Power, printable(m.Fault, 400), m.Addresses
+		} else if i.Move != nil {
+			continue // it may be on the other host
+		} else if to, ok := o.found[id]; ok {
+			if _, ok := st.Host(to); ok && to != o.host {
+				if err := out.add(pool.KindMoved, &pool.Moved{Machine: i.Machine(), Host: to}); err != nil {
+					return nil, err
+				}
+				continue
+			}
 		}
 		slices.Sort(addresses)
-		if is == i.Is && slices.Equal(addresses, i.Addresses) {
+		if is == i.Is && fault == i.Fault && slices.Equal(addresses, i.Addresses) {
 			continue
 		}
-		if err := out.add(pool.KindObserved, &pool.Observed{Machine: i.Machine(), Is: is, Addresses: addresses}); err != nil {
+		var err error
+		if fault != "" && !i.Started && i.Move == nil && i.Resize == nil {
+			// Accepted and then not made: as if it had been refused.
+			err = out.add(pool.KindRefused, &pool.Refused{Machine: i.Machine(), Reason: fault})
+		} else {
+			err = out.add(pool.KindObserved, &pool.Observed{Machine: i.Machine(), Is: is, Fault: fault, Addresses: addresses})
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -41,6 +41,15 @@ func (v verb) calls() bool {
 	return true
 }
 
+// matters reports whether the end of a call must be known before the machine is destroyed.
+func (v verb) matters() bool {
+	switch v {
+	case doCreate, doLook, doDestroy, doMigrate, doShelve, doDiscard:
+		return true
+	}
+	return false
+}
+
 // Evacuation is when an instance may be made anew on another host although its machine may still be on the
 // first.
 type Evacuation string
@@ -53,14 +62,14 @@ const (
 )
 
 // lost reports whether what is on the host counts as not running, so that it may be made anew elsewhere.
-func (e Evacuation) lost(h *pool.HostRecord) bool {
+func (e Evacuation) lost(c pool.Conditions) bool {
 	switch e {
 	case EvacuateNever:
 		return false
 	case EvacuateAlways:
-		return h.Conditions.Has(pool.Unreachable) || h.Conditions.Has(pool.Fenced)
+		return c.Has(pool.Unreachable) || c.Has(pool.Fenced)
 	}
-	return h.Conditions.Has(pool.Fenced)
+	return c.Has(pool.Fenced)
 }
 
 // knowledge is what the leader remembers about a machine beyond the books. It starts afresh with every
@@ -84,7 +93,7 @@ func (k knowledge) clean() bool { return k.sentHere && k.unknown == 0 }
 // plan returns the next action for an instance; h is the host of its place, nil when it has none. It is pure;
 // what must wait is found out by the action itself and comes back as a later moment.
 func plan(i *pool.Instance, h *pool.HostRecord, policy Evacuation) verb {
-	lost := h != nil && i.Placed() && policy.lost(h)
+	lost := h != nil && i.Placed() && policy.lost(h.Conditions)
 	if lost && i.Move == nil {
 		return planLost(i)
 	}

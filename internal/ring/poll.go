@@ -22,6 +22,9 @@ type watch struct {
 	seen    int            // machines at the last poll
 	polled  bool           // at least once
 	others  pool.Resources // what tagged machines that are not in the books take
+
+	lostAt time.Time // when it became unreachable, or this leader began; zero: it is not
+	offAt  time.Time // likewise, when what is on it began to count as lost
 }
 
 // eagerPolls is how many early polls a started machine is worth.
@@ -172,13 +175,18 @@ func (l *leadership) poll(o machinesSeen) {
 		cancel()
 	}
 	var lost, found bool
+	l.r.mu.RLock() // before l.mu, as dispatch does
 	l.mu.Lock()
 	w := l.hosts[o.host]
 	if w == nil || l.ctx.Err() != nil {
 		l.mu.Unlock()
+		l.r.mu.RUnlock()
 		return
 	}
 	l.markBusy(&o)
+	if err == nil {
+		l.sight(&o)
+	}
 	if err != nil {
 		w.failed++
 		lost = w.failed >= 3 && time.Since(w.lastOK) >= l.r.cfg.Grace
@@ -187,6 +195,7 @@ func (l *leadership) poll(o machinesSeen) {
 		w.failed, w.lastOK, w.seen = 0, time.Now(), len(o.machines)
 	}
 	l.mu.Unlock()
+	l.r.mu.RUnlock()
 
 	who := Caller{Actor: self, Cause: "observation of " + string(o.host)}
 	if err != nil {
@@ -220,6 +229,45 @@ func (l *leadership) poll(o machinesSeen) {
 	}
 	l.at(job{host: o.host}, w.next)
 	l.nudge()
+}
+
+// sighting is a machine of an active instance on another host than that of its place: somebody else has moved it.
+type sighting struct {
+	host pool.HostID
+	head pool.Revision // of the State when the list was begun
+	at   time.Time
+}
+
+// sight remembers such machines, and adds to o where those are that are expected on its host. It is called with
+// l.mu held.
+func (l *leadership) sight(o *machinesSeen) {
+	now := time.Now()
+	for _, m := range o.machines {
+		id, n, ok := m.Tag.Machine.Split()
+		if !ok || m.Tag.Ledger != l.identity {
+			continue
+		}
+		i, ok := l.r.st.Instance(id)
+		if ok && m.Tag.Launched == i.Launched && i.Phase == pool.Active && i.Place.Number == n && i.Place.Host != o.host && i.Move == nil {
+			l.seen[id] = sighting{o.host, o.head, now}
+		}
+	}
+	for _, id := range o.expected {
+		s, ok := l.seen[id]
+		if !ok {
+			continue
+		}
+		i, there := l.r.st.Instance(id)
+		switch {
+		case !there || s.host == o.host || now.Sub(s.at) > 2*l.r.cfg.Poll+l.r.cfg.PollTimeout:
+			delete(l.seen, id)
+		case i.Changed <= s.head:
+			if o.found == nil {
+				o.found = make(map[pool.InstanceID]pool.HostID)
+			}
+			o.found[id] = s.host
+		}
+	}
 }
 
 // tell submits an observation as long as it says anything new. A fleet at rest does not even queue.

@@ -41,7 +41,7 @@ func TestPlan(t *testing.T) {
 		{"failed", pool.Instance{Phase: pool.Failed, Want: pool.Running}, ""},
 		{"delete a failed one", pool.Instance{Phase: pool.Failed, Want: pool.Absent, Place: sent}, "forget"},
 	} {
-		require.Equal(t, tc.want, ring.Plan(&tc.i), tc.name)
+		require.Equal(t, tc.want, ring.Plan(&tc.i, nil, ""), tc.name)
 	}
 }
 

@@ -110,10 +110,10 @@ func (c result) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 func (r *rules) gone(st *pool.State, i *pool.Instance, doubt bool) ([]pool.Event, error) {
 	hold := doubt || i.Place.Doubt
 	switch i.Phase {
-	case pool.Failed:
-		return one(pool.KindDeleted, &pool.Ended{Instance: i.ID})
+	case pool.Failed, pool.Aside:
+		return deleted(st, i, false)
 	case pool.Deleting:
-		return one(pool.KindDeleted, &pool.Ended{Instance: i.ID, Hold: hold})
+		return deleted(st, i, hold)
 	case pool.Undoing:
 	default:
 		return nil, nil
@@ -134,6 +134,17 @@ func (r *rules) gone(st *pool.State, i *pool.Instance, doubt bool) ([]pool.Event
 		Instance: i.ID, Hold: hold,
 		Place: pool.Placement{Number: i.Place.Number + 1, Host: d.Host, Allocation: d.Allocation},
 	})
+}
+
+// deleted ends an instance, and with the last member of a cluster that is to be gone the cluster.
+func deleted(st *pool.State, i *pool.Instance, hold bool) ([]pool.Event, error) {
+	events, err := one(pool.KindDeleted, &pool.Ended{Instance: i.ID, Hold: hold})
+	if c, ok := st.Cluster(i.Cluster); err == nil && ok && c.Want == pool.Absent && len(c.Members) == 1 {
+		var last []pool.Event
+		last, err = one(pool.KindClusterRemoved, &pool.ClusterRemoved{Cluster: c.ID})
+		events = append(events, last...)
+	}
+	return events, err
 }
 
 // again places an instance anew: one whose disks are put aside on a host of the driver that has them.

@@ -14,6 +14,7 @@ type rules struct {
 	scheduler    *scheduler.Scheduler
 	limits       pool.Limits
 	maxPlaces    int
+	evacuation   Evacuation
 	capabilities func(pool.HostID) hypervisor.Capabilities
 	admit        func(pool.Host) bool
 }

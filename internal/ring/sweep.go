@@ -64,7 +64,7 @@ func judge(st *pool.State, m hypervisor.Machine) (stray bool, why string) {
 		switch {
 		case !i.Placed() && n <= i.Place.Number, n < i.Place.Number:
 			return true, "" // that placement has ended
-		case n == i.Place.Number && m.Ref.Host == i.Place.Host:
+		case n == i.Place.Number && (m.Ref.Host == i.Place.Host || i.Move != nil && m.Ref.Host == i.Move.Host):
 			return false, ""
 		}
 		return false, whyNoRecord

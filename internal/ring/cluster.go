@@ -1,0 +1,339 @@
+package ring
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+
+	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/quota"
+	"github.com/berthage/berthage/scheduler"
+)
+
+// CreateCluster wants n instances of one spec, once per project and name.
+type CreateCluster struct {
+	Token      string    `json:"token"`
+	Project    string    `json:"project"`
+	Name       string    `json:"name"` // members are called name-0, name-1, ...
+	Spec       pool.Spec `json:"spec"`
+	Size       int       `json:"size"`
+	BestEffort bool      `json:"best_effort,omitempty"` // as many as there is room for; otherwise all or none
+	Stagger    int       `json:"stagger,omitempty"`     // members acted on at a time; 0: no bound of its own
+}
+
+// maxClusterName leaves room for the members' numbers.
+const maxClusterName = 52
+
+func (c *CreateCluster) decide(r *rules, st *pool.State) ([]pool.Event, error) {
+	if err := validToken(c.Token); err != nil {
+		return nil, err
+	}
+	id := pool.NewClusterID(c.Project, c.Name)
+	if old, ok := st.Cluster(id); ok {
+		if old.Token != c.Token || !c.made(old) {
+			return nil, &pool.Error{Kind: pool.ErrExists, Field: "cluster", Value: string(id)}
+		}
+		return nil, nil
+	}
+	if _, ended := st.Ended(pool.NewClusterMember(st.Identity(), id, c.Token, 0)); ended {
+		return nil, nil // it has been, and is gone
+	}
+	switch {
+	case len(c.Name) > maxClusterName:
+		return nil, invalid("name", c.Name, "at most "+strconv.Itoa(maxClusterName)+" characters")
+	case c.Size < 1 || c.Size > pool.MaxCluster:
+		return nil, invalid("size", strconv.Itoa(c.Size), "1 to "+strconv.Itoa(pool.MaxCluster))
+	case c.Stagger < 0:
+		return nil, invalid("stagger", strconv.Itoa(c.Stagger), "zero or more")
+	}
+	req, err := (&Launch{Token: c.Token, Project: c.Project, Name: c.Name, Spec: c.Spec}).resolve(r, st)
+	if err != nil {
+		return nil, err
+	}
+	d := drafting{rules: r, st: st.Overlay()}
+	if err := d.add(pool.KindClusterPut, &pool.ClusterPut{Cluster: id, Token: c.Token, Spec: req.Spec, Image: req.Image, Stagger: c.Stagger}); err != nil {
+		return nil, err
+	}
+	op, err := d.grow(id, c.Size, c.BestEffort)
+	if err != nil {
+		return nil, err
+	}
+	op.Verb = "create"
+	return d.end(pool.ClusterActed{Cluster: id, Op: op, Size: c.Size, Want: pool.Running})
+}
+
+// made reports whether the cluster is what this request asks for, but for its size; see Launch.made.
+func (c *CreateCluster) made(old *pool.Cluster) bool {
+	asked, got := c.Spec, old.Spec
+	if asked.Kind == "" {
+		asked.Kind = pool.VM
+	}
+	if asked.Flavor != "" && len(asked.Resources) == 0 {
+		asked.Resources = got.Resources
+	}
+	if len(asked.Disks) == 0 {
+		asked.Disks = got.Disks
+	}
+	asked.Guest, got.Guest = pool.Guest{}, pool.Guest{}
+	a, err := json.Marshal(asked)
+	b, bad := json.Marshal(got)
+	return err == nil && bad == nil && bytes.Equal(a, b)
+}
+
+// ScaleCluster wants a cluster to have another number of members. Failed members go first, then the newest.
+type ScaleCluster struct {
+	Cluster    pool.ClusterID `json:"cluster"`
+	Size       int            `json:"size"`
+	BestEffort bool           `json:"best_effort,omitempty"`
+}
+
+func (c *ScaleCluster) decide(r *rules, st *pool.State) ([]pool.Event, error) {
+	cluster, err := steerable(st, c.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	if c.Size < 0 || c.Size > pool.MaxCluster {
+		return nil, invalid("size", strconv.Itoa(c.Size), "0 to "+strconv.Itoa(pool.MaxCluster))
+	}
+	var live []*pool.Instance
+	for _, i := range membersOf(st, cluster) {
+		if i.Want != pool.Absent {
+			live = append(live, i)
+		}
+	}
+	d := drafting{rules: r, st: st.Overlay()}
+	op := pool.ClusterOp{Concern: max(c.Size-len(live), len(live)-c.Size)}
+	switch {
+	case c.Size > len(live):
+		if cluster.Want != pool.Running && cluster.Want != pool.Stopped {
+			return nil, &pool.Error{Kind: pool.ErrWrongState, Field: "cluster", Value: string(c.Cluster), Want: "a cluster that is running or stopped, not " + string(cluster.Want)}
+		}
+		if op, err = d.grow(c.Cluster, c.Size-len(live), c.BestEffort); err != nil {
+			return nil, err
+		}
+	case c.Size < len(live):
+		slices.SortFunc(live, func(a, b *pool.Instance) int {
+			if x, y := a.Phase == pool.Failed, b.Phase == pool.Failed; x != y {
+				if x {
+					return -1
+				}
+				return 1
+			}
+			return b.Index - a.Index
+		})
+		for _, i := range live[:len(live)-c.Size] {
+			if err := d.add(pool.KindWanted, &pool.Wanted{Instance: i.ID, Want: pool.Absent}); err != nil {
+				return nil, err
+			}
+		}
+	case cluster.Size == c.Size:
+		return nil, nil
+	}
+	op.Verb = "scale"
+	return d.end(pool.ClusterActed{Cluster: c.Cluster, Op: op, Size: c.Size, Want: cluster.Want})
+}
+
+// The verbs of SteerCluster.
+const (
+	Start   = "start"   // all members run
+	Stop    = "stop"    // none does
+	Suspend = "suspend" // those that run are suspended; with Release all are shelved
+	Resume  = "resume"  // those that ran before a stop or suspend run again
+	Destroy = "delete"  // all members go, and the cluster with the last
+)
+
+// SteerCluster does something to all members of a cluster that it concerns.
+type SteerCluster struct {
+	Cluster pool.ClusterID `json:"cluster"`
+	Verb    string         `json:"verb"`
+	Release bool           `json:"release,omitempty"` // of suspend: give the places back, by shelving
+}
+
+func (c *SteerCluster) decide(r *rules, st *pool.State) ([]pool.Event, error) {
+	cluster, ok := st.Cluster(c.Cluster)
+	if !ok {
+		return nil, notFound("cluster", string(c.Cluster))
+	}
+	want := map[string]pool.Power{Start: pool.Running, Resume: pool.Running, Stop: pool.Stopped, Suspend: pool.Suspended, Destroy: pool.Absent}[c.Verb]
+	switch {
+	case want == "" || c.Release && c.Verb != Suspend:
+		return nil, invalid("verb", c.Verb, "start, stop, suspend, resume or delete; release with suspend only")
+	case cluster.Want == pool.Absent && want != pool.Absent:
+		return nil, &pool.Error{Kind: pool.ErrWrongState, Field: "cluster", Value: string(c.Cluster), Want: "a cluster that is not being deleted"}
+	case c.Release:
+		want = pool.Shelved
+	}
+	d := drafting{rules: r, st: st.Overlay()}
+	op := pool.ClusterOp{Verb: c.Verb}
+	for _, old := range membersOf(st, cluster) {
+		i, _ := d.st.Instance(old.ID)
+		events, skip := c.member(r, d.st, i, want)
+		if skip == "" {
+			op.Concern++
+			for n := range events {
+				if err := d.take(events[n]); err != nil {
+					return nil, err
+				}
+			}
+			continue
+		}
+		op.Skipped = append(op.Skipped, pool.Skip{Index: i.Index, Reason: skip})
+	}
+	size := cluster.Size
+	if c.Verb == Destroy {
+		size = 0
+	}
+	if len(d.events) == 0 && reflect.DeepEqual(op, cluster.Op) && want == cluster.Want {
+		return nil, nil // a repetition
+	}
+	if c.Verb == Destroy && len(cluster.Members) == 0 {
+		return one(pool.KindClusterRemoved, &pool.ClusterRemoved{Cluster: c.Cluster})
+	}
+	return d.end(pool.ClusterActed{Cluster: c.Cluster, Op: op, Size: size, Want: want})
+}
+
+// member decides for one member; skip says why it is left as it is.
+func (c *SteerCluster) member(r *rules, st *pool.State, i *pool.Instance, want pool.Power) (events []pool.Event, skip string) {
+	wanted := func(ran bool) ([]pool.Event, string) {
+		e, err := one(pool.KindWanted, &pool.Wanted{Instance: i.ID, Want: want, Ran: ran})
+		if err != nil {
+			return nil, reason(err)
+		}
+		return e, ""
+	}
+	switch {
+	case i.Want == want:
+		return nil, ""
+	case want == pool.Absent:
+		return wanted(false)
+	case i.Want == pool.Absent:
+		return nil, "is being deleted"
+	case i.Phase == pool.Failed:
+		return nil, "has failed: " + i.Reason
+	}
+	ran := i.Want == pool.Running || i.Ran
+	switch c.Verb {
+	case Resume:
+		if !i.Ran {
+			return nil, "did not run before"
+		}
+		ran = false
+	case Start:
+		ran = false
+	case Suspend:
+		switch {
+		case want == pool.Suspended && i.Want != pool.Running:
+			return nil, "is to be " + string(i.Want)
+		case want == pool.Suspended && i.Phase == pool.Building:
+			return wanted(true) // as soon as it runs
+		}
+	}
+	events, err := r.power(st, i, want, ran)
+	if err != nil {
+		return nil, reason(err)
+	}
+	return events, ""
+}
+
+func steerable(st *pool.State, id pool.ClusterID) (*pool.Cluster, error) {
+	c, ok := st.Cluster(id)
+	if !ok {
+		return nil, notFound("cluster", string(id))
+	}
+	if c.Want == pool.Absent {
+		return nil, &pool.Error{Kind: pool.ErrWrongState, Field: "cluster", Value: string(id), Want: "a cluster that is not being deleted"}
+	}
+	return c, nil
+}
+
+// membersOf returns a cluster's members by index.
+func membersOf(st *pool.State, c *pool.Cluster) []*pool.Instance {
+	out := make([]*pool.Instance, 0, len(c.Members))
+	for _, n := range c.Members {
+		if i, ok := st.Instance(c.Member(st.Identity(), n)); ok {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// drafting collects the events of one decision of which each rests on those before.
+type drafting struct {
+	rules  *rules
+	st     *pool.State // an overlay of its own
+	events []pool.Event
+	size   int
+}
+
+func (d *drafting) add(kind string, payload any) error {
+	e, err := pool.NewEvent(kind, payload)
+	if err != nil {
+		return err
+	}
+	return d.take(e)
+}
+
+func (d *drafting) take(e pool.Event) error {
+	if d.size += len(e.Data) + len(e.Private); d.size > pool.MaxBatch {
+		return &pool.Error{Kind: pool.ErrInvalid, Field: "cluster", Want: "fewer members, or a smaller spec: what is done at once must fit a batch"}
+	}
+	trial := e
+	trial.Revision, trial.Index = d.st.Head()+1, len(d.events)
+	if len(d.events) > 0 {
+		trial.Revision = d.st.Head()
+	}
+	if err := d.st.Apply(&trial); err != nil {
+		return err
+	}
+	d.events = append(d.events, e)
+	return nil
+}
+
+// grow places n new members.
+func (d *drafting) grow(id pool.ClusterID, n int, bestEffort bool) (pool.ClusterOp, error) {
+	op := pool.ClusterOp{Concern: n}
+	for k := range n {
+		err := d.member(id)
+		if err == nil {
+			continue
+		}
+		if !bestEffort || k == 0 {
+			return op, fmt.Errorf("member %d of %d: %w", k+1, n, err)
+		}
+		op.Concern, op.Refused, op.Reason = k, n-k, reason(err)
+		break
+	}
+	return op, nil
+}
+
+// member places one more member.
+func (d *drafting) member(id pool.ClusterID) error {
+	c, ok := d.st.Cluster(id)
+	if !ok {
+		return notFound("cluster", string(id))
+	}
+	project, ok := d.st.Project(id.Project())
+	if !ok {
+		return notFound("project", id.Project())
+	}
+	placed, err := d.rules.scheduler.Place(d.st, scheduler.Request{Spec: c.Spec, Image: c.Image, Project: id.Project()})
+	if err != nil {
+		return err
+	}
+	if err := quota.Check(project, quota.Demand(placed.Allocation)); err != nil {
+		return err
+	}
+	return d.add(pool.KindLaunched, &pool.Launched{
+		Instance: c.Member(d.st.Identity(), c.Next), Name: id.Name() + "-" + strconv.Itoa(c.Next), Want: c.Want,
+		Place:   pool.Placement{Host: placed.Host, Allocation: placed.Allocation},
+		Cluster: id, Index: c.Next,
+	})
+}
+
+func (d *drafting) end(acted pool.ClusterActed) ([]pool.Event, error) {
+	err := d.add(pool.KindClusterActed, &acted)
+	return d.events, err
+}

@@ -1,0 +1,130 @@
+package ring
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/berthage/berthage/hypervisor"
+	"github.com/berthage/berthage/pool"
+)
+
+// Resize wants an instance to have other sizes, on the host that it is on.
+type Resize struct {
+	Instance  pool.InstanceID `json:"instance"`
+	Flavor    string          `json:"flavor,omitempty"`    // its sizes; or
+	Resources pool.Resources  `json:"resources,omitempty"` // cores and memory; what is not named stays
+	Disks     []int64         `json:"disks,omitempty"`     // sizes in bytes, of the first disks; 0 stays, none shrinks
+	Cold      bool            `json:"cold,omitempty"`      // it may be stopped for that, where it cannot be resized running
+}
+
+func (c *Resize) decide(r *rules, st *pool.State) ([]pool.Event, error) {
+	i, err := alive(st, c.Instance)
+	if err != nil {
+		return nil, err
+	}
+	sizes, err := c.sizes(st, i)
+	if err != nil {
+		return nil, err
+	}
+	if i.Resize != nil && sameSizes(i.Resize.Sizes, sizes) || i.Resize == nil && sameSizes(pool.Sizes{Resources: i.Spec.Resources, Disks: i.Spec.Disks}, sizes) {
+		return nil, nil
+	}
+	if i, err = unbusy(st, c.Instance); err != nil {
+		return nil, err
+	}
+	spec := sizes.Of(i.Spec)
+	if err := spec.Valid(); err != nil {
+		return nil, pool.InField("spec", err)
+	}
+	if err := r.limits.Check(spec); err != nil {
+		return nil, pool.InField("spec", err)
+	}
+	can := r.capabilities(i.Place.Host).Abilities
+	hot := has(can, string(hypervisor.CanResizeHot))
+	switch {
+	case !has(can, string(hypervisor.CanResize)):
+		return nil, &pool.Error{Kind: errors.ErrUnsupported, Field: "resize", Want: "a host that can resize its machines"}
+	case i.Is != pool.Stopped && !hot && !c.Cold:
+		return nil, &pool.Error{Kind: errors.ErrUnsupported, Field: "resize", Want: "a stopped instance, or leave to stop it, as its host cannot resize running ones"}
+	}
+	h, ok := st.Host(i.Place.Host)
+	if !ok {
+		return nil, notFound("host", string(i.Place.Host))
+	}
+	after, err := r.scheduler.Resize(h, i.Place.Allocation, spec)
+	if err != nil {
+		return nil, err
+	}
+	if err := grows(st, i, after); err != nil {
+		return nil, err
+	}
+	return one(pool.KindResizing, &pool.ResizeWanted{
+		Instance: i.ID, Sizes: sizes, After: after, During: larger(i.Place.Allocation, after), Cold: i.Is != pool.Stopped && !hot,
+	})
+}
+
+// sizes resolves what is asked for against what the instance has.
+func (c *Resize) sizes(st *pool.State, i *pool.Instance) (pool.Sizes, error) {
+	out := pool.Sizes{Flavor: c.Flavor, Resources: i.Spec.Resources.Clone(), Disks: slices.Clone(i.Spec.Disks)}
+	named := c.Resources
+	if c.Flavor != "" {
+		f, ok := st.Flavor(c.Flavor)
+		switch {
+		case !ok:
+			return out, notFound("flavor", c.Flavor)
+		case len(named.Classes()) > 0:
+			return out, invalid("resources", "", "either a flavor or resources, not both")
+		}
+		named = f.Resources
+	}
+	root := pool.Class("")
+	if len(out.Disks) > 0 {
+		root = out.Disks[0].Storage.Class()
+	}
+	for class, n := range named {
+		switch {
+		case class == pool.CPU, class == pool.Memory:
+			out.Resources[class] = n
+		case c.Flavor != "" && class == root: // a larger root disk; a smaller one stays as it is
+			out.Disks[0].Size = max(out.Disks[0].Size, n)
+		case n != out.Resources[class]:
+			return out, invalid("resources", string(class), "cpu and memory; what an instance has of other classes is for life")
+		}
+	}
+	if len(c.Disks) > len(out.Disks) {
+		return out, invalid("disks", "", "no more sizes than the instance has disks")
+	}
+	for n, size := range c.Disks {
+		if size != 0 && size < out.Disks[n].Size {
+			return out, invalid("disks", pool.FormatBytes(size), pool.FormatBytes(out.Disks[n].Size)+" or more: disks only grow")
+		}
+		if size != 0 {
+			out.Disks[n].Size = size
+		}
+	}
+	return out, nil
+}
+
+func sameSizes(a, b pool.Sizes) bool {
+	return a.Resources.Equal(b.Resources) && slices.Equal(a.Disks, b.Disks)
+}
+
+// larger returns what covers both allocations, of which b has the devices of a.
+func larger(a, b pool.Allocation) pool.Allocation {
+	out := pool.Allocation{Resources: a.Resources.Clone(), Shape: b.Shape}
+	for c, n := range b.Resources {
+		out.Resources[c] = max(out.Resources[c], n)
+	}
+	claims := func(list []pool.Claim, c pool.Claim) int {
+		return slices.IndexFunc(list, func(x pool.Claim) bool { return x.Device == c.Device && x.Class == c.Class && x.Disk == c.Disk })
+	}
+	out.Claims = slices.Clone(b.Claims)
+	for _, c := range a.Claims {
+		if n := claims(out.Claims, c); n < 0 {
+			out.Claims = append(out.Claims, c)
+		} else {
+			out.Claims[n].Amount = max(out.Claims[n].Amount, c.Amount)
+		}
+	}
+	return out
+}
