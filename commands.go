@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/internal/ring"
@@ -57,8 +58,10 @@ func (m *Manager) Instance(id pool.InstanceID) (pool.Instance, error) {
 	return out, err
 }
 
-// SetPower wants the instance pool.Running, pool.Stopped or pool.Suspended and returns it as recorded; it
-// keeps its place in all of them. Suspending needs a running instance, and a host that can.
+// SetPower wants the instance pool.Running, pool.Stopped, pool.Suspended or pool.Shelved and returns it as
+// recorded. It keeps its place in all of them but the last, which stops it and puts its disks aside; wanted
+// pool.Running or pool.Stopped after that it is placed anew, if there is room. Suspending needs a running
+// instance, and both a host that can.
 func (m *Manager) SetPower(ctx context.Context, id pool.InstanceID, want pool.Power) (pool.Instance, error) {
 	if err := m.do(ctx, ring.Command{Power: &ring.SetPower{Instance: id, Want: want}}); err != nil {
 		return pool.Instance{}, named(err, "set power of "+pool.Quote(string(id)))
@@ -83,6 +86,39 @@ func (m *Manager) Delete(ctx context.Context, id pool.InstanceID) (pool.Instance
 	return m.Instance(id)
 }
 
+// Move wants the instance's machine on another host of the same driver, with its disks: on the one that is
+// named, or where the scheduler puts it. It runs on where both hosts can do that; otherwise it must be stopped, or
+// cold must be true, which is leave to stop it for the move and start it again.
+func (m *Manager) Move(ctx context.Context, id pool.InstanceID, to pool.HostID, cold bool) (pool.Instance, error) {
+	if err := m.do(ctx, ring.Command{Move: &ring.Move{Instance: id, Host: to, Cold: cold}}); err != nil {
+		return pool.Instance{}, named(err, "move "+pool.Quote(string(id)))
+	}
+	return m.Instance(id)
+}
+
+// Resize asks for other sizes of an instance. Asking again for those that it has, or is getting, does nothing.
+type Resize = ring.Resize
+
+// Resize wants the instance to have other sizes on the host that it is on. Until it has, the larger of both is
+// booked. It is resized as it runs where its host can do that; otherwise it must be stopped, or Cold must be true.
+func (m *Manager) Resize(ctx context.Context, r Resize) (pool.Instance, error) {
+	r.Resources, r.Disks = maps.Clone(r.Resources), slices.Clone(r.Disks)
+	if err := m.do(ctx, ring.Command{Resize: &r}); err != nil {
+		return pool.Instance{}, named(err, "resize "+pool.Quote(string(r.Instance)))
+	}
+	return m.Instance(r.Instance)
+}
+
+// Rebuild makes an instance anew of its image, on a person's word that its machine is lost: one that is missing
+// or broken, or whose host is known to be off. What was on its disks is gone; should the machine show up again it is
+// destroyed. Machine is the one that is lost, so that a repetition does nothing.
+func (m *Manager) Rebuild(ctx context.Context, id pool.InstanceID, machine pool.MachineID) (pool.Instance, error) {
+	if err := m.do(ctx, ring.Command{Rebuild: &ring.Rebuild{Instance: id, Machine: machine}}); err != nil {
+		return pool.Instance{}, named(err, "rebuild "+pool.Quote(string(id)))
+	}
+	return m.Instance(id)
+}
+
 // Settled is a condition for Wait: the instance is what it is wanted to be, or has failed, or is gone.
 func Settled(i pool.Instance) bool { return i.Phase == pool.Deleted || i.Settled() }
 
@@ -100,61 +136,6 @@ func (m *Manager) Wait(ctx context.Context, id pool.InstanceID, until func(pool.
 			return i, ctx.Err()
 		}
 	}
-}
-
-// AddHost admits a host that its driver reports now, also one that was removed before.
-func (m *Manager) AddHost(ctx context.Context, id pool.HostID) (pool.HostRecord, error) {
-	op := "add host " + pool.Quote(string(id))
-	d, err := m.ring.Driver(id)
-	if err != nil {
-		return pool.HostRecord{}, named(err, op)
-	}
-	hosts, err := d.Hosts(ctx)
-	if err != nil {
-		return pool.HostRecord{}, &pool.Error{Op: op, Kind: pool.ErrUnavailable, Cause: err}
-	}
-	for _, h := range hosts {
-		if h.ID == id {
-			if err := m.do(ctx, ring.Command{AddHost: &ring.AddHost{Host: h}}); err != nil {
-				return pool.HostRecord{}, named(err, op)
-			}
-			return m.host(id)
-		}
-	}
-	return pool.HostRecord{}, &pool.Error{Op: op, Kind: pool.ErrNotFound, Field: "host", Value: string(id), Want: "a host that its driver reports"}
-}
-
-// RemoveHost takes a host out of the pool. It must have no instances and no held allocations.
-func (m *Manager) RemoveHost(ctx context.Context, id pool.HostID) error {
-	return named(m.do(ctx, ring.Command{RemoveHost: &ring.RemoveHost{Host: id}}), "remove host "+pool.Quote(string(id)))
-}
-
-// Cordon keeps new instances off a host, for a reason that people can read; what runs there goes on.
-func (m *Manager) Cordon(ctx context.Context, id pool.HostID, reason string) (pool.HostRecord, error) {
-	return m.cordon(ctx, ring.Cordon{Host: id, On: true, Reason: reason})
-}
-
-// Uncordon ends a Cordon.
-func (m *Manager) Uncordon(ctx context.Context, id pool.HostID) (pool.HostRecord, error) {
-	return m.cordon(ctx, ring.Cordon{Host: id})
-}
-
-func (m *Manager) cordon(ctx context.Context, c ring.Cordon) (pool.HostRecord, error) {
-	if err := m.do(ctx, ring.Command{Cordon: &c}); err != nil {
-		return pool.HostRecord{}, named(err, "cordon "+pool.Quote(string(c.Host)))
-	}
-	return m.host(c.Host)
-}
-
-func (m *Manager) host(id pool.HostID) (pool.HostRecord, error) {
-	var out pool.HostRecord
-	err := error(&pool.Error{Kind: pool.ErrNotFound, Field: "host", Value: string(id)})
-	m.View(func(st *pool.State) {
-		if h, ok := st.Host(id); ok {
-			out, err = *h, nil
-		}
-	})
-	return out, err
 }
 
 // PutImage adds an image or replaces it; instances keep what they were launched with.
