@@ -58,7 +58,7 @@ func TestFleetIsFoundAgain(t *testing.T) {
 				if shelf := d.Shelf(); len(shelf) > 0 {
 					_ = d.Unshelve(t.Context(), o, shelf[r.IntN(len(shelf))].Ref)
 				}
-				if shelf := d.Shelf(); len(shelf) > 3 {
+				if shelf := d.Shelf(); len(shelf) > 1 {
 					require.NoError(t, d.Discard(t.Context(), shelf[r.IntN(len(shelf))].Ref))
 				}
 			case 13:
@@ -371,4 +371,34 @@ func BenchmarkCreateStart(b *testing.B) {
 			require.NoError(b, d.Close())
 		})
 	}
+}
+
+// What is put aside, kept and moved is found again too, and what was discarded is not.
+func TestTheShelfIsFoundAgain(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "fleet")
+	d, err := fake.Open(fake.Config{Path: path, Hosts: []pool.Host{server("fake/a"), server("fake/b")}})
+	require.NoError(t, err)
+	kept, gone, moves := order("fake/a", 1), order("fake/a", 2), order("fake/a", 3)
+	for _, o := range []hypervisor.Order{kept, gone, moves} {
+		made(t, d, o)
+	}
+	require.NoError(t, d.Snapshot(t.Context(), moves.Ref, "one"))
+	require.NoError(t, d.Start(t.Context(), moves.Ref))
+	require.NoError(t, d.Migrate(t.Context(), moves.Ref, to(moves, "fake/b")))
+	require.NoError(t, d.Shelve(t.Context(), kept.Ref))
+	require.NoError(t, d.Shelve(t.Context(), gone.Ref))
+	require.NoError(t, d.Discard(t.Context(), gone.Ref))
+	before := plainly(d)
+	for range 2 { // from history, and from the file that was written anew
+		d = reopen(t, d, path)
+		require.Equal(t, before, plainly(d))
+		require.Len(t, d.Shelf(), 1)
+	}
+	content := d.Shelf()[0].Content
+	back := to(kept, "fake/b")
+	require.NoError(t, d.Unshelve(t.Context(), back, kept.Ref))
+	require.Equal(t, content, view(t, d, back.Ref).Content)
+	require.ErrorIs(t, d.Migrate(t.Context(), to(moves, "fake/b").Ref, moves), hypervisor.ErrRefused, "an earlier order")
+	require.NoError(t, d.Close())
 }
