@@ -202,15 +202,7 @@ func (b *build) run(d *Driver) error {
 		if err != nil {
 			return fmt.Errorf("disk %d: %w", i, err)
 		}
-		e := diskXML{
-			Type: "file", Device: "disk",
-			Driver: diskDriverXML{Name: "qemu", Type: string(disk.format), Discard: "unmap"},
-			Source: fileXML{path}, Target: targetXML{diskName(i), "virtio"}, Serial: serial(i),
-		}
-		if disk.iops > 0 {
-			e.IOTune = &ioTuneXML{disk.iops}
-		}
-		x.Devices.Disks = append(x.Devices.Disks, e)
+		x.Devices.Disks = append(x.Devices.Disks, b.disk(i, disk, path))
 	}
 	if offers.downloads {
 		// The console is written by virtlogd into a volume, so that it can be read over any connection.
@@ -231,6 +223,19 @@ func (b *build) run(d *Driver) error {
 		})
 	}
 	return b.define(x)
+}
+
+// disk is the element of the i-th disk, whose volume lies at path.
+func (b *build) disk(i int, disk planDisk, path string) diskXML {
+	e := diskXML{
+		Type: "file", Device: "disk",
+		Driver: diskDriverXML{Name: "qemu", Type: string(disk.format), Discard: "unmap"},
+		Source: fileXML{path}, Target: targetXML{diskName(i), "virtio"}, Serial: serial(i),
+	}
+	if disk.iops > 0 {
+		e.IOTune = &ioTuneXML{disk.iops}
+	}
+	return e
 }
 
 // seed is what the guest sets up at its first boot.

@@ -336,6 +336,12 @@ func (d *daemon) answer(proc uint32, args []byte) (out encoder, code uint32) {
 	case 100: // its path
 		a.text()
 		out.text("/pool/" + a.text())
+	case 378: // its length
+		a.text()
+		n := len(d.volumes[a.text()])
+		out.u32(0)
+		out.u64(uint64(n))
+		out.u64(uint64(n))
 	case procVolumeDelete:
 		a.text()
 		name := a.text()
