@@ -70,7 +70,7 @@ func (d *Driver) DomainType(ctx context.Context, id pool.HostID) (string, error)
 	return c.offers.virtTypes[0], nil
 }
 
-// Traces names the volumes and domains on a host, imported images left out.
+// Traces names the volumes and domains on a host, imported images and test machines left out.
 func (d *Driver) Traces(ctx context.Context, id pool.HostID) ([]string, error) {
 	h, err := d.host(id)
 	if err != nil {
@@ -99,7 +99,9 @@ func (d *Driver) Traces(ctx context.Context, id pool.HostID) ([]string, error) {
 		}
 		domains, _, err := api.ConnectListAllDomains(1, 0)
 		for _, dom := range domains {
-			out = append(out, "domain "+dom.Name)
+			if !isProbe(dom) { // goes by itself
+				out = append(out, "domain "+dom.Name)
+			}
 		}
 		return out, err
 	})
