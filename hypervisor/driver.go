@@ -19,7 +19,8 @@ import (
 type Driver interface {
 	// Hosts lists the hosts with their inventories as they are now. A host that cannot be reached is
 	// listed without pool.Ready if it is known at all; the error is for the driver as a whole. Inventory
-	// changes only when the host changes: what machines of ours use is not Reserved, free space that moves
+	// changes only when the host changes: what untagged machines take is Reserved, what tagged ones take is
+	// not, whosever they are (the caller knows which are in its books), and free space that moves
 	// by itself is not reported.
 	Hosts(ctx context.Context) ([]pool.Host, error)
 
@@ -95,9 +96,8 @@ type Capabilities struct {
 	// known.
 	Settles time.Duration `json:"settles"`
 
-	Kinds     []pool.Kind `json:"kinds"`      // what can be run; empty: virtual machines
-	FirstBoot bool        `json:"first_boot"` // Spec.Guest and mounts are set up (cloud-init)
-	Abilities []Ability   `json:"abilities"`  // the optional interfaces that work on this host, sorted
+	FirstBoot bool      `json:"first_boot"` // Spec.Guest and mounts are set up (cloud-init)
+	Abilities []Ability `json:"abilities"`  // the optional interfaces that work on this host, sorted
 }
 
 // Describer is implemented by drivers to state their Capabilities. A driver without it has the zero
@@ -106,4 +106,10 @@ type Describer interface {
 	// Describe returns the capabilities on that host without asking the hypervisor. Abilities names those
 	// of the driver's optional interfaces that work on this host.
 	Describe(host pool.HostID) Capabilities
+}
+
+// Simulator is implemented by drivers whose hosts and machines are simulated, so that losing them loses
+// nothing.
+type Simulator interface {
+	Simulated()
 }

@@ -1,85 +1,70 @@
 package pool
 
-import "slices"
+import (
+	"errors"
+	"slices"
+	"unicode/utf8"
+)
 
 // Apply folds one event into the State. Events must come in order: each revision one more than the last,
-// each index within it one more than the last; the caller sees to that.
+// each index within it one more than the last; the caller sees to that. What the event's payload refers to
+// becomes part of the State and must not be changed afterwards.
 //
-// ErrUnknownKind means that the event belongs to another package or to a newer program; ErrInvalid that it
-// contradicts the books. Neither changes the State, except that Head and Time advance for an unknown kind.
+// ErrUnknownKind means that the event belongs to another package or to a newer program: of the State only
+// Head and Time have advanced. Any other error means that the event is malformed or contradicts the books:
+// ErrInvalid, ErrOverflow, ErrNotFound, ErrExists, ErrInUse or ErrWrongState. The State is then as it was.
+//
+// Whether a host has room and a project quota is for those to check who make the event: Apply books what
+// has been decided, and beyond the capacity if need be, since hosts shrink under their load.
 func (s *State) Apply(e *Event) error {
 	p, err := e.Payload()
 	if err == nil {
 		err = s.fold(e, p)
-	} else if e.Kind != "" {
+	}
+	if err == nil || errors.Is(err, ErrUnknownKind) {
 		s.head, s.time = e.Revision, e.Time
 	}
-	if err != nil {
-		return InField("event "+e.Kind, err)
-	}
-	s.head, s.time = e.Revision, e.Time
-	return nil
+	return InField("event "+e.Kind, err)
 }
 
+// fold checks everything before it changes anything, so that an error leaves no trace.
 func (s *State) fold(e *Event, payload any) error {
-	at := e.Revision
 	switch p := payload.(type) {
 	case *Opened:
-		if s.identity != "" {
+		if s.identity != "" || p.Ledger == "" {
 			return invalid("ledger", p.Ledger, "one identity for ever")
 		}
 		s.identity = p.Ledger
 	case *TakenOver:
-		s.holder, s.epoch = p.Holder, e.Epoch
-	case *HostPut:
-		return s.putHost(p.Host, at)
-	case *HostConditions:
-		h, ok := s.hosts.get(p.Host)
-		if !ok {
-			return notFound("host", string(p.Host))
+		if e.Epoch < s.epoch {
+			return &Error{Kind: ErrInvalid, Field: "epoch", Want: "an epoch that is not before the last leader's"}
 		}
-		n := *h
-		n.Conditions, n.Reason, n.Changed = p.Conditions, p.Reason, at
-		return s.setHost(h, &n)
-	case *HostRemoved:
-		h, ok := s.hosts.get(p.Host)
-		if !ok {
-			return notFound("host", string(p.Host))
-		}
-		if err := s.setHost(h, nil); err != nil {
-			return err
-		}
-		s.removed.set(p.Host, at)
+		s.holder, s.epoch = storable(p.Holder), e.Epoch
+	case *HostPut, *HostConditions, *HostRemoved:
+		return s.foldHost(payload, e.Revision)
 	case *Image:
 		i := p.Clone()
 		s.images.set(p.Name, &i)
 	case *Flavor:
 		s.flavors.set(p.Name, p)
 	case *Project:
-		n := ProjectRecord{Project: *p, Changed: at}
+		n := ProjectRecord{Project: *p, Changed: e.Revision}
 		if old, ok := s.projects.get(p.Name); ok {
-			n.Used = old.Used
+			n.Used, n.Members = old.Used, old.Members
 		}
 		s.projects.set(p.Name, &n)
 	case *Named:
-		switch e.Kind {
-		case KindImageRemoved:
-			s.images.del(p.Name)
-		case KindFlavorRemoved:
-			s.flavors.del(p.Name)
-		case KindProjectRemoved:
-			s.projects.del(p.Name)
-		}
+		return s.remove(e.Kind, p.Name)
 	case *Launched:
 		return s.launch(e, p)
 	case *OfMachine:
 		if e.Kind == KindReleased {
-			return s.release(p.Machine, at)
+			return s.release(p.Machine, e.Revision)
 		}
-		return s.onMachine(e, p.Machine, func(i *Instance) { foldMachine(e, i) })
+		return s.onMachine(e, p.Machine, func(i *Instance) { foldMachine(e, p, i) })
 	case *Refused:
 		return s.onMachine(e, p.Machine, func(i *Instance) {
-			i.Reason = p.Reason
+			i.Reason = storable(p.Reason)
 			i.Place.Doubt = i.Place.Doubt || p.Doubt
 			if i.Phase == Building {
 				i.Phase = Undoing
@@ -87,19 +72,19 @@ func (s *State) fold(e *Event, payload any) error {
 		})
 	case *Observed:
 		return s.onMachine(e, p.Machine, func(i *Instance) {
-			i.Is, i.Addresses = p.Is, p.Addresses
-		})
-	case *Wanted:
-		return s.onInstance(e, p.Instance, func(i *Instance) {
-			i.Want = p.Want
-			if p.Want == Absent {
-				i.Phase = Deleting
+			i.Is, i.Addresses = p.Is, nil
+			for _, a := range p.Addresses {
+				i.Addresses = append(i.Addresses, storable(a))
 			}
 		})
+	case *Wanted:
+		return s.want(e, p)
 	case *RebootWanted:
 		return s.onInstance(e, p.Instance, func(i *Instance) {
-			i.Reboots++
-			i.RebootToken = p.Token
+			if token := storable(p.Token); token == "" || token != i.RebootToken {
+				i.Reboots++
+				i.RebootToken = token
+			}
 		})
 	case *Placed:
 		return s.moveTo(e, p)
@@ -109,23 +94,107 @@ func (s *State) fold(e *Event, payload any) error {
 	return nil
 }
 
-func foldMachine(e *Event, i *Instance) {
+// storable returns s as it comes back from a store: JSON replaces each byte that is not UTF-8 by U+FFFD.
+// Texts from outside (a hypervisor's words) go through it, so that the State is the same before and after
+// a restart.
+func storable(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	return string([]rune(s))
+}
+
+func notFound(what, value string) error {
+	return &Error{Kind: ErrNotFound, Field: what, Value: value}
+}
+
+func (s *State) foldHost(payload any, at Revision) error {
+	d := draft{at: at}
+	switch p := payload.(type) {
+	case *HostPut:
+		h, err := p.Host.Normalize()
+		if err != nil {
+			return err
+		}
+		old, n := s.hostOrNil(h.ID), &HostRecord{Host: h, Capacity: h.Capacity(), Changed: at}
+		if old != nil {
+			n.Used, n.DeviceUsed, n.Placed, n.Held, n.Reason = old.Used, old.DeviceUsed, old.Placed, old.Held, old.Reason
+		}
+		d.put(old, n)
+		if err := d.commit(s); err != nil {
+			return err
+		}
+		s.removed.del(h.ID)
+	case *HostConditions:
+		if err := p.Conditions.valid(); err != nil {
+			return err
+		}
+		h, err := d.host(s, p.Host)
+		if err != nil {
+			return err
+		}
+		h.Conditions, h.Reason = p.Conditions, storable(p.Reason)
+		return d.commit(s)
+	case *HostRemoved:
+		h, ok := s.hosts.get(p.Host)
+		if !ok {
+			return notFound("host", string(p.Host))
+		}
+		if h.Placed > 0 || h.Held > 0 {
+			return &Error{Kind: ErrInUse, Field: "host", Value: string(p.Host), Want: "no instances and no held allocations on it"}
+		}
+		d.put(h, nil)
+		if err := d.commit(s); err != nil {
+			return err
+		}
+		s.removed.set(p.Host, at)
+	}
+	return nil
+}
+
+func (s *State) hostOrNil(id HostID) *HostRecord {
+	h, _ := s.hosts.get(id)
+	return h
+}
+
+func (s *State) remove(kind, name string) error {
+	switch kind {
+	case KindImageRemoved:
+		if _, ok := s.images.get(name); !ok {
+			return notFound("image", name)
+		}
+		s.images.del(name)
+	case KindFlavorRemoved:
+		if _, ok := s.flavors.get(name); !ok {
+			return notFound("flavor", name)
+		}
+		s.flavors.del(name)
+	case KindProjectRemoved:
+		p, ok := s.projects.get(name)
+		if !ok {
+			return notFound("project", name)
+		}
+		if p.Members > 0 {
+			return &Error{Kind: ErrInUse, Field: "project", Value: name, Want: "no instances in it"}
+		}
+		s.projects.del(name)
+	}
+	return nil
+}
+
+func foldMachine(e *Event, p *OfMachine, i *Instance) {
 	switch e.Kind {
 	case KindSent:
 		i.Place.Sent = true
 	case KindCreated:
 		i.Is, i.Created = Stopped, e.Revision
-		i.Place.Doubt = false
+		i.Place.Doubt = p.Doubt
 		if i.Phase == Building {
 			i.Phase, i.Reason = Active, ""
 		}
 	case KindRebooted:
 		i.Rebooted = i.Reboots
 	}
-}
-
-func notFound(what, value string) error {
-	return &Error{Kind: ErrNotFound, Field: what, Value: value}
 }
 
 func (s *State) onInstance(e *Event, id InstanceID, change func(*Instance)) error {
@@ -148,9 +217,29 @@ func (s *State) onMachine(e *Event, m MachineID, change func(*Instance)) error {
 	return s.onInstance(e, id, change)
 }
 
+func (s *State) want(e *Event, p *Wanted) error {
+	i, ok := s.instances.get(p.Instance)
+	if !ok {
+		return notFound("instance", string(p.Instance))
+	}
+	if i.Want == Absent && p.Want != Absent {
+		return &Error{Kind: ErrWrongState, Field: "instance", Value: string(i.ID), Want: "an instance that is not being deleted"}
+	}
+	return s.onInstance(e, p.Instance, func(n *Instance) {
+		n.Want = p.Want
+		if p.Want == Absent && n.Placed() { // a failed one has nothing to be destroyed
+			n.Phase = Deleting
+		}
+	})
+}
+
 func (s *State) launch(e *Event, p *Launched) error {
-	if _, ok := s.instances.get(p.Instance); ok {
+	_, there := s.instances.get(p.Instance)
+	if _, ended := s.ended.get(p.Instance); there || ended {
 		return &Error{Kind: ErrExists, Field: "instance", Value: string(p.Instance)}
+	}
+	if err := p.Instance.Valid(); err != nil {
+		return err
 	}
 	i := &Instance{
 		ID: p.Instance, Name: p.Name, Project: p.Project, Spec: p.Spec, Image: p.Image,
@@ -158,26 +247,56 @@ func (s *State) launch(e *Event, p *Launched) error {
 		Launched: e.Revision, Changed: e.Revision, At: e.Time,
 	}
 	i.Spec.Guest = p.Guest
-	if err := s.take(i.Place, i.Project, e.Revision); err != nil {
+	d := draft{at: e.Revision}
+	if err := d.take(s, i.Place, i.Project); err != nil {
+		return err
+	}
+	if err := d.commit(s); err != nil {
 		return err
 	}
 	s.setInstance(nil, i)
+	return s.count(i.Project, 1, e.Revision)
+}
+
+// count keeps the number of the project's instances.
+func (s *State) count(project string, change int, at Revision) error {
+	p, ok := s.projects.get(project)
+	if !ok {
+		return notFound("project", project)
+	}
+	n := *p
+	n.Members += change
+	n.Changed = at
+	s.projects.set(project, &n)
 	return nil
 }
 
 func (s *State) moveTo(e *Event, p *Placed) error {
 	i, ok := s.instances.get(p.Instance)
-	if !ok {
+	switch {
+	case !ok:
 		return notFound("instance", string(p.Instance))
+	case i.Want == Absent:
+		return &Error{Kind: ErrWrongState, Field: "instance", Value: string(i.ID), Want: "an instance that is not being deleted"}
+	case p.Place.Number <= i.Place.Number:
+		return invalid("place.number", string(i.ID.Machine(p.Place.Number)), "a machine id that was never used")
 	}
-	if err := s.leave(i, p.Hold, e.Revision); err != nil {
+	d := draft{at: e.Revision}
+	if i.Placed() {
+		if err := d.leave(s, i, p.Hold); err != nil {
+			return err
+		}
+	}
+	if err := d.take(s, p.Place, i.Project); err != nil {
 		return err
 	}
-	if err := s.take(p.Place, i.Project, e.Revision); err != nil {
+	if err := d.commit(s); err != nil {
 		return err
 	}
 	return s.onInstance(e, p.Instance, func(n *Instance) {
-		n.Avoid = append(slices.Clone(i.Avoid), i.Place.Host)
+		if !slices.Contains(i.Avoid, i.Place.Host) {
+			n.Avoid = append(slices.Clone(i.Avoid), i.Place.Host)
+		}
 		n.Place, n.Phase, n.Is, n.Created = p.Place, Building, Absent, 0
 	})
 }
@@ -188,7 +307,11 @@ func (s *State) end(e *Event, p *Ended) error {
 		return notFound("instance", string(p.Instance))
 	}
 	if i.Placed() {
-		if err := s.leave(i, p.Hold, e.Revision); err != nil {
+		d := draft{at: e.Revision}
+		if err := d.leave(s, i, p.Hold); err != nil {
+			return err
+		}
+		if err := d.commit(s); err != nil {
 			return err
 		}
 	}
@@ -196,73 +319,13 @@ func (s *State) end(e *Event, p *Ended) error {
 		return s.onInstance(e, p.Instance, func(n *Instance) {
 			n.Phase, n.Is = Failed, Absent
 			if p.Reason != "" {
-				n.Reason = p.Reason
+				n.Reason = storable(p.Reason)
 			}
 		})
 	}
 	s.setInstance(i, nil)
 	s.ended.set(i.ID, Tombstone{Launched: i.Launched, Ended: e.Revision})
-	return nil
-}
-
-// leave gives the instance's place back, or turns it into a held allocation.
-func (s *State) leave(i *Instance, hold bool, at Revision) error {
-	h, ok := s.hosts.get(i.Place.Host)
-	if !ok {
-		return notFound("host", string(i.Place.Host))
-	}
-	n := *h
-	n.Placed--
-	n.Changed = at
-	if hold {
-		held := &Held{Machine: i.Machine(), Host: h.ID, Launched: i.Launched, Allocation: i.Place.Allocation, Reason: i.Reason}
-		s.held.set(held.Machine, held)
-		if s.root {
-			s.indexHeld(held)
-		}
-	} else if err := n.free(i.Place.Allocation); err != nil {
-		return err
-	}
-	if err := s.setHost(h, &n); err != nil {
-		return err
-	}
-	return s.charge(i.Project, i.Place.Allocation, at, Resources.Sub)
-}
-
-func (s *State) take(p Placement, project string, at Revision) error {
-	h, ok := s.hosts.get(p.Host)
-	if !ok {
-		return notFound("host", string(p.Host))
-	}
-	n := *h
-	n.Placed++
-	n.Changed = at
-	if err := n.book(p.Allocation); err != nil {
-		return err
-	}
-	if err := s.setHost(h, &n); err != nil {
-		return err
-	}
-	return s.charge(project, p.Allocation, at, Resources.Add)
-}
-
-// charge adds an allocation and one instance to, or takes them from, what the project uses.
-func (s *State) charge(project string, a Allocation, at Revision, op func(Resources, Resources) (Resources, error)) error {
-	p, ok := s.projects.get(project)
-	if !ok {
-		return notFound("project", project)
-	}
-	n := *p
-	n.Changed = at
-	var err error
-	if n.Used, err = op(p.Used, a.Resources); err != nil {
-		return InField("project "+project, err)
-	}
-	if n.Used, err = op(n.Used, Resources{Instances: 1}); err != nil {
-		return InField("project "+project, err)
-	}
-	s.projects.set(project, &n)
-	return nil
+	return s.count(i.Project, -1, e.Revision)
 }
 
 func (s *State) release(m MachineID, at Revision) error {
@@ -270,16 +333,16 @@ func (s *State) release(m MachineID, at Revision) error {
 	if !ok {
 		return notFound("held allocation", string(m))
 	}
-	h, ok := s.hosts.get(held.Host)
-	if !ok {
-		return notFound("host", string(held.Host))
-	}
-	n := *h
-	n.Changed = at
-	if err := n.free(held.Allocation); err != nil {
+	d := draft{at: at}
+	h, err := d.host(s, held.Host)
+	if err != nil {
 		return err
 	}
-	if err := s.setHost(h, &n); err != nil {
+	h.Held--
+	if err := h.free(held.Allocation); err != nil {
+		return err
+	}
+	if err := d.commit(s); err != nil {
 		return err
 	}
 	s.held.del(m)
@@ -287,56 +350,4 @@ func (s *State) release(m MachineID, at Revision) error {
 		s.unindexHeld(held)
 	}
 	return nil
-}
-
-func (s *State) setInstance(old, new *Instance) {
-	if new == nil {
-		s.instances.del(old.ID)
-	} else {
-		s.instances.set(new.ID, new)
-	}
-	if s.root {
-		s.index(old, new)
-	}
-}
-
-func (s *State) index(old, new *Instance) {
-	if old != nil && old.Placed() {
-		delete(s.onHost[old.Place.Host], old.ID)
-		if len(s.onHost[old.Place.Host]) == 0 {
-			delete(s.onHost, old.Place.Host)
-		}
-	}
-	if new != nil && new.Placed() {
-		m := s.onHost[new.Place.Host]
-		if m == nil {
-			m = make(map[InstanceID]struct{})
-			s.onHost[new.Place.Host] = m
-		}
-		m[new.ID] = struct{}{}
-	}
-	switch {
-	case new != nil && !new.Settled():
-		s.unsettled[new.ID] = struct{}{}
-	case new != nil:
-		delete(s.unsettled, new.ID)
-	default:
-		delete(s.unsettled, old.ID)
-	}
-}
-
-func (s *State) indexHeld(h *Held) {
-	m := s.heldOn[h.Host]
-	if m == nil {
-		m = make(map[MachineID]struct{})
-		s.heldOn[h.Host] = m
-	}
-	m[h.Machine] = struct{}{}
-}
-
-func (s *State) unindexHeld(h *Held) {
-	delete(s.heldOn[h.Host], h.Machine)
-	if len(s.heldOn[h.Host]) == 0 {
-		delete(s.heldOn, h.Host)
-	}
 }

@@ -5,7 +5,7 @@
 // store that keeps them in order. Scratch is the smaller store beside it, for keys that expire.
 //
 // pool is the leaf of the module: it imports the standard library only, every other package imports it.
-// It performs no input or output and reads no clock; the memory Ledger and Scratch are its only
+// It performs no input or output, and only the memory Ledger and Scratch read a clock; they are its
 // implementations of the two contracts, pool/sqlledger has durable ones and pool/ledgertest judges all.
 //
 // Sizes are int64 throughout: CPU in thousandths of a core (millicores), memory and storage in bytes,

@@ -31,6 +31,8 @@ var (
 	// ErrUnknown: the outcome is not known; what was asked may have happened, or may still happen.
 	// Append the same batch at the same revision again to settle it. Reading alone never settles it.
 	ErrUnknown = errors.New("outcome unknown")
+	// ErrCorrupt: what a store holds is not what was stored: a gap, or an event that does not match its hash.
+	ErrCorrupt = errors.New("corrupt")
 	// ErrCompacted: the history asked for has moved to the archive; start from the Checkpoint.
 	ErrCompacted = errors.New("compacted")
 	// ErrUnknownKind: an event's kind, or its version, is not one that this program can fold.

@@ -4,7 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"math"
+	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Revision is a position in a ledger: the number of the batch, dense from 1. Zero is the empty ledger.
@@ -83,10 +87,14 @@ func (e *Event) Leaf() [32]byte {
 }
 
 // CheckBatch is for implementers of Ledger: it reports, as an error, a batch that no ledger may take
-// (empty, larger than MaxBatch, an event without an id or kind, an id twice, Private without Subject) and
-// returns the batch with Revision and Index set. The given events are not changed.
+// (empty, larger than MaxBatch, an event without an id or kind, an id twice, Private without Subject, a
+// string that is not text, a time that no store can hold) and returns the batch with Revision and Index
+// set. The given events are not changed.
 func CheckBatch(prev Revision, batch []Event) ([]Event, error) {
-	if len(batch) == 0 {
+	switch {
+	case prev < 0 || prev == math.MaxInt64:
+		return nil, invalid("prev", strconv.FormatInt(int64(prev), 10), "a revision from 0")
+	case len(batch) == 0:
 		return nil, invalid("batch", "", "at least one event")
 	}
 	out := make([]Event, len(batch))
@@ -104,6 +112,17 @@ func CheckBatch(prev Revision, batch []Event) ([]Event, error) {
 			return nil, invalid("subject", e.Subject, "at most 255 bytes")
 		case len(e.Actor) > 255 || len(e.Cause) > 255:
 			return nil, invalid("actor", e.Actor, "actor and cause of at most 255 bytes")
+		case e.Private == nil && e.Salt != nil || len(e.Salt) > 64:
+			return nil, invalid("salt", "", "at most 64 bytes, and only with a private part")
+		case len(e.PrivateHash) != 0 && len(e.PrivateHash) != sha256.Size:
+			return nil, invalid("private hash", "", "a SHA-256 or nothing")
+		case e.Time.UTC().Year() < 1 || e.Time.UTC().Year() > 9999:
+			return nil, invalid("time", "", "the years 1 to 9999")
+		}
+		for _, s := range [...]string{e.ID, e.Kind, e.Actor, e.Cause, e.Subject} {
+			if !isText(s) {
+				return nil, invalid("event", s, "strings in UTF-8 without NUL")
+			}
 		}
 		seen[e.ID] = true
 		e.Revision, e.Index = prev+1, i
@@ -115,3 +134,6 @@ func CheckBatch(prev Revision, batch []Event) ([]Event, error) {
 	}
 	return out, nil
 }
+
+// isText reports whether every store, and JSON, can hold s and return the same bytes.
+func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }

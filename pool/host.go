@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -51,6 +52,14 @@ const (
 
 var conditionNames = [...]string{"ready", "cordoned", "draining", "unreachable", "fenced"}
 
+// valid reports, as an error, a condition that has no name and would be lost when written.
+func (s Conditions) valid() error {
+	if s >= 1<<len(conditionNames) {
+		return invalid("conditions", strconv.Itoa(int(s)), strings.Join(conditionNames[:], ", "))
+	}
+	return nil
+}
+
 // Has reports whether all of c are set.
 func (s Conditions) Has(c Conditions) bool { return s&c == c }
 
@@ -91,14 +100,15 @@ func (s *Conditions) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &names); err != nil {
 		return err
 	}
-	*s = 0
+	var set Conditions
 	for _, n := range names {
 		i := slices.Index(conditionNames[:], n)
 		if i < 0 {
 			return invalid("conditions", n, strings.Join(conditionNames[:], ", "))
 		}
-		*s |= 1 << i
+		set |= 1 << i
 	}
+	*s = set
 	return nil
 }
 
@@ -111,6 +121,7 @@ type Host struct {
 	Address    string              `json:"address,omitempty"` // name or IP address under which it is managed
 	Zone       string              `json:"zone,omitempty"`    // failure domain
 	Labels     map[string]string   `json:"labels,omitempty"`
+	Kinds      []Kind              `json:"kinds,omitempty"` // what it runs; empty: virtual machines
 	Inventory  map[Class]Inventory `json:"inventory"`
 	Devices    []Device            `json:"devices,omitempty"`
 	Shapes     []Shape             `json:"shapes,omitempty"` // only aggregates have shapes
@@ -162,19 +173,28 @@ func (h Host) Normalize() (Host, error) {
 		}
 	}
 	if h.Zone != "" {
-		if err := ValidName(h.Zone); err != nil {
-			return fail(InField("zone", err))
+		if err := validNameIn("zone", h.Zone); err != nil {
+			return fail(err)
 		}
+	}
+	if err := h.Conditions.valid(); err != nil {
+		return fail(err)
 	}
 	if err := ValidLabels(h.Labels); err != nil {
 		return fail(err)
 	}
+	for _, k := range h.Kinds {
+		if k != VM && k != Container {
+			return fail(invalid("kinds", string(k), "vm or container"))
+		}
+	}
 	out := h
 	out.Labels = maps.Clone(h.Labels)
+	out.Kinds = slices.Clone(h.Kinds)
 	out.Inventory = make(map[Class]Inventory, len(h.Inventory))
 	for c, inv := range h.Inventory {
-		if err := c.Valid(); err != nil {
-			return fail(err)
+		if err := validOffer(c); err != nil {
+			return fail(InField("inventory", err))
 		}
 		if err := inv.Valid(); err != nil {
 			return fail(InField("inventory."+string(c), err))
@@ -186,16 +206,29 @@ func (h Host) Normalize() (Host, error) {
 		return fail(err)
 	}
 	out.Shapes = nil
-	for _, s := range h.Shapes {
-		if err := ValidName(s.Name); err != nil {
-			return fail(InField("shapes", err))
+	names := make(map[string]bool, len(h.Shapes))
+	for i, s := range h.Shapes {
+		if err := validNameIn("shapes["+strconv.Itoa(i)+"]", s.Name); err != nil {
+			return fail(err)
 		}
+		if names[s.Name] {
+			return fail(invalid("shapes["+strconv.Itoa(i)+"]", s.Name, "a name that is unique on the host"))
+		}
+		names[s.Name] = true
 		if err := s.Resources.Valid(); err != nil {
 			return fail(InField("shapes."+s.Name, err))
 		}
 		out.Shapes = append(out.Shapes, Shape{Name: s.Name, Resources: s.Resources.Clone()})
 	}
 	return out, nil
+}
+
+// validOffer reports, as an error, a class that no host can offer.
+func validOffer(c Class) error {
+	if c == Instances {
+		return invalid("class", string(c), "a class of hosts; instances are counted by quotas")
+	}
+	return c.Valid()
 }
 
 // normalizeDevices returns the devices sorted and sets the sums of their totals and reservations in inv.
@@ -219,11 +252,15 @@ func normalizeDevices(in []Device, inv map[Class]Inventory) ([]Device, error) {
 			return nil, invalid("devices", d.ID, "a printable id that is unique on the host")
 		}
 		seen[d.ID] = true
-		if err := d.Class.Valid(); err != nil {
-			return nil, InField("devices."+d.ID, err)
+		at := "devices[" + Quote(d.ID) + "]"
+		if err := validOffer(d.Class); err != nil {
+			return nil, InField(at, err)
 		}
 		if err := d.Inventory.Valid(); err != nil {
-			return nil, InField("devices."+d.ID, err)
+			return nil, InField(at, err)
+		}
+		if err := ValidLabels(d.Labels); err != nil {
+			return nil, InField(at, err)
 		}
 		d.Labels = maps.Clone(d.Labels)
 		s := sums[d.Class]
@@ -231,7 +268,7 @@ func normalizeDevices(in []Device, inv map[Class]Inventory) ([]Device, error) {
 		reserved, ok2 := addInt64(s.Reserved, d.Reserved)
 		capacity, ok3 := addInt64(capacities[d.Class], d.Capacity())
 		if !ok1 || !ok2 || !ok3 {
-			return nil, &Error{Kind: ErrOverflow, Field: "devices." + d.ID, Want: "a sum of the class within an int64"}
+			return nil, &Error{Kind: ErrOverflow, Field: at, Want: "a sum of the class within an int64"}
 		}
 		sums[d.Class] = Inventory{Total: total, Reserved: reserved}
 		capacities[d.Class] = capacity

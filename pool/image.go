@@ -3,6 +3,7 @@ package pool
 import (
 	"maps"
 	"strconv"
+	"strings"
 )
 
 // Image is what an instance boots. Sources are the operator's: one per driver, by the driver's name, in the
@@ -30,8 +31,8 @@ func (i Image) Valid() error {
 		return invalid("min_disk", strconv.FormatInt(i.MinDisk, 10), "zero or more bytes")
 	}
 	for d, src := range i.Sources {
-		if err := ValidName(d); err != nil {
-			return InField("sources", err)
+		if err := validNameIn("sources", d); err != nil {
+			return err
 		}
 		if err := ValidText(src, 4096); err != nil || src == "" {
 			return invalid("sources."+d, src, "one line of printable text")
@@ -80,14 +81,10 @@ func (f Flavor) Valid() error {
 	}
 	storage := 0
 	for _, c := range f.Resources.Classes() {
-		if isStorage(c) {
+		if _, ok := strings.CutPrefix(string(c), storagePrefix); ok {
 			storage++
-			if c[:5] == "iops." {
-				return invalid("resources", string(c), "no IOPS in a flavor")
-			}
-		}
-		if c == Instances {
-			return invalid("resources", string(c), "resources of a host")
+		} else if !c.ofSpec() {
+			return invalid("resources", string(c), "cpu, memory, gpu, own classes and one kind of storage")
 		}
 	}
 	if storage > 1 {
@@ -105,10 +102,10 @@ func (f Flavor) Resolve(s Spec) (Spec, error) {
 	out := s.Clone()
 	out.Resources = make(Resources)
 	for _, c := range f.Resources.Classes() {
-		if !isStorage(c) {
+		if kind, ok := strings.CutPrefix(string(c), storagePrefix); !ok {
 			out.Resources[c] = f.Resources[c]
 		} else if len(s.Disks) == 0 {
-			out.Disks = []Disk{{Size: f.Resources[c], Storage: Storage(c[len("storage."):])}}
+			out.Disks = []Disk{{Size: f.Resources[c], Storage: Storage(kind)}}
 		}
 	}
 	return out, nil

@@ -127,19 +127,21 @@ type Instance struct {
 }
 
 // Machine returns the id of the present placement.
-func (i *Instance) Machine() MachineID { return i.ID.Machine(i.Place.Number) }
+func (i Instance) Machine() MachineID { return i.ID.Machine(i.Place.Number) }
 
 // Placed reports whether the instance holds a place.
-func (i *Instance) Placed() bool { return i.Phase != Failed && i.Phase != Deleted }
+func (i Instance) Placed() bool { return i.Phase != Failed && i.Phase != Deleted }
 
-// Settled reports whether the instance is what it is wanted to be, so that plan has nothing to do for it.
-func (i *Instance) Settled() bool {
-	return i.Phase == Failed || i.Phase == Active && i.Is == i.Want && i.Reboots == i.Rebooted
+// Settled reports whether the instance is what it is wanted to be, so that plan has nothing to do for it. A
+// failed one that is to be deleted is not: it holds no place and has no machine, so that nothing but the
+// event that ends it is missing.
+func (i Instance) Settled() bool {
+	return i.Phase == Failed && i.Want != Absent || i.Phase == Active && i.Is == i.Want && i.Reboots == i.Rebooted
 }
 
 // Status returns one word for people: the phase, or within Active the machine's power; "missing" when an
 // active instance's machine is not there.
-func (i *Instance) Status() string {
+func (i Instance) Status() string {
 	if i.Phase != Active {
 		return string(i.Phase)
 	}

@@ -11,19 +11,20 @@ import (
 // that capacities are exact and the same on every machine. JSON shows it as a decimal number.
 type Ratio int64
 
+const maxRatio Ratio = 1000_000
+
 // ParseRatio reads a decimal such as "1.5", 0.001 to 1000, with at most three decimals.
 func ParseRatio(s string) (Ratio, error) {
-	whole, frac, _ := strings.Cut(s, ".")
-	w, err := strconv.ParseInt(whole, 10, 32)
-	ok := err == nil && w >= 0 && len(frac) <= 3 && whole != "" && whole[0] != '+'
-	f := int64(0)
-	if ok && frac != "" {
-		var u uint64
-		u, err = strconv.ParseUint(frac+strings.Repeat("0", 3-len(frac)), 10, 16)
-		f, ok = int64(u), err == nil
+	whole, frac, point := strings.Cut(s, ".")
+	w, err := strconv.ParseUint(whole, 10, 16) // takes digits only, no sign
+	ok := err == nil && len(frac) <= 3 && point == (frac != "")
+	f := uint64(0)
+	if ok && point {
+		f, err = strconv.ParseUint(frac+strings.Repeat("0", 3-len(frac)), 10, 16)
+		ok = err == nil
 	}
 	r := Ratio(w*1000 + f)
-	if !ok || r < 1 || r > 1000_000 {
+	if !ok || r < 1 || r > maxRatio {
 		return 0, invalid("ratio", s, "a decimal from 0.001 to 1000 with at most three decimals")
 	}
 	return r, nil
@@ -34,11 +35,7 @@ func (r Ratio) String() string {
 	if r == 0 {
 		r = 1000
 	}
-	s := strconv.FormatInt(int64(r)/1000, 10)
-	if f := int64(r) % 1000; f != 0 {
-		s += "." + strings.TrimRight(strconv.FormatInt(1000+f, 10)[1:], "0")
-	}
-	return s
+	return strconv.FormatFloat(float64(r)/1000, 'f', -1, 64)
 }
 
 // MarshalJSON writes a decimal number.
@@ -46,6 +43,9 @@ func (r Ratio) MarshalJSON() ([]byte, error) { return []byte(r.String()), nil }
 
 // UnmarshalJSON reads a decimal number.
 func (r *Ratio) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		return nil
+	}
 	v, err := ParseRatio(string(b))
 	if err != nil {
 		return err
@@ -63,12 +63,12 @@ type Inventory struct {
 }
 
 // Capacity returns (Total - Reserved) * Ratio, rounded down; never below zero, and the largest int64 where
-// the product is beyond it.
+// the product is beyond it. An inventory that is not Valid has none or too little, never too much.
 func (i Inventory) Capacity() int64 {
-	n := i.Total - i.Reserved
-	if n <= 0 {
+	if i.Total <= i.Reserved || i.Reserved < 0 || i.Ratio < 0 {
 		return 0
 	}
+	n := i.Total - i.Reserved
 	if i.Ratio == 0 || i.Ratio == 1000 {
 		return n
 	}
@@ -83,15 +83,15 @@ func (i Inventory) Capacity() int64 {
 	return int64(q)
 }
 
-// Valid reports, as an error, a negative amount, more reserved than an int64 difference allows, or a ratio
-// out of range.
+// Valid reports, as an error, a negative amount or a ratio out of range. More may be reserved than there
+// is: that is how a host looks that others have overloaded.
 func (i Inventory) Valid() error {
 	switch {
 	case i.Total < 0:
 		return invalid("total", strconv.FormatInt(i.Total, 10), "zero or more")
 	case i.Reserved < 0:
 		return invalid("reserved", strconv.FormatInt(i.Reserved, 10), "zero or more")
-	case i.Ratio < 0 || i.Ratio > 1000_000:
+	case i.Ratio < 0 || i.Ratio > maxRatio:
 		return invalid("ratio", strconv.FormatInt(int64(i.Ratio), 10), "0.001 to 1000")
 	}
 	return nil

@@ -3,6 +3,7 @@ package pool
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 )
 
 // The kinds of event that State folds, each with the payload that its Data holds.
@@ -89,9 +90,11 @@ type RebootWanted struct {
 	Token    string     `json:"token,omitempty"`
 }
 
-// OfMachine is the data of events that say no more than which machine.
+// OfMachine is the data of events that say no more than which machine. Doubt, of KindCreated only, says that
+// another create for it has not been answered, so that a second copy may still land.
 type OfMachine struct {
 	Machine MachineID `json:"machine"`
+	Doubt   bool      `json:"doubt,omitempty"`
 }
 
 // Refused is the data of KindRefused. Doubt says that the create ended without an answer, so that it may
@@ -204,6 +207,9 @@ func (e *Event) Payload() (any, error) {
 	dec.DisallowUnknownFields() // a field that we would lose is a newer version in disguise
 	if err := dec.Decode(p); err != nil {
 		return nil, &Error{Kind: ErrInvalid, Field: "data of " + e.Kind, Cause: err}
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, &Error{Kind: ErrInvalid, Field: "data of " + e.Kind, Want: "one JSON value and nothing after it"}
 	}
 	if e.Private != nil {
 		var err error

@@ -24,7 +24,8 @@ type Ledger interface {
 
 	// Read yields the batches after the given revision in order, without a gap, up to the head at some
 	// moment after the call. It holds no lock and no only connection while the caller's loop body runs, so
-	// that the body may Append. The first error ends it. A revision before the checkpoint's is ErrCompacted.
+	// that the body may Append. The first error ends it. A revision before the checkpoint's is ErrCompacted;
+	// a batch that is not what was stored, or a gap, is ErrCorrupt.
 	Read(ctx context.Context, after Revision) iter.Seq2[Batch, error]
 
 	// Checkpoint returns the newest snapshot that Compact stored, and its revision; 0 and nil without one.
@@ -32,14 +33,15 @@ type Ledger interface {
 
 	// Compact stores snapshot, which stands for all batches up to and including at, and moves those batches
 	// to the archive, which Archive reads; it deletes nothing. A revision beyond the head, or not after the
-	// present checkpoint, is ErrInvalid. Appends go on meanwhile.
+	// present checkpoint, is ErrInvalid. Appends go on meanwhile. After ErrUnknown the Checkpoint tells.
 	Compact(ctx context.Context, at Revision, snapshot []byte) error
 
 	// Archive yields the batches of the archive after the given revision, in order.
 	Archive(ctx context.Context, after Revision) iter.Seq2[Batch, error]
 
 	// Forget removes Private and Salt of every event of that subject, from the archive too. It is
-	// idempotent; an unknown subject is no error. Snapshots are the caller's to renew.
+	// idempotent, so that it is done again after ErrUnknown; an unknown subject is no error. Snapshots are the
+	// caller's to renew.
 	Forget(ctx context.Context, subject string) error
 }
 
@@ -58,7 +60,9 @@ type Watcher interface {
 // Scratch keeps small values under keys for a limited time: the lease, sessions, replies for idempotency.
 // Losing it all loses no fact and no machine. Time is the store's own.
 //
-// Methods are safe for concurrent use, also by several processes. Failures are ErrUnavailable.
+// Methods are safe for concurrent use, also by several processes. Failures are ErrUnavailable, or ErrUnknown
+// where a Put or Delete may have been carried out, or may still be: doing it again with the same version
+// ends in success or ErrConflict, and then Get tells whose value stands.
 type Scratch interface {
 	// Get returns the value under key and its version; an absent or expired key is ErrNotFound.
 	Get(ctx context.Context, key string) (value []byte, version int64, err error)
@@ -77,3 +81,23 @@ const (
 	MaxKey   = 255     // bytes of a key
 	MaxValue = 1 << 20 // bytes of a value
 )
+
+// CheckKey is for implementers of Scratch: it reports a key that no scratch takes, which is one that is
+// empty, longer than MaxKey or not text.
+func CheckKey(key string) error {
+	if key == "" || len(key) > MaxKey || !isText(key) {
+		return invalid("key", key, "1 to 255 bytes of UTF-8 without NUL")
+	}
+	return nil
+}
+
+// CheckPut is for implementers of Scratch: it reports a Put that no scratch takes.
+func CheckPut(key string, value []byte, ttl time.Duration) error {
+	switch {
+	case len(value) > MaxValue:
+		return invalid("value", "", "at most 1 MiB")
+	case ttl <= 0:
+		return invalid("ttl", ttl.String(), "more than zero")
+	}
+	return CheckKey(key)
+}

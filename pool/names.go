@@ -38,9 +38,14 @@ func ValidHostname(s string) error {
 // ValidName reports, as an error, whether s can name a project, flavor, image, zone, shape or driver:
 // letters, digits, '.', '-' and '_', starting with a letter or digit, at most 63 bytes.
 func ValidName(s string) error {
+	return validNameIn("name", s)
+}
+
+// validNameIn is ValidName for a field that is not called name.
+func validNameIn(field, s string) error {
 	alnum := func(r rune) bool { return isLower(r) || isUpper(r) || isDigit(r) }
 	if !wellFormed(s, 63, alnum, func(r rune) bool { return alnum(r) || r == '.' || r == '-' || r == '_' }) {
-		return invalid("name", s, "a letter or digit, then letters, digits, '.', '-', '_', at most 63 bytes")
+		return invalid(field, s, "a letter or digit, then letters, digits, '.', '-', '_', at most 63 bytes")
 	}
 	return nil
 }
@@ -95,8 +100,10 @@ func ValidMountPoint(s string) error {
 // ValidSSHKey reports, as an error, whether s is one public key in the authorized_keys form of OpenSSH
 // without options: a known type, base64 that starts with that type, and an optional comment.
 // The key itself is not put into the error.
-func ValidSSHKey(s string) error {
-	bad := func(want string) error { return invalid("ssh_keys", "", want) }
+func ValidSSHKey(s string) error { return validSSHKeyIn("ssh_keys", s) }
+
+func validSSHKeyIn(field, s string) error {
+	bad := func(want string) error { return invalid(field, "", want) }
 	if err := ValidText(s, 16<<10); err != nil {
 		return bad("one line of printable text, at most 16 KiB")
 	}

@@ -47,6 +47,14 @@ func (c Class) Valid() error {
 	return nil
 }
 
+// field returns c for an error's field, where a class may stand that nobody has checked.
+func (c Class) field() string {
+	if c.Valid() != nil {
+		return Quote(string(c))
+	}
+	return string(c)
+}
+
 // Resources is an amount per class. The zero value, nil, is nothing at all; an absent class is zero.
 //
 // Methods never change their receiver and return fresh maps, so that a Resources that has been published
@@ -95,7 +103,7 @@ func (r Resources) Add(o Resources) (Resources, error) {
 	for c, n := range o {
 		s, ok := addInt64(out[c], n)
 		if !ok {
-			return nil, &Error{Kind: ErrOverflow, Field: string(c), Want: "a sum of at most 9223372036854775807"}
+			return nil, &Error{Kind: ErrOverflow, Field: c.field(), Want: "a sum of at most 9223372036854775807"}
 		}
 		out.put(c, s)
 	}
@@ -108,10 +116,10 @@ func (r Resources) Sub(o Resources) (Resources, error) {
 	for c, n := range o {
 		s, ok := addInt64(out[c], -n)
 		if !ok || n == math.MinInt64 {
-			return nil, &Error{Kind: ErrOverflow, Field: string(c)}
+			return nil, &Error{Kind: ErrOverflow, Field: c.field(), Want: "a difference within an int64"}
 		}
 		if s < 0 {
-			return nil, invalid(string(c), strconv.FormatInt(s, 10), "a difference of zero or more")
+			return nil, invalid(c.field(), strconv.FormatInt(s, 10), "a difference of zero or more")
 		}
 		out.put(c, s)
 	}
@@ -175,6 +183,8 @@ func (r Resources) put(c Class, n int64) {
 // Format prints an amount of class c in its unit, for people: "2 cores", "1.5 GiB", "3".
 func (c Class) Format(n int64) string {
 	switch {
+	case c == CPU && n == Core:
+		return "1 core"
 	case c == CPU:
 		return strconv.FormatFloat(float64(n)/float64(Core), 'f', -1, 64) + " cores"
 	case c == Memory || strings.HasPrefix(string(c), "storage."):

@@ -1,10 +1,11 @@
 package pool
 
 import (
-	"math"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Kind is what an instance is.
@@ -26,12 +27,18 @@ const (
 	NVMe     Storage = "nvme"
 )
 
+// What the classes of storage begin with; the kind follows.
+const (
+	storagePrefix = "storage."
+	iopsPrefix    = "iops."
+)
+
 // Class returns the class in which the bytes of s are counted.
 func (s Storage) Class() Class {
 	if s == "" {
 		s = Standard
 	}
-	return Class("storage." + string(s))
+	return Class(storagePrefix + string(s))
 }
 
 // IOPSClass returns the class in which the operations per second of s are counted.
@@ -39,7 +46,7 @@ func (s Storage) IOPSClass() Class {
 	if s == "" {
 		s = Standard
 	}
-	return Class("iops." + string(s))
+	return Class(iopsPrefix + string(s))
 }
 
 // Disk is one disk of an instance. The first disk of a Spec is the root disk and holds the image.
@@ -61,7 +68,7 @@ type Network struct {
 type Guest struct {
 	User     string   `json:"user,omitempty"`      // login made at first boot; empty: the image's default
 	SSHKeys  []string `json:"ssh_keys,omitempty"`  // authorized_keys lines without options
-	UserData string   `json:"user_data,omitempty"` // cloud-init user-data, at most 64 KiB
+	UserData string   `json:"user_data,omitempty"` // cloud-init user-data: UTF-8 text, at most 64 KiB
 }
 
 // MaxUserData is the largest user-data in bytes.
@@ -93,22 +100,11 @@ func (s Spec) Clone() Spec {
 	c.Resources = s.Resources.Clone()
 	c.Disks = slices.Clone(s.Disks)
 	c.Networks = slices.Clone(s.Networks)
-	c.Labels = cloneMap(s.Labels)
+	c.Labels = maps.Clone(s.Labels)
 	c.Constraints.Hosts = slices.Clone(s.Constraints.Hosts)
 	c.Constraints.Zones = slices.Clone(s.Constraints.Zones)
-	c.Constraints.Labels = cloneMap(s.Constraints.Labels)
+	c.Constraints.Labels = maps.Clone(s.Constraints.Labels)
 	c.Guest.SSHKeys = slices.Clone(s.Guest.SSHKeys)
-	return c
-}
-
-func cloneMap(m map[string]string) map[string]string {
-	if len(m) == 0 {
-		return nil
-	}
-	c := make(map[string]string, len(m))
-	for k, v := range m {
-		c[k] = v
-	}
 	return c
 }
 
@@ -131,19 +127,19 @@ func (s Spec) Valid() error {
 	if s.Kind != "" && s.Kind != VM && s.Kind != Container {
 		return invalid("kind", string(s.Kind), "vm or container")
 	}
-	if err := ValidName(s.Image); err != nil {
-		return InField("image", err)
+	if err := validNameIn("image", s.Image); err != nil {
+		return err
 	}
 	if s.Flavor != "" {
-		if err := ValidName(s.Flavor); err != nil {
-			return InField("flavor", err)
+		if err := validNameIn("flavor", s.Flavor); err != nil {
+			return err
 		}
 	}
 	if err := s.Resources.Valid(); err != nil {
 		return InField("resources", err)
 	}
 	for _, c := range s.Resources.Classes() {
-		if c == Instances || isStorage(c) {
+		if !c.ofSpec() {
 			return invalid("resources", string(c), "cpu, memory, gpu and own classes; storage is asked for by disks")
 		}
 	}
@@ -172,8 +168,10 @@ func (s Spec) Valid() error {
 	return InField("guest", s.Guest.valid())
 }
 
-func isStorage(c Class) bool {
-	return strings.HasPrefix(string(c), "storage.") || strings.HasPrefix(string(c), "iops.")
+// ofSpec reports whether a Spec's Resources may hold the class: all but storage, which disks ask for, and
+// the number of instances. "storage" alone is what Limits calls the sum of all disks.
+func (c Class) ofSpec() bool {
+	return c != Instances && c != allStorage && !strings.HasPrefix(string(c), storagePrefix) && !strings.HasPrefix(string(c), iopsPrefix)
 }
 
 func (s Spec) validDisks() error {
@@ -213,14 +211,14 @@ func (c Constraints) valid() error {
 	if len(c.Hosts) > 1024 || len(c.Zones) > 1024 {
 		return invalid("", "", "at most 1024 hosts and 1024 zones")
 	}
-	for _, h := range c.Hosts {
-		if err := h.Valid(); err != nil {
-			return err
+	for i, h := range c.Hosts {
+		if h.Valid() != nil {
+			return invalid("hosts["+strconv.Itoa(i)+"]", string(h), "driver/native-id")
 		}
 	}
-	for _, z := range c.Zones {
-		if err := ValidName(z); err != nil {
-			return InField("zones", err)
+	for i, z := range c.Zones {
+		if err := validNameIn("zones["+strconv.Itoa(i)+"]", z); err != nil {
+			return err
 		}
 	}
 	return ValidLabels(c.Labels)
@@ -236,12 +234,15 @@ func (g Guest) valid() error {
 		return invalid("ssh_keys", strconv.Itoa(len(g.SSHKeys)), "at most 64 keys")
 	}
 	for i, k := range g.SSHKeys {
-		if err := ValidSSHKey(k); err != nil {
-			return InField("["+strconv.Itoa(i)+"]", err)
+		if err := validSSHKeyIn("ssh_keys["+strconv.Itoa(i)+"]", k); err != nil {
+			return err
 		}
 	}
 	if len(g.UserData) > MaxUserData {
 		return invalid("user_data", strconv.Itoa(len(g.UserData)), "at most 65536 bytes")
+	}
+	if !utf8.ValidString(g.UserData) {
+		return invalid("user_data", "", "UTF-8 text; binary parts in the base64 of a MIME message")
 	}
 	return nil
 }
@@ -252,6 +253,9 @@ type Range struct {
 	Max int64 `json:"max"`
 }
 
+// allStorage is the entry of Limits for the sum of all disks; it is no class of a host.
+const allStorage Class = "storage"
+
 // Limits is the policy on the size of one instance, per class; a class without an entry is not limited.
 // The entry "storage" limits the sum of all disks.
 type Limits map[Class]Range
@@ -259,9 +263,9 @@ type Limits map[Class]Range
 // DefaultLimits returns 1 to 32 cores, 1 to 32 GiB of memory, 1 GiB to 1 TiB of disks in sum.
 func DefaultLimits() Limits {
 	return Limits{
-		CPU:       {Core, 32 * Core},
-		Memory:    {GiB, 32 * GiB},
-		"storage": {GiB, TiB},
+		CPU:        {Core, 32 * Core},
+		Memory:     {GiB, 32 * GiB},
+		allStorage: {GiB, TiB},
 	}
 }
 
@@ -271,37 +275,27 @@ func (l Limits) Check(s Spec) error {
 	if err != nil {
 		return err
 	}
-	for c, n := range demand {
-		if strings.HasPrefix(string(c), "storage.") {
-			sum, ok := addInt64(demand["storage"], n)
-			if !ok {
-				return &Error{Kind: ErrOverflow, Field: "disks"}
-			}
-			demand["storage"] = sum
+	all, ok := int64(0), true
+	for _, d := range s.Disks {
+		if all, ok = addInt64(all, d.Size); !ok {
+			return &Error{Kind: ErrOverflow, Field: "disks", Want: "a sum within an int64"}
 		}
 	}
-	classes := make([]Class, 0, len(l))
-	for c := range l {
-		classes = append(classes, c)
-	}
-	slices.Sort(classes)
-	for _, c := range classes {
-		r := l[c]
-		most := r.Max
-		if most == 0 {
-			most = math.MaxInt64
+	demand[allStorage] = all
+	for _, c := range slices.Sorted(maps.Keys(l)) {
+		r, n := l[c], demand[c]
+		if n >= r.Min && (r.Max == 0 || n <= r.Max) {
+			continue
 		}
-		if n := demand[c]; n < r.Min || n > most {
-			unit := c
-			if c == "storage" {
-				unit = StorageStandard
-			}
-			want := unit.Format(r.Min) + " or more"
-			if r.Max != 0 {
-				want = unit.Format(r.Min) + " to " + unit.Format(r.Max)
-			}
-			return &Error{Kind: ErrInvalid, Field: string(c), Value: unit.Format(n), Want: want}
+		format := c.Format
+		if c == allStorage {
+			format = FormatBytes
 		}
+		want := format(r.Min) + " or more"
+		if r.Max != 0 {
+			want = format(r.Min) + " to " + format(r.Max)
+		}
+		return &Error{Kind: ErrInvalid, Field: c.field(), Value: format(n), Want: want}
 	}
 	return nil
 }

@@ -1,10 +1,10 @@
 package pool
 
 import (
+	"cmp"
 	"iter"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -20,15 +20,15 @@ type State struct {
 	head     Revision
 	time     time.Time
 
-	hosts     *table[HostID, *HostRecord]
-	removed   *table[HostID, Revision] // hosts taken out by an operator, not to be admitted again by themselves
-	instances *table[InstanceID, *Instance]
-	ended     *table[InstanceID, Tombstone]
-	held      *table[MachineID, *Held]
-	images    *table[string, *Image]
-	flavors   *table[string, *Flavor]
-	projects  *table[string, *ProjectRecord]
-	totals    map[Class]Sum
+	hosts     table[HostID, *HostRecord]
+	removed   table[HostID, Revision] // hosts taken out by an operator, not to be admitted again by themselves
+	instances table[InstanceID, *Instance]
+	ended     table[InstanceID, Tombstone]
+	held      table[MachineID, *Held]
+	images    table[string, *Image]
+	flavors   table[string, *Flavor]
+	projects  table[string, *ProjectRecord]
+	totals    table[Class, Sum]
 
 	// Kept only by a State that is no overlay: committed facts are what plan and observations work on.
 	root      bool
@@ -45,6 +45,7 @@ type HostRecord struct {
 	Used       Resources        // what instances and held allocations take
 	DeviceUsed map[string]int64 // by Device.ID
 	Placed     int              // instances placed on it
+	Held       int              // held allocations on it
 	Changed    Revision         // of the last change of this record
 }
 
@@ -57,10 +58,12 @@ func (h *HostRecord) Free() Resources {
 	return free
 }
 
-// ProjectRecord is a project with what its instances take; Used has Instances as a class.
+// ProjectRecord is a project with what its instances take; Used has Instances as a class, the number of
+// those that hold a place.
 type ProjectRecord struct {
 	Project
 	Used    Resources
+	Members int // instances, failed ones included
 	Changed Revision
 }
 
@@ -70,29 +73,9 @@ type Tombstone struct {
 	Ended    Revision
 }
 
-// Sum is one class of resource over all hosts.
-type Sum struct {
-	Total         int64 `json:"total"`         // physically there
-	Reserved      int64 `json:"reserved"`      // of that, used by the hosts themselves and by others
-	Capacity      int64 `json:"capacity"`      // what allocations may take, over-commit included
-	Used          int64 `json:"used"`          // what allocations take
-	Free          int64 `json:"free"`          // capacity not taken, on all hosts
-	Available     int64 `json:"available"`     // capacity not taken, on hosts that accept instances
-	Overcommitted int64 `json:"overcommitted"` // taken beyond total less reserved, summed over hosts
-}
-
 // NewState returns the State of an empty ledger.
 func NewState() *State {
 	return &State{
-		hosts:     newTable[HostID, *HostRecord](),
-		removed:   newTable[HostID, Revision](),
-		instances: newTable[InstanceID, *Instance](),
-		ended:     newTable[InstanceID, Tombstone](),
-		held:      newTable[MachineID, *Held](),
-		images:    newTable[string, *Image](),
-		flavors:   newTable[string, *Flavor](),
-		projects:  newTable[string, *ProjectRecord](),
-		totals:    make(map[Class]Sum),
 		root:      true,
 		unsettled: make(map[InstanceID]struct{}),
 		onHost:    make(map[HostID]map[InstanceID]struct{}),
@@ -100,14 +83,14 @@ func NewState() *State {
 	}
 }
 
-// Overlay returns a State that reads through to s and keeps its own changes to itself. It costs no more
-// than the number of classes and is valid until s is changed.
+// Overlay returns a State that reads through to s and keeps its own changes to itself. It costs
+// next to nothing and is valid until s is changed.
 func (s *State) Overlay() *State {
 	return &State{
 		identity: s.identity, holder: s.holder, epoch: s.epoch, head: s.head, time: s.time,
 		hosts: s.hosts.overlay(), removed: s.removed.overlay(), instances: s.instances.overlay(),
 		ended: s.ended.overlay(), held: s.held.overlay(), images: s.images.overlay(),
-		flavors: s.flavors.overlay(), projects: s.projects.overlay(), totals: maps.Clone(s.totals),
+		flavors: s.flavors.overlay(), projects: s.projects.overlay(), totals: s.totals.overlay(),
 	}
 }
 
@@ -132,15 +115,15 @@ func (s *State) Absorb(o *State) {
 		}
 	}
 	s.identity, s.holder, s.epoch, s.head, s.time = o.identity, o.holder, o.epoch, o.head, o.time
-	s.hosts.absorb(o.hosts)
-	s.removed.absorb(o.removed)
-	s.instances.absorb(o.instances)
-	s.ended.absorb(o.ended)
-	s.held.absorb(o.held)
-	s.images.absorb(o.images)
-	s.flavors.absorb(o.flavors)
-	s.projects.absorb(o.projects)
-	s.totals = o.totals
+	s.hosts.absorb(&o.hosts)
+	s.removed.absorb(&o.removed)
+	s.instances.absorb(&o.instances)
+	s.ended.absorb(&o.ended)
+	s.held.absorb(&o.held)
+	s.images.absorb(&o.images)
+	s.flavors.absorb(&o.flavors)
+	s.projects.absorb(&o.projects)
+	s.totals.absorb(&o.totals)
 }
 
 // Clone returns an independent State with the same content. Its cost grows with the number of records.
@@ -149,7 +132,7 @@ func (s *State) Clone() *State {
 		identity: s.identity, holder: s.holder, epoch: s.epoch, head: s.head, time: s.time,
 		hosts: s.hosts.clone(), removed: s.removed.clone(), instances: s.instances.clone(),
 		ended: s.ended.clone(), held: s.held.clone(), images: s.images.clone(),
-		flavors: s.flavors.clone(), projects: s.projects.clone(), totals: maps.Clone(s.totals),
+		flavors: s.flavors.clone(), projects: s.projects.clone(), totals: s.totals.clone(),
 		root:      true,
 		unsettled: make(map[InstanceID]struct{}),
 		onHost:    make(map[HostID]map[InstanceID]struct{}),
@@ -183,7 +166,7 @@ func (s *State) Time() time.Time { return s.time }
 func (s *State) Host(id HostID) (*HostRecord, bool) { return s.hosts.get(id) }
 
 // Hosts yields all hosts in no order.
-func (s *State) Hosts() iter.Seq[*HostRecord] { return values(s.hosts) }
+func (s *State) Hosts() iter.Seq[*HostRecord] { return values(&s.hosts) }
 
 // HostCount returns the number of hosts.
 func (s *State) HostCount() int { return s.hosts.n }
@@ -195,7 +178,7 @@ func (s *State) HostRemoved(id HostID) (Revision, bool) { return s.removed.get(i
 func (s *State) Instance(id InstanceID) (*Instance, bool) { return s.instances.get(id) }
 
 // Instances yields all instances in no order.
-func (s *State) Instances() iter.Seq[*Instance] { return values(s.instances) }
+func (s *State) Instances() iter.Seq[*Instance] { return values(&s.instances) }
 
 // InstanceCount returns the number of instances.
 func (s *State) InstanceCount() int { return s.instances.n }
@@ -204,7 +187,7 @@ func (s *State) InstanceCount() int { return s.instances.n }
 func (s *State) Ended(id InstanceID) (Tombstone, bool) { return s.ended.get(id) }
 
 // Held yields the held allocations in no order.
-func (s *State) Held() iter.Seq[*Held] { return values(s.held) }
+func (s *State) Held() iter.Seq[*Held] { return values(&s.held) }
 
 // HeldMachine returns the held allocation of that machine.
 func (s *State) HeldMachine(m MachineID) (*Held, bool) { return s.held.get(m) }
@@ -213,22 +196,22 @@ func (s *State) HeldMachine(m MachineID) (*Held, bool) { return s.held.get(m) }
 func (s *State) Image(name string) (*Image, bool) { return s.images.get(name) }
 
 // Images yields all images in no order.
-func (s *State) Images() iter.Seq[*Image] { return values(s.images) }
+func (s *State) Images() iter.Seq[*Image] { return values(&s.images) }
 
 // Flavor returns the flavor of that name.
 func (s *State) Flavor(name string) (*Flavor, bool) { return s.flavors.get(name) }
 
 // Flavors yields all flavors in no order.
-func (s *State) Flavors() iter.Seq[*Flavor] { return values(s.flavors) }
+func (s *State) Flavors() iter.Seq[*Flavor] { return values(&s.flavors) }
 
 // Project returns the project of that name.
 func (s *State) Project(name string) (*ProjectRecord, bool) { return s.projects.get(name) }
 
 // Projects yields all projects in no order.
-func (s *State) Projects() iter.Seq[*ProjectRecord] { return values(s.projects) }
+func (s *State) Projects() iter.Seq[*ProjectRecord] { return values(&s.projects) }
 
 // Totals returns the sums over all hosts per class. The map is the caller's.
-func (s *State) Totals() map[Class]Sum { return maps.Clone(s.totals) }
+func (s *State) Totals() map[Class]Sum { return maps.Collect(s.totals.all()) }
 
 // Unsettled yields the instances whose want differs from their is. Only for a State that is no overlay.
 func (s *State) Unsettled() iter.Seq[*Instance] {
@@ -265,16 +248,13 @@ func (s *State) HeldOn(host HostID) iter.Seq[*Held] {
 
 // SortedHosts returns all hosts by id.
 func (s *State) SortedHosts() []*HostRecord {
-	return slices.SortedFunc(s.Hosts(), func(a, b *HostRecord) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	return slices.SortedFunc(s.Hosts(), func(a, b *HostRecord) int { return cmp.Compare(a.ID, b.ID) })
 }
 
-// SortedInstances returns all instances by the time of their launch.
+// SortedInstances returns all instances in the order of their launches, those of one batch by id.
 func (s *State) SortedInstances() []*Instance {
 	return slices.SortedFunc(s.Instances(), func(a, b *Instance) int {
-		if a.Launched != b.Launched {
-			return int(a.Launched - b.Launched)
-		}
-		return strings.Compare(string(a.ID), string(b.ID))
+		return cmp.Or(cmp.Compare(a.Launched, b.Launched), cmp.Compare(a.ID, b.ID))
 	})
 }
 
@@ -285,5 +265,59 @@ func values[K comparable, V any](t *table[K, V]) iter.Seq[V] {
 				return
 			}
 		}
+	}
+}
+
+func (s *State) setInstance(old, new *Instance) {
+	if new == nil {
+		s.instances.del(old.ID)
+	} else {
+		s.instances.set(new.ID, new)
+	}
+	if s.root {
+		s.index(old, new)
+	}
+}
+
+// index follows the replacement of an instance's record, either of which may be nil.
+func (s *State) index(old, new *Instance) {
+	wasOn, isOn := old != nil && old.Placed(), new != nil && new.Placed()
+	if wasOn && (!isOn || old.Place.Host != new.Place.Host) {
+		delete(s.onHost[old.Place.Host], old.ID)
+		if len(s.onHost[old.Place.Host]) == 0 {
+			delete(s.onHost, old.Place.Host)
+		}
+	}
+	if isOn && (!wasOn || old.Place.Host != new.Place.Host) {
+		m := s.onHost[new.Place.Host]
+		if m == nil {
+			m = make(map[InstanceID]struct{})
+			s.onHost[new.Place.Host] = m
+		}
+		m[new.ID] = struct{}{}
+	}
+	switch {
+	case new != nil && !new.Settled():
+		s.unsettled[new.ID] = struct{}{}
+	case new != nil:
+		delete(s.unsettled, new.ID)
+	default:
+		delete(s.unsettled, old.ID)
+	}
+}
+
+func (s *State) indexHeld(h *Held) {
+	m := s.heldOn[h.Host]
+	if m == nil {
+		m = make(map[MachineID]struct{})
+		s.heldOn[h.Host] = m
+	}
+	m[h.Machine] = struct{}{}
+}
+
+func (s *State) unindexHeld(h *Held) {
+	delete(s.heldOn[h.Host], h.Machine)
+	if len(s.heldOn[h.Host]) == 0 {
+		delete(s.heldOn, h.Host)
 	}
 }

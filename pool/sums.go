@@ -1,79 +1,21 @@
 package pool
 
-import "maps"
-
-func (s *State) putHost(h Host, at Revision) error {
-	h, err := h.Normalize()
-	if err != nil {
-		return err
-	}
-	old, _ := s.hosts.get(h.ID)
-	n := HostRecord{Host: h, Capacity: h.Capacity(), Changed: at}
-	if old != nil {
-		n.Used, n.DeviceUsed, n.Placed, n.Reason = old.Used, old.DeviceUsed, old.Placed, old.Reason
-	}
-	if err := s.setHost(old, &n); err != nil {
-		return err
-	}
-	s.removed.del(h.ID)
-	return nil
-}
-
-// setHost replaces a host's record, either of which may be nil, and keeps the totals.
-func (s *State) setHost(old, new *HostRecord) error {
-	if new == nil && (old.Placed > 0 || len(old.Used) > 0) {
-		return &Error{Kind: ErrInUse, Field: "host", Value: string(old.ID), Want: "no instances on it"}
-	}
-	changed := make(map[Class]Sum)
-	for _, h := range []*HostRecord{old, new} {
-		if h == nil {
-			continue
-		}
-		for c := range h.Inventory {
-			if _, ok := changed[c]; !ok {
-				changed[c] = s.totals[c]
-			}
-		}
-		for c := range h.Used {
-			if _, ok := changed[c]; !ok {
-				changed[c] = s.totals[c]
-			}
-		}
-	}
-	for c, sum := range changed {
-		var before, after Sum
-		if old != nil {
-			before = old.sum(c)
-		}
-		if new != nil {
-			after = new.sum(c)
-		}
-		sum, ok := sum.plus(before, -1)
-		if ok {
-			sum, ok = sum.plus(after, 1)
-		}
-		if !ok {
-			return &Error{Kind: ErrOverflow, Field: "pool total of " + string(c), Want: "a sum within an int64"}
-		}
-		changed[c] = sum
-	}
-	for c, sum := range changed {
-		if sum == (Sum{}) {
-			delete(s.totals, c)
-		} else {
-			s.totals[c] = sum
-		}
-	}
-	if new == nil {
-		s.hosts.del(old.ID)
-	} else {
-		s.hosts.set(new.ID, new)
-	}
-	return nil
+// Sum is one class of resource over all hosts.
+type Sum struct {
+	Total         int64 `json:"total"`         // physically there
+	Reserved      int64 `json:"reserved"`      // of that, used by the hosts themselves and by others
+	Capacity      int64 `json:"capacity"`      // what allocations may take, over-commit included
+	Used          int64 `json:"used"`          // what allocations take
+	Free          int64 `json:"free"`          // capacity not taken, on all hosts
+	Available     int64 `json:"available"`     // capacity not taken, on hosts that accept instances
+	Overcommitted int64 `json:"overcommitted"` // taken beyond total less reserved, summed over hosts
 }
 
 // sum returns the host's part in the pool's sums of class c.
 func (h *HostRecord) sum(c Class) Sum {
+	if h == nil {
+		return Sum{}
+	}
 	inv := h.Inventory[c]
 	out := Sum{Total: inv.Total, Reserved: inv.Reserved, Capacity: h.Capacity[c], Used: h.Used[c]}
 	out.Free = max(0, out.Capacity-out.Used)
@@ -84,6 +26,7 @@ func (h *HostRecord) sum(c Class) Sum {
 	return out
 }
 
+// plus returns a + sign*b, and whether it is within an int64.
 func (a Sum) plus(b Sum, sign int64) (Sum, bool) {
 	ok := true
 	add := func(x, y int64) int64 {
@@ -98,44 +41,71 @@ func (a Sum) plus(b Sum, sign int64) (Sum, bool) {
 	}, ok
 }
 
-// book and free change a copy of a record; they replace the maps, which other copies share.
-func (h *HostRecord) book(a Allocation) error {
-	used, err := h.Used.Add(a.Resources)
-	if err != nil {
-		return InField("host "+string(h.ID), err)
+// addTotals brings the pool's sums to what they are after the changes. On an overflow it changes nothing.
+func (s *State) addTotals(changes []hostChange) error {
+	type classSum struct {
+		class Class
+		sum   Sum
 	}
-	h.Used = used
-	return h.claim(a.Claims, 1)
-}
-
-func (h *HostRecord) free(a Allocation) error {
-	used, err := h.Used.Sub(a.Resources)
-	if err != nil {
-		return InField("host "+string(h.ID), err)
-	}
-	h.Used = used
-	return h.claim(a.Claims, -1)
-}
-
-func (h *HostRecord) claim(claims []Claim, sign int64) error {
-	if len(claims) == 0 {
-		return nil
-	}
-	used := maps.Clone(h.DeviceUsed)
-	if used == nil {
-		used = make(map[string]int64)
-	}
-	for _, c := range claims {
-		n, ok := addInt64(used[c.Device], sign*c.Amount)
-		if !ok || n < 0 {
-			return &Error{Kind: ErrOverflow, Field: "device " + c.Device, Want: "an amount within 0 and an int64"}
+	var small [12]classSum // classes whose sum changes; more of them are possible, but rare
+	changed := small[:0]
+	add := func(c Class, old, new *HostRecord) bool {
+		before, after := old.sum(c), new.sum(c)
+		if before == after {
+			return true
 		}
-		if n == 0 {
-			delete(used, c.Device)
+		at := 0
+		for at < len(changed) && changed[at].class != c {
+			at++
+		}
+		if at == len(changed) {
+			sum, _ := s.totals.get(c)
+			changed = append(changed, classSum{c, sum})
+		}
+		sum, ok := changed[at].sum.plus(before, -1)
+		if ok {
+			changed[at].sum, ok = sum.plus(after, 1)
+		}
+		return ok
+	}
+	for i := range changes {
+		if c, ok := changes[i].each(add); !ok {
+			return &Error{Kind: ErrOverflow, Field: "pool total of " + string(c), Want: "a sum within an int64"}
+		}
+	}
+	for _, c := range changed {
+		if c.sum == (Sum{}) {
+			s.totals.del(c.class)
 		} else {
-			used[c.Device] = n
+			s.totals.set(c.class, c.sum)
 		}
 	}
-	h.DeviceUsed = used
 	return nil
+}
+
+// each calls f once for every class that either record knows, until f returns false.
+func (c *hostChange) each(f func(c Class, old, new *HostRecord) bool) (Class, bool) {
+	for i, h := range []*HostRecord{c.old, c.new} {
+		if h == nil {
+			continue
+		}
+		seen := func(class Class) bool { return i == 1 && c.old != nil && c.old.knows(class) }
+		for class := range h.Inventory {
+			if !seen(class) && !f(class, c.old, c.new) {
+				return class, false
+			}
+		}
+		for class := range h.Used {
+			if _, listed := h.Inventory[class]; !listed && !seen(class) && !f(class, c.old, c.new) {
+				return class, false
+			}
+		}
+	}
+	return "", true
+}
+
+func (h *HostRecord) knows(c Class) bool {
+	_, listed := h.Inventory[c]
+	_, used := h.Used[c]
+	return listed || used
 }

@@ -6,7 +6,8 @@ import (
 )
 
 // table is a map that can be laid over another: what is set or deleted in the upper one hides the lower
-// one, which stays as it is. An overlay costs nothing to make and holds only what differs.
+// one, which stays as it is. An overlay costs nothing to make and holds only what differs. The zero value is
+// an empty table over nothing.
 type table[K comparable, V any] struct {
 	base *table[K, V]
 	own  map[K]slot[V]
@@ -16,10 +17,6 @@ type table[K comparable, V any] struct {
 type slot[V any] struct {
 	v       V
 	present bool // false hides an entry of base
-}
-
-func newTable[K comparable, V any]() *table[K, V] {
-	return &table[K, V]{own: make(map[K]slot[V])}
 }
 
 func (t *table[K, V]) get(k K) (V, bool) {
@@ -36,7 +33,14 @@ func (t *table[K, V]) set(k K, v V) {
 	if _, ok := t.get(k); !ok {
 		t.n++
 	}
-	t.own[k] = slot[V]{v, true}
+	t.put(k, slot[V]{v, true})
+}
+
+func (t *table[K, V]) put(k K, s slot[V]) {
+	if t.own == nil {
+		t.own = make(map[K]slot[V])
+	}
+	t.own[k] = s
 }
 
 func (t *table[K, V]) del(k K) {
@@ -47,7 +51,7 @@ func (t *table[K, V]) del(k K) {
 	if t.base == nil {
 		delete(t.own, k)
 	} else {
-		t.own[k] = slot[V]{}
+		t.put(k, slot[V]{})
 	}
 }
 
@@ -77,15 +81,13 @@ func (t *table[K, V]) hides(k K, lower *table[K, V]) bool {
 	return false
 }
 
-func (t *table[K, V]) overlay() *table[K, V] {
-	return &table[K, V]{base: t, own: make(map[K]slot[V]), n: t.n}
-}
+func (t *table[K, V]) overlay() table[K, V] { return table[K, V]{base: t, n: t.n} }
 
-func (t *table[K, V]) clone() *table[K, V] {
+func (t *table[K, V]) clone() table[K, V] {
 	if t.base == nil {
-		return &table[K, V]{own: maps.Clone(t.own), n: t.n}
+		return table[K, V]{own: maps.Clone(t.own), n: t.n}
 	}
-	c := &table[K, V]{own: make(map[K]slot[V], t.n), n: t.n}
+	c := table[K, V]{own: make(map[K]slot[V], t.n), n: t.n}
 	for k, v := range t.all() {
 		c.own[k] = slot[V]{v, true}
 	}

@@ -1,2 +1,25 @@
-// Package scheduler chooses the host for an instance.
+// Package scheduler chooses the host for an instance, and says why.
+//
+// Place is a pure function of a pool.State, or an overlay of one, and a Request: no input or output, no
+// clock, no randomness; the same books and the same request give the same answer on every machine. It
+// decides nothing durable: its caller puts the Decision into an event, and the books change when that event
+// is folded.
+//
+// A host qualifies when it passes all of these, which are asked in this order, so that the first that fails
+// is the reason given:
+//
+//  1. avoid: the host is not in Request.Avoid
+//  2. condition: it is ready, and neither cordoned, draining, unreachable nor fenced
+//  3. host, zone, label: Spec.Constraints allow it
+//  4. image: the image has a source for the host's driver
+//  5. kind: the host runs instances of the spec's kind
+//  6. filter: every Filter of the importer, in order
+//  7. shape: on an aggregate, a shape covers the request
+//  8. resource: each class, in alphabetical order, has room; a class that the host lacks has none
+//  9. device: each disk, and each GPU, finds one device with room for the whole of it
+//
+// Of the hosts that qualify the one with the highest score is chosen, on equal scores the one whose id comes
+// first. A refusal tells for every host what stood in the way, and the nearest change that would help.
+//
+// scheduler imports the standard library and pool only.
 package scheduler

@@ -36,11 +36,11 @@ type Config struct {
 	Overfill bool
 
 	Images  []string             // sources that exist; nil: every source but the empty one
-	Kinds   []pool.Kind          // what can be run; nil: virtual machines
+	Kinds   []pool.Kind          // what hosts that do not say so run; nil: virtual machines
 	Without []hypervisor.Ability // abilities that are not offered
 
 	Faults Faults           // by chance
-	Hook   func(Call) Fault // where a test wants them; called without locks, may block
+	Hook   func(Call) Fault // where a test wants them; called by many goroutines, without locks, may block
 
 	// Path is the file in which the simulated hypervisor keeps its hosts and machines; empty: nowhere. What
 	// a call has done is in the file before the call returns, and survives the death of the process. Only
@@ -80,6 +80,7 @@ var (
 	_ hypervisor.Rebooter  = (*Driver)(nil)
 	_ hypervisor.Consoler  = (*Driver)(nil)
 	_ hypervisor.Meter     = (*Driver)(nil)
+	_ hypervisor.Simulator = (*Driver)(nil)
 )
 
 // errClosed is the reason of every call after Close.
@@ -179,12 +180,14 @@ func (d *Driver) Wait(ctx context.Context) error {
 	}
 }
 
+// Simulated implements hypervisor.Simulator.
+func (d *Driver) Simulated() {}
+
 // Describe implements hypervisor.Describer. It is the same for all hosts.
 func (d *Driver) Describe(pool.HostID) hypervisor.Capabilities {
 	c := hypervisor.Capabilities{
 		CreateUnique: !d.config.Copies,
 		Settles:      d.config.Settles,
-		Kinds:        slices.Clone(d.config.Kinds),
 		FirstBoot:    true,
 	}
 	for _, a := range []hypervisor.Ability{hypervisor.CanConsole, hypervisor.CanMeter, hypervisor.CanReboot, hypervisor.CanSuspend} {

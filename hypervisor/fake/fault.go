@@ -59,7 +59,8 @@ const (
 	Drop FaultKind = "drop"
 	// Lose: it is done and the reply is lost (ErrUnknown).
 	Lose FaultKind = "lose"
-	// Late: the caller hears nothing (ErrUnknown) and the effect lands Fault.After later.
+	// Late: the caller hears nothing (ErrUnknown) and the effect lands Fault.After later, also on a host that
+	// has been cut off since, or that has died and returned; not on one that is dead at that time.
 	Late FaultKind = "late"
 	// Duplicate: it is done and answered, and delivered a second time Fault.After later.
 	Duplicate FaultKind = "duplicate"

@@ -34,7 +34,7 @@ type host struct {
 	ours, others usage // of tagged machines, of untagged ones
 
 	added time.Time
-	spent float64 // CPU seconds of machines that are gone
+	spent int64 // CPU time of machines that are gone, microseconds
 	calls map[Op]int
 }
 
@@ -156,6 +156,9 @@ func (d *Driver) AddHost(h pool.Host) error {
 }
 
 func (d *Driver) addHost(spec pool.Host) error {
+	if len(spec.Kinds) == 0 {
+		spec.Kinds = d.config.Kinds
+	}
 	spec, err := spec.Normalize()
 	if err != nil {
 		return err

@@ -41,16 +41,6 @@ func (d *Driver) check(o *hypervisor.Order) (pool.Resources, error) {
 	if err := o.Spec.Valid(); err != nil {
 		return nil, pool.InField("spec", err)
 	}
-	kind, kinds := o.Spec.Kind, d.config.Kinds
-	if kind == "" {
-		kind = pool.VM
-	}
-	if len(kinds) == 0 {
-		kinds = []pool.Kind{pool.VM}
-	}
-	if !slices.Contains(kinds, kind) {
-		return nil, &pool.Error{Kind: pool.ErrInvalid, Field: "spec.kind", Value: string(kind), Want: "a kind that this hypervisor runs"}
-	}
 	if o.Source == "" {
 		return nil, &pool.Error{Kind: pool.ErrInvalid, Field: "source", Want: "the image's source for driver " + d.config.Name}
 	}
@@ -77,6 +67,9 @@ func (d *Driver) create(h *host, o *hypervisor.Order, demand pool.Resources, p p
 	}
 	if d.config.Images != nil && !slices.Contains(d.config.Images, o.Source) {
 		return refused("no image " + pool.Quote(o.Source))
+	}
+	if k := kindOf(o.Spec); !h.runs(k) {
+		return refused("the host runs no " + string(k))
 	}
 	if s := o.Allocation.Shape; s != "" && !slices.ContainsFunc(h.spec.Shapes, func(x pool.Shape) bool { return x.Name == s }) {
 		return refused("no shape " + pool.Quote(s))
@@ -114,6 +107,14 @@ func (d *Driver) create(h *host, o *hypervisor.Order, demand pool.Resources, p p
 		}
 	}
 	return nil
+}
+
+// kindOf is the kind of instance that is asked for.
+func kindOf(s pool.Spec) pool.Kind {
+	if s.Kind == "" {
+		return pool.VM
+	}
+	return s.Kind
 }
 
 // find returns the machines that r means, oldest first: one, or several where there are copies.
@@ -283,7 +284,7 @@ func (d *Driver) remove(h *host, m *machine) error {
 		return err
 	}
 	now := time.Now()
-	h.spent += cpuSeconds(m, now)
+	h.spent += cpuMicros(m, now)
 	d.runs(h.take(m.Native), nil)
 	return nil
 }

@@ -68,7 +68,8 @@ func TestRoom(t *testing.T) {
 		"overflowing disks": {func(o *hypervisor.Order) {
 			o.Spec.Disks = []pool.Disk{disk(math.MaxInt64, pool.SSD), disk(1, pool.SSD)}
 		}, hypervisor.ErrInvalid, "overflow"},
-		"a container": {func(o *hypervisor.Order) { o.Spec.Kind = pool.Container }, hypervisor.ErrInvalid, "kind"},
+		"a container":       {func(o *hypervisor.Order) { o.Spec.Kind = pool.Container }, hypervisor.ErrRefused, "the host runs no container"},
+		"a kind unheard of": {func(o *hypervisor.Order) { o.Spec.Kind = "jail" }, hypervisor.ErrInvalid, "kind"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -160,7 +161,9 @@ func TestShapesAndContainers(t *testing.T) {
 		Shapes:    []pool.Shape{{Name: "s1", Resources: pool.Resources{pool.CPU: 2 * pool.Core, pool.Memory: 4 * pool.GiB, pool.StorageStandard: 20 * pool.GiB}}},
 	}
 	d := fake.New(fake.Config{Hosts: []pool.Host{region}, Kinds: []pool.Kind{pool.Container}})
-	require.Equal(t, []pool.Kind{pool.Container}, d.Describe("fake/region").Kinds)
+	seen, err := d.Hosts(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []pool.Kind{pool.Container}, seen[0].Kinds)
 	for i := range 3 {
 		o := order("fake/region", i)
 		o.Spec.Kind = pool.Container
@@ -172,7 +175,7 @@ func TestShapesAndContainers(t *testing.T) {
 			require.ErrorIs(t, err, hypervisor.ErrRefused)
 		}
 	}
-	require.ErrorIs(t, d.Create(t.Context(), order("fake/region", 9)), hypervisor.ErrInvalid)
+	require.ErrorIs(t, d.Create(t.Context(), order("fake/region", 9)), hypervisor.ErrRefused, "a virtual machine")
 }
 
 func TestBootTakesTime(t *testing.T) {

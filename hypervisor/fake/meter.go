@@ -35,10 +35,10 @@ func (h *host) sample(now time.Time) []hypervisor.Sample {
 	put := func(m pool.MachineID, name, device string, v float64) {
 		out = append(out, hypervisor.Sample{Host: h.spec.ID, Machine: m, Name: name, Device: device, Value: v, Time: now})
 	}
-	inUse, spent := 0.0, h.spent
+	inUse, spent := int64(0), h.spent
 	machines := make([]*machine, 0, len(h.machines))
 	for _, m := range h.machines {
-		spent += cpuSeconds(m, now)
+		spent += cpuMicros(m, now)
 		if m.Power == pool.Running || m.Power == pool.Suspended {
 			inUse += memoryUsed(m, now)
 		}
@@ -49,15 +49,15 @@ func (h *host) sample(now time.Time) []hypervisor.Sample {
 	cores := float64(h.spec.Inventory[pool.CPU].Total) / float64(pool.Core)
 	memory := h.spec.Inventory[pool.Memory]
 	// The host itself keeps one core in fifty busy, and uses what is reserved for it.
-	put("", hypervisor.HostCPUSeconds, "", spent+cores/50*max(now.Sub(h.added).Seconds(), 0))
+	put("", hypervisor.HostCPUSeconds, "", float64(spent)/1e6+cores/50*max(now.Sub(h.added).Seconds(), 0))
 	put("", hypervisor.HostCPUCores, "", cores)
 	put("", hypervisor.HostMemoryTotal, "", float64(memory.Total))
-	put("", hypervisor.HostMemoryAvailable, "", max(float64(memory.Total-memory.Reserved)-inUse, 0))
+	put("", hypervisor.HostMemoryAvailable, "", float64(max(memory.Total-memory.Reserved-inUse, 0)))
 	for _, dev := range h.spec.Devices {
 		if strings.HasPrefix(string(dev.Class), "storage.") {
 			inv := h.device(&dev)
 			put("", hypervisor.HostStorageCapacity, dev.ID, float64(inv.Total))
-			put("", hypervisor.HostStorageFree, dev.ID, math.Max(float64(inv.Total-inv.Reserved-h.ours.device[dev.ID]), 0))
+			put("", hypervisor.HostStorageFree, dev.ID, float64(max(inv.Total-inv.Reserved-h.ours.device[dev.ID], 0)))
 		}
 	}
 	for _, m := range machines {
@@ -70,11 +70,11 @@ func (h *host) sample(now time.Time) []hypervisor.Sample {
 
 func (m *machine) sample(now time.Time, put func(id pool.MachineID, name, device string, v float64)) {
 	id := m.Tag.Machine
-	put(id, hypervisor.CPUSeconds, "", cpuSeconds(m, now))
+	put(id, hypervisor.CPUSeconds, "", float64(cpuMicros(m, now))/1e6)
 	put(id, hypervisor.CPUCores, "", float64(m.Demand[pool.CPU])/float64(pool.Core))
 	put(id, hypervisor.MemoryTotal, "", float64(m.Demand[pool.Memory]))
 	if m.Power == pool.Running || m.Power == pool.Suspended {
-		put(id, hypervisor.MemoryUsed, "", memoryUsed(m, now))
+		put(id, hypervisor.MemoryUsed, "", float64(memoryUsed(m, now)))
 	}
 	busy, ran := busyness(m), m.ran(now).Seconds()
 	for i, size := range m.Disks {
@@ -112,16 +112,19 @@ func busyness(m *machine) float64 {
 // period is that of a machine's load, in seconds.
 const period = 3600.0
 
-// cpuSeconds is the integral over the time it has run of its load: busyness, and half of that up and down. The
-// load stays above zero, so that the counter never falls, and below one.
-func cpuSeconds(m *machine, now time.Time) float64 {
+// cpuMicros is the integral over the time it has run of its load: busyness, and half of that up and down. The
+// load stays above zero, so that the counter never falls, and below one. It is in whole microseconds, so that
+// the sum of a host does not depend on the order of its machines.
+func cpuMicros(m *machine, now time.Time) int64 {
 	t, busy := m.ran(now).Seconds(), busyness(m)
 	w := 2 * math.Pi / period
-	return float64(m.Demand[pool.CPU]) / float64(pool.Core) * busy * (t + (1-math.Cos(w*t))/(2*w))
+	seconds := float64(m.Demand[pool.CPU]) / float64(pool.Core) * busy * (t + (1-math.Cos(w*t))/(2*w))
+	return int64(math.Min(seconds*1e6, 1<<53)) // 285 years of a core
 }
 
-func memoryUsed(m *machine, now time.Time) float64 {
+// memoryUsed is what the guest uses, in bytes.
+func memoryUsed(m *machine, now time.Time) int64 {
 	// A guest fills its memory in its first ten minutes, up to a share that depends on what it does.
 	share := 0.15 + busyness(m)*math.Min(1, m.ran(now).Minutes()/10)
-	return math.Floor(float64(m.Demand[pool.Memory]) * share)
+	return int64(float64(m.Demand[pool.Memory]) * share)
 }

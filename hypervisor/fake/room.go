@@ -58,6 +58,14 @@ func physical(c pool.Class) bool {
 	return c == pool.Memory || c == pool.GPU || strings.HasPrefix(string(c), "storage.")
 }
 
+// runs reports whether the host runs instances of the kind.
+func (h *host) runs(k pool.Kind) bool {
+	if len(h.spec.Kinds) == 0 {
+		return k == pool.VM
+	}
+	return slices.Contains(h.spec.Kinds, k)
+}
+
 func (h *host) divided(c pool.Class) bool {
 	return slices.ContainsFunc(h.spec.Devices, func(d pool.Device) bool { return d.Class == c })
 }

@@ -115,11 +115,6 @@ func capabilities(p *probe) {
 					p.errorf("on %s ability %q is named and its interface is missing or not known", host, a)
 				}
 			}
-			for _, k := range c.Kinds {
-				if k != pool.VM && k != pool.Container {
-					p.errorf("on %s kind %q is not known", host, k)
-				}
-			}
 			if c.Settles < 0 {
 				p.errorf("on %s Settles is negative", host)
 			}

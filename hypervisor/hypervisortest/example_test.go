@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/hypervisor/fake"
@@ -13,7 +14,9 @@ import (
 )
 
 // newDriver stands for the driver under test.
-func newDriver() *fake.Driver { return fake.New(fake.Config{Hosts: fake.Fleet("fake", 2, 4)}) }
+func newDriver() *fake.Driver {
+	return fake.New(fake.Config{Hosts: fake.Fleet("fake", 2, 4), Settles: time.Second})
+}
 
 // The whole of a driver's own conformance test.
 func ExampleRun() {

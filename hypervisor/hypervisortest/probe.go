@@ -58,6 +58,8 @@ func (s *suite) run(ctx context.Context, r row) Result {
 	p.guard(r.run)
 	p.guard((*probe).cleanUp)
 	res.Took = time.Since(start)
+	p.mu.Lock() // a call that hangs may still have something to say
+	defer p.mu.Unlock()
 	if more := p.count - len(p.problems); more > 0 {
 		p.problems = append(p.problems, fmt.Sprintf("and %d more", more))
 	}

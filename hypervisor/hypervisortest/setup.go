@@ -18,7 +18,9 @@ import (
 // what is left out of the rest makes the cases that need it "not offered".
 type Setup struct {
 	// Name stands at the head of the driver's column in a table; empty: the driver's part of the host ids.
-	Name   string
+	Name string
+	// Driver should give up on a guest that does not shut down after a short time: most guests of the suite
+	// are stopped before they have booted.
 	Driver hypervisor.Driver
 
 	// Hosts are those on which machines may be made: two, or one where there is no other. The first must have

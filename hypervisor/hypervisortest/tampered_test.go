@@ -120,7 +120,7 @@ func (d *tampered) listed(ctx context.Context, r hypervisor.Ref) (hypervisor.Mac
 	return hypervisor.Machine{}, false
 }
 
-// others returns the fleet's host that is not h.
+// other returns the fleet's host that is not h.
 func other(h pool.HostID) pool.HostID {
 	if h == "fake/a" {
 		return "fake/b"

@@ -86,7 +86,7 @@ func (d *Driver) Describe(id pool.HostID) hypervisor.Capabilities {
 	if h == nil {
 		return hypervisor.Capabilities{}
 	}
-	c := hypervisor.Capabilities{CreateUnique: true, Settles: h.timeouts.Call, Kinds: []pool.Kind{pool.VM}}
+	c := hypervisor.Capabilities{CreateUnique: true, Settles: h.timeouts.Call}
 	o := h.offered()
 	if !o.known {
 		return c

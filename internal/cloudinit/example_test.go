@@ -27,6 +27,6 @@ func ExampleSeed_Files() {
 	// user-data:
 	// #cloud-config
 	// users: [{"name":"debian","shell":"/bin/bash","sudo":"ALL=(ALL) NOPASSWD:ALL","lock_passwd":true}]
-	// fs_setup: [{"label":"berthage-d1","filesystem":"ext4","device":"/dev/disk/by-id/virtio-berthage-d1","partition":"none","overwrite":false}]
+	// fs_setup: [{"label":"berthage-d1","filesystem":"ext4","device":"/dev/disk/by-id/virtio-berthage-d1","partition":"auto","overwrite":false}]
 	// mounts: [["/dev/disk/by-id/virtio-berthage-d1","/data","auto","defaults,nofail","0","2"]]
 }

@@ -178,7 +178,7 @@ func (s Seed) config() []setting {
 	var mounts [][]string
 	for _, d := range s.Disks {
 		device := "/dev/disk/by-id/virtio-" + d.Serial
-		setup = append(setup, fileSystem{Label: d.Serial, Type: "ext4", Device: device, Partition: "none"})
+		setup = append(setup, fileSystem{Label: d.Serial, Type: "ext4", Device: device, Partition: "auto"})
 		mounts = append(mounts, []string{device, d.Mount, "auto", "defaults,nofail", "0", "2"})
 	}
 	return append(out, setting{"fs_setup", setup}, setting{"mounts", mounts})

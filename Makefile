@@ -1,0 +1,161 @@
+# Everything that is done with this tree by command. `make help` lists it; the variables are explained in docs/testing.md.
+
+MODULES := $(patsubst ./%,%,$(patsubst %/go.mod,%,$(sort $(shell find . -name go.mod -not -path '*/.*/*'))))
+VERSION_STATICCHECK := v0.8.2
+VERSION_GOLANGCI := v2.15.0
+FUZZTIME ?= 30s
+BENCHMARKS ?= .
+ARGS ?=
+
+# Each module is built with its own requirements, as an importer gets it; go.work is for editors and plain go commands.
+export GOWORK := off
+
+# The race detector needs a C compiler.
+RACE := $(if $(shell command -v $(or $(CC),cc) gcc 2>/dev/null),-race)
+TALLY ?= $(CURDIR)/build/tally
+export TALLY
+tally := go run ./internal/house/tally
+each = @set -e; for module in $(MODULES); do echo "$$module: $(1)" >&2; (cd "$$module" && $(1)); done
+
+.DEFAULT_GOAL := help
+
+##@ Use
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
+
+.PHONY: run
+run: ## berthd with a simulated fleet of 200 hosts and a dashboard (ARGS: more of its flags)
+	go run -C examples ./berthd --simulate 200 $(ARGS)
+
+.PHONY: vm
+vm: ## a real virtual machine from request to SSH, as root on Debian (IMAGE=debian, BENCH=10, KILL=1)
+	go run -C internal/integration ./vm $(if $(IMAGE),-image $(IMAGE)) $(if $(BENCH),-bench $(BENCH)) $(if $(KILL),-kill) $(ARGS)
+
+##@ Build and check, in every module
+
+.PHONY: build
+build: ## compile everything
+	$(call each,go build ./...)
+
+.PHONY: vet
+vet: ## go vet
+	$(call each,go vet ./...)
+
+.PHONY: tidy
+tidy: ## bring go.mod and go.sum up to date
+	$(call each,go mod tidy)
+
+.PHONY: tidy-check
+tidy-check: ## fail if go.mod or go.sum is not up to date
+	$(call each,go mod tidy -diff)
+
+.PHONY: lint
+lint: vet ## gofmt, go vet and staticcheck
+	@unformatted=$$(gofmt -l $(MODULES)); [ -z "$$unformatted" ] || { echo "gofmt differs: $$unformatted" >&2; exit 1; }
+	$(call each,go run honnef.co/go/tools/cmd/staticcheck@$(VERSION_STATICCHECK) ./...)
+
+.PHONY: golangci
+golangci: ## golangci-lint with .golangci.yml; it takes some minutes to build the first time
+	$(call each,go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(VERSION_GOLANGCI) run --config "$(CURDIR)/.golangci.yml" ./...)
+
+.PHONY: generate
+generate: ## make generated files anew
+	$(call each,go generate ./...)
+
+.PHONY: generate-check
+generate-check: ## fail if a generated file is not up to date
+	@internal/house/generated.sh
+
+.PHONY: importing
+importing: ## measure docs/importing.md anew
+	go run -C internal/integration ./importing
+
+.PHONY: importing-check
+importing-check: ## fail if an importer gets other modules than docs/importing.md says
+	go run -C internal/integration ./importing -check
+
+.PHONY: check
+check: lint tidy-check generate-check ## lint, tidy-check and generate-check
+
+.PHONY: screenshot
+screenshot: ## take docs/dashboard.png anew, in a real browser
+	BERTHD_SCREENSHOT="$(CURDIR)/docs/dashboard.png" go test -C examples -count=1 ./berthd/browser
+
+.PHONY: docs
+docs: ## check links, code, commands and claims in the documents
+	go test -count=1 -run "Documents|Readme|Local" ./internal/house
+
+##@ Test
+
+# What runs in which part: packages, after a colon if they are not the root module's, less those with the ending after an exclamation mark.
+# A package of tests that stands in no part, or in two, fails test-house.
+PARTS := $(EXTRA) test-unit test-ledgers test-drivers test-browser test-vm
+test-unit-packages := ./...!/hypervisor/libvirt examples:./...!/browser \
+	$(addprefix internal/integration:./,guest/... importing readme)
+test-ledgers-packages := $(addprefix internal/integration:./,ledgers fleet)
+test-drivers-packages := ./hypervisor/libvirt
+test-browser-packages := examples:./berthd/browser/...
+
+# go-test PART [PROGRAM]: runs the packages of a part, module by module, with a program that provides what they need.
+define go-test
+@set -e; status=0; for p in $($(1)-packages); do \
+	module=.; case $$p in *:*) module=$${p%%:*}; p=$${p#*:};; esac; \
+	case $$p in *!*) p=$$(go list -C $$module "$${p%!*}" | grep -v -e "$${p#*!}$$");; esac; \
+	$(2) $(tally) test -C $$module $(RACE) -timeout 15m $$p || status=1; done; exit $$status
+endef
+
+.PHONY: test
+test: ## everything, with what could not be run listed at the end; about 12 minutes on two cores
+	@rm -rf "$(TALLY)"
+	$(if $(RACE),,@$(tally) skip "race detector" "no C compiler")
+	@status=0; for part in $(PARTS); do echo "make $$part" >&2; $(MAKE) --no-print-directory $$part || status=1; done; \
+	$(tally) summary && exit $$status
+
+.PHONY: test-unit
+test-unit: ## the root module and the examples, with the race detector
+	$(call go-test,$@)
+
+.PHONY: test-ledgers
+test-ledgers: ## the ledger suite on real databases
+	$(call go-test,$@)
+
+.PHONY: test-drivers
+test-drivers: ## the driver suite on real libvirt daemons
+	$(call go-test,$@,internal/house/daemons.sh)
+
+.PHONY: test-browser
+test-browser: ## the dashboard in a real browser
+	$(call go-test,$@)
+
+.PHONY: test-vm
+test-vm: ## make vm with the tiny guest
+	@if [ "$$(uname -s)" != Linux ]; then $(tally) skip "make vm" "needs Linux with libvirt and qemu"; \
+	elif [ "$$(id -u)" != 0 ]; then $(tally) skip "make vm" "needs root, to start libvirtd and a network"; \
+	else $(tally) run "make vm" $(MAKE) --no-print-directory vm IMAGE= BENCH= ARGS= && \
+	$(tally) run "make vm, berthd killed three times" $(MAKE) --no-print-directory vm IMAGE= BENCH= ARGS=-kill; fi
+
+.PHONY: test-check
+test-check: # make check as a part of make test
+	@$(tally) run "make check" $(MAKE) --no-print-directory check
+
+.PHONY: test-house
+test-house: ## the rules of the house only: imports, documentation, builds for every system
+	go test -count=1 ./internal/house/...
+
+.PHONY: test-all
+test-all: ## make check and make test
+	$(MAKE) test EXTRA=test-check
+
+.PHONY: test-race
+test-race: ## the concurrency tests many times over (COUNT=20)
+	go test -race -count=$(or $(COUNT),20) -run '$(or $(RUN),Race|Racing|Concurren)' ./...
+
+.PHONY: bench
+bench: ## every benchmark, with allocations (BENCHMARKS: which)
+	$(call each,go test -run='^$$' -bench='$(BENCHMARKS)' -benchmem ./...)
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME
+	@internal/house/fuzz.sh $(FUZZTIME) $(MODULES)

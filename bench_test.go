@@ -1,0 +1,90 @@
+package berthage_test
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/hypervisor"
+	"github.com/berthage/berthage/hypervisor/fake"
+	"github.com/berthage/berthage/pool"
+)
+
+// fleetOf opens a Manager on a memory ledger with n simulated hosts in the pool and no loop running.
+func fleetOf(b *testing.B, n int) *berthage.Manager {
+	b.Helper()
+	ctx := context.Background()
+	hosts := fake.Fleet("sim", n, 1)
+	ledger := pool.NewMemoryLedger()
+	var rev pool.Revision
+	events := []pool.Event{event(b, pool.KindOpened, &pool.Opened{Ledger: "bench"})}
+	flush := func() {
+		var err error
+		rev, err = ledger.Append(ctx, rev, events...)
+		require.NoError(b, err)
+		events = nil
+	}
+	for _, h := range hosts {
+		if events = append(events, event(b, pool.KindHostPut, &pool.HostPut{Host: h})); len(events) == 100 {
+			flush()
+		}
+	}
+	flush()
+	m, err := berthage.Open(ctx, berthage.Config{
+		Drivers: map[string]hypervisor.Driver{"sim": fake.New(fake.Config{Name: "sim"})}, Ledger: ledger,
+	})
+	require.NoError(b, err)
+	require.NoError(b, m.PutImage(ctx, pool.Image{Name: "debian-12", User: "debian", Sources: map[string]string{"sim": "debian"}}))
+	require.NoError(b, m.PutProject(ctx, pool.Project{Name: "shop"}))
+	return m
+}
+
+var eventID int
+
+func event(b *testing.B, kind string, payload any) pool.Event {
+	b.Helper()
+	e, err := pool.NewEvent(kind, payload)
+	require.NoError(b, err)
+	eventID++
+	e.ID, e.Actor = strconv.Itoa(eventID), "bench"
+	return e
+}
+
+// BenchmarkCommit is a whole command on the memory ledger: queue, decide, append, fold, publish. "power"
+// places nothing, and must not grow with the number of hosts; "launch" includes the scheduler's scan.
+func BenchmarkCommit(b *testing.B) {
+	for _, n := range []int{200, 2_000, 20_000} {
+		m := fleetOf(b, n)
+		ctx := context.Background()
+		i, err := m.Launch(ctx, berthage.Launch{Token: "first", Project: "shop", Name: "first", Spec: spec()})
+		require.NoError(b, err)
+		b.Run(fmt.Sprintf("power/hosts=%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			want := []pool.Power{pool.Stopped, pool.Running}
+			for k := 0; b.Loop(); k++ {
+				if _, err := m.SetPower(ctx, i.ID, want[k%2]); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		serial := 0
+		b.Run(fmt.Sprintf("launch+delete/hosts=%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				serial++
+				name := "vm-" + strconv.Itoa(serial)
+				i, err := m.Launch(ctx, berthage.Launch{Token: name, Project: "shop", Name: name, Spec: spec()})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := m.Delete(ctx, i.ID); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

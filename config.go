@@ -1,0 +1,128 @@
+package berthage
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/berthage/berthage/hypervisor"
+	"github.com/berthage/berthage/internal/ring"
+	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/scheduler"
+)
+
+// Config is what Open needs. Drivers and Ledger are required; the zero value of every other field is useful.
+type Config struct {
+	// Drivers are the hypervisors by name. The name is the first part of their hosts' ids and the key of
+	// their sources in images; it must stay the same for ever.
+	Drivers map[string]hypervisor.Driver
+
+	// Ledger keeps the events. A memory ledger is refused with drivers of real hosts unless Ephemeral is
+	// set, because machines whose ledger is lost are nobody's.
+	Ledger pool.Ledger
+
+	// Ephemeral says that losing the ledger with the process is meant.
+	Ephemeral bool
+
+	// Scratch holds the lease that decides which of several Managers on one ledger leads. Nil: this is the
+	// only one. Two Managers without it do not endanger the books: the one that started later leads.
+	Scratch pool.Scratch
+
+	// Name is this Manager's among those on the ledger; empty: a random one.
+	Name string
+
+	// Address is how Managers in other processes reach this one: what they pass to their Forward.
+	Address string
+
+	// Forward hands a command to the Manager at an address, which gives it to Accept and returns the
+	// answer. It must authenticate both sides. Nil: every Manager commits its own commands, which is as
+	// safe and, with many of them, slower.
+	Forward func(ctx context.Context, address string, command []byte) ([]byte, error)
+
+	// Scheduler places; nil: best-fit with the built-in filters.
+	Scheduler *scheduler.Scheduler
+
+	// Limits is the policy on the size of one instance; nil: pool.DefaultLimits.
+	Limits pool.Limits
+
+	// Admit says whether a host that a driver reports joins the pool by itself; nil: every one does. A host
+	// that was removed by RemoveHost joins only by AddHost.
+	Admit func(pool.Host) bool
+
+	// Logger receives what an operator should know; nil: nothing.
+	Logger *slog.Logger
+
+	Poll        time.Duration // between two observations of a host; 0: 10 s
+	PollTimeout time.Duration // of one observation; 0: 30 s
+	Grace       time.Duration // without observation until a host is unreachable; 0: 1 min
+	CallTimeout time.Duration // of one driver call; 0: 10 min, since a create may import an image
+	LeaseTTL    time.Duration // 0: 15 s
+	Tail        time.Duration // between two looks for other processes' events; 0: 250 ms
+	MaxCalls    int           // driver calls under way per host; 0: 4
+	MaxPlaces   int           // hosts tried for one launch; 0: 3
+	StrayAge    time.Duration // how long a stray is seen before it is destroyed; 0: 1 min
+}
+
+// minLease is the shortest lease of which a fraction is still a time that a store can answer in.
+const minLease = 100 * time.Millisecond
+
+func or[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+// ring checks the configuration and fills in the defaults.
+func (c Config) ring() (ring.Config, error) {
+	bad := func(field, want string) (ring.Config, error) {
+		return ring.Config{}, &pool.Error{Op: "open", Kind: pool.ErrInvalid, Field: field, Want: want}
+	}
+	if c.Ledger == nil {
+		return bad("Ledger", "a ledger, such as one of pool/sqlledger")
+	}
+	if len(c.Drivers) == 0 {
+		return bad("Drivers", "at least one driver")
+	}
+	_, memory := c.Ledger.(*pool.MemoryLedger)
+	for name, d := range c.Drivers {
+		if err := pool.ValidName(name); err != nil {
+			return ring.Config{}, pool.InField("Drivers", err)
+		}
+		if d == nil {
+			return bad("Drivers."+name, "a driver, not nil")
+		}
+		if _, simulated := hypervisor.As[hypervisor.Simulator](d); memory && !simulated && !c.Ephemeral {
+			return bad("Ledger", "a durable ledger for the real hosts of "+name+", or Ephemeral")
+		}
+	}
+	for _, d := range []time.Duration{c.Poll, c.PollTimeout, c.Grace, c.CallTimeout, c.LeaseTTL, c.Tail, c.StrayAge} {
+		if d < 0 {
+			return bad("durations", "zero or more")
+		}
+	}
+	if c.LeaseTTL != 0 && c.LeaseTTL < minLease {
+		return bad("LeaseTTL", minLease.String()+" or more")
+	}
+	for field, s := range map[string]string{"Name": c.Name, "Address": c.Address} {
+		if err := pool.ValidText(s, 255); err != nil {
+			return ring.Config{}, pool.InField(field, err)
+		}
+	}
+	if c.MaxCalls < 0 || c.MaxPlaces < 0 {
+		return bad("MaxCalls, MaxPlaces", "zero or more")
+	}
+	limits := c.Limits
+	if limits == nil {
+		limits = pool.DefaultLimits()
+	}
+	return ring.Config{
+		Drivers: c.Drivers, Ledger: c.Ledger, Scratch: c.Scratch, Name: c.Name, Address: c.Address, Forward: c.Forward,
+		Scheduler: c.Scheduler, Limits: limits, Admit: c.Admit, Logger: or(c.Logger, slog.New(slog.DiscardHandler)),
+		Poll: or(c.Poll, 10*time.Second), PollTimeout: or(c.PollTimeout, 30*time.Second), Grace: or(c.Grace, time.Minute),
+		CallTimeout: or(c.CallTimeout, 10*time.Minute), LeaseTTL: or(c.LeaseTTL, 15*time.Second),
+		Tail: or(c.Tail, 250*time.Millisecond), MaxCalls: or(c.MaxCalls, 4), MaxPlaces: or(c.MaxPlaces, 3),
+		StrayAge: or(c.StrayAge, time.Minute),
+	}, nil
+}

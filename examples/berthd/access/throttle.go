@@ -1,0 +1,74 @@
+package access
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Wrong credentials that an address may send in a row, and how long until it may send one more.
+const (
+	burst  = 10
+	refill = 6 * time.Second
+	most   = 4096 // addresses remembered
+)
+
+// throttle counts wrong credentials by address; of IPv6 by the network of 64 bits, which is what one
+// customer has. While an address is blocked its tokens are not even compared. Sessions are not concerned.
+type throttle struct {
+	mu     sync.Mutex
+	failed map[netip.Prefix]debt
+}
+
+// debt is paid off by one every refill.
+type debt struct {
+	n  int
+	at time.Time
+}
+
+func (d debt) now(now time.Time) int { return max(0, d.n-int(now.Sub(d.at)/refill)) }
+
+func network(a netip.Addr) netip.Prefix {
+	bits := a.BitLen()
+	if bits == 128 {
+		bits = 64
+	}
+	p, _ := a.Prefix(bits)
+	return p
+}
+
+// wait returns how long the address is blocked; zero when it is not.
+func (t *throttle) wait(a netip.Addr, now time.Time) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d := t.failed[network(a)]
+	n := d.now(now)
+	if n < burst {
+		return 0
+	}
+	return refill - now.Sub(d.at)%refill
+}
+
+func (t *throttle) blame(a netip.Addr, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.failed == nil {
+		t.failed = make(map[netip.Prefix]debt)
+	}
+	for p, d := range t.failed {
+		if len(t.failed) < most {
+			break
+		}
+		if d.now(now) == 0 || len(t.failed) >= 2*most {
+			delete(t.failed, p)
+		}
+	}
+	k := network(a)
+	old := t.failed[k]
+	n := old.now(now)
+	at := now
+	if n > 0 { // keep the rhythm of what is being paid off
+		at = now.Add(-(now.Sub(old.at) % refill))
+	}
+	t.failed[k] = debt{min(n+1, burst), at}
+}

@@ -1,0 +1,280 @@
+// Package api is berthd's REST interface: /api/v1, described by OpenAPI 3.1 at /openapi.json.
+//
+// It holds no state and decides nothing. Every command becomes one call of the SDK's Manager in the name of
+// the caller, with the request's correlation id as its cause; every answer is a conversion of the Manager's
+// records. Long commands answer 202 with an operation, which tells from the ledger how far they have come.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/examples/berthd/access"
+	"github.com/berthage/berthage/examples/berthd/edge"
+	"github.com/berthage/berthage/examples/berthd/operation"
+	"github.com/berthage/berthage/examples/berthd/problem"
+	"github.com/berthage/berthage/pool"
+)
+
+// Config is what New needs.
+type Config struct {
+	Manager    *berthage.Manager
+	Operations *operation.Log // follows the Manager's ledger
+	Guard      *access.Guard
+	Logger     *slog.Logger
+	Version    string
+	Drivers    map[string]string // kind of each driver, by its name: "simulated", "libvirt"
+	URL        func() string     // under which the daemon can be reached, for sign-in links
+	Drain      <-chan struct{}   // closed when event streams are to end
+}
+
+// API serves /api/v1 and /openapi.json.
+type API struct {
+	c       Config
+	mux     *http.ServeMux
+	huma    huma.API
+	began   time.Time
+	streams chan struct{} // a slot for each event stream
+}
+
+const prefix = "/api/v1"
+
+// New returns the API.
+func New(c Config) *API {
+	a := &API{c: c, mux: http.NewServeMux(), began: time.Now(), streams: make(chan struct{}, mostStreams)}
+	format := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: unmarshal}
+	a.huma = humago.New(a.mux, huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title: "Berthage", Version: c.Version,
+				Description: "Virtual machines on a fleet of mixed hosts: capacity, placement, quotas, instances and their lives.",
+			},
+			Components: &huma.Components{
+				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+				SecuritySchemes: map[string]*huma.SecurityScheme{
+					"bearer":  {Type: "http", Scheme: "bearer", Description: "The token from the file that the daemon names at its start."},
+					"session": {Type: "apiKey", In: "cookie", Name: "berthd-session", Description: "The cookie of a signed-in browser; its name ends in a part of the ledger's identity. Commands must come from the daemon's own pages."},
+				},
+			},
+			Security: []map[string][]string{{"bearer": {}}, {"session": {}}},
+			Tags:     tags(),
+		},
+		OpenAPIPath:                  "/openapi",
+		Formats:                      map[string]huma.Format{"application/json": format, "json": format},
+		DefaultFormat:                "application/json",
+		RejectUnknownQueryParameters: true,
+		Transformers:                 []huma.Transformer{a.transform},
+	})
+	a.huma.UseMiddleware(remember)
+	a.registerPool()
+	a.registerHosts()
+	a.registerCatalogue()
+	a.registerProjects()
+	a.registerInstances()
+	a.registerActions()
+	a.registerConsole()
+	a.registerOperations()
+	a.registerEvents()
+	a.registerMachines()
+	a.registerStatus()
+	a.registerSession()
+	a.describeProblems()
+	return a
+}
+
+func tags() []*huma.Tag {
+	return []*huma.Tag{
+		{Name: "Pool", Description: "What the fleet has in all."},
+		{Name: "Hosts", Description: "What runs instances. Hosts join when their driver reports them."},
+		{Name: "Images", Description: "What instances boot, with one source per driver."},
+		{Name: "Flavors", Description: "Named sizes."},
+		{Name: "Projects", Description: "Tenants and their quotas."},
+		{Name: "Instances", Description: "Virtual machines and containers in our books."},
+		{Name: "Operations", Description: "How far a long command has come."},
+		{Name: "Events", Description: "The ledger as it grows."},
+		{Name: "Machines", Description: "What is on the hosts beside the books."},
+		{Name: "Daemon", Description: "The daemon itself, and who is signed in."},
+	}
+}
+
+// Public reports whether a request needs no credentials: signing in is what gives them.
+func Public(r *http.Request) bool {
+	return r.Method == http.MethodPost && r.URL.Path == prefix+"/session"
+}
+
+// ServeHTTP implements http.Handler. Paths and methods that do not exist get a problem, too.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	note := edge.From(r.Context())
+	if _, pattern := a.mux.Handler(r); pattern != "" {
+		note.Pattern = pattern
+		a.mux.ServeHTTP(w, r)
+		return
+	}
+	var allow []string
+	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
+		other := r.Clone(r.Context())
+		other.Method = m
+		if _, pattern := a.mux.Handler(other); pattern != "" {
+			allow = append(allow, m)
+		}
+	}
+	p := problem.NoRoute.New("there is nothing at this path")
+	if len(allow) > 0 {
+		p = problem.Method.New(r.Method + " is not possible here")
+		p.Want = strings.Join(allow, " or ")
+		w.Header().Set("Allow", strings.Join(allow, ", "))
+	}
+	p.RequestID = note.ID
+	p.Write(w)
+}
+
+// OpenAPI returns the description, which must not be changed.
+func (a *API) OpenAPI() *huma.OpenAPI { return a.huma.OpenAPI() }
+
+// as returns the Manager in the name of the request's caller.
+func (a *API) as(ctx context.Context) *berthage.Manager {
+	who, _ := access.From(ctx)
+	return a.c.Manager.As(who.Actor, edge.From(ctx).ID)
+}
+
+type requestKey struct{}
+
+// remember keeps the request for handlers that need more of it than huma hands over.
+func remember(ctx huma.Context, next func(huma.Context)) {
+	r, _ := humago.Unwrap(ctx)
+	next(huma.WithValue(ctx, requestKey{}, r))
+}
+
+func requestOf(ctx context.Context) *http.Request {
+	r, _ := ctx.Value(requestKey{}).(*http.Request)
+	return r
+}
+
+// transform turns what huma itself complains about into problems, gives every problem its request's id, and
+// logs those that are ours.
+func (a *API) transform(ctx huma.Context, _ string, v any) (any, error) {
+	if m, ok := v.(*huma.ErrorModel); ok {
+		v = fromHuma(m)
+	}
+	p, ok := v.(*problem.Problem)
+	if !ok {
+		return v, nil
+	}
+	id := edge.From(ctx.Context()).ID
+	if p.Status >= 500 {
+		a.c.Logger.Warn("request failed", "request_id", id, "problem", p.Type, "error", p.Cause)
+	}
+	c := *p
+	c.RequestID = id
+	return &c, nil
+}
+
+// fromHuma converts an error of huma's validation. Values are not echoed: they may be keys or user-data.
+func fromHuma(m *huma.ErrorModel) *problem.Problem {
+	kind := problem.Internal
+	switch m.Status {
+	case http.StatusBadRequest:
+		kind = problem.Malformed
+	case http.StatusUnprocessableEntity:
+		kind = problem.SchemaViolation
+	case http.StatusRequestEntityTooLarge:
+		kind = problem.TooLarge
+	case http.StatusUnsupportedMediaType:
+		kind = problem.MediaType
+	case http.StatusNotAcceptable:
+		kind = problem.NotAcceptable
+	case http.StatusRequestTimeout:
+		kind = problem.Malformed
+	}
+	p := kind.New(m.Detail)
+	p.Status = m.Status
+	for _, e := range m.Errors {
+		if e != nil {
+			p.Errors = append(p.Errors, problem.Invalid{Field: e.Location, Want: e.Message})
+		}
+	}
+	if len(p.Errors) > 0 {
+		p.Detail, p.Field, p.Want = p.Errors[0].Field+": "+p.Errors[0].Want, p.Errors[0].Field, p.Errors[0].Want
+	}
+	return p
+}
+
+// unmarshal is json.Unmarshal with errors for people who do not know the daemon's Go types.
+func unmarshal(b []byte, v any) error {
+	err := json.Unmarshal(b, v)
+	var t *json.UnmarshalTypeError
+	var s *json.SyntaxError
+	switch {
+	case errors.As(err, &t):
+		want := "a value of another type"
+		if k := t.Type.Kind().String(); strings.HasPrefix(k, "int") {
+			want = "a whole number from -9223372036854775808 to 9223372036854775807"
+		}
+		return fmt.Errorf("%s: %s is wanted", t.Field, want)
+	case errors.As(err, &s):
+		return fmt.Errorf("not JSON at byte %d: %w", s.Offset, s)
+	}
+	return err
+}
+
+// describeProblems puts the problem's schema in the place of huma's own in every error of the description.
+func (a *API) describeProblems() {
+	o := a.huma.OpenAPI()
+	schema := o.Components.Schemas.Schema(problemType(), true, "Problem")
+	for _, item := range o.Paths {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Delete} {
+			if op == nil {
+				continue
+			}
+			for _, r := range op.Responses {
+				if m := r.Content["application/problem+json"]; m != nil {
+					m.Schema = schema
+				}
+			}
+		}
+	}
+	for _, name := range []string{"ErrorModel", "ErrorDetail"} {
+		delete(o.Components.Schemas.Map(), name)
+	}
+}
+
+// view returns what read finds in the books.
+func view[T any](m *berthage.Manager, read func(*pool.State) T) T {
+	var out T
+	m.View(func(st *pool.State) { out = read(st) })
+	return out
+}
+
+// operationDoc is the description of an operation, with the errors that every one can have.
+func describe(id, method, path, tag, summary, description string, errs ...int) huma.Operation {
+	errs = append(errs, http.StatusUnauthorized, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable)
+	if method != http.MethodGet {
+		errs = append(errs, http.StatusForbidden)
+	}
+	if method == http.MethodPost || method == http.MethodPut {
+		errs = append(errs, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity)
+	}
+	slices.Sort(errs)
+	return huma.Operation{
+		OperationID: id, Method: method, Path: prefix + path, Tags: []string{tag},
+		Summary: summary, Description: description, Errors: slices.Compact(errs), MaxBodyBytes: edge.MaxBody,
+	}
+}
+
+// withExample gives the body of a request an example, which the tests send.
+func withExample(op huma.Operation, example any) huma.Operation {
+	op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Example: example}}}
+	return op
+}

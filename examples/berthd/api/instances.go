@@ -1,0 +1,193 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/examples/berthd/operation"
+	"github.com/berthage/berthage/examples/berthd/problem"
+	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/quota"
+)
+
+// InstancePath names an instance in a path.
+type InstancePath struct {
+	ID string `path:"id" maxLength:"63" doc:"Id of the instance" example:"i0f8k2m4q6s8v0x2z4b6d8g0j"`
+}
+
+func (p InstancePath) id() pool.InstanceID { return pool.InstanceID(p.ID) }
+
+type listInstances struct {
+	Paging
+	Conditional
+	Project string `query:"project" maxLength:"63" doc:"Only those of this project"`
+	Status  string `query:"status" enum:"building,undoing,failed,deleting,running,stopped,suspended,missing" doc:"Only those in this status"`
+	Host    string `query:"host" maxLength:"255" doc:"Only those placed on this host, by id"`
+	Image   string `query:"image" maxLength:"63" doc:"Only those of this image"`
+	Name    string `query:"name" maxLength:"63" doc:"Only those whose name or id contains this"`
+	Label   string `query:"label" maxLength:"320" doc:"Only those with this label: key=value, or key"`
+}
+
+func (l *listInstances) wants(i *pool.Instance) bool {
+	switch {
+	case int64(i.Changed) <= l.Since && l.Since > 0,
+		l.Project != "" && i.Project != l.Project,
+		l.Status != "" && i.Status() != l.Status,
+		l.Host != "" && (!i.Placed() || string(i.Place.Host) != l.Host),
+		l.Image != "" && i.Spec.Image != l.Image,
+		l.Name != "" && !strings.Contains(i.Name, l.Name) && !strings.Contains(string(i.ID), l.Name):
+		return false
+	}
+	if l.Label == "" {
+		return true
+	}
+	k, v, valued := strings.Cut(l.Label, "=")
+	have, ok := i.Spec.Labels[k]
+	return ok && (!valued || have == v)
+}
+
+type instanceOutput struct{ Body Instance }
+
+type launchInput struct {
+	Key  string `header:"Idempotency-Key" maxLength:"128" doc:"The same key with the same body gives the same instance, however often it is sent; with another body it is refused"`
+	Body LaunchBody
+}
+
+func launchExample() LaunchBody {
+	return LaunchBody{Project: "default", Name: "web-1", Want: "running", Spec: Spec{
+		Image: "debian-12", Flavor: "small",
+		Disks: []Disk{{Size: 20 * pool.GiB, Storage: "ssd"}, {Size: 50 * pool.GiB, Storage: "ssd", Mount: "/data"}},
+		Guest: &Guest{User: "debian", SSHKeys: []string{"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f operator"}},
+	}}
+}
+
+func (a *API) registerInstances() {
+	huma.Register(a.huma, describe("list-instances", http.MethodGet, "/instances", "Instances", "List instances", "Instances in the order of their launch.", 422),
+		func(ctx context.Context, in *listInstances) (*pageOutput[Instance], error) {
+			return a.listInstances(requestOf(ctx).URL, in)
+		})
+	huma.Register(a.huma, describe("get-instance", http.MethodGet, "/instances/{id}", "Instances", "Get an instance",
+		"One instance. One that has been deleted shows status deleted and little else.", 404),
+		func(_ context.Context, in *InstancePath) (*instanceOutput, error) {
+			i, err := a.c.Manager.Instance(in.id())
+			if err != nil {
+				return nil, problem.From(err)
+			}
+			return &instanceOutput{instance(&i)}, nil
+		})
+	op := describe("launch-instance", http.MethodPost, "/instances", "Instances", "Launch an instance",
+		"Checks quota and capacity, places the instance and records it, all at once, and then builds it. Follow the operation in Location, or the events. "+
+			"A refusal (409) says for every host why it cannot take the instance and what would have to change.", 403, 409)
+	op.DefaultStatus = http.StatusAccepted
+	huma.Register(a.huma, withExample(op, launchExample()), a.launch)
+	op = describe("explain-placement", http.MethodPost, "/explain", "Instances", "Explain a placement",
+		"Says where a launch would be placed, or why not, host by host, without launching anything.")
+	huma.Register(a.huma, withExample(op, launchExample()), a.explain)
+}
+
+func (a *API) listInstances(u *url.URL, in *listInstances) (*pageOutput[Instance], error) {
+	var tag string
+	var rev pool.Revision
+	var found []*pool.Instance
+	err := view(a.c.Manager, func(st *pool.State) error {
+		tag, rev = etag(st.Identity(), st.Head()), st.Head()
+		if err := in.check(tag); err != nil {
+			return err
+		}
+		seq := st.Instances()
+		if in.Host != "" {
+			seq = st.InstancesOn(pool.HostID(in.Host))
+		}
+		for i := range seq {
+			if in.wants(i) {
+				found = append(found, i)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	order := func(i *pool.Instance) string { return fmt.Sprintf("%019d/%s", i.Launched, i.ID) }
+	slices.SortFunc(found, func(x, y *pool.Instance) int {
+		if x.Launched != y.Launched {
+			return int(x.Launched - y.Launched)
+		}
+		return strings.Compare(string(x.ID), string(y.ID))
+	})
+	out, err := paginate(in.Paging, u, rev, found, order, instance)
+	if err != nil {
+		return nil, problem.From(err)
+	}
+	out.ETag = tag
+	return out, nil
+}
+
+// key returns the token that an Idempotency-Key stands for. The quotes of a structured field are not part of
+// it.
+func token(key string) string {
+	if len(key) > 1 && key[0] == '"' && key[len(key)-1] == '"' {
+		key = key[1 : len(key)-1]
+	}
+	if key == "" {
+		return rand.Text()
+	}
+	return key
+}
+
+func (a *API) launch(ctx context.Context, in *launchInput) (*acceptedOutput, error) {
+	i, err := a.as(ctx).Launch(ctx, in.Body.launch(token(in.Key)))
+	if err != nil {
+		return nil, problem.OfBody(err)
+	}
+	return a.accepted(ctx, i, func() (operation.Operation, bool) { return a.c.Operations.Get(operation.LaunchID(i.ID)) })
+}
+
+// Explained is where a launch would be placed, or why not.
+type Explained struct {
+	Fits      bool             `json:"fits" doc:"Whether a launch would succeed now"`
+	Host      string           `json:"host,omitempty" doc:"Where it would be placed"`
+	Quota     []problem.Line   `json:"quota" nullable:"false" doc:"Classes of which the project would take too much"`
+	Placement *problem.Refusal `json:"placement" doc:"Every host: whether it qualifies, and why not"`
+}
+
+func (a *API) explain(_ context.Context, in *struct{ Body LaunchBody }) (*struct{ Body Explained }, error) {
+	l := in.Body.launch("explain")
+	e, err := a.c.Manager.Explain(l)
+	if err != nil {
+		return nil, problem.OfBody(err)
+	}
+	out := &struct{ Body Explained }{Explained{Quota: []problem.Line{}, Placement: problem.NewRefusal(e)}}
+	if err := a.overQuota(l, e.Demand); err != nil {
+		p := problem.OfBody(err)
+		if len(p.Quota) == 0 {
+			return nil, p
+		}
+		out.Body.Quota = p.Quota
+	}
+	if len(e.Hosts) > 0 && e.Hosts[0].Reason == nil {
+		out.Body.Host = string(e.Hosts[0].Host)
+		out.Body.Fits = len(out.Body.Quota) == 0
+	}
+	return out, nil
+}
+
+// overQuota checks the demand against the project's quota as it is now.
+func (a *API) overQuota(l berthage.Launch, demand pool.Resources) error {
+	p := view(a.c.Manager, func(st *pool.State) *pool.ProjectRecord {
+		p, _ := st.Project(l.Project)
+		return p
+	})
+	if p == nil {
+		return &pool.Error{Kind: pool.ErrNotFound, Field: "project", Value: l.Project}
+	}
+	return quota.Check(p, quota.Demand(pool.Allocation{Resources: demand}))
+}

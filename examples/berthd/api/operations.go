@@ -1,0 +1,126 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/berthage/berthage/examples/berthd/operation"
+	"github.com/berthage/berthage/examples/berthd/problem"
+	"github.com/berthage/berthage/pool"
+)
+
+// Operation is how far a long command has come.
+type Operation struct {
+	ID        string    `json:"id" example:"launch-i0f8k2m4q6s8v0x2z4b6d8g0j"`
+	Kind      string    `json:"kind" enum:"launch,start,stop,suspend,resume,reboot,delete"`
+	Instance  string    `json:"instance" doc:"Id of the instance"`
+	Name      string    `json:"name" doc:"Of the instance"`
+	Project   string    `json:"project"`
+	Status    string    `json:"status" enum:"running,done,failed,superseded" doc:"superseded: a later command wants something else"`
+	Progress  int       `json:"progress" minimum:"0" maximum:"100" doc:"Percent, by steps and not by time"`
+	Step      string    `json:"step,omitempty" doc:"What happened last" example:"creating its machine"`
+	Reason    string    `json:"reason,omitempty" doc:"Of a failure"`
+	Actor     string    `json:"actor" doc:"Who asked"`
+	RequestID string    `json:"request_id,omitempty" doc:"Under which request"`
+	Revision  int64     `json:"revision" doc:"Of the command in the ledger"`
+	Started   time.Time `json:"started"`
+	Updated   time.Time `json:"updated"`
+}
+
+func operationOf(o operation.Operation) Operation {
+	return Operation{
+		ID: o.ID, Kind: string(o.Kind), Instance: string(o.Instance), Name: o.Name, Project: o.Project,
+		Status: string(o.Status), Progress: o.Progress, Step: o.Step, Reason: o.Reason, Actor: o.Actor,
+		RequestID: o.Cause, Revision: int64(o.Revision), Started: o.Started, Updated: o.Updated,
+	}
+}
+
+// Operations is a list of operations.
+type Operations struct {
+	Revision int64       `json:"revision" doc:"Of the ledger up to which they are known"`
+	Total    int         `json:"total" doc:"Operations that match"`
+	Items    []Operation `json:"items" nullable:"false" doc:"Newest first"`
+}
+
+type listOperations struct {
+	Limit    int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"At most so many items"`
+	Status   string `query:"status" enum:"running,done,failed,superseded" doc:"Only those in this status"`
+	Instance string `query:"instance" maxLength:"63" doc:"Only those of this instance"`
+	Project  string `query:"project" maxLength:"63" doc:"Only those of this project"`
+}
+
+func (a *API) registerOperations() {
+	huma.Register(a.huma, describe("list-operations", http.MethodGet, "/operations", "Operations", "List operations",
+		"All operations that run, and the newest of those that have ended. They are derived from the ledger.", 422),
+		func(ctx context.Context, in *listOperations) (*struct{ Body Operations }, error) {
+			if err := a.follow(ctx, pool.ErrUnavailable); err != nil {
+				return nil, err
+			}
+			found := a.c.Operations.List(func(o *operation.Operation) bool {
+				return (in.Status == "" || string(o.Status) == in.Status) &&
+					(in.Instance == "" || string(o.Instance) == in.Instance) && (in.Project == "" || o.Project == in.Project)
+			})
+			out := &struct{ Body Operations }{Operations{Revision: int64(a.c.Operations.Head()), Total: len(found), Items: []Operation{}}}
+			for _, o := range found[:min(in.Limit, len(found))] {
+				out.Body.Items = append(out.Body.Items, operationOf(o))
+			}
+			return out, nil
+		})
+	huma.Register(a.huma, describe("get-operation", http.MethodGet, "/operations/{id}", "Operations", "Get an operation",
+		"How far a long command has come. Operations that ended long ago are forgotten; what they did is in the events.", 404),
+		func(ctx context.Context, in *struct {
+			ID string `path:"id" maxLength:"128"`
+		}) (*struct{ Body Operation }, error) {
+			if err := a.follow(ctx, pool.ErrUnavailable); err != nil {
+				return nil, err
+			}
+			o, ok := a.c.Operations.Get(in.ID)
+			if !ok {
+				return nil, missing("operation", in.ID)
+			}
+			return &struct{ Body Operation }{operationOf(o)}, nil
+		})
+}
+
+// follow waits until the operations know what the books know, so that callers see what they have done. An
+// error is of the given kind.
+func (a *API) follow(ctx context.Context, kind error) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	at := view(a.c.Manager, (*pool.State).Head)
+	if err := a.c.Operations.Await(ctx, at); err != nil {
+		return problem.From(&pool.Error{Op: "follow the ledger", Kind: kind, Cause: err})
+	}
+	return nil
+}
+
+// Accepted is the answer to a long command.
+type Accepted struct {
+	Instance  Instance  `json:"instance" doc:"As it was recorded"`
+	Operation Operation `json:"operation" doc:"How far the command has come"`
+}
+
+type acceptedOutput struct {
+	Location string `header:"Location" doc:"Path of the operation"`
+	Body     Accepted
+}
+
+// accepted answers a command that was committed with the operation that find finds.
+func (a *API) accepted(ctx context.Context, i pool.Instance, find func() (operation.Operation, bool)) (*acceptedOutput, error) {
+	// Without it the caller must repeat the command to learn of its operation; it is done once all the same.
+	if err := a.follow(ctx, pool.ErrUnknown); err != nil {
+		return nil, err
+	}
+	o, ok := find()
+	if !ok { // it ended so long ago that it is forgotten
+		o = operation.Operation{Instance: i.ID, Name: i.Name, Project: i.Project, Status: operation.Done, Progress: 100, Started: i.At, Updated: i.At}
+	}
+	out := &acceptedOutput{Body: Accepted{Instance: instance(&i), Operation: operationOf(o)}}
+	if ok {
+		out.Location = prefix + "/operations/" + o.ID
+	}
+	return out, nil
+}

@@ -1,0 +1,69 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/berthage/berthage/examples/berthd/problem"
+	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/quota"
+)
+
+// ProjectBody is a project without its name.
+type ProjectBody struct {
+	Quota Amounts `json:"quota" doc:"Limits per class, instances among them; an absent class is not limited, and a limit of 0 allows nothing"`
+}
+
+// Project is a tenant.
+type Project struct {
+	Name      string         `json:"name" example:"default"`
+	Quota     []problem.Line `json:"quota" nullable:"false" doc:"Every class that is limited or used: limit, used, free"`
+	Instances int            `json:"instances" doc:"Instances, failed ones included"`
+	Revision  int64          `json:"revision" doc:"Of the last change of this record"`
+}
+
+func project(p *pool.ProjectRecord) Project {
+	return Project{Name: p.Name, Quota: problem.Lines(quota.Report(p)), Instances: p.Members, Revision: int64(p.Changed)}
+}
+
+type projectOutput struct{ Body Project }
+
+func (a *API) registerProjects() {
+	huma.Register(a.huma, describe("list-projects", http.MethodGet, "/projects", "Projects", "List projects", "All projects with their quotas: limit, used, free."),
+		func(context.Context, *struct{}) (*allOutput[Project], error) {
+			return all(a, (*pool.State).Projects, project, func(p Project) string { return p.Name }), nil
+		})
+	get := func(name string) (*projectOutput, error) {
+		p := view(a.c.Manager, func(st *pool.State) *pool.ProjectRecord {
+			p, _ := st.Project(name)
+			return p
+		})
+		if p == nil {
+			return nil, missing("project", name)
+		}
+		return &projectOutput{project(p)}, nil
+	}
+	huma.Register(a.huma, describe("get-project", http.MethodGet, "/projects/{name}", "Projects", "Get a project", "One project with its quota: limit, used, free.", 404),
+		func(_ context.Context, in *Named) (*projectOutput, error) { return get(in.Name) })
+	huma.Register(a.huma, withExample(describe("put-project", http.MethodPut, "/projects/{name}", "Projects", "Add a project or replace its quota",
+		"A quota below what is used stops further use only."), ProjectBody{Quota: Amounts{"cpu": 64000, "memory": 256 * pool.GiB, "instances": 50}}),
+		func(ctx context.Context, in *struct {
+			Named
+			Body ProjectBody
+		}) (*projectOutput, error) {
+			q := in.Body.Quota.resources()
+			if q == nil {
+				q = pool.Resources{}
+			}
+			if err := a.as(ctx).PutProject(ctx, pool.Project{Name: in.Name, Quota: q}); err != nil {
+				return nil, problem.From(err)
+			}
+			return get(in.Name)
+		})
+	huma.Register(a.huma, describe("remove-project", http.MethodDelete, "/projects/{name}", "Projects", "Remove a project", "It must have no instances.", 404, 409),
+		func(ctx context.Context, in *Named) (*struct{}, error) {
+			return nil, problemOf(a.as(ctx).RemoveProject(ctx, in.Name))
+		})
+}

@@ -1,0 +1,77 @@
+package api
+
+import (
+	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/pool"
+)
+
+// LaunchBody asks for an instance.
+type LaunchBody struct {
+	Project string `json:"project" doc:"Project that it counts for" minLength:"1" maxLength:"63" example:"default"`
+	Name    string `json:"name" doc:"Host name of the guest: 1 to 63 lower-case letters, digits and hyphens" minLength:"1" maxLength:"63" example:"web-1"`
+	Spec    Spec   `json:"spec" doc:"What is asked"`
+	Want    string `json:"want,omitempty" enum:"running,stopped" doc:"What it is to do once it is there" default:"running"`
+}
+
+// Spec is what is asked of an instance: sizes either by flavor or by resources, disks apart.
+type Spec struct {
+	Kind        string            `json:"kind,omitempty" enum:"vm,container" default:"vm"`
+	Image       string            `json:"image" doc:"Name of an image" minLength:"1" maxLength:"63" example:"debian-12"`
+	Flavor      string            `json:"flavor,omitempty" doc:"Name of a flavor" maxLength:"63" example:"small"`
+	Resources   Amounts           `json:"resources,omitempty" doc:"Without a flavor: amounts per class, cpu in millicores and memory in bytes; storage is asked for by disks"`
+	Disks       []Disk            `json:"disks,omitempty" maxItems:"16" doc:"The first is the root disk; without any there is one of the flavor's or the default size"`
+	Networks    []Network         `json:"networks,omitempty" maxItems:"16" doc:"One interface each; without any, one on the driver's default network"`
+	Constraints *Constraints      `json:"constraints,omitempty" doc:"Narrow the hosts that qualify"`
+	Labels      map[string]string `json:"labels,omitempty" doc:"Your own"`
+	Guest       *Guest            `json:"guest,omitempty" doc:"What the first boot sets up"`
+}
+
+// Disk is a disk that is asked for.
+type Disk struct {
+	Size    int64  `json:"size" doc:"Bytes" minimum:"1" example:"21474836480"`
+	Storage string `json:"storage,omitempty" doc:"Kind of storage: standard, ssd, nvme, or an operator's own" default:"standard" maxLength:"55" example:"ssd"`
+	Mount   string `json:"mount,omitempty" doc:"Where the guest mounts it; not for the root disk" maxLength:"255" example:"/data"`
+	IOPS    int64  `json:"iops,omitempty" doc:"Limit and booking in operations per second" minimum:"0"`
+}
+
+// Network is an interface that is asked for.
+type Network struct {
+	Name string `json:"name,omitempty" doc:"As the driver knows it; empty: its default" maxLength:"63"`
+}
+
+// Constraints narrow the hosts that qualify.
+type Constraints struct {
+	Hosts  []string          `json:"hosts,omitempty" maxItems:"1024" doc:"One of these hosts, by id"`
+	Zones  []string          `json:"zones,omitempty" maxItems:"1024" doc:"One of these zones"`
+	Labels map[string]string `json:"labels,omitempty" doc:"All of these host labels"`
+}
+
+// Guest is what the first boot sets up. It is personal data: no answer shows it again.
+type Guest struct {
+	User     string   `json:"user,omitempty" writeOnly:"true" doc:"Login; empty: the image's" maxLength:"32" example:"debian"`
+	SSHKeys  []string `json:"ssh_keys,omitempty" writeOnly:"true" maxItems:"64" doc:"Public keys in the form of authorized_keys, without options"`
+	UserData string   `json:"user_data,omitempty" writeOnly:"true" maxLength:"65536" doc:"cloud-init user-data"`
+}
+
+func (b *LaunchBody) launch(token string) berthage.Launch {
+	s := pool.Spec{
+		Kind: pool.Kind(b.Spec.Kind), Image: b.Spec.Image, Flavor: b.Spec.Flavor,
+		Resources: b.Spec.Resources.resources(), Labels: b.Spec.Labels,
+	}
+	for _, d := range b.Spec.Disks {
+		s.Disks = append(s.Disks, pool.Disk{Size: d.Size, Storage: pool.Storage(d.Storage), Mount: d.Mount, IOPS: d.IOPS})
+	}
+	for _, n := range b.Spec.Networks {
+		s.Networks = append(s.Networks, pool.Network{Name: n.Name})
+	}
+	if c := b.Spec.Constraints; c != nil {
+		s.Constraints = pool.Constraints{Zones: c.Zones, Labels: c.Labels}
+		for _, h := range c.Hosts {
+			s.Constraints.Hosts = append(s.Constraints.Hosts, pool.HostID(h))
+		}
+	}
+	if g := b.Spec.Guest; g != nil {
+		s.Guest = pool.Guest{User: g.User, SSHKeys: g.SSHKeys, UserData: g.UserData}
+	}
+	return berthage.Launch{Token: token, Project: b.Project, Name: b.Name, Spec: s, Want: pool.Power(b.Want)}
+}

@@ -1,0 +1,116 @@
+package api
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/berthage/berthage/examples/berthd/access"
+	"github.com/berthage/berthage/examples/berthd/problem"
+)
+
+// Status is how the daemon stands.
+type Status struct {
+	Version    string    `json:"version"`
+	Started    time.Time `json:"started"`
+	Ledger     string    `json:"ledger" doc:"Identity of the ledger"`
+	Revision   int64     `json:"revision" doc:"That readers see"`
+	Name       string    `json:"name" doc:"Of this daemon among those on the ledger"`
+	Leading    bool      `json:"leading" doc:"Whether this daemon calls the drivers"`
+	Holder     string    `json:"holder" doc:"Name of the daemon that took the lead last"`
+	Epoch      int64     `json:"epoch" doc:"How often the lead was taken"`
+	Stale      string    `json:"stale,omitempty" doc:"Why commands are refused, if they are"`
+	Operations int       `json:"operations" doc:"Long commands under way"`
+	Drivers    []Driver  `json:"drivers" nullable:"false"`
+}
+
+// Driver is a driver of the daemon.
+type Driver struct {
+	Name string `json:"name" doc:"First part of its hosts' ids, and the key of its sources in images" example:"sim"`
+	Kind string `json:"kind" example:"simulated"`
+}
+
+// SignInBody is what signs a browser in.
+type SignInBody struct {
+	Code string `json:"code" minLength:"1" maxLength:"128" doc:"From a sign-in link; it works once"`
+}
+
+// Session is who is signed in.
+type Session struct {
+	Actor   string     `json:"actor" enum:"api,dashboard" doc:"As it stands in events"`
+	Expires *time.Time `json:"expires,omitempty" doc:"When the browser is signed out"`
+}
+
+// Link signs one browser in.
+type Link struct {
+	URL     string    `json:"url" doc:"To be opened in a browser; it works once"`
+	Expires time.Time `json:"expires"`
+}
+
+type cookieOutput struct {
+	SetCookie string `header:"Set-Cookie" doc:"The session: HttpOnly, SameSite=Strict"`
+}
+
+func (a *API) registerStatus() {
+	huma.Register(a.huma, describe("get-status", http.MethodGet, "/status", "Daemon", "Status of the daemon", "The daemon, its ledger and its drivers."),
+		func(context.Context, *struct{}) (*struct{ Body Status }, error) {
+			s := a.c.Manager.Status()
+			out := Status{
+				Version: a.c.Version, Started: a.began, Ledger: s.Ledger, Revision: int64(s.Revision), Name: s.Name,
+				Leading: s.Leading, Holder: s.Holder, Epoch: s.Epoch, Stale: s.Stale, Operations: a.c.Operations.Count(), Drivers: []Driver{},
+			}
+			for _, d := range slices.Sorted(maps.Keys(a.c.Drivers)) {
+				out.Drivers = append(out.Drivers, Driver{Name: d, Kind: a.c.Drivers[d]})
+			}
+			return &struct{ Body Status }{out}, nil
+		})
+}
+
+func (a *API) registerSession() {
+	op := withExample(describe("sign-in", http.MethodPost, "/session", "Daemon", "Sign a browser in",
+		"Exchanges the code of a sign-in link for a session cookie. Needs no other credentials."), SignInBody{Code: "from-a-sign-in-link"})
+	op.Security = []map[string][]string{}
+	op.DefaultStatus = http.StatusNoContent
+	huma.Register(a.huma, op, func(ctx context.Context, in *struct{ Body SignInBody }) (*cookieOutput, error) {
+		c, err := a.c.Guard.SignIn(requestOf(ctx), in.Body.Code)
+		if err != nil {
+			return nil, problem.From(err)
+		}
+		return &cookieOutput{c.String()}, nil
+	})
+	huma.Register(a.huma, describe("get-session", http.MethodGet, "/session", "Daemon", "Who is signed in", "The principal of this request."),
+		func(ctx context.Context, _ *struct{}) (*struct{ Body Session }, error) {
+			who, _ := access.From(ctx)
+			out := &struct{ Body Session }{Session{Actor: who.Actor}}
+			if !who.Expires.IsZero() {
+				out.Body.Expires = &who.Expires
+			}
+			return out, nil
+		})
+	huma.Register(a.huma, describe("sign-out", http.MethodDelete, "/session", "Daemon", "Sign a browser out", "Ends the session of this request."),
+		func(ctx context.Context, _ *struct{}) (*cookieOutput, error) {
+			who, _ := access.From(ctx)
+			c, err := a.c.Guard.SignOut(ctx, who)
+			if err != nil {
+				return nil, problem.From(err)
+			}
+			return &cookieOutput{c.String()}, nil
+		})
+	op = describe("make-link", http.MethodPost, "/links", "Daemon", "Make a sign-in link", "A link that signs one browser in, once, within ten minutes. Needs the token: a session cannot make others.")
+	op.DefaultStatus = http.StatusCreated
+	huma.Register(a.huma, op, func(ctx context.Context, _ *struct{}) (*struct{ Body Link }, error) {
+		if who, _ := access.From(ctx); who.Session != "" {
+			return nil, problem.Unauthorized.New("links are made with the token")
+		}
+		code, expires := a.c.Guard.NewCode()
+		return &struct{ Body Link }{Link{URL: SignInURL(a.c.URL(), code), Expires: expires}}, nil
+	})
+}
+
+// SignInURL returns the link that signs a browser in. The code stands behind the #, which browsers do not
+// send: it is in no log and no referrer, and no program that merely looks at the link uses it up.
+func SignInURL(base, code string) string { return base + "/#code=" + code }

@@ -1,0 +1,134 @@
+// Package config reads what berthd is told: by flags, by BERTHD_ variables of the environment and by a file,
+// in this order of precedence, with a default for everything.
+//
+// The options stand in one table (options.go), from which the flags, the variables, the keys of the file and
+// the help are all made, so that they cannot differ.
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+)
+
+// Config is what the daemon is to do. Default gives one that is valid but for its drivers: at least one
+// simulated host or one libvirt host must be named.
+type Config struct {
+	Listen  string // host:port; a port of 0 is any free one
+	TLSCert string // file of the certificate chain; empty: plain HTTP
+	TLSKey  string // file of its key
+
+	Data string // directory of everything that the daemon keeps
+
+	Simulate int           // hosts of the simulated fleet; 0: none
+	SimBuild time.Duration // what a simulated create takes
+	SimBoot  time.Duration // what a simulated guest takes to boot
+	Libvirt  []Libvirt     // real hosts
+
+	Poll    time.Duration // between two observations of a host
+	Grace   time.Duration // without observation until a host is unreachable
+	Session time.Duration // how long a browser stays signed in
+
+	LogFormat string // text or json
+	LogLevel  slog.Level
+}
+
+// Libvirt is one libvirt host. Only URI is needed.
+type Libvirt struct {
+	URI     string            `json:"uri"`               // "qemu:///system", "qemu+ssh://root@host/system"
+	Name    string            `json:"name,omitempty"`    // of the host in the pool; empty: derived from the URI
+	Zone    string            `json:"zone,omitempty"`    // failure domain
+	Labels  map[string]string `json:"labels,omitempty"`  // for constraints
+	Pools   map[string]string `json:"pools,omitempty"`   // kind of storage by libvirt storage pool; empty: the pool "default" as standard
+	Network string            `json:"network,omitempty"` // of machines that ask for none by name
+	CPU     float64           `json:"cpu,omitempty"`     // over-commit ratio of cores; 0: 1.0
+	Virt    string            `json:"virt,omitempty"`    // kvm, qemu (emulation), or auto: kvm where a test boot proves that it works
+}
+
+// Default returns the configuration that holds where nothing else is said.
+func Default() Config {
+	return Config{
+		Listen:    "127.0.0.1:8080",
+		Data:      defaultData(),
+		SimBuild:  300 * time.Millisecond,
+		SimBoot:   2 * time.Second,
+		Poll:      10 * time.Second,
+		Grace:     time.Minute,
+		Session:   12 * time.Hour,
+		LogFormat: "text",
+		LogLevel:  slog.LevelInfo,
+	}
+}
+
+// defaultData is the directory for a program's state: $XDG_STATE_HOME or ~/.local/state on Unix, the
+// directory for application data elsewhere. Where there is no home it is below the working directory.
+func defaultData() string {
+	switch runtime.GOOS {
+	case "windows", "darwin":
+		if dir, err := os.UserConfigDir(); err == nil {
+			return filepath.Join(dir, "berthd")
+		}
+	default:
+		if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+			return filepath.Join(dir, "berthd")
+		}
+		if home, err := os.UserHomeDir(); err == nil && filepath.IsAbs(home) {
+			return filepath.Join(home, ".local", "state", "berthd")
+		}
+	}
+	return "berthd-data"
+}
+
+// Check reports what cannot work, whatever the machine is like.
+func (c Config) Check() error {
+	switch {
+	case c.Simulate < 0 || c.Simulate > 10_000:
+		return fmt.Errorf("simulate: %d hosts: 0 to 10000 can be simulated", c.Simulate)
+	case c.Simulate == 0 && len(c.Libvirt) == 0:
+		return fmt.Errorf("no hypervisor is configured: name a host with --libvirt qemu:///system, or try it out with --simulate 20")
+	case c.Data == "":
+		return fmt.Errorf("data: a directory is needed")
+	case (c.TLSCert == "") != (c.TLSKey == ""):
+		return fmt.Errorf("tls-cert and tls-key belong together")
+	case c.LogFormat != "text" && c.LogFormat != "json":
+		return fmt.Errorf("log-format: %q: text or json", c.LogFormat)
+	}
+	for name, d := range map[string]time.Duration{"poll": c.Poll, "grace": c.Grace, "session": c.Session} {
+		if d < 100*time.Millisecond {
+			return fmt.Errorf("%s: %s: at least 100ms", name, d)
+		}
+	}
+	if c.SimBuild < 0 || c.SimBoot < 0 {
+		return fmt.Errorf("sim-build and sim-boot: zero or more")
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return fmt.Errorf("listen: %q: an address such as 127.0.0.1:8080", c.Listen)
+	}
+	seen := make(map[string]bool)
+	for i, l := range c.Libvirt {
+		switch {
+		case l.URI == "":
+			return fmt.Errorf("libvirt[%d].uri: a URI such as qemu:///system is needed", i)
+		case seen[l.HostName()]:
+			return fmt.Errorf("libvirt[%d]: a second host of the name %q: give each a name of its own", i, l.HostName())
+		}
+		seen[l.HostName()] = true
+	}
+	return nil
+}
+
+// HostName is the host's name in the pool. It must stay the same for ever; without a name it follows from
+// the URI.
+func (l Libvirt) HostName() string {
+	if l.Name != "" {
+		return l.Name
+	}
+	sum := sha256.Sum256([]byte(l.URI))
+	return "host-" + hex.EncodeToString(sum[:4])
+}

@@ -1,0 +1,115 @@
+package config_test
+
+import (
+	"bytes"
+	"flag"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/berthage/berthage/examples/berthd/config"
+)
+
+func load(t *testing.T, file string, env map[string]string, args ...string) (config.Config, error) {
+	t.Helper()
+	if file != "" {
+		name := filepath.Join(t.TempDir(), "berthd.json")
+		require.NoError(t, os.WriteFile(name, []byte(file), 0o600))
+		args = append([]string{"--config", name}, args...)
+	}
+	return config.Load(config.Sources{Args: args, Getenv: func(k string) string { return env[k] }})
+}
+
+func TestPrecedence(t *testing.T) {
+	t.Parallel()
+	const file = `{"listen": "127.0.0.1:1", "simulate": 7, "poll": "3s", "log_level": "warn",
+		"libvirt": [{"uri": "qemu:///system", "name": "kvm-1", "zone": "a", "pools": {"default": "ssd"}}]}`
+	env := map[string]string{"BERTHD_LISTEN": "127.0.0.1:2", "BERTHD_POLL": "4s"}
+
+	c, err := load(t, file, env, "--listen", "127.0.0.1:3")
+	require.NoError(t, err)
+	require.Equal(t, "127.0.0.1:3", c.Listen, "the flag wins")
+	require.Equal(t, 4*time.Second, c.Poll, "the variable wins over the file")
+	require.Equal(t, 7, c.Simulate, "the file wins over the default")
+	require.Equal(t, slog.LevelWarn, c.LogLevel)
+	require.Equal(t, time.Minute, c.Grace, "the default holds")
+	require.Equal(t, "kvm-1", c.Libvirt[0].Name)
+
+	c, err = load(t, file, nil, "--libvirt", "qemu+ssh://root@h2/system", "--libvirt", "qemu:///system")
+	require.NoError(t, err)
+	require.Len(t, c.Libvirt, 2, "flags replace the list")
+	require.Equal(t, config.Libvirt{URI: "qemu+ssh://root@h2/system"}, c.Libvirt[0])
+	require.Equal(t, "ssd", c.Libvirt[1].Pools["default"], "what the file says of the same URI is kept")
+
+	c, err = load(t, "", map[string]string{"BERTHD_LIBVIRT": "qemu:///session  qemu:///system"})
+	require.NoError(t, err)
+	require.Len(t, c.Libvirt, 2)
+	require.NotEqual(t, c.Libvirt[0].HostName(), c.Libvirt[1].HostName())
+}
+
+func TestErrorsSayWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		file string
+		env  map[string]string
+		args []string
+		want string
+	}{
+		"no hypervisor":       {want: "--simulate"},
+		"unknown flag":        {args: []string{"--simulat", "3"}, want: "simulat"},
+		"stray word":          {args: []string{"--simulate", "3", "serv"}, want: `"serv"`},
+		"not a number":        {args: []string{"--simulate", "many"}, want: "many"},
+		"too many":            {args: []string{"--simulate", "100000"}, want: "10000"},
+		"negative":            {args: []string{"--simulate=-1"}, want: "-1"},
+		"bad variable":        {env: map[string]string{"BERTHD_POLL": "soon"}, want: "BERTHD_POLL"},
+		"bad address":         {args: []string{"--simulate", "1", "--listen", "nowhere"}, want: "listen"},
+		"bad level":           {args: []string{"--simulate", "1", "--log-level", "loud"}, want: "loud"},
+		"bad format":          {args: []string{"--simulate", "1", "--log-format", "xml"}, want: "text or json"},
+		"half of TLS":         {args: []string{"--simulate", "1", "--tls-cert", "c.pem"}, want: "tls-key"},
+		"too short":           {args: []string{"--simulate", "1", "--poll", "1ms"}, want: "poll"},
+		"no such file":        {args: []string{"--config", "does-not-exist.json"}, want: "does-not-exist.json"},
+		"file is no object":   {file: `[1]`, want: "JSON object"},
+		"file with a typo":    {file: `{"simulat": 3}`, want: `"simulat"`},
+		"libvirt with a typo": {file: `{"libvirt": [{"url": "qemu:///system"}]}`, want: "url"},
+		"libvirt without uri": {file: `{"libvirt": [{"name": "x"}]}`, want: "libvirt[0].uri"},
+		"libvirt twice":       {file: `{"libvirt": [{"uri": "a", "name": "x"}, {"uri": "b", "name": "x"}]}`, want: `"x"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := load(t, tc.file, tc.env, tc.args...)
+			require.ErrorContains(t, err, tc.want)
+		})
+	}
+}
+
+func TestHelpNamesEveryOption(t *testing.T) {
+	t.Parallel()
+	_, err := load(t, "", nil, "--help")
+	require.ErrorIs(t, err, flag.ErrHelp)
+
+	var b bytes.Buffer
+	config.Usage(&b)
+	for _, name := range []string{"config", "listen", "data", "simulate", "libvirt", "poll", "grace", "session", "tls-cert", "tls-key", "log-format", "log-level"} {
+		require.Contains(t, b.String(), "--"+name+" ")
+	}
+	require.Contains(t, b.String(), "BERTHD_TLS_CERT")
+	require.Contains(t, b.String(), "(default 127.0.0.1:8080)")
+}
+
+func FuzzFile(f *testing.F) {
+	for _, s := range []string{`{}`, `{"listen": 1}`, `{"libvirt": [{"uri": "a"}]}`, `{"simulate": "\u0031"}`, `{"poll": null}`, "\x00"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		name := filepath.Join(t.TempDir(), "f.json")
+		require.NoError(t, os.WriteFile(name, b, 0o600))
+		c, err := config.Load(config.Sources{Args: []string{"--config", name}, Getenv: func(string) string { return "" }})
+		if err == nil {
+			require.NoError(t, c.Check())
+		}
+	})
+}

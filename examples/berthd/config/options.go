@@ -1,0 +1,139 @@
+package config
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// option is one thing that can be said. Its name is that of the flag; the variable and the key of the file
+// follow from it.
+type option struct {
+	name  string
+	value string // what a value looks like
+	usage string
+	many  bool // may be given several times
+	set   func(*Config, string) error
+	show  func(Config) string // of the default; nil: nothing to show
+}
+
+func (o option) env() string {
+	return "BERTHD_" + strings.ToUpper(strings.ReplaceAll(o.name, "-", "_"))
+}
+func (o option) key() string { return strings.ReplaceAll(o.name, "-", "_") }
+
+// options returns the table.
+func options() []option {
+	return []option{
+		text("listen", "ADDRESS", "where to listen; if the port is in use, the next free one is taken", func(c *Config) *string { return &c.Listen }),
+		text("data", "DIR", "directory of everything that the daemon keeps", func(c *Config) *string { return &c.Data }),
+		{
+			name: "simulate", value: "N", usage: "hosts of a simulated fleet, whose machines are kept in a file of its own",
+			set: func(c *Config, s string) (err error) {
+				c.Simulate, err = strconv.Atoi(s)
+				return err
+			},
+			show: func(c Config) string { return strconv.Itoa(c.Simulate) },
+		},
+		span("sim-build", "what a simulated create takes", func(c *Config) *time.Duration { return &c.SimBuild }),
+		span("sim-boot", "what a simulated guest takes to boot", func(c *Config) *time.Duration { return &c.SimBoot }),
+		{
+			name: "libvirt", value: "URI", usage: "a libvirt host; the file can say more about it", many: true,
+			set: func(c *Config, s string) error {
+				c.Libvirt = append(c.Libvirt, Libvirt{URI: s})
+				return nil
+			},
+		},
+		span("poll", "time between two observations of a host", func(c *Config) *time.Duration { return &c.Poll }),
+		span("grace", "time without observation until a host counts as unreachable", func(c *Config) *time.Duration { return &c.Grace }),
+		span("session", "how long a browser stays signed in", func(c *Config) *time.Duration { return &c.Session }),
+		text("tls-cert", "FILE", "certificate chain in PEM; without it, plain HTTP is served", func(c *Config) *string { return &c.TLSCert }),
+		text("tls-key", "FILE", "key of the certificate in PEM", func(c *Config) *string { return &c.TLSKey }),
+		text("log-format", "FORMAT", "text or json", func(c *Config) *string { return &c.LogFormat }),
+		{
+			name: "log-level", value: "LEVEL", usage: "debug, info, warn or error",
+			set:  func(c *Config, s string) error { return c.LogLevel.UnmarshalText([]byte(s)) },
+			show: func(c Config) string { return strings.ToLower(c.LogLevel.String()) },
+		},
+	}
+}
+
+func text(name, value, usage string, field func(*Config) *string) option {
+	return option{
+		name: name, value: value, usage: usage,
+		set:  func(c *Config, s string) error { *field(c) = s; return nil },
+		show: func(c Config) string { return *field(&c) },
+	}
+}
+
+func span(name, usage string, field func(*Config) *time.Duration) option {
+	return option{
+		name: name, value: "DURATION", usage: usage,
+		set: func(c *Config, s string) (err error) {
+			*field(c), err = time.ParseDuration(s)
+			return err
+		},
+		show: func(c Config) string { return field(&c).String() },
+	}
+}
+
+// Usage writes the help for every option.
+func Usage(w io.Writer) {
+	def := Default()
+	line := func(flag, env, usage, shown string) {
+		fmt.Fprintf(w, "  %-24s %s", flag, usage)
+		if shown != "" {
+			fmt.Fprintf(w, " (default %s)", shown)
+		}
+		fmt.Fprintf(w, "\n  %-24s %s\n", "", env)
+	}
+	line("--config FILE", "BERTHD_CONFIG", "a JSON file with any of the options below", "")
+	for _, o := range options() {
+		shown, usage := "", o.usage
+		if o.show != nil {
+			shown = o.show(def)
+		}
+		if o.many {
+			usage += "; repeatable, in the variable separated by spaces"
+		}
+		line("--"+o.name+" "+o.value, o.env(), usage, shown)
+	}
+	fmt.Fprint(w, `
+A flag wins over a variable, a variable over the file. The file has the flags' names as its keys, with _
+for -, and under "libvirt" a list of objects:
+
+  {
+    "listen": "127.0.0.1:8080",
+    "poll": "10s",
+    "libvirt": [
+      {"uri": "qemu:///system", "name": "kvm-1", "zone": "a", "labels": {"rack": "r1"},
+       "pools": {"default": "ssd"}, "network": "default", "cpu": 2.0}
+    ]
+  }
+`)
+}
+
+// String hides nothing, since a Config has no secrets.
+func (c Config) String() string {
+	var parts []string
+	for _, o := range options() {
+		if o.show != nil {
+			parts = append(parts, o.name+"="+o.show(c))
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+// LogValue writes the options as a group.
+func (c Config) LogValue() slog.Value {
+	var attrs []slog.Attr
+	for _, o := range options() {
+		if o.show != nil {
+			attrs = append(attrs, slog.String(o.key(), o.show(c)))
+		}
+	}
+	return slog.GroupValue(attrs...)
+}

@@ -1,0 +1,289 @@
+// Package daemon puts berthd together: the lock on its data, the store, the drivers, the Manager, and the web
+// server in front of it; and takes it apart again in the right order.
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/examples/berthd/access"
+	"github.com/berthage/berthage/examples/berthd/api"
+	"github.com/berthage/berthage/examples/berthd/config"
+	"github.com/berthage/berthage/examples/berthd/metrics"
+	"github.com/berthage/berthage/examples/berthd/operation"
+	"github.com/berthage/berthage/hypervisor/fake"
+	"github.com/berthage/berthage/pool"
+)
+
+// Options are what Open needs beside the configuration. The zero value is useful.
+type Options struct {
+	Version string
+	Logger  *slog.Logger       // nil: nothing is logged
+	Out     io.Writer          // where the links are printed; nil: nowhere
+	Fleet   func(*fake.Config) // shapes the simulated fleet; for tests
+}
+
+// Daemon is one berthd.
+type Daemon struct {
+	config  config.Config
+	version string
+	log     *slog.Logger
+	out     io.Writer
+
+	lock    *lock
+	store   *store
+	drivers *drivers
+	manager *berthage.Manager
+	guard   *access.Guard
+	token   string
+	ops     *operation.Log
+	metrics *metrics.Metrics
+	handler http.Handler
+
+	drain   chan struct{}
+	url     atomic.Pointer[string]
+	running atomic.Bool // Run has not returned
+}
+
+// keptOperations is how many operations that have ended are remembered.
+const keptOperations = 10_000
+
+// Open takes the data directory and opens everything in it. It starts nothing; Serve does. Close must be
+// called when Open has succeeded and Serve is not called.
+func Open(ctx context.Context, c config.Config, o Options) (*Daemon, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Out == nil {
+		o.Out = io.Discard
+	}
+	if o.Version == "" {
+		o.Version = "devel"
+	}
+	d := &Daemon{config: c, version: o.Version, log: o.Logger, out: o.Out, drain: make(chan struct{}), ops: operation.NewLog(keptOperations)}
+	if err := d.open(ctx, o); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func (d *Daemon) open(ctx context.Context, o Options) (err error) {
+	if d.config.Data, err = filepath.Abs(d.config.Data); err != nil {
+		return err
+	}
+	if d.lock, err = take(d.config.Data); err != nil {
+		return err
+	}
+	if d.token, err = access.LoadToken(d.TokenFile()); err != nil {
+		return err
+	}
+	if d.store, err = openStore(ctx, d.config.Data); err != nil {
+		return fmt.Errorf("open the ledger: %w", err)
+	}
+	if d.drivers, err = assemble(ctx, d.config, o.Fleet, d.log); err != nil {
+		return err
+	}
+	// No Scratch: the lock on the directory sees to it that this Manager is the only one, and without a lease
+	// it need not wait for that of a predecessor that was killed to run out.
+	d.manager, err = berthage.Open(ctx, berthage.Config{
+		Drivers: d.drivers.all, Ledger: d.store, Logger: d.log,
+		Poll: d.config.Poll, Grace: d.config.Grace,
+	})
+	if err != nil {
+		return err
+	}
+	if d.manager.Status().Stale == "" {
+		if err := seed(ctx, d.manager, d.drivers.sim); err != nil {
+			return fmt.Errorf("first start: %w", err)
+		}
+	}
+	d.guard = access.New(access.Config{
+		Token: d.token, Scratch: d.store, Realm: d.manager.Status().Ledger,
+		Session: d.config.Session, Secure: d.config.TLSCert != "",
+	})
+	d.metrics = metrics.New(d.manager, d.version)
+	d.handler = d.routes(api.New(api.Config{
+		Manager: d.manager, Operations: d.ops, Guard: d.guard, Logger: d.log, Version: d.version,
+		Drivers: d.drivers.kinds, URL: d.URL, Drain: d.drain,
+	}))
+	return nil
+}
+
+// Manager returns the daemon's Manager.
+func (d *Daemon) Manager() *berthage.Manager { return d.manager }
+
+// Fleet returns the simulated fleet, nil without one.
+func (d *Daemon) Fleet() *fake.Driver {
+	if d.drivers.sim == nil {
+		return nil
+	}
+	return d.drivers.sim.fleet
+}
+
+// Token returns the bearer token.
+func (d *Daemon) Token() string { return d.token }
+
+// TokenFile returns the name of the file that has it.
+func (d *Daemon) TokenFile() string { return TokenFile(d.config.Data) }
+
+// TokenFile returns the name of the token's file in a data directory.
+func TokenFile(data string) string { return filepath.Join(data, "token") }
+
+// URL returns where the daemon can be reached from this machine; empty before Serve listens.
+func (d *Daemon) URL() string {
+	if u := d.url.Load(); u != nil {
+		return *u
+	}
+	return ""
+}
+
+// SignInLink returns a link that signs one browser in.
+func (d *Daemon) SignInLink() string {
+	code, _ := d.guard.NewCode()
+	return api.SignInURL(d.URL(), code)
+}
+
+// Times of the web server. A stream sets its own.
+const (
+	headerTimeout = 10 * time.Second
+	readTimeout   = 30 * time.Second
+	writeTimeout  = 60 * time.Second
+	idleTimeout   = 2 * time.Minute
+	drainTimeout  = 10 * time.Second
+)
+
+// Serve listens and runs until ctx ends, then ends the streams, lets requests finish, stops the Manager and
+// closes everything. The error is nil when ctx has ended it.
+func (d *Daemon) Serve(ctx context.Context) error {
+	l, moved, err := listen(d.config.Listen)
+	if err != nil {
+		return errors.Join(fmt.Errorf("listen on %s: %w", d.config.Listen, err), d.Close())
+	}
+	url, local := reach(l.Addr(), d.config.TLSCert != "")
+	d.url.Store(&url)
+	srv := &http.Server{
+		Handler: d.handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
+	}
+	if d.config.TLSCert != "" {
+		cert, err := tls.LoadX509KeyPair(d.config.TLSCert, d.config.TLSKey)
+		if err != nil {
+			return errors.Join(fmt.Errorf("TLS certificate: %w", err), l.Close(), d.Close())
+		}
+		srv.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
+	} else if !local {
+		d.log.Warn("the token and sessions travel unencrypted to other machines: use --tls-cert, or listen on 127.0.0.1", "listen", l.Addr().String())
+	}
+	if err := d.lock.announce(Running{URL: url, Cert: d.config.TLSCert}); err != nil {
+		return errors.Join(err, l.Close(), d.Close())
+	}
+	d.greet(moved)
+	d.log.Info("serving", "url", url, "config", d.config)
+
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var wg sync.WaitGroup
+	d.running.Store(true)
+	wg.Go(func() { d.run(background) })
+	wg.Go(func() { d.follow(background) })
+	served := make(chan error, 1)
+	go func() { served <- serve(srv, l) }()
+	select {
+	case err = <-served:
+		err = fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+		d.log.Info("stopping")
+		err = nil
+	}
+	close(d.drain)
+	end, cancel := context.WithTimeout(background, drainTimeout)
+	defer cancel()
+	if srv.Shutdown(end) != nil {
+		_ = srv.Close() // what is still open has had its time
+	}
+	stop()
+	wg.Wait()
+	return errors.Join(err, d.Close())
+}
+
+func serve(srv *http.Server, l net.Listener) error {
+	if srv.TLSConfig != nil {
+		return srv.ServeTLS(l, "", "")
+	}
+	return srv.Serve(l)
+}
+
+// run runs the Manager. When it cannot follow the ledger any more the daemon goes on answering questions.
+func (d *Daemon) run(ctx context.Context) {
+	defer d.running.Store(false)
+	if err := d.manager.Run(ctx); err != nil && ctx.Err() == nil {
+		d.log.Error("the manager has stopped; no commands are taken", "error", err)
+	}
+}
+
+// follow keeps the operations up to date with the ledger.
+func (d *Daemon) follow(ctx context.Context) {
+	for ctx.Err() == nil {
+		for b, err := range d.manager.Events(ctx, d.ops.Head()) {
+			if errors.Is(err, pool.ErrCompacted) { // what ended before is forgotten
+				d.ops.Skip(d.manager.Status().Revision)
+				break
+			}
+			if err != nil {
+				if ctx.Err() == nil {
+					d.log.Warn("cannot read the ledger", "error", err)
+				}
+				break
+			}
+			d.ops.Apply(b)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// greet prints what a person needs to begin. Nothing of it goes to the log: the link is a credential.
+func (d *Daemon) greet(moved bool) {
+	url := d.URL()
+	fmt.Fprintf(d.out, "berthd %s\n", d.version)
+	if moved {
+		fmt.Fprintf(d.out, "  %s is in use; listening on %s instead\n", d.config.Listen, url)
+	}
+	fmt.Fprintf(d.out, "  dashboard  %s\n", d.SignInLink())
+	fmt.Fprintf(d.out, "             the link signs one browser in, within %d minutes; `berthd link` prints another\n", int(access.Code.Minutes()))
+	fmt.Fprintf(d.out, "  API        %s/api/v1, described at %s/docs\n", url, url)
+	fmt.Fprintf(d.out, "  token      %s\n", d.TokenFile())
+	fmt.Fprintf(d.out, "  data       %s\n", d.config.Data)
+}
+
+// Close closes what is open. Serve calls it.
+func (d *Daemon) Close() error {
+	var errs []error
+	if d.manager != nil {
+		d.manager.Close()
+	}
+	if d.drivers != nil {
+		errs = append(errs, d.drivers.Close())
+	}
+	if d.store != nil {
+		errs = append(errs, d.store.Close())
+	}
+	if d.lock != nil {
+		errs = append(errs, d.lock.release())
+	}
+	d.manager, d.drivers, d.store, d.lock = nil, nil, nil, nil
+	return errors.Join(errs...)
+}

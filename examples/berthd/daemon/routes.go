@@ -1,0 +1,85 @@
+package daemon
+
+import (
+	"encoding/json"
+	"net/http"
+	"path"
+	"strings"
+
+	"github.com/berthage/berthage/examples/berthd/api"
+	"github.com/berthage/berthage/examples/berthd/dashboard"
+	"github.com/berthage/berthage/examples/berthd/edge"
+)
+
+// routes puts the edge, the guard and everything that answers behind each other.
+func (d *Daemon) routes(a *api.API) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /health", d.health)
+	mux.HandleFunc("GET /health/live", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, map[string]bool{"live": true}) })
+	mux.Handle("GET /metrics", d.metrics)
+	pages := dashboard.New()
+	mux.Handle("GET /{$}", pages)
+	mux.Handle("GET /docs", pages)
+	mux.Handle("GET /problems/{kind}", pages)
+	mux.Handle("GET /assets/", pages)
+	mux.Handle("GET /favicon.ico", pages)
+	inner := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, pattern := mux.Handler(r)
+		if pattern == "" {
+			a.ServeHTTP(w, r) // the API's, or nobody's
+			return
+		}
+		edge.From(r.Context()).Pattern = pattern
+		mux.ServeHTTP(w, r)
+	})
+	return edge.Handler(d.guard.Require(inner, public), edge.Config{Logger: d.log, Observer: d.metrics, TLS: d.config.TLSCert != ""})
+}
+
+// public reports whether a request needs no credentials: signs of life, the pages' own files, which hold no
+// data, and signing in. A path that is not clean is none of these.
+func public(r *http.Request) bool {
+	p := r.URL.Path
+	if api.Public(r) {
+		return true
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead || path.Clean(p) != p {
+		return false
+	}
+	switch p {
+	case "/", "/docs", "/health", "/health/live", "/favicon.ico":
+		return true
+	}
+	return strings.HasPrefix(p, "/assets/") || strings.HasPrefix(p, "/problems/")
+}
+
+// Health is what /health answers.
+type Health struct {
+	Status    string `json:"status"` // ready, or not ready
+	Live      bool   `json:"live"`
+	Ready     bool   `json:"ready"`
+	Manager   bool   `json:"manager"`   // runs
+	Commands  bool   `json:"commands"`  // are taken
+	Leader    bool   `json:"leader"`    // there is one, this or another
+	Following bool   `json:"following"` // the ledger is read up to its head
+}
+
+// health answers 200 when the daemon can do its work and 503 with the reason otherwise.
+func (d *Daemon) health(w http.ResponseWriter, _ *http.Request) {
+	s := d.manager.Status()
+	h := Health{
+		Status: "not ready", Live: true, Manager: d.running.Load(), Commands: s.Stale == "", Leader: s.Holder != "",
+		Following: d.ops.Head() >= s.Revision,
+	}
+	h.Ready = h.Manager && h.Commands && h.Leader
+	status := http.StatusServiceUnavailable
+	if h.Ready {
+		h.Status, status = "ready", http.StatusOK
+	}
+	reply(w, status, h)
+}
+
+func reply(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // a client that is gone needs no answer
+}

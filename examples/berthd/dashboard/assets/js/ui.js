@@ -1,0 +1,84 @@
+// Messages, confirmations and problems.
+import { byID, h, icon } from "./dom.js";
+import { amount, className } from "./format.js";
+
+// toast shows a message for some seconds.
+export function toast(message, kind = "info") {
+  const el = h("div", { class: "toast", data: { kind } }, message);
+  byID("toasts").append(el);
+  setTimeout(() => el.remove(), kind === "error" ? 12000 : 4500);
+}
+
+// failed shows what a command was refused for.
+export function failed(err) {
+  toast(err.problem ? `${err.problem.title}: ${err.problem.detail ?? ""}` : String(err), "error");
+}
+
+// attempt runs a command of a button, which cannot be pressed again meanwhile.
+export async function attempt(button, f) {
+  button.disabled = true;
+  try {
+    return await f();
+  } catch (err) {
+    failed(err);
+  } finally {
+    button.disabled = false;
+  }
+}
+
+// confirm asks before something that cannot be undone.
+export function confirm(title, message, verb) {
+  const dialog = byID("confirm");
+  return new Promise((resolve) => {
+    const done = (yes) => () => { dialog.close(); resolve(yes); };
+    dialog.replaceChildren(h("div", {},
+      h("h2", { id: "confirm-title" }, title), h("p", {}, message),
+      h("div", { class: "buttons" },
+        h("button", { class: "button", type: "button", on: { click: done(false) } }, "Cancel"),
+        h("button", { class: "button danger", type: "button", id: "confirm-yes", on: { click: done(true) } }, verb))));
+    dialog.addEventListener("cancel", () => resolve(false), { once: true });
+    dialog.showModal();
+  });
+}
+
+// closer is the button that closes a dialog.
+export function closer(dialog) {
+  return h("button", { class: "button quiet icon", type: "button", title: "Close", "aria-label": "Close", on: { click: () => dialog.close() } }, icon("close"));
+}
+
+// problem shows a problem with everything that it says.
+export function problem(p) {
+  const box = h("div", { class: "problem", role: "alert", data: { type: (p.type ?? "").replace("/problems/", "") } }, h("h3", {}, p.title));
+  if (p.detail) box.append(h("p", {}, p.detail));
+  if (p.want && !p.detail?.includes(p.want)) box.append(h("p", {}, `Right would be: ${p.want}`));
+  if (p.errors?.length > 1) box.append(h("ul", {}, p.errors.map((e) => h("li", {}, h("code", {}, e.field), " ", e.want))));
+  if (p.quota?.length) box.append(quotaTable(p.quota));
+  if (p.placement) box.append(...placement(p.placement));
+  if (p.request_id) box.append(h("p", { class: "hint" }, `Request ${p.request_id}`));
+  return box;
+}
+
+function quotaTable(lines) {
+  return h("table", {}, h("thead", {}, h("tr", {}, ["Class", "Asked", "Free", "Used", "Limit"].map((t) => h("th", { scope: "col" }, t)))),
+    h("tbody", {}, lines.map((l) => h("tr", {}, h("th", { scope: "row" }, className(l.class)),
+      ...[l.asked ?? 0, l.free, l.used, l.limit].map((n) => h("td", {}, amount(l.class, n)))))));
+}
+
+// placement shows an explanation of the scheduler: how many hosts failed what, what would help, and every host.
+export function placement(p) {
+  const out = [];
+  const no = p.counts.reduce((n, c) => n + c.hosts, 0), all = p.hosts.length + (p.omitted ?? 0);
+  if (all === 0) out.push(h("p", {}, "The pool has no hosts."));
+  if (no) {
+    const word = (c) => (c.class ? `for want of ${className(c.class)}` : `by ${c.constraint}`);
+    out.push(h("p", {}, `${no} of ${all} hosts cannot take it: ${p.counts.map((c) => `${c.hosts} ${word(c)}`).join(", ")}.${p.never ? " None could even if all were empty." : ""}`));
+  }
+  if (p.nearest) out.push(h("p", { class: "nearest" }, h("b", {}, "Nearest change: "), p.nearest.message));
+  const refused = p.hosts.filter((v) => v.reason);
+  if (refused.length) {
+    out.push(h("details", {}, h("summary", {}, "Why each host was refused"),
+      h("div", { class: "verdicts" }, h("table", {}, h("tbody", {},
+        refused.slice(0, 500).map((v) => h("tr", {}, h("th", { scope: "row" }, v.host), h("td", {}, v.reason.message))))))));
+  }
+  return out;
+}

@@ -1,0 +1,229 @@
+// Package metrics writes what berthd knows about itself and its pool in the text format of Prometheus,
+// version 0.0.4. Names follow the conventions: base units, _total for counters.
+package metrics
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"net/http"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/pool"
+)
+
+// buckets are the upper bounds of the histogram of durations in seconds.
+func buckets() []float64 { return []float64{0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10} }
+
+// Metrics counts requests and writes the exposition. It is safe for concurrent use.
+type Metrics struct {
+	manager *berthage.Manager
+	version string
+	began   time.Time
+	bounds  []float64
+
+	mu       sync.Mutex
+	requests map[request]int64
+	took     map[string]*histogram // by route
+}
+
+type request struct {
+	method, route string
+	code          int
+}
+
+type histogram struct {
+	counts []int64 // by bucket, not cumulative
+	sum    float64
+	n      int64
+}
+
+// New returns Metrics of a Manager.
+func New(m *berthage.Manager, version string) *Metrics {
+	return &Metrics{manager: m, version: version, began: time.Now(), bounds: buckets(), requests: make(map[request]int64), took: make(map[string]*histogram)}
+}
+
+// Observe implements edge.Observer. Requests that matched no route count under one name, so that callers
+// cannot make series.
+func (m *Metrics) Observe(method, pattern string, status int, took time.Duration) {
+	route := pattern
+	if _, path, ok := strings.Cut(pattern, " "); ok {
+		route = path
+	}
+	if route == "" {
+		route, method = "none", "any"
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.requests[request{method, route, status}]++
+	h := m.took[route]
+	if h == nil {
+		h = &histogram{counts: make([]int64, len(m.bounds)+1)}
+		m.took[route] = h
+	}
+	s := took.Seconds()
+	i, _ := slices.BinarySearch(m.bounds, s)
+	h.counts[i]++
+	h.sum += s
+	h.n++
+}
+
+// ServeHTTP writes all metrics.
+func (m *Metrics) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	_ = m.Write(w) // a scraper that is gone needs no answer
+}
+
+// writer writes families.
+type writer struct{ *bufio.Writer }
+
+func (w writer) family(name, kind, help string) {
+	fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
+}
+
+// value writes a sample; labels are pairs.
+func (w writer) value(name string, v float64, labels ...string) {
+	w.WriteString(name) //nolint:errcheck // Flush tells
+	for i := 0; i+1 < len(labels); i += 2 {
+		sep := ","
+		if i == 0 {
+			sep = "{"
+		}
+		fmt.Fprintf(w, `%s%s="%s"`, sep, labels[i], escape(labels[i+1]))
+	}
+	if len(labels) > 0 {
+		w.WriteByte('}') //nolint:errcheck // Flush tells
+	}
+	fmt.Fprintf(w, " %s\n", strconv.FormatFloat(v, 'g', -1, 64))
+}
+
+// escape escapes a label's value as the format wants it.
+func escape(s string) string {
+	return strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`).Replace(s)
+}
+
+// Write writes all metrics.
+func (m *Metrics) Write(out io.Writer) error {
+	w := writer{bufio.NewWriter(out)}
+	m.pool(w)
+	m.self(w)
+	m.http(w)
+	return w.Flush()
+}
+
+func (m *Metrics) pool(w writer) {
+	var totals map[pool.Class]pool.Sum
+	hosts, instances := make(map[string]float64), make(map[string]float64)
+	held := 0.0
+	m.manager.View(func(st *pool.State) {
+		totals = st.Totals()
+		for h := range st.Hosts() {
+			for _, c := range h.Conditions.Names() {
+				hosts[c]++
+			}
+			if h.Conditions.Schedulable() {
+				hosts["schedulable"]++
+			}
+			hosts["all"]++
+		}
+		for i := range st.Instances() {
+			instances[i.Status()]++
+		}
+		for range st.Held() {
+			held++
+		}
+	})
+	classes := slices.Sorted(maps.Keys(totals))
+	for _, f := range []struct {
+		name, help string
+		of         func(pool.Sum) int64
+	}{
+		{"total", "physically there", func(s pool.Sum) int64 { return s.Total }},
+		{"reserved", "used by the hosts themselves and by others", func(s pool.Sum) int64 { return s.Reserved }},
+		{"capacity", "what allocations may take, over-commit included", func(s pool.Sum) int64 { return s.Capacity }},
+		{"used", "what allocations take", func(s pool.Sum) int64 { return s.Used }},
+		{"free", "capacity not taken", func(s pool.Sum) int64 { return s.Free }},
+		{"available", "capacity not taken on hosts that accept instances", func(s pool.Sum) int64 { return s.Available }},
+		{"overcommitted", "taken beyond what is physically there", func(s pool.Sum) int64 { return s.Overcommitted }},
+	} {
+		name := "berthage_pool_" + f.name
+		w.family(name, "gauge", "Resources of the pool, "+f.help+": cpu in millicores, memory and storage in bytes.")
+		for _, c := range classes {
+			w.value(name, float64(f.of(totals[c])), "class", string(c))
+		}
+	}
+	w.family("berthage_hosts", "gauge", "Hosts by condition; a host can have several.")
+	for _, c := range slices.Sorted(maps.Keys(hosts)) {
+		w.value("berthage_hosts", hosts[c], "condition", c)
+	}
+	w.family("berthage_instances", "gauge", "Instances by status.")
+	for _, s := range slices.Sorted(maps.Keys(instances)) {
+		w.value("berthage_instances", instances[s], "status", s)
+	}
+	w.family("berthage_held_allocations", "gauge", "Allocations kept for machines that may still appear.")
+	w.value("berthage_held_allocations", held)
+}
+
+func (m *Metrics) self(w writer) {
+	s := m.manager.Status()
+	gauge := func(name, help string, v float64) {
+		w.family(name, "gauge", help)
+		w.value(name, v)
+	}
+	w.family("berthage_commits_total", "counter", "Batches in the ledger: its revision, dense from 1.")
+	w.value("berthage_commits_total", float64(s.Revision))
+	gauge("berthage_ledger_revision", "Revision that readers see.", float64(s.Revision))
+	gauge("berthage_epoch", "How often the lead was taken.", float64(s.Epoch))
+	gauge("berthage_leader", "1 when this daemon leads.", truth(s.Leading))
+	gauge("berthage_stale", "1 when this daemon cannot follow the ledger and takes no commands.", truth(s.Stale != ""))
+	gauge("berthage_unknown_machines", "Machines on our hosts that are not in the books.", float64(len(m.manager.Unknown())))
+	w.family("berthd_build_info", "gauge", "Always 1; the labels tell the version.")
+	w.value("berthd_build_info", 1, "version", m.version, "go", runtime.Version())
+	gauge("process_start_time_seconds", "When the daemon was started.", float64(m.began.UnixMilli())/1000)
+	gauge("go_goroutines", "Goroutines.", float64(runtime.NumGoroutine()))
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
+	gauge("go_memstats_heap_inuse_bytes", "Heap in use.", float64(mem.HeapInuse))
+}
+
+func (m *Metrics) http(w writer) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	w.family("berthd_http_requests_total", "counter", "Requests by method, route and status code.")
+	keys := slices.SortedFunc(maps.Keys(m.requests), func(a, b request) int {
+		return strings.Compare(a.route+a.method+strconv.Itoa(a.code), b.route+b.method+strconv.Itoa(b.code))
+	})
+	for _, k := range keys {
+		w.value("berthd_http_requests_total", float64(m.requests[k]), "method", k.method, "route", k.route, "code", strconv.Itoa(k.code))
+	}
+	const name = "berthd_http_request_duration_seconds"
+	w.family(name, "histogram", "Duration of requests by route.")
+	for _, route := range slices.Sorted(maps.Keys(m.took)) {
+		h, n := m.took[route], int64(0)
+		for i, bound := range append(slices.Clone(m.bounds), math.Inf(1)) {
+			n += h.counts[i]
+			le := "+Inf"
+			if !math.IsInf(bound, 1) {
+				le = strconv.FormatFloat(bound, 'g', -1, 64)
+			}
+			w.value(name+"_bucket", float64(n), "route", route, "le", le)
+		}
+		w.value(name+"_sum", h.sum, "route", route)
+		w.value(name+"_count", float64(h.n), "route", route)
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,116 @@
+package problem
+
+import (
+	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/scheduler"
+)
+
+// mostVerdicts bounds the hosts in one answer; counts covers them all.
+const mostVerdicts = 1000
+
+// Refusal is an explanation of the scheduler: for every host whether it qualifies, and why not.
+type Refusal struct {
+	Demand  map[string]int64 `json:"demand" doc:"What the request takes, per class"`
+	Counts  []Count          `json:"counts" doc:"Hosts per constraint, the most frequent first"`
+	Hosts   []Verdict        `json:"hosts" doc:"The hosts that qualify, the best first, then the others by id"`
+	Omitted int              `json:"omitted,omitempty" doc:"Hosts left out of hosts; counts has them"`
+	Never   bool             `json:"never" doc:"No host could take it even if all were empty: waiting does not help"`
+	Nearest *Change          `json:"nearest,omitempty" doc:"What would make the request fit"`
+}
+
+// Count is how many hosts failed one constraint first.
+type Count struct {
+	Constraint string `json:"constraint" doc:"The constraint" example:"resource"`
+	Class      string `json:"class,omitempty" doc:"Class of resource, where there is one" example:"memory"`
+	Hosts      int    `json:"hosts" doc:"Number of hosts" example:"12"`
+}
+
+// Verdict is what became of one host.
+type Verdict struct {
+	Host   string  `json:"host" doc:"Id of the host" example:"sim/node-0001"`
+	Score  float64 `json:"score" doc:"When it qualifies: higher is better"`
+	Reason *Reason `json:"reason,omitempty" doc:"Absent when it qualifies"`
+}
+
+// Reason says why a host was refused and by how much.
+type Reason struct {
+	Constraint string   `json:"constraint" enum:"avoid,condition,host,zone,label,image,kind,filter,shape,resource,device" doc:"The first constraint that failed"`
+	Message    string   `json:"message" doc:"The same for people" example:"memory: 64 GiB asked, 12 GiB free of 60 GiB: short of 52 GiB"`
+	Never      bool     `json:"never" doc:"The host could not take it even when empty"`
+	Conditions []string `json:"conditions,omitempty" doc:"Of the host, where they stand in the way"`
+	Label      string   `json:"label,omitempty" doc:"Key of the label"`
+	Want       []string `json:"want,omitempty" doc:"What was asked for"`
+	Have       string   `json:"have,omitempty" doc:"What the host has"`
+	Class      string   `json:"class,omitempty" doc:"Class of resource"`
+	Disk       *int     `json:"disk,omitempty" doc:"Index of the disk that found no device"`
+	Device     string   `json:"device,omitempty" doc:"The device with the most room"`
+	Need       int64    `json:"need,omitempty" doc:"What was asked"`
+	Free       int64    `json:"free,omitempty" doc:"What was there"`
+	Capacity   int64    `json:"capacity,omitempty" doc:"What the host or device has in all"`
+	Short      int64    `json:"short,omitempty" doc:"Need less free"`
+	Detail     string   `json:"detail,omitempty" doc:"A filter's own words"`
+}
+
+// Change is what would make a request fit on one host: all steps together.
+type Change struct {
+	Host     string  `json:"host" doc:"Id of the host" example:"sim/node-0001"`
+	Message  string  `json:"message" doc:"The same for people"`
+	Distance float64 `json:"distance" doc:"How far it is from what was asked"`
+	Steps    []Step  `json:"steps" doc:"What would have to change"`
+}
+
+// Step is one part of a change.
+type Step struct {
+	Do      string `json:"do" enum:"make-ready,allow-host,allow-zone,drop-label,add-source,free,shrink" doc:"What to do"`
+	Message string `json:"message" doc:"The same for people"`
+	Label   string `json:"label,omitempty" doc:"Key of the label"`
+	Value   string `json:"value,omitempty" doc:"Zone, label value or driver"`
+	Class   string `json:"class,omitempty" doc:"Class of resource"`
+	Device  string `json:"device,omitempty" doc:"The device"`
+	Disk    *int   `json:"disk,omitempty" doc:"Index of the disk"`
+	Amount  int64  `json:"amount,omitempty" doc:"How much"`
+}
+
+// NewRefusal converts an explanation.
+func NewRefusal(e scheduler.Explanation) *Refusal {
+	out := &Refusal{Demand: make(map[string]int64, len(e.Demand)), Never: e.Never, Counts: []Count{}, Hosts: []Verdict{}}
+	for c, n := range e.Demand {
+		out.Demand[string(c)] = n
+	}
+	for _, c := range e.Counts {
+		out.Counts = append(out.Counts, Count{Constraint: string(c.Constraint), Class: string(c.Class), Hosts: c.Hosts})
+	}
+	for i, h := range e.Hosts {
+		if i == mostVerdicts {
+			out.Omitted = len(e.Hosts) - mostVerdicts
+			break
+		}
+		out.Hosts = append(out.Hosts, verdict(h))
+	}
+	if e.Nearest != nil {
+		n := &Change{Host: string(e.Nearest.Host), Message: e.Nearest.String(), Distance: e.Nearest.Distance, Steps: []Step{}}
+		for _, s := range e.Nearest.Steps {
+			n.Steps = append(n.Steps, Step{
+				Do: string(s.Do), Message: s.String(), Label: s.Label, Value: s.Value,
+				Class: string(s.Class), Device: s.Device, Disk: s.Disk, Amount: s.Amount,
+			})
+		}
+		out.Nearest = n
+	}
+	return out
+}
+
+func verdict(v scheduler.Verdict) Verdict {
+	out := Verdict{Host: string(v.Host), Score: v.Score}
+	if r := v.Reason; r != nil {
+		out.Reason = &Reason{
+			Constraint: string(r.Constraint), Message: r.String(), Never: r.Never, Label: r.Label, Want: r.Want,
+			Have: r.Have, Class: string(r.Class), Disk: r.Disk, Device: r.Device, Need: r.Need, Free: r.Free,
+			Capacity: r.Capacity, Short: r.Short, Detail: r.Detail,
+		}
+		if r.Conditions != pool.Conditions(0) {
+			out.Reason.Conditions = r.Conditions.Names()
+		}
+	}
+	return out
+}

@@ -1,0 +1,141 @@
+package house_test
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// place says what a package of the root module may import: packages of the module, and modules from outside.
+type place struct {
+	ours    []string
+	outside map[string]string // module: why
+}
+
+// places has every package of the root module, by its path within it. A package with nothing under outside
+// gives an importer the standard library and nothing else.
+func places() map[string]place {
+	why := func(kv ...string) map[string]string {
+		out := make(map[string]string)
+		for i := 0; i < len(kv); i += 2 {
+			out[kv[i]] = kv[i+1]
+		}
+		return out
+	}
+	return map[string]place{
+		"":              {ours: []string{"hypervisor", "internal/ring", "pool", "quota", "scheduler"}},
+		"internal/ring": {ours: []string{"hypervisor", "pool", "quota", "scheduler"}},
+		"scheduler":     {ours: []string{"pool"}},
+		"quota":         {ours: []string{"pool"}},
+		"hypervisor":    {ours: []string{"pool"}},
+		"pool":          {},
+
+		"hypervisor/fake": {ours: []string{"hypervisor", "pool"}},
+		"hypervisor/libvirt": {
+			ours: []string{"hypervisor", "internal/cloudinit", "pool"},
+			outside: why(
+				"github.com/digitalocean/go-libvirt", "speaks libvirt's protocol without cgo",
+				"golang.org/x/crypto", "of go-libvirt, and ssh to remote hosts",
+				"github.com/kdomanski/iso9660", "of internal/cloudinit"),
+		},
+		"hypervisor/hypervisormock": {
+			ours:    []string{"hypervisor", "pool"},
+			outside: why("go.uber.org/mock", "what the generated mock is written for"),
+		},
+		"hypervisor/hypervisortest": {ours: []string{"hypervisor", "pool"}},
+
+		"pool/sqlledger":  {ours: []string{"pool"}},
+		"pool/ledgertest": {ours: []string{"pool"}},
+
+		"internal/cloudinit": {
+			ours:    []string{"pool"},
+			outside: why("github.com/kdomanski/iso9660", "writes the image that a guest reads its first-boot data from"),
+		},
+		"internal/house":       {},
+		"internal/house/tally": {},
+	}
+}
+
+// Every package of the root module stands in the table, imports only those of its row, and brings in no
+// module from outside that its row does not name, on any system and through any other package.
+func TestWhoImportsWhom(t *testing.T) {
+	t.Parallel()
+	want := places()
+	seen, outside := make(map[string]bool), make(map[string]map[string]bool)
+	for _, goos := range systems() {
+		pkgs := list(t, ".", goos, "-deps", "./...")
+		byPath := make(map[string]pkg, len(pkgs))
+		for _, p := range pkgs {
+			byPath[p.ImportPath] = p
+		}
+		for _, p := range pkgs {
+			name, ours := inside(p.ImportPath)
+			if p.DepOnly || !ours {
+				continue
+			}
+			seen[name] = true
+			row, ok := want[name]
+			if !ok {
+				t.Errorf("%s has no row in places: say what it may import, and why", p.ImportPath)
+				continue
+			}
+			for _, i := range p.Imports {
+				if i, ours := inside(i); ours && !slices.Contains(row.ours, i) {
+					t.Errorf("%s imports %s, which its row in places does not allow", p.ImportPath, i)
+				}
+			}
+			if outside[name] == nil {
+				outside[name] = make(map[string]bool)
+			}
+			for _, d := range p.Deps {
+				m := byPath[d].Module
+				if byPath[d].Standard || m == nil || m.Path == module {
+					continue
+				}
+				outside[name][m.Path] = true
+				if row.outside[m.Path] == "" {
+					t.Errorf("for %s %s brings in %s of module %s, which its row in places does not allow", goos, p.ImportPath, d, m.Path)
+				}
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		if !seen[name] {
+			t.Errorf("places has a row for %q, which is no package", name)
+		}
+		for m := range want[name].outside {
+			if seen[name] && !outside[name][m] {
+				t.Errorf("places allows %q the module %s, which it does not need", name, m)
+			}
+		}
+	}
+}
+
+// The examples are what an importer could write: they use nothing that importers cannot.
+func TestExamplesImportNothingInternal(t *testing.T) {
+	t.Parallel()
+	pkgs := list(t, "examples", "linux", "./...")
+	require.NotEmpty(t, pkgs)
+	for _, p := range pkgs {
+		for _, i := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
+			if i, ours := inside(i); ours && !strings.HasPrefix(i, "examples/") && strings.Contains("/"+i+"/", "/internal/") {
+				t.Errorf("%s imports %s", p.ImportPath, i)
+			}
+		}
+	}
+}
+
+// Nothing imports the root package but programs and tests, and nothing imports a program.
+func TestNothingImportsTheRoot(t *testing.T) {
+	t.Parallel()
+	for _, p := range list(t, ".", "linux", "./...") {
+		for _, i := range p.Imports {
+			require.NotEqual(t, module, i, p.ImportPath)
+			require.NotContains(t, i, module+"/examples", p.ImportPath)
+			require.NotContains(t, i, module+"/internal/integration", p.ImportPath)
+		}
+	}
+}

@@ -1,0 +1,2 @@
+// Package fleet holds tests of whole Managers on real stores.
+package fleet

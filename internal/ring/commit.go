@@ -1,0 +1,341 @@
+package ring
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/berthage/berthage/pool"
+)
+
+// Caller says in whose name an input is decided: it becomes the events' Actor and Cause.
+type Caller struct {
+	Actor string `json:"actor"`
+	Cause string `json:"cause,omitempty"`
+}
+
+// input is anything that may become events. decide is pure: it reads st and the rules, changes neither, and
+// returns the events that follow, none when there is nothing to change.
+type input interface {
+	decide(r *rules, st *pool.State) ([]pool.Event, error)
+}
+
+type pending struct {
+	ctx    context.Context // of the caller; once it has ended nobody waits
+	in     input
+	caller Caller
+	done   chan outcome // buffered
+}
+
+type outcome struct {
+	rev pool.Revision
+	err error
+}
+
+// batch is what is appended at once, with the overlay that holds its effect and those who wait for it.
+type batch struct {
+	prev    pool.Revision
+	events  []pool.Event
+	size    int // bytes of their data
+	overlay *pool.State
+	waiting []*pending
+	refused map[*pending]error
+}
+
+// Bounds, beside those of the ledger itself: inputs in one batch, inputs that wait for one.
+const (
+	batchInputs   = 256
+	mostQueued    = 4096
+	ledgerTimeout = 15 * time.Second // of one call
+)
+
+// submit decides in on the newest state, commits what follows, and returns the revision from which on
+// readers see it.
+func (r *Ring) submit(ctx context.Context, in input, who Caller) (pool.Revision, error) {
+	if err := r.staleErr(); err != nil {
+		return 0, err
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	p := &pending{ctx: ctx, in: in, caller: who, done: make(chan outcome, 1)}
+	r.queueMu.Lock()
+	if len(r.queue) >= mostQueued {
+		r.queueMu.Unlock()
+		return 0, &pool.Error{Kind: pool.ErrUnavailable, Want: "a store that keeps up; try again later"}
+	}
+	r.queue = append(r.queue, p)
+	start := !r.draining
+	r.draining = true
+	r.queueMu.Unlock()
+	if start {
+		go r.drain()
+	}
+	select {
+	case o := <-p.done:
+		return o.rev, o.err
+	case <-ctx.Done():
+		return 0, &pool.Error{Kind: pool.ErrUnknown, Cause: ctx.Err()}
+	}
+}
+
+// drain commits what waits, batch by batch, until nothing does. There is at most one.
+func (r *Ring) drain() {
+	for {
+		r.queueMu.Lock()
+		if len(r.queue) == 0 {
+			r.draining = false
+			r.queueMu.Unlock()
+			return
+		}
+		n := min(len(r.queue), batchInputs)
+		work := append([]*pending(nil), r.queue[:n]...)
+		r.queue = r.queue[n:]
+		r.queueMu.Unlock()
+		for len(work) > 0 {
+			work = r.commit(work)
+		}
+	}
+}
+
+// commit decides and appends one batch of the given inputs and returns those for which there was no room.
+func (r *Ring) commit(work []*pending) []*pending {
+	r.turn <- struct{}{}
+	defer func() { <-r.turn }()
+	fail := func(err error) []*pending {
+		for _, p := range work {
+			p.done <- outcome{err: err}
+		}
+		return nil
+	}
+	for {
+		if r.life.Err() != nil {
+			return fail(&pool.Error{Kind: pool.ErrUnavailable, Want: "a Manager that is not closed"})
+		}
+		if err := r.staleErr(); err != nil {
+			return fail(err)
+		}
+		b, rest := r.decideAll(work)
+		err := r.append(b)
+		switch {
+		case err == nil:
+			return rest
+		case errors.Is(err, pool.ErrConflict):
+			if err := r.catchUpLocked(r.life); err != nil {
+				return fail(err)
+			}
+			continue // decide again, on what is true now
+		default:
+			for _, p := range b.waiting {
+				p.done <- outcome{err: err}
+			}
+			return rest
+		}
+	}
+}
+
+// decideAll decides the inputs one after another on the committed state plus the effects of those before.
+func (r *Ring) decideAll(work []*pending) (*batch, []*pending) {
+	b := &batch{prev: r.st.Head(), overlay: r.st.Overlay(), refused: make(map[*pending]error)}
+	now := r.now()
+	for n, p := range work {
+		err := p.ctx.Err()
+		if err == nil {
+			err = r.decideOne(p, b, now)
+		}
+		if errors.Is(err, errFull) {
+			return b, work[n:]
+		}
+		b.waiting = append(b.waiting, p)
+		if err != nil {
+			b.refused[p] = err
+		}
+	}
+	return b, nil
+}
+
+// errFull leaves an input to the next batch.
+var errFull = errors.New("batch full")
+
+// decide asks an input for its events. A panic in an importer's code fails this decision and nothing else.
+func (r *Ring) decide(in input, st *pool.State) (events []pool.Event, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			r.log.Error("panic in a decision", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			events, err = nil, fmt.Errorf("panic in a decision: %v", v)
+		}
+	}()
+	return in.decide(&r.rules, st)
+}
+
+// decideOne decides one input and adds its events to the batch, all of them or none. What a ledger would not
+// take is refused here, so that one caller's events cannot spoil another's.
+func (r *Ring) decideOne(p *pending, b *batch, now time.Time) error {
+	events, err := r.decide(p.in, b.overlay)
+	if err != nil || len(events) == 0 {
+		return err
+	}
+	size := 0
+	for i := range events {
+		e := &events[i]
+		e.ID, e.Time, e.Actor, e.Cause = rand.Text(), now, p.caller.Actor, p.caller.Cause
+		e.Revision, e.Index = b.prev+1, len(b.events)+i
+		if e.Epoch == 0 {
+			e.Epoch = b.overlay.Epoch()
+		}
+		if e.Private != nil {
+			e.Salt = []byte(rand.Text())
+			e.Seal()
+		}
+		size += len(e.Data) + len(e.Private)
+	}
+	if _, err := pool.CheckBatch(b.prev, events); err != nil {
+		return err
+	}
+	if b.size+size > pool.MaxBatch {
+		return errFull // and not the first: CheckBatch has taken it alone
+	}
+	trial := b.overlay.Overlay()
+	for i := range events {
+		if err := trial.Apply(&events[i]); err != nil {
+			return err
+		}
+	}
+	b.overlay.Absorb(trial)
+	b.events = append(b.events, events...)
+	b.size += size
+	return nil
+}
+
+// append stores the batch and publishes it. On ErrConflict nothing has happened; on any other error the
+// callers are told it. An unknown outcome is settled first.
+func (r *Ring) append(b *batch) error {
+	if len(b.events) == 0 {
+		r.answer(b)
+		return nil
+	}
+	err := r.tryAppend(b)
+	switch {
+	case err == nil:
+		r.publish(b)
+		return nil
+	case errors.Is(err, pool.ErrConflict), errors.Is(err, pool.ErrUnavailable), errors.Is(err, pool.ErrInvalid):
+		return err
+	}
+	r.log.Warn("append in doubt; settling it", "revision", b.prev+1, "error", err)
+	return r.settle(b)
+}
+
+func (r *Ring) tryAppend(b *batch) error {
+	ctx, cancel := context.WithTimeout(r.life, ledgerTimeout)
+	defer cancel()
+	_, err := r.cfg.Ledger.Append(ctx, b.prev, b.events...)
+	return err
+}
+
+// settle appends a batch in doubt again, the same events at the same place, until it is known to be stored or
+// known never to be. Until then nothing else is appended or read and its callers wait. Close ends it too, and
+// after that nothing is appended at all.
+func (r *Ring) settle(b *batch) error {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		select {
+		case <-time.After(wait):
+		case <-r.life.Done():
+			return &pool.Error{Kind: pool.ErrUnknown, Cause: r.life.Err()}
+		}
+		err := r.tryAppend(b)
+		switch {
+		case err == nil:
+			r.publish(b)
+			return nil
+		case errors.Is(err, pool.ErrConflict), errors.Is(err, pool.ErrInvalid):
+			return err
+		}
+		r.log.Warn("append still in doubt", "revision", b.prev+1, "error", err)
+	}
+}
+
+// publish makes a stored batch visible and answers its callers.
+func (r *Ring) publish(b *batch) {
+	r.mu.Lock()
+	r.st.Absorb(b.overlay)
+	close(r.changed)
+	r.changed = make(chan struct{})
+	r.mu.Unlock()
+	r.noteAll(b.events)
+	r.answer(b)
+}
+
+func (r *Ring) answer(b *batch) {
+	for _, p := range b.waiting {
+		if err := b.refused[p]; err != nil {
+			p.done <- outcome{err: err}
+		} else {
+			p.done <- outcome{rev: b.prev + min(1, pool.Revision(len(b.events)))}
+		}
+	}
+}
+
+// catchUp folds what other processes have appended.
+func (r *Ring) catchUp(ctx context.Context) error {
+	select {
+	case r.turn <- struct{}{}:
+		defer func() { <-r.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return r.catchUpLocked(ctx)
+}
+
+// catchUpLocked is catchUp for whoever has the turn, which it does not keep from the others for ever: what it
+// has no time for is read the next time.
+func (r *Ring) catchUpLocked(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, ledgerTimeout)
+	defer cancel()
+	return r.read(ctx)
+}
+
+func (r *Ring) read(ctx context.Context) error {
+	if err := r.staleErr(); err != nil {
+		return err
+	}
+	for b, err := range r.cfg.Ledger.Read(ctx, r.st.Head()) {
+		if err != nil {
+			return &pool.Error{Kind: pool.ErrUnavailable, Field: "ledger", Cause: err}
+		}
+		if err := r.fold(b); err != nil {
+			r.setStale(err)
+			return r.staleErr()
+		}
+	}
+	return nil
+}
+
+func (r *Ring) fold(b pool.Batch) error {
+	if b.Revision != r.st.Head()+1 {
+		return fmt.Errorf("revision %d follows %d", b.Revision, r.st.Head())
+	}
+	// Decoding may be slow and needs no lock; it is done on an overlay, all of the batch or nothing.
+	o := r.st.Overlay()
+	for i := range b.Events {
+		if err := o.Apply(&b.Events[i]); err != nil {
+			return err
+		}
+	}
+	r.mu.Lock()
+	r.st.Absorb(o)
+	close(r.changed)
+	r.changed = make(chan struct{})
+	r.mu.Unlock()
+	r.noteAll(b.Events)
+	return nil
+}
+
+func (r *Ring) noteAll(events []pool.Event) {
+	if l := r.lead.Load(); l != nil {
+		l.note(events)
+	}
+}

@@ -1,0 +1,168 @@
+package ring
+
+import (
+	"bytes"
+	"encoding/json"
+
+	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/quota"
+	"github.com/berthage/berthage/scheduler"
+)
+
+// Launch wants a new instance, once per project and token.
+type Launch struct {
+	Token   string     `json:"token"`
+	Project string     `json:"project"`
+	Name    string     `json:"name"`
+	Spec    pool.Spec  `json:"spec"`
+	Want    pool.Power `json:"want,omitempty"` // Running, which is also the default, or Stopped
+}
+
+// defaultRoot is the size of the root disk of a spec that asks for no disks.
+const defaultRoot = 10 * pool.GiB
+
+func (c *Launch) decide(r *rules, st *pool.State) ([]pool.Event, error) {
+	if err := validToken(c.Token); err != nil {
+		return nil, err
+	}
+	// Before anything else: a request that has been carried out is not refused for what has changed since.
+	id := pool.NewInstanceID(st.Identity(), c.Project, c.Token)
+	if _, ended := st.Ended(id); ended {
+		return nil, nil
+	}
+	if old, ok := st.Instance(id); ok {
+		if !c.made(old) {
+			return nil, &pool.Error{Kind: pool.ErrExists, Field: "token", Value: c.Token, Want: "a token of its own for each different request"}
+		}
+		return nil, nil
+	}
+	req, err := c.resolve(r, st)
+	if err != nil {
+		return nil, err
+	}
+	want := c.Want
+	if want == "" {
+		want = pool.Running
+	}
+	project, _ := st.Project(c.Project)
+	demand, err := req.Spec.Demand()
+	if err != nil {
+		return nil, err
+	}
+	if err := quota.Check(project, quota.Demand(pool.Allocation{Resources: demand})); err != nil {
+		return nil, err
+	}
+	d, err := r.scheduler.Place(st, req)
+	if err != nil {
+		return nil, err
+	}
+	if d.Allocation.Shape != "" { // booked as the shape, which may be larger
+		if err := quota.Check(project, quota.Demand(d.Allocation)); err != nil {
+			return nil, err
+		}
+	}
+	return one(pool.KindLaunched, &pool.Launched{
+		Instance: id, Name: c.Name, Project: c.Project, Spec: req.Spec, Image: req.Image, Want: want,
+		Place: pool.Placement{Host: d.Host, Allocation: d.Allocation},
+	})
+}
+
+// resolve checks the request against the books and the policy and returns what the scheduler is asked: the
+// flavor's sizes, the root disk and the login filled in.
+func (c *Launch) resolve(r *rules, st *pool.State) (scheduler.Request, error) {
+	fail := func(err error) (scheduler.Request, error) { return scheduler.Request{}, err }
+	if err := validToken(c.Token); err != nil {
+		return fail(err)
+	}
+	if err := pool.ValidHostname(c.Name); err != nil {
+		return fail(err)
+	}
+	if c.Want != "" && c.Want != pool.Running && c.Want != pool.Stopped {
+		return fail(invalid("want", string(c.Want), "running or stopped"))
+	}
+	if _, ok := st.Project(c.Project); !ok {
+		return fail(notFound("project", c.Project))
+	}
+	if err := c.Spec.Valid(); err != nil {
+		return fail(pool.InField("spec", err))
+	}
+	spec := c.Spec.Clone()
+	if spec.Flavor != "" {
+		f, ok := st.Flavor(spec.Flavor)
+		if !ok {
+			return fail(notFound("flavor", spec.Flavor))
+		}
+		var err error
+		if spec, err = f.Resolve(spec); err != nil {
+			return fail(pool.InField("spec", err))
+		}
+	}
+	image, ok := st.Image(spec.Image)
+	if !ok {
+		return fail(notFound("image", spec.Image))
+	}
+	if len(spec.Disks) == 0 {
+		spec.Disks = []pool.Disk{{Size: max(defaultRoot, image.MinDisk)}}
+	}
+	if root := spec.Disks[0].Size; root < image.MinDisk {
+		return fail(invalid("spec.disks[0].size", pool.FormatBytes(root), pool.FormatBytes(image.MinDisk)+" or more for this image"))
+	}
+	if spec.Kind == "" {
+		spec.Kind = pool.VM
+	}
+	if spec.Guest.User == "" {
+		spec.Guest.User = image.User
+	}
+	if err := spec.Valid(); err != nil { // again: the flavor may have brought an overflow
+		return fail(pool.InField("spec", err))
+	}
+	if err := r.limits.Check(spec); err != nil {
+		return fail(pool.InField("spec", err))
+	}
+	return scheduler.Request{Spec: spec, Image: *image, Project: c.Project}, nil
+}
+
+// made reports whether an instance of the same token is what this request asks for. What the catalogue had
+// filled in counts as it was then; what is personal is left out, as it may have been forgotten.
+func (c *Launch) made(i *pool.Instance) bool {
+	asked, got := c.Spec, i.Spec
+	if asked.Kind == "" {
+		asked.Kind = pool.VM
+	}
+	if asked.Flavor != "" && len(asked.Resources) == 0 {
+		asked.Resources = got.Resources
+	}
+	if len(asked.Disks) == 0 {
+		asked.Disks = got.Disks
+	}
+	asked.Guest, got.Guest = pool.Guest{}, pool.Guest{}
+	a, err := json.Marshal(asked) // in which an empty list and none are the same, as they are in the ledger
+	b, bad := json.Marshal(got)
+	return c.Name == i.Name && err == nil && bad == nil && bytes.Equal(a, b)
+}
+
+// offered is the scheduler's filter for what a host's driver can do.
+func (r *rules) offered(req scheduler.Request, h *pool.HostRecord) *scheduler.Reason {
+	g := req.Spec.Guest
+	needs := len(g.SSHKeys) > 0 || g.UserData != ""
+	for _, d := range req.Spec.Disks {
+		needs = needs || d.Mount != ""
+	}
+	if needs && !r.capabilities(h.ID).FirstBoot {
+		return &scheduler.Reason{Never: true, Detail: "its driver cannot set up keys, user-data or mounts in the guest"}
+	}
+	return nil
+}
+
+// Explain says where a launch would be placed, or why not, without launching anything.
+func (r *Ring) Explain(c Launch) (scheduler.Explanation, error) {
+	var out scheduler.Explanation
+	var err error
+	r.View(func(st *pool.State) {
+		var req scheduler.Request
+		if req, err = c.resolve(&r.rules, st); err == nil {
+			out, err = r.rules.scheduler.Explain(st, req)
+		}
+	})
+	return out, err
+}

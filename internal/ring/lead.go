@@ -1,0 +1,368 @@
+package ring
+
+import (
+	"container/heap"
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/berthage/berthage/hypervisor"
+	"github.com/berthage/berthage/pool"
+)
+
+// leadership is what one leader remembers between taking over and stepping down. None of it is needed to
+// be right after a restart: what is forgotten is taken for the worst and looked at again.
+type leadership struct {
+	r        *Ring
+	ctx      context.Context
+	stop     context.CancelFunc
+	epoch    int64
+	identity string
+	until    *deadline // of the lease; nil without one
+	began    time.Time
+	wake     chan struct{}
+	wg       sync.WaitGroup
+
+	mu      sync.Mutex
+	ready   map[job]struct{}             // to be planned now
+	later   schedule                     // to be planned at a time
+	waiting map[pool.HostID][]job        // for a free slot on their host
+	flight  map[job]*flight              // under way
+	slots   map[pool.HostID]int          // calls under way per host
+	known   map[pool.MachineID]knowledge //
+	paused  map[job]backoff              //
+	ailing  map[pool.HostID]backoff      // hosts that did not answer
+	hosts   map[pool.HostID]*watch       //
+	lists   map[string]*listing          // by driver
+	sweep   sweeper
+}
+
+// job is what something is planned for: an action for an instance or for a held allocation, the observation of
+// a host's machines or of a driver's hosts. One field is set.
+type job struct {
+	instance pool.InstanceID
+	held     pool.MachineID
+	host     pool.HostID
+	driver   string
+}
+
+type flight struct {
+	verb    verb
+	machine pool.MachineID
+	cancel  context.CancelFunc
+	again   bool // the instance is wanted otherwise since: plan anew as soon as this has ended
+}
+
+// leadFor takes over and leads until ctx ends or another has taken over; it reports whether it did lead.
+func (r *Ring) leadFor(ctx context.Context, until *deadline) bool {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	if err := r.catchUp(ctx); err != nil {
+		r.log.Warn("cannot take over", "error", err)
+		return false
+	}
+	if _, err := r.submit(ctx, takeOver{r.cfg.Name}, Caller{Actor: self}); err != nil {
+		r.log.Warn("cannot take over", "error", err)
+		return false
+	}
+	l := &leadership{
+		r: r, ctx: ctx, stop: stop, until: until, began: time.Now(), wake: make(chan struct{}, 1),
+		ready: make(map[job]struct{}), waiting: make(map[pool.HostID][]job), flight: make(map[job]*flight),
+		slots: make(map[pool.HostID]int), known: make(map[pool.MachineID]knowledge), paused: make(map[job]backoff),
+		ailing: make(map[pool.HostID]backoff), hosts: make(map[pool.HostID]*watch), lists: make(map[string]*listing),
+	}
+	for name := range r.cfg.Drivers {
+		l.lists[name] = &listing{}
+		l.due(job{driver: name})
+	}
+	// From here on publications reach note; what was published before is read now.
+	r.turn <- struct{}{}
+	mine := r.st.Holder() == r.cfg.Name
+	l.epoch, l.identity = r.st.Epoch(), r.st.Identity()
+	for i := range r.st.Unsettled() {
+		l.due(job{instance: i.ID})
+	}
+	for h := range r.st.Held() {
+		l.due(job{held: h.Machine})
+	}
+	for h := range r.st.Hosts() {
+		l.watch(h.ID, l.began)
+	}
+	if mine {
+		r.lead.Store(l)
+	}
+	<-r.turn
+	if !mine {
+		return false
+	}
+	r.log.Info("leading", "name", r.cfg.Name, "epoch", l.epoch)
+	l.loop()
+	r.lead.Store(nil)
+	stop()
+	l.wg.Wait()
+	r.log.Info("no longer leading", "name", r.cfg.Name, "epoch", l.epoch)
+	return true
+}
+
+// note tells the leader what has been committed.
+func (l *leadership) note(events []pool.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range events {
+		e := &events[i]
+		p, err := e.Payload()
+		if err != nil {
+			continue
+		}
+		switch p := p.(type) {
+		case *pool.TakenOver:
+			if e.Epoch > l.epoch {
+				l.stop()
+			}
+		case *pool.HostPut:
+			if l.hosts[p.Host.ID] == nil {
+				l.watch(p.Host.ID, time.Now())
+			}
+		case *pool.HostRemoved:
+			delete(l.hosts, p.Host)
+		case *pool.Launched:
+			l.due(job{instance: p.Instance})
+		case *pool.Wanted:
+			j := job{instance: p.Instance}
+			if f := l.flight[j]; f != nil {
+				f.again = true
+				// What a deletion makes pointless is not waited for; a create is, so that its end is known.
+				if p.Want == pool.Absent && f.verb != doCreate && f.verb != doLook && f.verb != doDestroy {
+					f.cancel()
+				}
+			}
+			delete(l.paused, j)
+			l.due(j)
+		case *pool.RebootWanted:
+			l.due(job{instance: p.Instance})
+		case *pool.Refused:
+			l.dueMachine(p.Machine)
+		case *pool.Observed:
+			l.dueMachine(p.Machine)
+		case *pool.OfMachine:
+			if e.Kind == pool.KindReleased {
+				l.due(job{held: p.Machine}) // to be forgotten
+			} else {
+				l.dueMachine(p.Machine)
+			}
+		case *pool.Placed:
+			l.left(p.Instance, p.Hold)
+		case *pool.Ended:
+			l.left(p.Instance, p.Hold)
+		}
+	}
+	l.nudge()
+}
+
+func (l *leadership) due(j job) { l.ready[j] = struct{}{} }
+
+func (l *leadership) dueMachine(m pool.MachineID) {
+	id, _, _ := m.Split()
+	l.due(job{instance: id})
+}
+
+// left plans for the held allocation that an instance has left behind on its place, or drops what was known
+// of its machine, which is gone. An action of ours has found that out and is still under way.
+func (l *leadership) left(id pool.InstanceID, hold bool) {
+	j := job{instance: id}
+	l.due(j)
+	if f := l.flight[j]; f == nil {
+		return
+	} else if hold {
+		l.due(job{held: f.machine})
+	} else {
+		delete(l.known, f.machine)
+	}
+}
+
+func (l *leadership) nudge() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// loop plans and polls until the leadership ends.
+func (l *leadership) loop() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		next := l.dispatch()
+		timer.Reset(time.Until(next))
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-l.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// dispatch starts everything that can be started now and returns when to look again at the latest.
+// Planning an action and marking it as under way happen in this one critical section.
+func (l *leadership) dispatch() time.Time {
+	l.r.mu.RLock()
+	defer l.r.mu.RUnlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	next := now.Add(time.Minute)
+	if l.ctx.Err() != nil || l.until.passed() {
+		return next
+	}
+	for len(l.later) > 0 && !l.later[0].at.After(now) {
+		l.due(heap.Pop(&l.later).(timed).job)
+	}
+	for j := range l.ready {
+		delete(l.ready, j)
+		l.dispatchJob(j, now)
+	}
+	if len(l.later) > 0 && l.later[0].at.Before(next) {
+		next = l.later[0].at
+	}
+	return next
+}
+
+func (l *leadership) dispatchJob(j job, now time.Time) {
+	switch {
+	case j.driver != "":
+		l.dispatchList(j, now)
+		return
+	case j.host != "":
+		l.dispatchPoll(j.host, now)
+		return
+	}
+	if l.flight[j] != nil {
+		return // planned again when it ends
+	}
+	var a action
+	if j.held != "" {
+		h, ok := l.r.st.HeldMachine(j.held)
+		if !ok {
+			delete(l.known, j.held)
+			delete(l.paused, j)
+			return
+		}
+		a = action{verb: doRelease, ref: hypervisor.Ref{Host: h.Host, Tag: hypervisor.Tag{Ledger: l.identity, Machine: h.Machine, Launched: h.Launched}}}
+	} else {
+		i, ok := l.r.st.Instance(j.instance)
+		if !ok {
+			delete(l.paused, j)
+			return
+		}
+		a = action{verb: plan(i), instance: i, ref: Ref(l.identity, i)}
+	}
+	if a.verb == nothing {
+		delete(l.paused, j)
+		return
+	}
+	host := a.ref.Host
+	if at := l.paused[j].until; at.After(now) {
+		l.at(j, at)
+		return
+	}
+	if a.verb.calls() {
+		if at := l.ailing[host].until; at.After(now) {
+			l.at(j, at)
+			return
+		}
+		if l.slots[host] >= l.r.cfg.MaxCalls {
+			l.waiting[host] = append(l.waiting[host], j)
+			return
+		}
+	}
+	ctx, cancel := context.WithTimeout(l.ctx, l.r.cfg.CallTimeout)
+	l.flight[j] = &flight{verb: a.verb, machine: a.ref.Machine, cancel: cancel}
+	l.slots[host]++
+	a.job, a.known = j, l.known[a.ref.Machine]
+	l.wg.Go(func() {
+		defer cancel()
+		l.finish(a, l.act(ctx, a))
+	})
+}
+
+// at plans j again at a time.
+func (l *leadership) at(j job, t time.Time) {
+	heap.Push(&l.later, timed{t, j})
+}
+
+// ending is what an action says of itself when it has ended.
+type ending struct {
+	known *knowledge // what is now remembered of the machine; nil: as before
+	retry bool       // it failed and is to be tried again after a pause
+	at    time.Time  // or is to be looked at again at this time
+	ail   bool       // the host did not answer
+}
+
+func (l *leadership) finish(a action, e ending) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now, host := time.Now(), a.ref.Host
+	again := l.flight[a.job].again
+	delete(l.flight, a.job)
+	if l.slots[host]--; l.slots[host] == 0 {
+		delete(l.slots, host)
+	}
+	for _, j := range l.waiting[host] {
+		l.due(j)
+	}
+	delete(l.waiting, host)
+	if e.known != nil {
+		l.known[a.ref.Machine] = *e.known
+	}
+	if e.ail {
+		l.ailing[host] = l.ailing[host].next(now)
+	} else if a.verb.calls() {
+		delete(l.ailing, host)
+	}
+	switch {
+	case e.retry && !again:
+		b := l.paused[a.job].next(now)
+		l.paused[a.job] = b
+		l.at(a.job, b.until)
+	case !e.at.IsZero() && !again:
+		l.at(a.job, e.at)
+	default:
+		delete(l.paused, a.job)
+		l.due(a.job)
+	}
+	l.nudge()
+}
+
+// backoff doubles from one second to one minute, each step shortened by chance by up to a half, so that what
+// failed together is not repeated together.
+type backoff struct {
+	until time.Time
+	wait  time.Duration
+}
+
+func (b backoff) next(now time.Time) backoff {
+	b.wait = min(max(time.Second, 2*b.wait), time.Minute)
+	b.until = now.Add(b.wait/2 + rand.N(b.wait/2))
+	return b
+}
+
+// schedule is a heap of jobs by time.
+type schedule []timed
+
+type timed struct {
+	at  time.Time
+	job job
+}
+
+func (s schedule) Len() int           { return len(s) }
+func (s schedule) Less(i, j int) bool { return s[i].at.Before(s[j].at) }
+func (s schedule) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
+func (s *schedule) Push(x any)        { *s = append(*s, x.(timed)) }
+func (s *schedule) Pop() any {
+	old := *s
+	x := old[len(old)-1]
+	*s = old[:len(old)-1]
+	return x
+}

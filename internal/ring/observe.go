@@ -1,0 +1,186 @@
+package ring
+
+import (
+	"reflect"
+	"slices"
+
+	"github.com/berthage/berthage/hypervisor"
+	"github.com/berthage/berthage/pool"
+)
+
+// hostsSeen is a driver's complete list of its hosts.
+type hostsSeen struct {
+	epoch  int64
+	driver string
+	hosts  []pool.Host
+
+	unobserved map[pool.HostID]bool // known hosts of which only the readiness is judged
+}
+
+func (o hostsSeen) decide(r *rules, st *pool.State) ([]pool.Event, error) {
+	if st.Epoch() != o.epoch {
+		return nil, errDropped
+	}
+	var out portion
+	listed := make(map[pool.HostID]bool, len(o.hosts))
+	for _, h := range o.hosts {
+		h, err := h.Normalize()
+		if err != nil || h.ID.Driver() != o.driver || listed[h.ID] {
+			continue // reported where the list is read
+		}
+		listed[h.ID] = true
+		h.Conditions &= pool.Ready
+		old, known := st.Host(h.ID)
+		switch {
+		case known && o.unobserved[h.ID]:
+			if old.Conditions.Has(pool.Ready) && !h.Conditions.Has(pool.Ready) {
+				c := pool.HostConditions{Host: h.ID, Conditions: old.Conditions.Without(pool.Ready), Reason: "not ready, says its driver"}
+				if err := out.add(pool.KindHostConditions, &c); err != nil {
+					return nil, err
+				}
+			}
+			continue
+		case known:
+			h.Conditions |= old.Conditions.Without(pool.Ready)
+			if sameHost(old.Host, h) {
+				continue
+			}
+		default:
+			if _, removed := st.HostRemoved(h.ID); removed || r.admit != nil && !r.admit(h) {
+				continue
+			}
+		}
+		if err := out.add(pool.KindHostPut, &pool.HostPut{Host: h}); err != nil {
+			return nil, err
+		}
+	}
+	// A host that its driver no longer lists is not ready, at once.
+	for h := range st.Hosts() {
+		if h.ID.Driver() == o.driver && !listed[h.ID] && h.Conditions.Has(pool.Ready) {
+			c := pool.HostConditions{Host: h.ID, Conditions: h.Conditions.Without(pool.Ready), Reason: why(h, "no longer listed by its driver")}
+			if err := out.add(pool.KindHostConditions, &c); err != nil {
+				return nil, err
+			}
+		}
+	}
+	slices.SortStableFunc(out.events, func(a, b pool.Event) int { return slices.Compare(a.Data, b.Data) })
+	return out.events, nil
+}
+
+// portion collects as many events as fit a batch with room for others; what is left out comes when the same
+// observation is decided again.
+type portion struct {
+	events []pool.Event
+	size   int
+}
+
+func (p *portion) add(kind string, payload any) error {
+	if p.size > pool.MaxBatch/2 {
+		return nil
+	}
+	e, err := pool.NewEvent(kind, payload)
+	if p.size += len(e.Data) + len(e.Private); p.size <= pool.MaxBatch/2 || len(p.events) == 0 {
+		p.events = append(p.events, e)
+	}
+	return err
+}
+
+// sameHost compares two normalized hosts; an empty list and none are the same.
+func sameHost(a, b pool.Host) bool {
+	blank := func(h *pool.Host) {
+		if len(h.Kinds) == 0 {
+			h.Kinds = nil
+		}
+		if len(h.Labels) == 0 {
+			h.Labels = nil
+		}
+		h.Devices = slices.Clone(h.Devices)
+		for i := range h.Devices {
+			if len(h.Devices[i].Labels) == 0 {
+				h.Devices[i].Labels = nil
+			}
+		}
+		if len(h.Devices) == 0 {
+			h.Devices = nil
+		}
+	}
+	blank(&a)
+	blank(&b)
+	return reflect.DeepEqual(a, b)
+}
+
+// reach says that a host has not been observed for the grace period, or is observed again.
+type reach struct {
+	epoch  int64
+	host   pool.HostID
+	lost   bool
+	reason string
+}
+
+func (o reach) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
+	if st.Epoch() != o.epoch {
+		return nil, errDropped
+	}
+	h, ok := st.Host(o.host)
+	if !ok || h.Conditions.Has(pool.Unreachable) == o.lost {
+		return nil, nil
+	}
+	c := pool.HostConditions{Host: o.host, Conditions: h.Conditions.Without(pool.Unreachable), Reason: why(h, o.reason)}
+	if o.lost {
+		c.Conditions = h.Conditions.With(pool.Unreachable)
+	}
+	return one(pool.KindHostConditions, &c)
+}
+
+// why returns the reason to keep with a host's conditions: a person's for a cordon is not written over by what
+// can be seen from the conditions themselves.
+func why(h *pool.HostRecord, reason string) string {
+	if h.Conditions.Has(pool.Cordoned) {
+		return h.Reason
+	}
+	return reason
+}
+
+// machinesSeen is the complete list of the machines of one host, with what the leader knew when it asked.
+type machinesSeen struct {
+	epoch    int64
+	host     pool.HostID
+	head     pool.Revision // of the State when the list was begun
+	machines []hypervisor.Machine
+	expected []pool.InstanceID        // placed on the host at that moment
+	busy     map[pool.InstanceID]bool // with a call under way then or now: the list says nothing of them
+}
+
+func (o machinesSeen) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
+	if st.Epoch() != o.epoch {
+		return nil, errDropped
+	}
+	seen := make(map[hypervisor.Tag]*hypervisor.Machine, len(o.machines))
+	for n := range o.machines {
+		m := &o.machines[n]
+		// Of several copies the one that runs counts, whatever their order: it is what a start has acted on.
+		if old := seen[m.Tag]; old == nil || old.Power != pool.Running {
+			seen[m.Tag] = m
+		}
+	}
+	var out portion
+	for _, id := range o.expected {
+		i, ok := st.Instance(id)
+		// A list begun before our last change of an instance says nothing about it.
+		if !ok || o.busy[id] || i.Changed > o.head || i.Phase != pool.Active || i.Place.Host != o.host {
+			continue
+		}
+		is, addresses := pool.Absent, []string(nil)
+		if m := seen[Ref(st.Identity(), i).Tag]; m != nil {
+			is, addresses = m.Power, m.Addresses
+		}
+		slices.Sort(addresses)
+		if is == i.Is && slices.Equal(addresses, i.Addresses) {
+			continue
+		}
+		if err := out.add(pool.KindObserved, &pool.Observed{Machine: i.Machine(), Is: is, Addresses: addresses}); err != nil {
+			return nil, err
+		}
+	}
+	return out.events, nil
+}

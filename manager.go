@@ -1,0 +1,101 @@
+package berthage
+
+import (
+	"context"
+	"iter"
+	"strings"
+
+	"github.com/berthage/berthage/hypervisor"
+	"github.com/berthage/berthage/internal/ring"
+	"github.com/berthage/berthage/pool"
+)
+
+// Manager is the fleet. All methods are safe for concurrent use.
+type Manager struct {
+	ring *ring.Ring
+	who  ring.Caller
+}
+
+// Open folds the ledger and returns a Manager over it; an empty ledger gets its identity here. It starts no
+// goroutine: commands are committed at once, drivers are called only while Run runs.
+func Open(ctx context.Context, c Config) (*Manager, error) {
+	rc, err := c.ring()
+	if err != nil {
+		return nil, err
+	}
+	r, err := ring.Open(ctx, rc)
+	if err != nil {
+		return nil, &pool.Error{Op: "open", Kind: pool.ErrUnavailable, Cause: err}
+	}
+	return &Manager{ring: r, who: ring.Caller{Actor: "unnamed"}}, nil
+}
+
+// As returns the same Manager with another name for its caller: actor and cause (a request's id, say) stand
+// in the events of the commands given through it.
+func (m *Manager) As(actor, cause string) *Manager {
+	return &Manager{ring: m.ring, who: ring.Caller{Actor: clip(actor), Cause: clip(cause)}}
+}
+
+// clip makes of any string what a ledger takes as an actor or cause: at most 255 bytes of text.
+func clip(s string) string {
+	s = strings.ReplaceAll(s, "\x00", "")
+	return strings.ToValidUTF8(s[:min(len(s), 255)], "")
+}
+
+// Run leads, or waits to lead, until ctx ends, and returns nil then. It returns an error when the ledger
+// says something that this version cannot follow (pool.ErrStale).
+func (m *Manager) Run(ctx context.Context) error { return m.ring.Run(ctx) }
+
+// Close ends what is left when Run has returned: an append whose outcome is still unknown. The ledger is the
+// caller's to close.
+func (m *Manager) Close() { m.ring.Close() }
+
+// View calls read with the books as committed. read must be quick, must not keep or change the State, and
+// must not call the Manager; the records that it finds are immutable and may be kept.
+func (m *Manager) View(read func(*pool.State)) { m.ring.View(read) }
+
+// Events yields the batches of the ledger after the given revision and then the new ones as they are
+// committed, until ctx ends, with ctx's error as the last. pool.ErrCompacted: start from a later revision.
+func (m *Manager) Events(ctx context.Context, after pool.Revision) iter.Seq2[pool.Batch, error] {
+	return m.ring.Events(ctx, after)
+}
+
+// Status tells how a Manager stands to the others on its ledger.
+type Status struct {
+	Name     string        `json:"name"`     // of this Manager
+	Ledger   string        `json:"ledger"`   // identity of the ledger
+	Revision pool.Revision `json:"revision"` // that readers see
+	Epoch    int64         `json:"epoch"`    // how often the lead was taken
+	Holder   string        `json:"holder"`   // name of the Manager that took it last
+	Leading  bool          `json:"leading"`  // this one leads now
+	Stale    string        `json:"stale,omitempty"`
+}
+
+// Status returns the present status. Stale says why commands are refused, if they are.
+func (m *Manager) Status() Status {
+	s := m.ring.Status()
+	out := Status{Name: s.Name, Ledger: s.Identity, Revision: s.Head, Epoch: s.Epoch, Holder: s.Holder, Leading: s.Leading}
+	if s.Stale != nil {
+		out.Stale = s.Stale.Error()
+	}
+	return out
+}
+
+// UnknownMachine is a machine on one of our hosts that is not in the books, with the reason. It is never
+// touched.
+type UnknownMachine = ring.Unknown
+
+// Unknown returns the machines on our hosts that are not in the books, as last observed by this Manager,
+// which must be the one that leads.
+func (m *Manager) Unknown() []UnknownMachine { return m.ring.Unknown() }
+
+// Capabilities returns what can be asked of a host, known before any call.
+func (m *Manager) Capabilities(host pool.HostID) hypervisor.Capabilities {
+	return m.ring.Capabilities(host)
+}
+
+// Accept carries out a command that a Manager in another process handed over with its Forward, and returns
+// the answer for it. The transport must have authenticated the other process.
+func (m *Manager) Accept(ctx context.Context, command []byte) ([]byte, error) {
+	return m.ring.Accept(ctx, command)
+}

@@ -1,0 +1,288 @@
+package pool_test
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/berthage/berthage/pool"
+)
+
+// chance makes random events that a fleet might see, most of them possible, some contradictory.
+type chance struct {
+	*rand.Rand
+	tape
+	s *pool.State // what has happened so far
+}
+
+func pick[T any](c *chance, list []T) T { return list[c.IntN(len(list))] }
+
+// words are texts as a hypervisor might give them.
+var words = []string{"", "no space left", "line\nbreak", "\"quoted\" <xml> & 'yaml': {}", "\x00\x1b[31m", "bad \xff\xfe utf-8 \xe2\x82", "\u2028", "ünïcödé"}
+
+func (c *chance) host() pool.Host {
+	h := pool.Host{
+		ID: pick(c, everyHost), Name: pick(c, words[:2]), Zone: pick(c, []string{"", "north"}),
+		Conditions: pool.Conditions(c.IntN(4)), Inventory: map[pool.Class]pool.Inventory{},
+	}
+	amount := func() pool.Inventory {
+		return pool.Inventory{Total: c.Int64N(100), Reserved: c.Int64N(20), Ratio: pick(c, []pool.Ratio{0, 500, 1000, 4000})}
+	}
+	for _, class := range everyClass {
+		if c.IntN(4) > 0 {
+			h.Inventory[class] = amount()
+		}
+	}
+	for i := range c.IntN(4) {
+		h.Devices = append(h.Devices, pool.Device{
+			ID: fmt.Sprint("dev", i), Class: pick(c, []pool.Class{pool.StorageSSD, pool.GPU}), Inventory: amount(),
+		})
+	}
+	switch c.IntN(30) {
+	case 0:
+		h.Inventory[pool.Memory] = pool.Inventory{Total: math.MaxInt64 - c.Int64N(100)}
+	case 1:
+		h.Inventory[pool.Memory] = pool.Inventory{Total: -1}
+	}
+	return h
+}
+
+func (c *chance) place(number int) pool.Placement {
+	p := pool.Placement{Number: number, Host: pick(c, everyHost)}
+	if hosts := c.s.SortedHosts(); len(hosts) > 0 && c.IntN(20) > 0 {
+		p.Host = pick(c, hosts).ID
+	}
+	p.Allocation.Resources = pool.Resources{}
+	for _, class := range everyClass {
+		if c.IntN(2) == 0 {
+			p.Allocation.Resources[class] = c.Int64N(30)
+		}
+	}
+	if h, ok := c.s.Host(p.Host); ok && len(h.Devices) > 0 {
+		for range c.IntN(3) {
+			d, n := pick(c, h.Devices), 1+c.Int64N(9)
+			p.Allocation.Claims = append(p.Allocation.Claims, pool.Claim{Device: d.ID, Class: d.Class, Amount: n})
+			p.Allocation.Resources[d.Class] += n
+		}
+	}
+	switch c.IntN(40) {
+	case 0:
+		p.Allocation.Resources[pool.CPU] = math.MaxInt64 - c.Int64N(3)
+	case 1:
+		p.Allocation.Resources[pool.CPU] = -1
+	}
+	return p
+}
+
+// machine names an instance's present machine, or now and then another one.
+func (c *chance) machine(id pool.InstanceID) pool.MachineID {
+	i, ok := c.s.Instance(id)
+	if !ok || c.IntN(15) == 0 {
+		return id.Machine(c.IntN(3))
+	}
+	return i.Machine()
+}
+
+func (c *chance) event() pool.Event {
+	id := pick(c, everyInstance)
+	if all := c.s.SortedInstances(); len(all) > 0 && c.IntN(10) > 0 {
+		id = pick(c, all).ID
+	}
+	project := pick(c, []string{"p", "p", "p", "q", "r"})
+	number := 0
+	if i, ok := c.s.Instance(id); ok {
+		number = i.Place.Number + c.IntN(10)/9 + 1 - c.IntN(10)/9
+	}
+	of := &pool.OfMachine{Machine: c.machine(id)}
+	switch c.IntN(26) {
+	case 0, 1:
+		return c.tape.event(pool.KindHostPut, &pool.HostPut{Host: c.host()})
+	case 2:
+		return c.tape.event(pool.KindHostConditions, &pool.HostConditions{
+			Host: pick(c, everyHost), Conditions: pool.Conditions(c.IntN(32)), Reason: pick(c, words)})
+	case 3:
+		return c.tape.event(pool.KindHostRemoved, &pool.HostRemoved{Host: pick(c, everyHost)})
+	case 4:
+		return c.tape.event(pool.KindProjectPut, &pool.Project{Name: pick(c, []string{"p", "p", "q", "r", "s"}), Quota: pool.Resources{pool.CPU: c.Int64N(100)}})
+	case 5:
+		return c.tape.event(pool.KindProjectRemoved, &pool.Named{Name: pick(c, []string{"p", "q", "r", "s"})})
+	case 6:
+		return c.tape.event(pool.KindImagePut, &pool.Image{Name: project, User: "u", Sources: map[string]string{"d": project}})
+	case 7:
+		return c.tape.event(pick(c, []string{pool.KindImageRemoved, pool.KindFlavorRemoved}), &pool.Named{Name: project})
+	case 8:
+		return c.tape.event(pool.KindFlavorPut, &pool.Flavor{Name: project, Resources: pool.Resources{pool.CPU: c.Int64N(9)}})
+	case 9:
+		e := c.tape.event(pool.KindTakenOver, &pool.TakenOver{Holder: pick(c, words)})
+		e.Epoch = c.s.Epoch() + c.Int64N(3) - c.Int64N(2)
+		return e
+	case 10:
+		return c.tape.event(pool.KindOpened, &pool.Opened{Ledger: "ledger"})
+	case 11:
+		e := c.tape.event(pool.KindOpened, &pool.Opened{})
+		e.Kind, e.Version = pick(c, []string{"alert.fired", pool.KindWanted, pool.KindSent}), 1+c.IntN(2)
+		return stored(c.t, e) // another package's, a newer version, or data of another kind
+	case 12, 13, 14, 15:
+		id := pick(c, everyInstance)
+		return c.tape.event(pool.KindLaunched, &pool.Launched{
+			Instance: id, Name: "web", Project: project, Want: pool.Running, Place: c.place(0),
+			Spec: pool.Spec{Image: project, Labels: map[string]string{"tier": "gold"}, Guest: pool.Guest{User: "ada", SSHKeys: []string{"k"}}},
+		})
+	case 16:
+		return c.tape.event(pick(c, []string{pool.KindSent, pool.KindCreated, pool.KindCreated, pool.KindRebooted}), of)
+	case 17:
+		return c.tape.event(pool.KindRefused, &pool.Refused{Machine: of.Machine, Reason: pick(c, words), Doubt: c.IntN(2) == 0})
+	case 18, 19:
+		o := &pool.Observed{Machine: of.Machine, Is: pick(c, []pool.Power{pool.Running, pool.Stopped, pool.Absent})}
+		for range c.IntN(3) {
+			o.Addresses = append(o.Addresses, pick(c, words))
+		}
+		return c.tape.event(pool.KindObserved, o)
+	case 20:
+		return c.tape.event(pool.KindWanted, &pool.Wanted{Instance: id, Want: pick(c, []pool.Power{pool.Running, pool.Stopped, pool.Absent})})
+	case 21:
+		return c.tape.event(pool.KindRebootWanted, &pool.RebootWanted{Instance: id, Token: pick(c, words)})
+	case 22:
+		return c.tape.event(pool.KindPlaced, &pool.Placed{Instance: id, Place: c.place(number), Hold: c.IntN(2) == 0})
+	case 23:
+		return c.tape.event(pool.KindFailed, &pool.Ended{Instance: id, Reason: pick(c, words), Hold: c.IntN(3) == 0})
+	case 24:
+		return c.tape.event(pool.KindDeleted, &pool.Ended{Instance: id, Hold: c.IntN(3) == 0})
+	default:
+		m := of.Machine
+		for h := range c.s.Held() {
+			if m == of.Machine || h.Machine < m {
+				m = h.Machine
+			}
+		}
+		return c.tape.event(pool.KindReleased, &pool.OfMachine{Machine: m})
+	}
+}
+
+// TestRandomHistories folds random histories in five ways that must agree after every batch, and recomputes
+// every sum and index after every event.
+func TestRandomHistories(t *testing.T) {
+	t.Parallel()
+	seen := map[string]int{}
+	for seed := range uint64(8) {
+		c := &chance{Rand: rand.New(rand.NewPCG(seed, 2)), tape: tape{t: t}}
+		direct := pool.NewState()    // as made
+		replayed := pool.NewState()  // as read back from a store
+		forgotten := pool.NewState() // the same, personal data forgotten
+		layered := pool.NewState()   // batch by batch through overlays
+		c.s = direct
+		for range 70 {
+			c.revision++
+			mayForget := portrait(layered, true)
+			over := layered.Overlay()
+			under := over
+			if c.IntN(3) == 0 {
+				over = under.Overlay()
+			}
+			abandoned := layered.Overlay()
+			for index := range 1 + c.IntN(5) {
+				e := c.event()
+				e.Index = index
+				before := direct.Clone()
+				err := direct.Apply(&e)
+				seen[outcome(e.Kind, err)]++
+				if err != nil && !errors.Is(err, pool.ErrUnknownKind) {
+					equal(t, before, direct) // an error leaves no trace
+				}
+				checkBooks(t, direct, true)
+
+				back := stored(t, e)
+				sameError(t, err, replayed.Apply(&back))
+				back = stored(t, e)
+				back.Private, back.Salt = nil, nil
+				sameError(t, err, forgotten.Apply(&back))
+				sameError(t, err, over.Apply(&e))
+				sameError(t, err, abandoned.Apply(&e))
+			}
+			checkBooks(t, over, false)
+			equal(t, direct, over)
+			equal(t, direct, abandoned)
+			require.Equal(t, mayForget, portrait(layered, true), "an overlay has changed its base")
+			if over != under {
+				under.Absorb(over)
+			}
+			layered.Absorb(under)
+			checkBooks(t, layered, true)
+			equal(t, direct, layered)
+			equal(t, direct, replayed)
+			checkBooks(t, replayed, true)
+			require.Equal(t, portrait(direct, false), portrait(forgotten, false), "a fold works without personal data")
+			if c.IntN(10) == 0 {
+				clone := direct.Clone()
+				equal(t, direct, clone)
+				checkBooks(t, clone, true)
+				layered = clone
+			}
+		}
+	}
+	// Every kind must have succeeded and failed often enough to prove something.
+	for _, kind := range []string{
+		pool.KindHostPut, pool.KindHostConditions, pool.KindHostRemoved, pool.KindProjectRemoved, pool.KindImageRemoved,
+		pool.KindFlavorRemoved, pool.KindTakenOver, pool.KindOpened, pool.KindLaunched, pool.KindWanted, pool.KindRebootWanted,
+		pool.KindRebooted, pool.KindSent, pool.KindCreated, pool.KindRefused, pool.KindObserved, pool.KindPlaced,
+		pool.KindFailed, pool.KindDeleted, pool.KindReleased,
+	} {
+		require.Greater(t, seen[outcome(kind, nil)], 2, "%s: %v", kind, seen)
+		require.Greater(t, seen[outcome(kind, pool.ErrInvalid)], 2, "%s fails: %v", kind, slices.Sorted(maps.Keys(seen)))
+	}
+}
+
+func outcome(kind string, err error) string {
+	if err != nil {
+		return kind + " refused"
+	}
+	return kind
+}
+
+func sameError(t *testing.T, want, got error) {
+	t.Helper()
+	if want == nil {
+		require.NoError(t, got)
+		return
+	}
+	require.EqualError(t, got, want.Error())
+}
+
+// FuzzApply: whatever bytes a store returns, Apply does not panic, and an error changes nothing.
+func FuzzApply(f *testing.F) {
+	p, _, id := setUp(f)
+	for _, e := range []pool.Event{
+		p.next(pool.KindHostPut, &pool.HostPut{Host: serverHost("d/h01")}),
+		p.next(pool.KindHostRemoved, &pool.HostRemoved{Host: "d/h01"}),
+		p.next(pool.KindLaunched, launched(everyInstance[1], place("d/h01", 0))),
+		p.next(pool.KindPlaced, &pool.Placed{Instance: id, Place: place("d/h01", 1), Hold: true}),
+		p.next(pool.KindFailed, &pool.Ended{Instance: id, Reason: "no"}),
+		p.next(pool.KindWanted, &pool.Wanted{Instance: id, Want: pool.Absent}),
+		p.next(pool.KindObserved, &pool.Observed{Machine: id.Machine(0), Addresses: []string{"192.0.2.1"}}),
+		p.next(pool.KindHostConditions, &pool.HostConditions{Host: "d/h00", Conditions: pool.Fenced}),
+	} {
+		f.Add(e.Kind, []byte(e.Data), e.Private)
+	}
+	f.Add(pool.KindLaunched, []byte(`{"instance":"x","place":{"allocation":{"resources":{"cpu":-9223372036854775808}}}}`), []byte(`{`))
+	f.Fuzz(func(t *testing.T, kind string, data, private []byte) {
+		p, s, _ := setUp(t)
+		before := s.Clone()
+		e := pool.Event{ID: "e", Revision: p.revision + 1, Kind: kind, Version: 1, Data: data, Private: private}
+		if err := s.Apply(&e); err != nil && !errors.Is(err, pool.ErrUnknownKind) {
+			equal(t, before, s)
+		}
+		root := s.Clone()
+		equal(t, s, root)
+		for h := range s.Hosts() {
+			for _, n := range h.Used {
+				require.GreaterOrEqual(t, n, int64(0))
+			}
+		}
+	})
+}

@@ -1,0 +1,237 @@
+package scheduler
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/berthage/berthage/pool"
+)
+
+// need is what a request takes of one class on a host.
+type need struct {
+	class  pool.Class
+	amount int64
+	pieces []piece // indivisible parts, largest first; nil for GPUs, of which every unit is one
+}
+
+// piece is a part that goes whole to one device.
+type piece struct {
+	disk int // index in Spec.Disks, or -1
+	size int64
+}
+
+// decision holds one request, prepared, while hosts are looked at. It is used by one goroutine.
+type decision struct {
+	scheduler *Scheduler
+	req       Request
+	demand    pool.Resources
+	asked     []need                   // the demand by class
+	hosts     map[pool.HostID]struct{} // Constraints.Hosts, when there are many
+	labels    []string                 // keys of Constraints.Labels, sorted
+	kind      pool.Kind
+
+	// Of the host looked at last.
+	needs []need      // asked, or on an aggregate what the shape takes
+	shape *pool.Shape // of an aggregate
+	usage float64     // sum over needs of the part of the capacity that is used after the placement
+
+	shaped []need // memory of needs on aggregates
+	room   []int64
+	chosen []int
+}
+
+// manyHosts is the number of hosts in a constraint from which a set is quicker than a list.
+const manyHosts = 8
+
+// decide prepares a request, or says what is malformed.
+func (s *Scheduler) decide(req Request) (*decision, error) {
+	d := &decision{scheduler: s, req: req, kind: req.Spec.Kind}
+	if d.kind == "" {
+		d.kind = pool.VM
+	}
+	if err := req.Spec.Resources.Valid(); err != nil {
+		return nil, pool.InField("spec.resources", err)
+	}
+	for i, disk := range req.Spec.Disks {
+		at := "spec.disks[" + strconv.Itoa(i) + "]"
+		if disk.Size <= 0 || disk.IOPS < 0 {
+			return nil, &pool.Error{Kind: pool.ErrInvalid, Field: at, Want: "a size above zero and IOPS of zero or more"}
+		}
+		if req.Spec.Resources[disk.Storage.Class()]|req.Spec.Resources[disk.Storage.IOPSClass()] != 0 {
+			return nil, &pool.Error{Kind: pool.ErrInvalid, Field: "spec.resources", Want: "storage asked for by disks alone"}
+		}
+	}
+	var err error
+	if d.demand, err = req.Spec.Demand(); err != nil {
+		return nil, pool.InField("spec", err)
+	}
+	classes := d.demand.Classes()
+	d.asked = make([]need, len(classes))
+	for i, c := range classes {
+		d.asked[i] = need{class: c, amount: d.demand[c], pieces: pieces(c, d.demand[c], req.Spec.Disks)}
+	}
+	d.labels = slices.Sorted(maps.Keys(req.Spec.Constraints.Labels))
+	if hosts := req.Spec.Constraints.Hosts; len(hosts) > manyHosts {
+		d.hosts = make(map[pool.HostID]struct{}, len(hosts))
+		for _, h := range hosts {
+			d.hosts[h] = struct{}{}
+		}
+	}
+	return d, nil
+}
+
+// pieces divides an amount: storage and IOPS by disks, GPUs by units (nil), all else not at all.
+func pieces(c pool.Class, amount int64, disks []pool.Disk) []piece {
+	if c == pool.GPU {
+		return nil
+	}
+	var out []piece
+	for i, d := range disks {
+		switch {
+		case d.Storage.Class() == c:
+			out = append(out, piece{i, d.Size})
+		case d.IOPS > 0 && d.Storage.IOPSClass() == c:
+			out = append(out, piece{i, d.IOPS})
+		}
+	}
+	if out == nil {
+		return []piece{{-1, amount}}
+	}
+	slices.SortStableFunc(out, func(a, b piece) int {
+		switch {
+		case a.size > b.size:
+			return -1
+		case a.size < b.size:
+			return 1
+		}
+		return 0
+	})
+	return out
+}
+
+// view is how a host is looked at.
+type view bool
+
+const (
+	asItIs  view = false
+	asEmpty view = true // as if nothing were placed on it and it accepted instances
+)
+
+// failure is the first constraint that a host does not satisfy; by is empty when there is none. It holds
+// just what is needed to work out a Reason, should anybody ask.
+type failure struct {
+	by     Constraint
+	index  int     // of the label in decision.labels, or of the class in decision.needs
+	reason *Reason // a Filter's own
+}
+
+// check returns the first constraint that the host fails. If it returns none, needs, shape and usage are set.
+func (d *decision) check(h *pool.HostRecord, v view) (failure, error) {
+	f, err := d.admits(h, v)
+	if f.by == "" && err == nil {
+		f = d.fits(h, v)
+	}
+	return f, err
+}
+
+// admits asks all that has nothing to do with sizes.
+func (d *decision) admits(h *pool.HostRecord, v view) (failure, error) {
+	c := &d.req.Spec.Constraints
+	switch {
+	case slices.Contains(d.req.Avoid, h.ID):
+		return failure{by: ByAvoid}, nil
+	case v == asItIs && !h.Conditions.Schedulable():
+		return failure{by: ByCondition}, nil
+	case !d.allowsHost(h.ID):
+		return failure{by: ByHost}, nil
+	case len(c.Zones) > 0 && !slices.Contains(c.Zones, h.Zone):
+		return failure{by: ByZone}, nil
+	}
+	for i, k := range d.labels {
+		if have, ok := h.Labels[k]; !ok || have != c.Labels[k] {
+			return failure{by: ByLabel, index: i}, nil
+		}
+	}
+	if d.req.Image.Sources[h.ID.Driver()] == "" {
+		return failure{by: ByImage}, nil
+	}
+	if !runs(h, d.kind) {
+		return failure{by: ByKind}, nil
+	}
+	for i, f := range d.scheduler.Filters {
+		r, err := d.filter(f, i, h)
+		if err != nil {
+			return failure{}, err
+		}
+		if r != nil && (v == asItIs || r.Never) {
+			return failure{by: ByFilter, reason: r}, nil
+		}
+	}
+	return failure{}, nil
+}
+
+// fits asks whether there is room, and sets needs, shape and usage.
+func (d *decision) fits(h *pool.HostRecord, v view) failure {
+	d.needs, d.shape = d.asked, nil
+	if h.Aggregate() {
+		if d.shape = smallestShape(h, d.demand); d.shape == nil {
+			return failure{by: ByShape}
+		}
+		d.needs = d.needsOf(h, d.shape)
+	}
+	d.usage = 0
+	for i := range d.needs {
+		n := &d.needs[i]
+		used, capacity := int64(0), h.Capacity[n.class]
+		if v == asItIs {
+			used = h.Used[n.class]
+		}
+		if n.amount > capacity-used {
+			return failure{by: ByResource, index: i}
+		}
+		d.usage += float64(used+n.amount) / float64(capacity)
+	}
+	if len(h.Devices) == 0 || d.shape != nil {
+		return failure{}
+	}
+	for i := range d.needs {
+		if !d.fitsDevices(h, &d.needs[i], v) {
+			return failure{by: ByDevice, index: i}
+		}
+	}
+	return failure{}
+}
+
+func (d *decision) allowsHost(id pool.HostID) bool {
+	if d.hosts != nil {
+		_, ok := d.hosts[id]
+		return ok
+	}
+	hosts := d.req.Spec.Constraints.Hosts
+	return len(hosts) == 0 || slices.Contains(hosts, id)
+}
+
+func runs(h *pool.HostRecord, k pool.Kind) bool {
+	if len(h.Kinds) == 0 {
+		return k == pool.VM
+	}
+	return slices.Contains(h.Kinds, k)
+}
+
+// allocate returns what the request takes on a host that has qualified.
+func (d *decision) allocate(h *pool.HostRecord) pool.Allocation {
+	d.fits(h, asItIs) // again, for needs and shape
+	a := pool.Allocation{Resources: make(pool.Resources, len(d.needs))}
+	for i := range d.needs {
+		n := &d.needs[i]
+		a.Resources[n.class] = n.amount
+		if d.shape == nil {
+			a.Claims = append(a.Claims, d.claims(h, n)...)
+		}
+	}
+	if d.shape != nil {
+		a.Shape = d.shape.Name
+	}
+	return a
+}

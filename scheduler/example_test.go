@@ -1,0 +1,102 @@
+package scheduler_test
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/scheduler"
+)
+
+// fold puts facts into the books; a program has a Ledger do it.
+func fold(s *pool.State, kind string, payload any) {
+	e, err := pool.NewEvent(kind, payload)
+	if err != nil {
+		panic(err)
+	}
+	if err := s.Apply(&e); err != nil {
+		panic(err)
+	}
+}
+
+func Example() {
+	st := pool.NewState()
+	for name, cores := range map[string]int64{"h1": 16, "h2": 8} {
+		fold(st, pool.KindHostPut, &pool.HostPut{Host: pool.Host{
+			ID: pool.NewHostID("libvirt", name), Conditions: pool.Ready,
+			Inventory: map[pool.Class]pool.Inventory{
+				pool.CPU:    {Total: cores * pool.Core, Ratio: 2000}, // two virtual cores on each
+				pool.Memory: {Total: 64 * pool.GiB, Reserved: 4 * pool.GiB},
+			},
+		}})
+	}
+	req := scheduler.Request{
+		Spec:  pool.Spec{Image: "debian-12", Resources: pool.Resources{pool.CPU: 4 * pool.Core, pool.Memory: 8 * pool.GiB}},
+		Image: pool.Image{Name: "debian-12", Sources: map[string]string{"libvirt": "/images/debian-12.qcow2"}},
+	}
+	var s scheduler.Scheduler
+	d, err := s.Place(st, req)
+	fmt.Println(d.Host, d.Allocation.Resources, err)
+
+	req.Spec.Resources = pool.Resources{pool.CPU: 4 * pool.Core, pool.Memory: 80 * pool.GiB}
+	_, err = s.Place(st, req)
+	var refusal *scheduler.Refusal
+	if errors.As(err, &refusal) {
+		for _, h := range refusal.Hosts {
+			fmt.Println(h.Host, h.Reason)
+		}
+		fmt.Println(refusal.Nearest)
+	}
+	// Output:
+	// libvirt/h2 cpu 4 cores, memory 8 GiB <nil>
+	// libvirt/h1 memory: 80 GiB asked, 60 GiB free of 60 GiB: short of 20 GiB
+	// libvirt/h2 memory: 80 GiB asked, 60 GiB free of 60 GiB: short of 20 GiB
+	// host "libvirt/h1" could take it: ask for 20 GiB less of memory
+}
+
+// An importer's filter and score are plain functions.
+func ExampleScheduler() {
+	s := scheduler.Scheduler{
+		Strategy: scheduler.Spread,
+		Filters: []scheduler.Filter{func(r scheduler.Request, h *pool.HostRecord) *scheduler.Reason {
+			if owner := h.Labels["owner"]; owner != "" && owner != r.Project {
+				return &scheduler.Reason{Detail: "belongs to " + owner, Never: true}
+			}
+			return nil
+		}},
+		Scores: []scheduler.Score{func(_ scheduler.Request, h *pool.HostRecord) float64 {
+			if h.Labels["power"] == "green" {
+				return 0.1
+			}
+			return 0
+		}},
+	}
+	st := pool.NewState()
+	for name, labels := range map[string]map[string]string{
+		"a": {"owner": "research"}, "b": {}, "c": {"power": "green"},
+	} {
+		fold(st, pool.KindHostPut, &pool.HostPut{Host: pool.Host{
+			ID: pool.NewHostID("d", name), Conditions: pool.Ready, Labels: labels,
+			Inventory: map[pool.Class]pool.Inventory{pool.CPU: {Total: 8 * pool.Core}},
+		}})
+	}
+	e, err := s.Explain(st, scheduler.Request{
+		Spec:    pool.Spec{Resources: pool.Resources{pool.CPU: 2 * pool.Core}},
+		Image:   pool.Image{Sources: map[string]string{"d": "debian"}},
+		Project: "web",
+	})
+	if err != nil {
+		panic(err)
+	}
+	for _, v := range e.Hosts {
+		if v.Reason != nil {
+			fmt.Println(v.Host, v.Reason)
+			continue
+		}
+		fmt.Printf("%s %.2f\n", v.Host, v.Score)
+	}
+	// Output:
+	// d/c 1.85
+	// d/b 1.75
+	// d/a refused by a filter: "belongs to research"
+}

@@ -1,0 +1,551 @@
+package scheduler_test
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/scheduler"
+)
+
+// fleet is a random pool: hosts, and one allocation on each that stands for all that is on it.
+type fleet struct {
+	hosts []pool.Host
+	used  map[pool.HostID]pool.Allocation
+}
+
+// books folds the fleet into a State.
+func (f *fleet) books(t testing.TB) *pool.State {
+	b := newBooks(t, f.hosts...)
+	for _, h := range f.hosts {
+		if a, ok := f.used[h.ID]; ok {
+			b.book(want(1, 1), scheduler.Decision{Host: h.ID, Allocation: a})
+		}
+	}
+	return b.state
+}
+
+// randomFleet makes hosts that are small enough for every kind of conflict: devices or none, shapes,
+// reservations, over-commit, loads beyond capacity, claims that the sums do not know.
+func randomFleet(r *rand.Rand) *fleet {
+	f := &fleet{used: make(map[pool.HostID]pool.Allocation)}
+	for i := range 1 + r.IntN(4) {
+		h := pool.Host{
+			ID:        pool.NewHostID([]string{"d", "d", "e"}[r.IntN(3)], string(rune('a'+i))),
+			Zone:      []string{"", "north", "south"}[r.IntN(3)],
+			Labels:    map[string]string{},
+			Inventory: map[pool.Class]pool.Inventory{},
+		}
+		h.Conditions = []pool.Conditions{pool.Ready, pool.Ready, pool.Ready, pool.Ready | pool.Cordoned, pool.Unreachable, 0}[r.IntN(6)]
+		if r.IntN(2) == 0 {
+			h.Labels["tier"] = []string{"gold", "lead"}[r.IntN(2)]
+		}
+		if r.IntN(5) == 0 {
+			h.Kinds = []pool.Kind{pool.Container}
+		}
+		inventory := func(most int) pool.Inventory {
+			return pool.Inventory{Total: r.Int64N(int64(most)), Reserved: r.Int64N(3), Ratio: []pool.Ratio{0, 500, 1500, 2000}[r.IntN(4)]}
+		}
+		for _, c := range []pool.Class{pool.CPU, pool.Memory, pool.GPU, pool.StorageSSD, pool.IOPSSSD, "licence"} {
+			if r.IntN(6) > 0 {
+				h.Inventory[c] = inventory(12)
+			}
+		}
+		if r.IntN(4) == 0 {
+			for k := range 1 + r.IntN(3) {
+				s := pool.Shape{Name: string(rune('x' + k)), Resources: pool.Resources{
+					pool.CPU: 1 + r.Int64N(6), pool.Memory: 1 + r.Int64N(6)}}
+				if r.IntN(3) == 0 {
+					s.Resources[pool.StorageSSD] = 1 + r.Int64N(8)
+				}
+				h.Shapes = append(h.Shapes, s)
+			}
+		}
+		var a pool.Allocation
+		a.Resources = pool.Resources{}
+		for _, c := range []pool.Class{pool.GPU, pool.StorageSSD, pool.IOPSSSD, "licence"} {
+			if r.IntN(2) == 0 {
+				continue
+			}
+			for k := range 1 + r.IntN(3) {
+				d := pool.Device{ID: string(c) + string(rune('0'+k)), Class: c, Inventory: inventory(8)}
+				h.Devices = append(h.Devices, d)
+				if n := r.Int64N(6); n > 0 && r.IntN(2) == 0 {
+					a.Claims = append(a.Claims, pool.Claim{Device: d.ID, Class: c, Amount: n})
+					a.Resources[c] += n
+				}
+			}
+		}
+		for c := range h.Inventory {
+			if n := r.Int64N(9); n > 0 && r.IntN(2) == 0 {
+				a.Resources[c] += n
+			}
+		}
+		if len(a.Resources) > 0 {
+			f.used[h.ID] = a
+		}
+		f.hosts = append(f.hosts, h)
+	}
+	return f
+}
+
+func randomRequest(r *rand.Rand) scheduler.Request {
+	req := scheduler.Request{Image: image(), Project: "p"}
+	req.Spec.Image = req.Image.Name
+	req.Spec.Resources = pool.Resources{pool.CPU: 1 + r.Int64N(6), pool.Memory: 1 + r.Int64N(6)}
+	if r.IntN(3) == 0 {
+		req.Spec.Resources[pool.GPU] = r.Int64N(4)
+	}
+	if r.IntN(4) == 0 {
+		req.Spec.Resources["licence"] = r.Int64N(4)
+	}
+	for range r.IntN(4) {
+		req.Spec.Disks = append(req.Spec.Disks, pool.Disk{Size: 1 + r.Int64N(6), Storage: pool.SSD, IOPS: r.Int64N(3)})
+	}
+	c := &req.Spec.Constraints
+	if r.IntN(5) == 0 {
+		c.Zones = []string{"north"}
+	}
+	if r.IntN(5) == 0 {
+		c.Labels = map[string]string{"tier": "gold"}
+	}
+	if r.IntN(6) == 0 {
+		c.Hosts = []pool.HostID{"d/a", "d/b"}
+	}
+	if r.IntN(20) == 0 {
+		for i := range 20 {
+			c.Hosts = append(c.Hosts, pool.NewHostID("d", string(rune('b'+i))))
+		}
+	}
+	if r.IntN(6) == 0 {
+		req.Avoid = []pool.HostID{"d/a"}
+	}
+	return req
+}
+
+// judge is the oracle: whether a request fits on a host, and its score, straight from the definition, every
+// way of giving pieces to devices tried.
+func judge(h *pool.HostRecord, req scheduler.Request, empty bool) (fits bool, score float64) {
+	c := req.Spec.Constraints
+	tier, labelled := h.Labels["tier"]
+	switch {
+	case slices.Contains(req.Avoid, h.ID), !empty && h.Conditions != pool.Ready,
+		len(c.Hosts) > 0 && !slices.Contains(c.Hosts, h.ID), len(c.Zones) > 0 && !slices.Contains(c.Zones, h.Zone),
+		c.Labels["tier"] != "" && (!labelled || tier != c.Labels["tier"]),
+		req.Image.Sources[h.ID.Driver()] == "", len(h.Kinds) > 0:
+		return false, 0
+	}
+	demand, err := req.Spec.Demand()
+	if err != nil {
+		panic(err)
+	}
+	pieces := map[pool.Class][]int64{}
+	for _, d := range req.Spec.Disks {
+		pieces[d.Storage.Class()] = append(pieces[d.Storage.Class()], d.Size)
+		pieces[d.Storage.IOPSClass()] = append(pieces[d.Storage.IOPSClass()], d.IOPS)
+	}
+	if h.Aggregate() {
+		shape, ok := leastShape(h, demand)
+		if !ok {
+			return false, 0
+		}
+		demand = shape
+	}
+	used := func(c pool.Class) int64 {
+		if empty {
+			return 0
+		}
+		return h.Used[c]
+	}
+	for _, c := range demand.Classes() {
+		n := demand[c]
+		if used(c)+n > h.Capacity[c] {
+			return false, 0
+		}
+		score += float64(h.Used[c]+n) / float64(h.Capacity[c])
+		var room, bound []int64
+		for _, d := range h.Devices {
+			if d.Class == c {
+				free := d.Capacity()
+				if !empty {
+					free -= h.DeviceUsed[d.ID]
+				}
+				room, bound = append(room, free), append(bound, d.Total-d.Reserved)
+			}
+		}
+		if len(room) == 0 || h.Aggregate() {
+			continue
+		}
+		switch {
+		case c == pool.GPU:
+			units := int64(0)
+			for i := range room {
+				units += max(0, min(room[i], bound[i]))
+			}
+			if units < n {
+				return false, 0
+			}
+		case len(pieces[c]) > 0:
+			if !everyWay(pieces[c], room) {
+				return false, 0
+			}
+		default:
+			if !everyWay([]int64{n}, room) {
+				return false, 0
+			}
+		}
+	}
+	score /= float64(len(demand.Classes()))
+	if h.Placed > 0 {
+		score++
+	}
+	return true, score
+}
+
+func everyWay(pieces, room []int64) bool {
+	if len(pieces) == 0 {
+		return true
+	}
+	for i := range room {
+		if pieces[0] > room[i] && pieces[0] > 0 {
+			continue
+		}
+		room[i] -= pieces[0]
+		ok := everyWay(pieces[1:], room)
+		room[i] += pieces[0]
+		if ok {
+			return true
+		}
+	}
+	return false
+}
+
+// leastShape books the smallest covering shape, and beside it the classes that no shape has.
+func leastShape(h *pool.HostRecord, demand pool.Resources) (pool.Resources, bool) {
+	beside := pool.Resources{}
+	for c, n := range demand {
+		if !slices.ContainsFunc(h.Shapes, func(s pool.Shape) bool { return s.Resources[c] > 0 }) {
+			beside[c] = n
+		}
+	}
+	type candidate struct {
+		shape pool.Shape
+		part  float64
+	}
+	var fit []candidate
+	for _, s := range h.Shapes {
+		all, err := s.Resources.Add(beside)
+		if err != nil {
+			panic(err)
+		}
+		if demand.Fits(all) {
+			part := 0.0
+			for _, c := range s.Resources.Classes() {
+				part += float64(s.Resources[c]) / float64(h.Capacity[c])
+			}
+			fit = append(fit, candidate{s, part})
+		}
+	}
+	if len(fit) == 0 {
+		return nil, false
+	}
+	least := slices.MinFunc(fit, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.part, b.part), cmp.Compare(a.shape.Name, b.shape.Name))
+	})
+	all, err := least.shape.Resources.Add(beside)
+	return all, err == nil
+}
+
+// checkAllocation proves that an allocation is whole: sums as demanded, every claim within one device.
+func checkAllocation(t *testing.T, h *pool.HostRecord, req scheduler.Request, a pool.Allocation) {
+	demand, err := req.Spec.Demand()
+	require.NoError(t, err)
+	if h.Aggregate() {
+		demand, _ = leastShape(h, demand)
+		require.NotEmpty(t, a.Shape)
+		require.Empty(t, a.Claims)
+	}
+	require.True(t, demand.Equal(a.Resources), "%v is not %v", a.Resources, demand)
+	room := make(map[string]int64)
+	for _, d := range h.Devices {
+		room[d.ID] = d.Capacity() - h.DeviceUsed[d.ID]
+	}
+	sums := make(pool.Resources)
+	for _, c := range a.Claims {
+		require.Equal(t, h.Device(c.Device).Class, c.Class)
+		room[c.Device] -= c.Amount
+		require.GreaterOrEqual(t, room[c.Device], int64(0))
+		sums[c.Class] += c.Amount
+		switch d := req.Spec.Disks; {
+		case c.Class == pool.StorageSSD:
+			require.Equal(t, d[c.Disk].Size, c.Amount)
+		case c.Class == pool.IOPSSSD:
+			require.Equal(t, d[c.Disk].IOPS, c.Amount)
+		}
+	}
+	for c, n := range sums {
+		require.Equal(t, demand[c], n, "claims of %s", c)
+	}
+	for _, d := range h.Devices {
+		if !h.Aggregate() && demand[d.Class] > 0 {
+			require.Contains(t, sums, d.Class)
+		}
+	}
+}
+
+// apply makes the change that a refusal proposes.
+func (f *fleet) apply(t *testing.T, c *scheduler.Change, req *scheduler.Request) {
+	i := slices.IndexFunc(f.hosts, func(h pool.Host) bool { return h.ID == c.Host })
+	h := &f.hosts[i]
+	shrinkDisks := func(s scheduler.Step) {
+		rest := s.Amount
+		for i := range req.Spec.Disks {
+			d := &req.Spec.Disks[i]
+			if s.Disk != nil && *s.Disk != i {
+				continue
+			}
+			if s.Class == d.Storage.IOPSClass() {
+				n := min(rest, d.IOPS)
+				d.IOPS, rest = d.IOPS-n, rest-n
+			} else {
+				n := min(rest, d.Size-1)
+				d.Size, rest = d.Size-n, rest-n
+			}
+		}
+		require.Zero(t, rest, "a shrink by more than there is")
+	}
+	for _, s := range c.Steps {
+		require.NotEmpty(t, s.String())
+		switch s.Do {
+		case scheduler.MakeReady:
+			require.Equal(t, h.Conditions, s.Conditions)
+			h.Conditions = pool.Ready
+		case scheduler.AllowHost:
+			req.Avoid, req.Spec.Constraints.Hosts = nil, nil
+		case scheduler.AllowZone:
+			require.Equal(t, h.Zone, s.Value)
+			req.Spec.Constraints.Zones = nil
+		case scheduler.DropLabel:
+			delete(req.Spec.Constraints.Labels, s.Label)
+		case scheduler.AddSource:
+			req.Image = req.Image.Clone()
+			req.Image.Sources[s.Value] = "there"
+		case scheduler.Free:
+			require.Positive(t, s.Amount)
+			a := f.used[c.Host]
+			a.Resources = a.Resources.Clone()
+			a.Resources[s.Class] -= s.Amount
+			require.GreaterOrEqual(t, a.Resources[s.Class], int64(0), "more is freed than is used")
+			if s.Device != "" {
+				a.Claims = slices.Clone(a.Claims)
+				k := slices.IndexFunc(a.Claims, func(c pool.Claim) bool { return c.Device == s.Device })
+				require.GreaterOrEqual(t, k, 0, "nothing to free on the device")
+				a.Claims[k].Amount -= s.Amount
+				require.GreaterOrEqual(t, a.Claims[k].Amount, int64(0))
+			}
+			f.used[c.Host] = a
+		case scheduler.Shrink:
+			require.Positive(t, s.Amount)
+			if s.Class == pool.StorageSSD || s.Class == pool.IOPSSSD {
+				shrinkDisks(s)
+				continue
+			}
+			req.Spec.Resources = req.Spec.Resources.Clone()
+			req.Spec.Resources[s.Class] -= s.Amount
+			require.GreaterOrEqual(t, req.Spec.Resources[s.Class], int64(0))
+		default:
+			require.Fail(t, "unknown action", s.Do)
+		}
+	}
+}
+
+func TestPlaceAgainstTheDefinition(t *testing.T) {
+	t.Parallel()
+	counts := map[string]int{}
+	for seed := range uint64(6000) {
+		r := rand.New(rand.NewPCG(seed, 7))
+		f, req := randomFleet(r), randomRequest(r)
+		s := scheduler.Scheduler{Strategy: scheduler.Strategy(r.IntN(2))}
+		st := f.books(t)
+
+		var best pool.HostID
+		bestScore, qualified, evenEmpty := 0.0, 0, false
+		for _, h := range st.SortedHosts() {
+			fits, score := judge(h, req, false)
+			if s.Strategy == scheduler.Spread {
+				score = 2 - score
+			}
+			if fits {
+				qualified++
+				if best == "" || score > bestScore {
+					best, bestScore = h.ID, score
+				}
+			}
+			fits, _ = judge(h, req, true)
+			evenEmpty = evenEmpty || fits
+		}
+		d, err := s.Place(st, req)
+		e, err2 := s.Explain(st, req)
+		require.NoError(t, err2)
+		if best != "" {
+			require.NoError(t, err, "seed %d", seed)
+			require.Equal(t, best, d.Host, "seed %d", seed)
+			require.InDelta(t, bestScore, d.Score, 1e-12)
+			require.Equal(t, qualified, d.Qualified)
+			require.Equal(t, len(f.hosts), d.Considered)
+			h, _ := st.Host(best)
+			checkAllocation(t, h, req, d.Allocation)
+			require.Equal(t, scheduler.Verdict{Host: d.Host, Score: d.Score}, e.Hosts[0])
+			require.Nil(t, e.Nearest)
+			counts["placed"]++
+			continue
+		}
+		var refusal *scheduler.Refusal
+		require.ErrorAs(t, err, &refusal, "seed %d", seed)
+		require.Equal(t, e, refusal.Explanation)
+		require.Equal(t, !evenEmpty, refusal.Never, "seed %d: %v", seed, refusal)
+		checkExplanation(t, st, req, refusal.Explanation)
+		if refusal.Never {
+			counts["never"]++
+		}
+		if refusal.Nearest == nil {
+			counts["no change known"]++
+			for _, h := range f.hosts {
+				require.True(t, len(h.Kinds) > 0 || len(h.Shapes) > 0 || h.Inventory[pool.CPU].Capacity() < 1 || h.Inventory[pool.Memory].Capacity() < 1 ||
+					len(req.Spec.Disks) > 0, "seed %d: a change must be known for %s", seed, h.ID)
+			}
+			continue
+		}
+		text := refusal.Error()
+		f.apply(t, refusal.Nearest, &req)
+		for i := range refusal.Nearest.Steps {
+			counts[string(refusal.Nearest.Steps[i].Do)]++
+		}
+		e, err = s.Explain(f.books(t), req)
+		require.NoError(t, err)
+		i := slices.IndexFunc(e.Hosts, func(v scheduler.Verdict) bool { return v.Host == refusal.Nearest.Host })
+		if r := e.Hosts[i].Reason; r != nil {
+			require.Fail(t, "the change does not help", "seed %d: %s\nstill: %s", seed, text, r)
+		}
+	}
+	for _, what := range []string{"placed", "never", "no change known", "make-ready", "allow-host", "allow-zone", "drop-label", "add-source", "free", "shrink"} {
+		require.Greater(t, counts[what], 20, "%s: too rare to prove anything: %v", what, counts)
+	}
+}
+
+// checkExplanation proves that every reason is true and that counts and order are right.
+func checkExplanation(t *testing.T, st *pool.State, req scheduler.Request, e scheduler.Explanation) {
+	require.Len(t, e.Hosts, st.HostCount())
+	require.True(t, slices.IsSortedFunc(e.Hosts, func(a, b scheduler.Verdict) int { return cmp.Compare(a.Host, b.Host) }))
+	sum := 0
+	for _, c := range e.Counts {
+		sum += c.Hosts
+	}
+	require.Equal(t, len(e.Hosts), sum)
+	for _, v := range e.Hosts {
+		h, _ := st.Host(v.Host)
+		fits, _ := judge(h, req, true)
+		require.Equal(t, !fits, v.Reason.Never, "%s: %s", v.Host, v.Reason)
+		require.NotEmpty(t, v.Reason.String())
+		switch r := v.Reason; r.Constraint {
+		case scheduler.ByResource:
+			require.Equal(t, h.Capacity[r.Class]-h.Used[r.Class], r.Free)
+			require.Equal(t, r.Need-r.Free, r.Short)
+			require.Positive(t, r.Short)
+		case scheduler.ByDevice, scheduler.ByShape:
+			require.Equal(t, r.Need-r.Free, r.Short)
+			require.Positive(t, r.Short)
+		}
+	}
+}
+
+func TestExplanationSurvivesJSON(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 7))
+		f, req := randomFleet(r), randomRequest(r)
+		var s scheduler.Scheduler
+		_, err := s.Place(f.books(t), req)
+		var refusal *scheduler.Refusal
+		if !errors.As(err, &refusal) {
+			continue
+		}
+		js, err := json.Marshal(refusal)
+		require.NoError(t, err)
+		var back scheduler.Refusal
+		require.NoError(t, json.Unmarshal(js, &back))
+		require.Equal(t, refusal.Error(), back.Error())
+		require.Equal(t, *refusal, back)
+		require.Contains(t, string(js), `"message"`)
+	}
+}
+
+func TestPlaceIsDeterministicAlsoOnOverlays(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 8))
+		f, req := randomFleet(r), randomRequest(r)
+		// An order of hosts in the map of its own in every State.
+		first, second := f.books(t), f.books(t).Clone()
+		var s scheduler.Scheduler
+		d1, err1 := s.Place(first, req)
+		d2, err2 := s.Place(second.Overlay().Overlay(), req)
+		require.Equal(t, d1, d2)
+		require.Equal(t, err1, err2)
+	}
+}
+
+func TestPlaceSeesWhatAnOverlayHasBooked(t *testing.T) {
+	t.Parallel()
+	b := newBooks(t, host("a", 4, 8))
+	over := &books{t: t, state: b.state.Overlay(), n: b.n}
+	var s scheduler.Scheduler
+	for range 2 {
+		d, err := s.Place(over.state, want(2, 4))
+		require.NoError(t, err)
+		over.book(want(2, 4), d)
+	}
+	_, err := s.Place(over.state, want(2, 4))
+	require.ErrorIs(t, err, pool.ErrNoRoom)
+	_, err = s.Place(b.state, want(2, 4))
+	require.NoError(t, err)
+}
+
+func TestPlaceConcurrently(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(1, 9))
+	f := randomFleet(r)
+	st := f.books(t)
+	s := &scheduler.Scheduler{}
+	before := maps.Collect(func(yield func(pool.HostID, pool.HostRecord) bool) {
+		for h := range st.Hosts() {
+			if !yield(h.ID, *h) {
+				return
+			}
+		}
+	})
+	done := make(chan struct{})
+	for i := range 8 {
+		go func() {
+			defer func() { done <- struct{}{} }()
+			r := rand.New(rand.NewPCG(uint64(i), 10))
+			for range 200 {
+				_, _ = s.Place(st, randomRequest(r))
+			}
+		}()
+	}
+	for range 8 {
+		<-done
+	}
+	for id, h := range before {
+		now, _ := st.Host(id)
+		require.Equal(t, h, *now)
+	}
+}

@@ -1,0 +1,176 @@
+package scheduler
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/berthage/berthage/pool"
+)
+
+// ErrExtension: a Filter or Score of the importer panicked or returned what cannot be compared. The
+// decision it was asked for has failed; nothing else has.
+var ErrExtension = errors.New("filter or score failed")
+
+// Strategy is what the built-in score prefers.
+type Strategy uint8
+
+// The strategies.
+const (
+	// BestFit fills hosts up, so that others stay empty: the host whose capacity is used most after the
+	// placement wins, and an empty host is taken only when no other qualifies.
+	BestFit Strategy = iota
+	// Spread is the reverse: empty hosts first, then the one that is used least.
+	Spread
+)
+
+var strategyNames = [...]string{"best-fit", "spread"}
+
+// String returns the name: "best-fit" or "spread".
+func (s Strategy) String() string {
+	if int(s) < len(strategyNames) {
+		return strategyNames[s]
+	}
+	return "strategy " + strconv.Itoa(int(s))
+}
+
+// MarshalText writes the name.
+func (s Strategy) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads a name; the empty one is BestFit.
+func (s *Strategy) UnmarshalText(b []byte) error {
+	for i, n := range strategyNames {
+		if string(b) == n || len(b) == 0 {
+			*s = Strategy(i)
+			return nil
+		}
+	}
+	return &pool.Error{Kind: pool.ErrInvalid, Field: "strategy", Value: string(b), Want: "best-fit or spread"}
+}
+
+// Filter is an importer's own condition on a host: nil lets it pass. It must be a pure function that keeps
+// and changes neither argument. Reason.Detail is shown to people; the Constraint is set by the scheduler.
+// A panic fails the decision with ErrExtension.
+type Filter func(Request, *pool.HostRecord) *Reason
+
+// Score is an importer's own preference, asked only for hosts that qualify; higher is better. It is added to
+// the built-in score, which is between 0 and 2 and differs by up to 1 among hosts in use. It must be a pure
+// function. A panic, a NaN or an infinity fails the decision with ErrExtension.
+type Score func(Request, *pool.HostRecord) float64
+
+// Scheduler places instances. The zero value packs by best fit with the built-in filters. It has no state
+// and is safe for concurrent use as long as nobody changes its fields.
+type Scheduler struct {
+	Strategy Strategy
+	Filters  []Filter // after the built-in filters, before resources
+	Scores   []Score  // added to the built-in score
+}
+
+// Request is what is to be placed.
+type Request struct {
+	Spec    pool.Spec     // resolved: with the flavor's sizes
+	Image   pool.Image    // with its sources
+	Avoid   []pool.HostID // hosts that are out of the question, such as those on which creation failed
+	Project string        // for filters and scores of the importer
+}
+
+// Decision is where an instance goes, and what it takes there.
+type Decision struct {
+	Host       pool.HostID     `json:"host"`
+	Allocation pool.Allocation `json:"allocation"`
+	Score      float64         `json:"score"`      // of the chosen host
+	Considered int             `json:"considered"` // hosts looked at
+	Qualified  int             `json:"qualified"`  // of those, hosts that could have taken it
+}
+
+// Place chooses a host. It changes nothing.
+//
+// When no host qualifies the error is a *Refusal, which unwraps to pool.ErrNoRoom. A request that is
+// malformed whatever the hosts is pool.ErrInvalid or pool.ErrOverflow; a Filter or Score that misbehaves
+// ErrExtension.
+func (s *Scheduler) Place(st *pool.State, req Request) (Decision, error) {
+	d, err := s.decide(req)
+	if err != nil {
+		return Decision{}, err
+	}
+	var best *pool.HostRecord
+	var out Decision
+	for h := range st.Hosts() {
+		out.Considered++
+		f, err := d.check(h, asItIs)
+		if err != nil {
+			return Decision{}, err
+		}
+		if f.by != "" {
+			continue
+		}
+		out.Qualified++
+		score, err := d.score(h)
+		if err != nil {
+			return Decision{}, err
+		}
+		if best == nil || score > out.Score || score == out.Score && h.ID < best.ID {
+			best, out.Score = h, score
+		}
+	}
+	if best == nil {
+		e, err := d.explain(st)
+		if err != nil {
+			return Decision{}, err
+		}
+		return Decision{}, &Refusal{e}
+	}
+	out.Host, out.Allocation = best.ID, d.allocate(best)
+	return out, nil
+}
+
+// score returns the score of a host that has just been checked.
+//
+// It is the part of the host's capacity that is used after the placement, as the mean over the classes asked
+// for; least free capacity and most used capacity are the same order. Only sums and quotients of
+// floating-point numbers occur, so that no compiler fuses operations and all machines agree.
+func (d *decision) score(h *pool.HostRecord) (float64, error) {
+	score := d.usage
+	if len(d.needs) > 0 {
+		score /= float64(len(d.needs))
+	}
+	if h.Placed > 0 || len(h.Used) > 0 {
+		score++ // empty hosts last
+	}
+	if d.scheduler.Strategy == Spread {
+		score = 2 - score
+	}
+	for i, f := range d.scheduler.Scores {
+		own, err := d.ask(f, i, h)
+		if err != nil {
+			return 0, err
+		}
+		score += own
+	}
+	if math.IsInf(score, 0) {
+		return 0, fmt.Errorf("%w: scores of host %s add up to infinity", ErrExtension, pool.Quote(string(h.ID)))
+	}
+	return score, nil
+}
+
+func (d *decision) ask(f Score, i int, h *pool.HostRecord) (score float64, err error) {
+	defer recovered("score", i, h, &err)
+	score = f(d.req, h)
+	if math.IsNaN(score) || math.IsInf(score, 0) {
+		err = fmt.Errorf("%w: score %d returned %v for host %s", ErrExtension, i, score, pool.Quote(string(h.ID)))
+	}
+	return score, err
+}
+
+func (d *decision) filter(f Filter, i int, h *pool.HostRecord) (r *Reason, err error) {
+	defer recovered("filter", i, h, &err)
+	return f(d.req, h), nil
+}
+
+// recovered turns a panic of an importer's function into an error. It must be deferred itself.
+func recovered(what string, i int, h *pool.HostRecord, err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%w: %s %d panicked for host %s: %s", ErrExtension, what, i, pool.Quote(string(h.ID)), pool.Quote(fmt.Sprint(p)))
+	}
+}
