@@ -31,6 +31,7 @@ func TestConfigInvalid(t *testing.T) {
 		"tls parameter":    func(c *libvirt.Config) { c.Hosts[0].URI = "qemu+tls://h/system?keyfile=/x" },
 		"direct":           func(c *libvirt.Config) { c.Hosts[0].URI = "qemu:///system?mode=direct" },
 		"unix with host":   func(c *libvirt.Config) { c.Hosts[0].URI = "qemu+unix://h/system" },
+		"ssh session":      func(c *libvirt.Config) { c.Hosts[0].URI = "qemu+ssh://h/session" },
 		"ssh without host": func(c *libvirt.Config) { c.Hosts[0].URI = "qemu+ssh:///system" },
 		"virt type":        func(c *libvirt.Config) { c.Hosts[0].VirtType = "xen" },
 		"negative reserve": func(c *libvirt.Config) { c.Hosts[0].ReservedMemory = -1 },

@@ -22,6 +22,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
 	"golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/berthage/berthage/hypervisor"
@@ -164,9 +165,14 @@ func TestTLS(t *testing.T) {
 	refused(t, daemon, base+dir, "does not accept")
 }
 
-// sshServer forwards Unix sockets for whoever has the key, as OpenSSH does.
+// sshServer forwards Unix sockets for whoever has the key, as OpenSSH does. Like OpenSSH's it has host keys of
+// several kinds; the last is the one that clients would not ask for by themselves.
 func sshServer(t *testing.T, key ssh.PublicKey) (port string, hostKey ssh.PublicKey) {
 	t.Helper()
+	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	otherSigner, err := ssh.NewSignerFromKey(other)
+	require.NoError(t, err)
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	signer, err := ssh.NewSignerFromKey(private)
@@ -177,6 +183,7 @@ func sshServer(t *testing.T, key ssh.PublicKey) (port string, hostKey ssh.Public
 		}
 		return nil, os.ErrPermission
 	}}
+	config.AddHostKey(otherSigner)
 	config.AddHostKey(signer)
 	_, port = listen(t, func(c net.Conn) {
 		conn, channels, requests, err := ssh.NewServerConn(c, config)
@@ -241,6 +248,61 @@ func TestSSH(t *testing.T) {
 	life(t, daemon, base+stranger+"&no_verify=1")
 	refused(t, daemon, "qemu+ssh://eve@127.0.0.1:"+port+"/system?socket="+daemon.socket+"&no_verify=1&keyfile="+keyFile, "unable to authenticate")
 	refused(t, daemon, "qemu+ssh://root@127.0.0.1:"+port+"/system?no_verify=1&socket=/none&keyfile="+keyFile, "socket /none on the other side")
+}
+
+// Without a key file it is the agent that signs. One that hangs holds nobody up beyond the time for a connection.
+func TestSSHAgent(t *testing.T) {
+	daemon := newDaemon(t)
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	signer, err := ssh.NewSignerFromKey(private)
+	require.NoError(t, err)
+	port, _ := sshServer(t, signer.PublicKey())
+	uri := "qemu+ssh://root@127.0.0.1:" + port + "/system?no_verify=1&socket=" + daemon.socket
+
+	keys := agent.NewKeyring()
+	require.NoError(t, keys.Add(agent.AddedKey{PrivateKey: private}))
+	dir, err := os.MkdirTemp("", "lv")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	t.Setenv("SSH_AUTH_SOCK", filepath.Join(dir, "agent"))
+	l, err := net.Listen("unix", filepath.Join(dir, "agent"))
+	require.NoError(t, err)
+	defer l.Close()
+	var silent atomic.Bool
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				if silent.Load() {
+					_, _ = io.Copy(io.Discard, c)
+					return
+				}
+				_ = agent.ServeAgent(keys, c)
+			}()
+		}
+	}()
+	life(t, daemon, uri)
+	silent.Store(true)
+	d := connected(t, daemon, func(c *libvirt.Config) {
+		c.Hosts[0].URI = uri
+		c.Timeouts.Dial = 200 * time.Millisecond
+	})
+	failed := make(chan error, 1)
+	go func() {
+		_, err := d.Machines(t.Context(), oneHost)
+		failed <- err
+	}()
+	select {
+	case err := <-failed:
+		require.ErrorIs(t, err, hypervisor.ErrUnavailable)
+	case <-time.After(20 * time.Second):
+		require.Fail(t, "the agent holds it up")
+	}
 }
 
 // A server that accepts and then says nothing holds nobody up beyond the time for it.

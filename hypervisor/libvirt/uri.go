@@ -87,6 +87,9 @@ func parseURI(text string) (target, error) {
 		d := tlsDialer{host: u.Hostname(), port: orDefault(u.Port(), "16514"), pki: q.Get("pkipath"), trusting: on(q.Get("no_verify"))}
 		t.dial = d.dial
 	case "ssh":
+		if u.Path == "/session" && q.Get("socket") == "" {
+			return bad("socket=PATH, as it is not known where sessions have theirs on another machine")
+		}
 		d := sshDialer{
 			host: u.Hostname(), port: orDefault(u.Port(), "22"), user: u.User.Username(),
 			socket:  orDefault(q.Get("socket"), systemSocket),
@@ -179,7 +182,7 @@ func (d tlsDialer) dial(ctx context.Context) (net.Conn, error) {
 func bounded(ctx context.Context, conn net.Conn, f func() error) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	err := f()
-	if !stop() && ctx.Err() != nil {
+	if (!stop() || err != nil) && ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return err
