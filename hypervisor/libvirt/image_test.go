@@ -95,20 +95,22 @@ func TestImportBrokenOff(t *testing.T) {
 	daemon := newDaemon(t)
 	daemon.volumes[volume] = content[:300]
 	d := connected(t, daemon, func(c *libvirt.Config) { c.Timeouts.Stall = 1500 * time.Millisecond })
-	grown := make(chan struct{})
-	go func() {
-		defer close(grown)
-		time.Sleep(time.Second)
-		daemon.mu.Lock()
-		defer daemon.mu.Unlock()
-		daemon.volumes[volume] = content[:400]
-	}()
-	begin := time.Now()
+	var grown, removed time.Time
+	daemon.set(func(p uint32, n int) fault {
+		switch {
+		case p == procVolumeInfo && n == 2:
+			grown = time.Now()
+			daemon.volumes[volume] = content[:400]
+		case p == procVolumeDelete && removed.IsZero():
+			removed = time.Now()
+		}
+		return fault{}
+	})
 	o := ordered("web-1")
 	o.Source = path
 	require.NoError(t, d.Create(t.Context(), o))
-	<-grown
-	require.GreaterOrEqual(t, time.Since(begin), 2*time.Second, "the stall is counted from the last growth")
+	daemon.set(nil)
+	require.GreaterOrEqual(t, removed.Sub(grown), 1500*time.Millisecond, "the stall is counted from the last growth")
 	require.Equal(t, content, daemon.volume(volume))
 
 	daemon.mu.Lock()
@@ -138,10 +140,47 @@ func TestImportFails(t *testing.T) {
 	daemon.mu.Lock()
 	daemon.refuseUpload = ""
 	daemon.mu.Unlock()
-	daemon.set(only(procUpload, fault{silent: true}))
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	require.ErrorIs(t, d.Create(ctx, o), context.DeadlineExceeded)
+	ctx, cancel := context.WithCancel(t.Context())
+	daemon.set(func(p uint32, n int) fault {
+		if p != procUpload || n != 1 {
+			return fault{}
+		}
+		cancel()
+		return fault{silent: true}
+	})
+	require.ErrorIs(t, d.Create(ctx, o), context.Canceled)
 	require.NoError(t, d.Create(t.Context(), o))
 	require.Len(t, daemon.volume(volume), 1000)
+}
+
+// A file that was changed behind our back is refused, and its volume never becomes as long as a whole image, by which
+// others would take it for one.
+func TestImportOfChangedFile(t *testing.T) {
+	t.Parallel()
+	path, volume := imageFile(t, []byte(strings.Repeat("x", 1000)))
+	o := ordered("web-1")
+	o.Source = path
+	daemon := newDaemon(t)
+	d := connected(t, daemon)
+	require.NoError(t, d.Create(t.Context(), o))
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, []byte(strings.Repeat("y", 1000)), 0o600))
+	require.NoError(t, os.Chtimes(path, info.ModTime(), info.ModTime()))
+
+	daemon.mu.Lock()
+	delete(daemon.volumes, volume)
+	daemon.mu.Unlock()
+	longest := 0
+	daemon.set(func(p uint32, _ int) fault {
+		longest = max(longest, len(daemon.volumes[volume]))
+		return fault{}
+	})
+	o = ordered("web-2")
+	o.Source = path
+	err = d.Create(t.Context(), o)
+	require.ErrorIs(t, err, hypervisor.ErrRefused)
+	require.ErrorContains(t, err, "changed")
+	require.Zero(t, daemon.imports())
+	require.Less(t, longest, 1000)
 }
