@@ -364,8 +364,14 @@ func (b *build) define(x *domainXML) error {
 	if !errors.As(err, &no) {
 		return err
 	}
-	b.defined = false
 	found, lookErr := b.find(b.order.Ref)
+	switch {
+	case found != nil && found.Name == x.Name:
+		return nil // it says no, but has done it
+	case kindOf(no) == hypervisor.ErrUnknown:
+		return err
+	}
+	b.defined = false
 	if found != nil || errors.Is(lookErr, hypervisor.ErrForeign) {
 		return refuse(hypervisor.ErrExists, nil) // somebody else was faster
 	}
@@ -386,7 +392,6 @@ func (b *build) undo(err error) error {
 		if e := s.deleteVolume(vol); e != nil {
 			b.h.log.Warn("a volume of a failed create is left behind until its machine is destroyed",
 				"machine", string(b.order.Machine), "volume", vol.Name, "error", e)
-			return err
 		}
 	}
 	return err
