@@ -2,7 +2,6 @@ package libvirt_test
 
 import (
 	"encoding/hex"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,8 +19,7 @@ func TestBootProbeSource(t *testing.T) {
 	t.Parallel()
 	for _, tool := range []string{"as", "ld"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			fmt.Println("NOT RUN: TestBootProbeSource: no GNU assembler (Debian: binutils)")
-			t.Skip("not run: " + err.Error())
+			notRun(t, "no GNU assembler (Debian: binutils): "+err.Error())
 		}
 	}
 	dir := t.TempDir()

@@ -25,7 +25,7 @@ func TestDaemonRestarts(t *testing.T) {
 	require.NoError(t, err)
 	dir := filepath.Dir(filepath.Dir(parsed.Query().Get("socket")))
 	if _, err := os.Stat(filepath.Join(dir, "berthage-libvirtd")); err != nil {
-		t.Skip("not run: the daemon is not one of up.sh's, which can be restarted")
+		notRun(t, "the daemon is not one of up.sh's, which can be restarted")
 	}
 	d := open(t, libvirt.Config{Hosts: []libvirt.HostConfig{{Name: "h1", URI: u, VirtType: virtType()}}})
 	o := machine(t, guestImage(t), "web-1")

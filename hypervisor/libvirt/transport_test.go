@@ -27,6 +27,7 @@ import (
 
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/hypervisor/libvirt"
+	"github.com/berthage/berthage/pool"
 )
 
 // life creates a machine through the URI and destroys it, so that calls and uploads have both been made.
@@ -332,4 +333,26 @@ func TestSilentServers(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Less(t, time.Since(begin), 10*time.Second, uri)
 	}
+}
+
+// TestListeners reaches a real daemon by TCP and by TLS.
+func TestListeners(t *testing.T) {
+	for _, scheme := range []string{"test+tcp:", "test+tls:"} {
+		t.Run(scheme, func(t *testing.T) {
+			base := uris(t, scheme, 1)[0]
+			d := open(t, libvirt.Config{Hosts: []libvirt.HostConfig{{Name: "h1", URI: nodeURI(t, base, "n1", node)}}})
+			o := ordered("web-1")
+			require.NoError(t, d.Create(t.Context(), o))
+			require.NoError(t, d.Start(t.Context(), o.Ref))
+			require.Equal(t, pool.Running, shown(t, d, o.Ref).Power)
+			require.NoError(t, d.Destroy(t.Context(), o.Ref))
+		})
+	}
+	t.Run("stranger", func(t *testing.T) {
+		base := uris(t, "test+tls:", 1)[0]
+		d := open(t, libvirt.Config{Hosts: []libvirt.HostConfig{{Name: "h1", URI: base + "/stranger"}}})
+		_, err := d.Machines(t.Context(), oneHost)
+		require.ErrorIs(t, err, hypervisor.ErrUnavailable)
+		require.ErrorContains(t, err, "does not accept our certificate")
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"os"
@@ -165,10 +166,10 @@ func (d tlsDialer) dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The daemon says with one byte whether it takes the client's certificate.
+	// The daemon says with one byte that it takes the client's certificate; otherwise it hangs up, as a rule.
 	verdict := make([]byte, 1)
 	err = bounded(ctx, conn, func() error { _, err := conn.Read(verdict); return err })
-	if err == nil && verdict[0] != 1 {
+	if errors.Is(err, io.EOF) || err == nil && verdict[0] != 1 {
 		err = errors.New("the daemon does not accept our certificate or address")
 	}
 	if err != nil {
