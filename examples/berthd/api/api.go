@@ -140,9 +140,6 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.Write(w)
 }
 
-// OpenAPI returns the description, which must not be changed.
-func (a *API) OpenAPI() *huma.OpenAPI { return a.huma.OpenAPI() }
-
 // as returns the Manager in the name of the request's caller.
 func (a *API) as(ctx context.Context) *berthage.Manager {
 	who, _ := access.From(ctx)
@@ -257,7 +254,7 @@ func view[T any](m *berthage.Manager, read func(*pool.State) T) T {
 	return out
 }
 
-// operationDoc is the description of an operation, with the errors that every one can have.
+// describe returns the description of an operation, with the errors that every one can have.
 func describe(id, method, path, tag, summary, description string, errs ...int) huma.Operation {
 	errs = append(errs, http.StatusUnauthorized, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable)
 	if method != http.MethodGet {

@@ -116,18 +116,7 @@ for -, and under "libvirt" a list of objects:
 `)
 }
 
-// String hides nothing, since a Config has no secrets.
-func (c Config) String() string {
-	var parts []string
-	for _, o := range options() {
-		if o.show != nil {
-			parts = append(parts, o.name+"="+o.show(c))
-		}
-	}
-	return strings.Join(parts, " ")
-}
-
-// LogValue writes the options as a group.
+// LogValue writes the options as a group. There are no secrets among them.
 func (c Config) LogValue() slog.Value {
 	var attrs []slog.Attr
 	for _, o := range options() {

@@ -52,8 +52,8 @@ func public(r *http.Request) bool {
 	return strings.HasPrefix(p, "/assets/") || strings.HasPrefix(p, "/problems/")
 }
 
-// Health is what /health answers.
-type Health struct {
+// state is what /health answers.
+type state struct {
 	Status    string `json:"status"` // ready, or not ready
 	Live      bool   `json:"live"`
 	Ready     bool   `json:"ready"`
@@ -66,7 +66,7 @@ type Health struct {
 // health answers 200 when the daemon can do its work and 503 with the reason otherwise.
 func (d *Daemon) health(w http.ResponseWriter, _ *http.Request) {
 	s := d.manager.Status()
-	h := Health{
+	h := state{
 		Status: "not ready", Live: true, Manager: d.running.Load(), Commands: s.Stale == "", Leader: s.Holder != "",
 		Following: d.ops.Head() >= s.Revision,
 	}

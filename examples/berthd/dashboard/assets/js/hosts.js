@@ -8,7 +8,7 @@ import { Table } from "./table.js";
 import { attempt, toast } from "./ui.js";
 
 // state is a host's health in one word.
-export function state(host) {
+function state(host) {
   if (host.schedulable) return "ready";
   const c = host.conditions;
   return !c.includes("ready") || c.includes("unreachable") || c.includes("fenced") ? "down" : "cordoned";
@@ -22,7 +22,7 @@ export function stateWord(host) {
 }
 
 // storage sums up all kinds of storage of a host.
-export function storage(host) {
+function storage(host) {
   const sum = { used: 0, capacity: 0 };
   for (const [k, u] of Object.entries(host.resources)) {
     if (k.startsWith("storage.")) {
