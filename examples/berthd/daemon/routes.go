@@ -59,7 +59,7 @@ type state struct {
 	Ready     bool   `json:"ready"`
 	Manager   bool   `json:"manager"`   // runs
 	Commands  bool   `json:"commands"`  // are taken
-	Leader    bool   `json:"leader"`    // there is one, this or another
+	Leading   bool   `json:"leading"`   // drivers are called
 	Following bool   `json:"following"` // the ledger is read up to its head
 }
 
@@ -67,10 +67,10 @@ type state struct {
 func (d *Daemon) health(w http.ResponseWriter, _ *http.Request) {
 	s := d.manager.Status()
 	h := state{
-		Status: "not ready", Live: true, Manager: d.running.Load(), Commands: s.Stale == "", Leader: s.Holder != "",
+		Status: "not ready", Live: true, Manager: d.running.Load(), Commands: s.Stale == "", Leading: s.Leading,
 		Following: d.ops.Head() >= s.Revision,
 	}
-	h.Ready = h.Manager && h.Commands && h.Leader
+	h.Ready = h.Manager && h.Commands && h.Leading
 	status := http.StatusServiceUnavailable
 	if h.Ready {
 		h.Status, status = "ready", http.StatusOK
