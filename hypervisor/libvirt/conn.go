@@ -72,8 +72,13 @@ func ask[T any](ctx context.Context, c *conn, request func(*lv.Libvirt) (T, erro
 	select {
 	case a := <-got:
 		timer.Stop()
+		err := answered(a.err)
+		var lost *transportError
+		if errors.As(err, &lost) {
+			c.retire() // the link may not have noticed yet
+		}
 		c.leave()
-		return a.value, answered(a.err)
+		return a.value, err
 	case <-c.link.gone:
 		timer.Stop()
 		defer c.leave()

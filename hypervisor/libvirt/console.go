@@ -48,7 +48,7 @@ func (d *Driver) Log(ctx context.Context, r hypervisor.Ref, most int) ([]byte, e
 		if n == 0 {
 			return nil // a length of zero would mean all
 		}
-		out, err = download(ctx, s.h.target, vol.StorageVol, vol.size-n, n)
+		out, err = s.h.download(ctx, vol.StorageVol, vol.size-n, n)
 		return err
 	})
 	return out, err

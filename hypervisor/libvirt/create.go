@@ -301,7 +301,7 @@ func (b *build) uploadSeed(files []cloudinit.File) (string, error) {
 		return "", err
 	}
 	vol := b.volumes[len(b.volumes)-1]
-	return path, upload(b.ctx, b.h.target, vol, bytes.NewReader(iso), int64(len(iso)))
+	return path, b.h.upload(b.ctx, vol, bytes.NewReader(iso), int64(len(iso)))
 }
 
 // domain returns the definition without disks.

@@ -116,3 +116,19 @@ func (d *Driver) NetworkBridge(ctx context.Context, id pool.HostID, name string)
 		return api.NetworkGetBridgeName(n)
 	})
 }
+
+// TestBoot boots the test machine of kvmWorks, under KVM or emulated.
+func (d *Driver) TestBoot(ctx context.Context, id pool.HostID, how VirtType) (bool, error) {
+	h, err := d.host(id)
+	if err != nil {
+		return false, err
+	}
+	b := &build{session: h.session(ctx)}
+	if _, err := b.conn(); err != nil {
+		return false, err
+	}
+	return b.testBoot("default", how)
+}
+
+// BootProbe is the boot sector of the test machine in hexadecimal.
+const BootProbe = bootProbe

@@ -308,7 +308,7 @@ func (s *session) importInto(vol lv.StorageVol, f imageFile) error {
 	progress := &progress{total: f.bytes, told: start, tell: func(done int64) {
 		s.h.log.Info("importing an image", "image", f.path, "volume", vol.Name, "percent", done*100/f.bytes)
 	}}
-	err = upload(s.ctx, s.h.target, vol, io.TeeReader(&bounding{s.ctx, in}, io.MultiWriter(h, progress)), f.bytes)
+	err = s.h.upload(s.ctx, vol, io.TeeReader(&bounding{s.ctx, in}, io.MultiWriter(h, progress)), f.bytes)
 	if err == nil && hex.EncodeToString(h.Sum(nil)) != f.hash {
 		err = refuse(hypervisor.ErrRefused, errors.New("image file: it changed while it was read"))
 	}

@@ -53,7 +53,7 @@ func (b *build) kvmWorks(poolName string) (bool, error) {
 		works = true
 	default:
 		start := time.Now()
-		if works, err = b.testBoot(poolName); err != nil {
+		if works, err = b.testBoot(poolName, KVM); err != nil {
 			return false, err
 		}
 		b.h.log.Info("tested KVM", "works", works, "took", time.Since(start).Round(time.Millisecond))
@@ -64,11 +64,24 @@ func (b *build) kvmWorks(poolName string) (bool, error) {
 	return works, nil
 }
 
-// testBoot boots the test machine. It has a connection of its own, with which libvirt ends it should this process
-// die. An error says that nothing was found out.
-func (b *build) testBoot(poolName string) (bool, error) {
+// testBoot boots the test machine and reports whether it has switched itself off. What takes longer than the
+// time for it does not work; an error says that nothing was found out.
+func (b *build) testBoot(poolName string, how VirtType) (bool, error) {
 	ctx, cancel := context.WithTimeout(b.ctx, b.h.timeouts.Probe)
 	defer cancel()
+	works, err := b.boot(ctx, poolName, how)
+	if err != nil && ctx.Err() != nil && b.ctx.Err() == nil {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("test of KVM: %w", err)
+	}
+	return works, nil
+}
+
+// boot is testBoot without its end. The machine has a connection of its own, with which libvirt ends it, also
+// should this process die.
+func (b *build) boot(ctx context.Context, poolName string, how VirtType) (bool, error) {
 	word := attempt()
 	disk, err := hex.DecodeString(strings.Join(strings.Fields(bootProbe), ""))
 	if err != nil {
@@ -79,7 +92,7 @@ func (b *build) testBoot(poolName string) (bool, error) {
 		Capacity: bytesXML(1 << 20), Target: volumeTargetXML{Format: formatXML{"raw"}},
 	})
 	if err != nil {
-		return false, fmt.Errorf("test of KVM: %w", err)
+		return false, err
 	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), 10*time.Second)
@@ -88,8 +101,8 @@ func (b *build) testBoot(poolName string) (bool, error) {
 			b.h.log.Warn("the disk of the test of KVM is left behind", "volume", vol.Name, "error", err)
 		}
 	}()
-	if err := upload(ctx, b.h.target, vol, bytes.NewReader(disk), int64(len(disk))); err != nil {
-		return false, fmt.Errorf("test of KVM: %w", err)
+	if err := b.h.upload(ctx, vol, bytes.NewReader(disk), int64(len(disk))); err != nil {
+		return false, err
 	}
 	path, err := read(b.session, func(api *lv.Libvirt) (string, error) { return api.StorageVolGetPath(vol) })
 	if err != nil {
@@ -97,15 +110,42 @@ func (b *build) testBoot(poolName string) (bool, error) {
 	}
 	c, err := open(ctx, b.h.target, b.h.timeouts.Call)
 	if err != nil {
-		return false, fmt.Errorf("test of KVM: %w", err)
+		return false, err
 	}
 	defer c.link.Close()
-	off, reset, err := c.watchEnd(b.ctx, word)
+	off, reset, err := c.watchEnd(ctx, word)
 	if err != nil {
-		return false, fmt.Errorf("test of KVM: %w", err)
+		return false, err
 	}
+	text, err := write(b.probeDomain(word, path, how))
+	if err != nil {
+		return false, err
+	}
+	_, err = ask(ctx, c, func(api *lv.Libvirt) (lv.Domain, error) { return api.DomainCreateXML(text, lv.DomainStartAutodestroy) })
+	var no *serverError
+	if errors.As(err, &no) {
+		b.h.log.Info("a machine under KVM cannot be started", "error", err)
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	select {
+	case off := <-off:
+		return off, nil
+	case <-reset:
+		return false, nil
+	case <-c.link.gone:
+		return false, &transportError{sent: true, cause: errLost}
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}
+
+// probeDomain is the test machine.
+func (b *build) probeDomain(word, path string, how VirtType) *domainXML {
 	x := &domainXML{
-		Type: string(KVM), Name: probeName + word, UUID: formatUUID(ownUUID("berthage probe v1", word)),
+		Type: string(how), Name: probeName + word, UUID: formatUUID(ownUUID("berthage probe v1", word)),
 		Memory: sizeXML{"MiB", 32}, VCPUs: 1,
 		OS:         osXML{osTypeXML{Arch: b.c.offers.arch, Machine: b.c.offers.machine, Value: "hvm"}},
 		OnPoweroff: "destroy", OnReboot: "restart", OnCrash: "destroy",
@@ -119,34 +159,7 @@ func (b *build) testBoot(poolName string) (bool, error) {
 		},
 	}
 	b.c.offers.platform(x)
-	text, err := write(x)
-	if err != nil {
-		return false, err
-	}
-	_, err = ask(ctx, c, func(api *lv.Libvirt) (lv.Domain, error) { return api.DomainCreateXML(text, lv.DomainStartAutodestroy) })
-	var no *serverError
-	if errors.As(err, &no) {
-		b.h.log.Info("a machine under KVM cannot be started", "error", err)
-		return false, nil
-	}
-	if err == nil {
-		select {
-		case off := <-off:
-			return off, nil
-		case <-reset:
-			return false, nil
-		case <-c.link.gone:
-			return false, &transportError{sent: true, cause: errLost}
-		case <-ctx.Done():
-		}
-	}
-	if b.ctx.Err() != nil {
-		return false, b.ctx.Err()
-	}
-	if ctx.Err() != nil {
-		return false, nil // it hangs
-	}
-	return false, fmt.Errorf("test of KVM: %w", err)
+	return x
 }
 
 // watchEnd tells how the test machine ends: whether it has switched itself off, or that it was reset, as a

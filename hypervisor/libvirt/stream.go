@@ -23,22 +23,21 @@ import (
 const (
 	remoteProgram = 0x20008086
 
-	procConnectOpen  = 1
-	procAuthList     = 66
-	procAuthPolkit   = 70
-	procVolUpload    = 208
-	procVolDownload  = 209
-	authNone         = 0
-	authPolkit       = 2
-	typeCall         = 0
-	typeReply        = 1
-	typeStream       = 3
-	statusOK         = 0
-	statusError      = 1
-	statusContinue   = 2
-	streamPayload    = 256<<10 - 24 // VIR_NET_MESSAGE_LEGACY_PAYLOAD_MAX
-	messagePayload   = 4 << 20      // of the replies to the calls made here
-	streamFinishWait = time.Minute  // for the last answer of a transfer, beside what its context says
+	procConnectOpen = 1
+	procAuthList    = 66
+	procAuthPolkit  = 70
+	procVolUpload   = 208
+	procVolDownload = 209
+	authNone        = 0
+	authPolkit      = 2
+	typeCall        = 0
+	typeReply       = 1
+	typeStream      = 3
+	statusOK        = 0
+	statusError     = 1
+	statusContinue  = 2
+	streamPayload   = 256<<10 - 24 // VIR_NET_MESSAGE_LEGACY_PAYLOAD_MAX
+	messagePayload  = 4 << 20      // of the replies to the calls made here
 )
 
 // stream is a connection for one transfer.
@@ -46,6 +45,8 @@ type stream struct {
 	conn   net.Conn
 	r      *bufio.Reader
 	serial uint32
+	idle   *time.Timer // closes the connection unless something moves within limit
+	limit  time.Duration
 }
 
 // frame is a message of the protocol.
@@ -55,19 +56,23 @@ type frame struct {
 }
 
 // transfer opens a connection, makes the call proc on the volume, and lets move exchange the data. When ctx
-// ends the connection is closed, which ends whatever is under way on it.
-func transfer(ctx context.Context, t target, proc uint32, vol lv.StorageVol, offset, length uint64, move func(*stream) error) error {
+// ends, or nothing has moved for as long as a request may take, the connection is closed, which ends whatever is
+// under way on it.
+func (h *host) transfer(ctx context.Context, proc uint32, vol lv.StorageVol, offset, length uint64, move func(*stream) error) error {
 	if err := ctx.Err(); err != nil {
 		return &transportError{cause: err}
 	}
-	conn, err := t.dial(ctx)
+	conn, err := h.target.dial(ctx)
 	if err != nil {
 		return &transportError{cause: err}
 	}
 	defer conn.Close()
-	s := &stream{conn: conn, r: bufio.NewReaderSize(conn, 64<<10)}
+	limit := h.timeouts.Call
+	s := &stream{conn: conn, r: bufio.NewReaderSize(conn, 64<<10), limit: limit}
+	s.idle = time.AfterFunc(limit, func() { _ = conn.Close() })
+	defer s.idle.Stop()
 	err = bounded(ctx, conn, func() error {
-		if err := s.open(t.remote); err != nil {
+		if err := s.open(h.target.remote); err != nil {
 			return err
 		}
 		var args xdr
@@ -91,8 +96,8 @@ func transfer(ctx context.Context, t target, proc uint32, vol lv.StorageVol, off
 }
 
 // upload writes length bytes of r to the beginning of the volume.
-func upload(ctx context.Context, t target, vol lv.StorageVol, r io.Reader, length int64) error {
-	return transfer(ctx, t, procVolUpload, vol, 0, uint64(length), func(s *stream) error {
+func (h *host) upload(ctx context.Context, vol lv.StorageVol, r io.Reader, length int64) error {
+	return h.transfer(ctx, procVolUpload, vol, 0, uint64(length), func(s *stream) error {
 		// A daemon that refuses says so while data is still being sent, or after its end.
 		verdict := make(chan error, 1)
 		go func() {
@@ -121,8 +126,6 @@ func upload(ctx context.Context, t target, vol lv.StorageVol, r io.Reader, lengt
 		if err := s.write(procVolUpload, typeStream, statusOK, nil); err != nil {
 			return settle(verdict, err)
 		}
-		timer := time.AfterFunc(streamFinishWait, func() { _ = s.conn.Close() })
-		defer timer.Stop()
 		return <-verdict
 	})
 }
@@ -148,9 +151,9 @@ func early(err error) error {
 }
 
 // download returns length bytes of the volume from offset, or fewer where it ends before.
-func download(ctx context.Context, t target, vol lv.StorageVol, offset, length int64) ([]byte, error) {
+func (h *host) download(ctx context.Context, vol lv.StorageVol, offset, length int64) ([]byte, error) {
 	var out []byte
-	err := transfer(ctx, t, procVolDownload, vol, uint64(offset), uint64(length), func(s *stream) error {
+	err := h.transfer(ctx, procVolDownload, vol, uint64(offset), uint64(length), func(s *stream) error {
 		for int64(len(out)) < length {
 			f, err := s.read()
 			if err != nil {
@@ -237,6 +240,7 @@ func (s *stream) write(proc, kind, status uint32, payload []byte) error {
 		b.u32(n)
 	}
 	_, err := (&net.Buffers{b, payload}).WriteTo(s.conn)
+	s.idle.Reset(s.limit)
 	return err
 }
 
@@ -255,6 +259,7 @@ func (s *stream) read() (frame, error) {
 	if _, err := io.ReadFull(s.r, f.payload); err != nil {
 		return frame{}, err
 	}
+	s.idle.Reset(s.limit)
 	if f.status == statusError {
 		return frame{}, remoteError(f.payload)
 	}
