@@ -103,7 +103,7 @@ define go-test
 @set -e; status=0; for p in $($(1)-packages); do \
 	module=.; case $$p in *:*) module=$${p%%:*}; p=$${p#*:};; esac; \
 	case $$p in *!*) p=$$(go list -C $$module "$${p%!*}" | grep -v -e "$${p#*!}$$");; esac; \
-	$(2) $(tally) test -C $$module $(RACE) -timeout 15m $$p || status=1; done; exit $$status
+	$(2) $(tally) test -C $$module $(RACE) -count=1 -timeout 15m $$p || status=1; done; exit $$status
 endef
 
 .PHONY: test

@@ -57,11 +57,12 @@ func (s *Store) Now(ctx context.Context) (time.Time, error) {
 	return time.UnixMicro(now).UTC(), nil
 }
 
-// How long locks, deadlocks and broken connections are waited out.
+// How long locks, deadlocks and broken connections are waited out, and the pauses between tries. The pauses
+// stay short, or one who waits would rarely look just when a busy lock is free.
 const (
-	patience    = 10 * time.Second
-	firstPause  = time.Millisecond
-	longestWait = 50 * time.Millisecond
+	patience     = 10 * time.Second
+	firstPause   = time.Millisecond
+	longestPause = 5 * time.Millisecond
 )
 
 // rollbackTime is how long a ROLLBACK may take before the connection is closed instead.
@@ -83,7 +84,7 @@ func (s *Store) retry(ctx context.Context, f func() error) error {
 			return ctx.Err()
 		case <-time.After(pause):
 		}
-		pause = min(2*pause, longestWait)
+		pause = min(2*pause, longestPause)
 	}
 }
 
