@@ -53,7 +53,7 @@ type All[T any] struct {
 type allOutput[T any] struct{ Body All[T] }
 
 // all converts and sorts everything that records yields.
-func all[R, T any](a *API, records func(*pool.State) iter.Seq[R], convert func(R) T, name func(T) string) *allOutput[T] {
+func all[R, T any](a *api, records func(*pool.State) iter.Seq[R], convert func(R) T, name func(T) string) *allOutput[T] {
 	out := &allOutput[T]{All[T]{Items: []T{}}}
 	a.c.Manager.View(func(st *pool.State) {
 		out.Body.Revision = int64(st.Head())
@@ -73,7 +73,7 @@ func missing(what, name string) error {
 type imageOutput struct{ Body Image }
 type flavorOutput struct{ Body Flavor }
 
-func (a *API) image(i *pool.Image) Image {
+func (a *api) image(i *pool.Image) Image {
 	out := Image{Name: i.Name, ImageBody: ImageBody{OS: i.OS, User: i.User, MinDisk: i.MinDisk, Sources: i.Sources}}
 	for d := range i.Sources {
 		if _, ok := a.c.Drivers[d]; ok {
@@ -87,12 +87,12 @@ func flavor(f *pool.Flavor) Flavor {
 	return Flavor{Name: f.Name, FlavorBody: FlavorBody{Resources: amounts(f.Resources)}}
 }
 
-func (a *API) registerCatalogue() {
+func (a *api) registerCatalogue() {
 	a.registerImages()
 	a.registerFlavors()
 }
 
-func (a *API) registerImages() {
+func (a *api) registerImages() {
 	huma.Register(a.huma, describe("list-images", http.MethodGet, "/images", "Images", "List images", "The whole catalogue. An image without a source for a driver cannot be used there."),
 		func(context.Context, *struct{}) (*allOutput[Image], error) {
 			return all(a, (*pool.State).Images, a.image, func(i Image) string { return i.Name }), nil
@@ -127,7 +127,7 @@ func (a *API) registerImages() {
 		})
 }
 
-func (a *API) registerFlavors() {
+func (a *api) registerFlavors() {
 	huma.Register(a.huma, describe("list-flavors", http.MethodGet, "/flavors", "Flavors", "List flavors", "All named sizes."),
 		func(context.Context, *struct{}) (*allOutput[Flavor], error) {
 			return all(a, (*pool.State).Flavors, flavor, func(f Flavor) string { return f.Name }), nil

@@ -45,7 +45,7 @@ type HeldAllocations struct {
 	Items    []Held `json:"items" nullable:"false" doc:"By machine"`
 }
 
-func (a *API) registerMachines() {
+func (a *api) registerMachines() {
 	huma.Register(a.huma, describe("list-unknown-machines", http.MethodGet, "/unknown-machines", "Machines", "List unknown machines",
 		"Machines on our hosts that are not in the books: other people's, or those of another ledger. They are never touched."),
 		func(context.Context, *struct{}) (*struct{ Body UnknownMachines }, error) {

@@ -52,7 +52,7 @@ type listOperations struct {
 	Project  string `query:"project" maxLength:"63" doc:"Only those of this project"`
 }
 
-func (a *API) registerOperations() {
+func (a *api) registerOperations() {
 	huma.Register(a.huma, describe("list-operations", http.MethodGet, "/operations", "Operations", "List operations",
 		"All operations that run, and the newest of those that have ended. They are derived from the ledger.", 422),
 		func(ctx context.Context, in *listOperations) (*struct{ Body Operations }, error) {
@@ -87,7 +87,7 @@ func (a *API) registerOperations() {
 
 // follow waits until the operations know what the books know, so that callers see what they have done. An
 // error is of the given kind.
-func (a *API) follow(ctx context.Context, kind error) error {
+func (a *api) follow(ctx context.Context, kind error) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	at := view(a.c.Manager, (*pool.State).Head)
@@ -109,7 +109,7 @@ type acceptedOutput struct {
 }
 
 // accepted answers a command that was committed with the operation that find finds.
-func (a *API) accepted(ctx context.Context, i pool.Instance, find func() (operation.Operation, bool)) (*acceptedOutput, error) {
+func (a *api) accepted(ctx context.Context, i pool.Instance, find func() (operation.Operation, bool)) (*acceptedOutput, error) {
 	// Without it the caller must repeat the command to learn of its operation; it is done once all the same.
 	if err := a.follow(ctx, pool.ErrUnknown); err != nil {
 		return nil, err

@@ -30,7 +30,7 @@ func project(p *pool.ProjectRecord) Project {
 
 type projectOutput struct{ Body Project }
 
-func (a *API) registerProjects() {
+func (a *api) registerProjects() {
 	huma.Register(a.huma, describe("list-projects", http.MethodGet, "/projects", "Projects", "List projects", "All projects with their quotas: limit, used, free."),
 		func(context.Context, *struct{}) (*allOutput[Project], error) {
 			return all(a, (*pool.State).Projects, project, func(p Project) string { return p.Name }), nil

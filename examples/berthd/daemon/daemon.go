@@ -113,10 +113,10 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 		Session: d.config.Session, Secure: d.config.TLSCert != "",
 	})
 	d.metrics = metrics.New(d.manager, d.version)
-	d.handler = d.routes(api.New(api.Config{
+	d.handler = d.routes(api.Config{
 		Manager: d.manager, Operations: d.ops, Guard: d.guard, Logger: d.log, Version: d.version,
 		Drivers: d.drivers.kinds, URL: d.URL, Drain: d.drain,
-	}))
+	})
 	return nil
 }
 

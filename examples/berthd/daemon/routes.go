@@ -12,8 +12,9 @@ import (
 )
 
 // routes puts the edge, the guard and everything that answers behind each other.
-func (d *Daemon) routes(a *api.API) http.Handler {
+func (d *Daemon) routes(a api.Config) http.Handler {
 	mux := http.NewServeMux()
+	api.Register(mux, a)
 	mux.HandleFunc("GET /health", d.health)
 	mux.HandleFunc("GET /health/live", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, map[string]bool{"live": true}) })
 	mux.Handle("GET /metrics", d.metrics)
@@ -23,16 +24,7 @@ func (d *Daemon) routes(a *api.API) http.Handler {
 	mux.Handle("GET /problems/{kind}", pages)
 	mux.Handle("GET /assets/", pages)
 	mux.Handle("GET /favicon.ico", pages)
-	inner := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, pattern := mux.Handler(r)
-		if pattern == "" {
-			a.ServeHTTP(w, r) // the API's, or nobody's
-			return
-		}
-		edge.From(r.Context()).Pattern = pattern
-		mux.ServeHTTP(w, r)
-	})
-	return edge.Handler(d.guard.Require(inner, public), edge.Config{Logger: d.log, Observer: d.metrics, TLS: d.config.TLSCert != ""})
+	return edge.Handler(d.guard.Require(edge.Route(mux), public), edge.Config{Logger: d.log, Observer: d.metrics, TLS: d.config.TLSCert != ""})
 }
 
 // public reports whether a request needs no credentials: signs of life, the pages' own files, which hold no
