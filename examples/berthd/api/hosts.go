@@ -24,6 +24,7 @@ func (p HostPath) id() pool.HostID { return pool.NewHostID(p.Driver, p.Native) }
 
 type listHosts struct {
 	Paging
+	Changes
 	Conditional
 	Zone      string `query:"zone" maxLength:"63" doc:"Only hosts of this zone"`
 	OfDriver  string `query:"driver" maxLength:"63" doc:"Only hosts of this driver"`

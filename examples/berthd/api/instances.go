@@ -27,6 +27,7 @@ func (p InstancePath) id() pool.InstanceID { return pool.InstanceID(p.ID) }
 
 type listInstances struct {
 	Paging
+	Changes
 	Conditional
 	Project string `query:"project" maxLength:"63" doc:"Only those of this project"`
 	Status  string `query:"status" enum:"building,undoing,failed,deleting,running,stopped,suspended,missing" doc:"Only those in this status"`

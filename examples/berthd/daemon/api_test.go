@@ -218,6 +218,45 @@ func TestPages(t *testing.T) {
 	r.get("/api/v1/hosts?limits=3").problem(422, "schema-violation")
 }
 
+// Every list is given by pages: with the smallest pages one gets the same as with the largest, each item once.
+func TestEveryListIsPaged(t *testing.T) {
+	t.Parallel()
+	r := start(t, 3)
+	for n := range 3 {
+		r.call(http.MethodPut, fmt.Sprintf("/api/v1/projects/p%d", n), object{"quota": object{}}).want(http.StatusOK)
+		id := r.launch(vm(fmt.Sprintf("paged-%d", n)))
+		r.post("/api/v1/instances/"+id+"/stop", nil).want(http.StatusAccepted)
+		_, err := r.d.Fleet().AddForeign(hypervisor.Machine{Ref: hypervisor.Ref{Host: "sim/node-0001"}, Name: fmt.Sprintf("theirs-%d", n), Power: pool.Running})
+		require.NoError(t, err)
+		r.status(id, "stopped")
+	}
+	r.eventually(func() bool { return len(r.get("/api/v1/unknown-machines").items()) == 3 })
+	lists := 0
+	for path, item := range r.lists() {
+		lists++
+		whole := r.get(path + "?limit=1000").want(http.StatusOK)
+		require.Empty(t, whole.header.Get("Link"), path)
+		var parts []map[string]any
+		for next := path + "?limit=1"; next != ""; {
+			page := r.get(next).want(http.StatusOK)
+			require.InDelta(t, len(whole.items()), page.at("total"), 0, path)
+			parts = append(parts, page.items()...)
+			link, _, _ := strings.Cut(strings.TrimPrefix(page.header.Get("Link"), "<"), ">")
+			next = link
+		}
+		require.Equal(t, len(whole.items()), len(parts), path)
+		for n, want := range whole.items() {
+			require.Equal(t, want[item], parts[n][item], path)
+		}
+		if path != "/api/v1/held" {
+			require.Greater(t, len(parts), 2, path)
+		}
+		r.get(path+"?limit=1001").problem(422, "schema-violation")
+		r.get(path+"?cursor=!").problem(422, "invalid-value")
+	}
+	require.Equal(t, 8, lists)
+}
+
 func TestFilters(t *testing.T) {
 	t.Parallel()
 	r := start(t, 3)

@@ -53,6 +53,9 @@ export function actions(x) {
   });
 }
 
+// keys are what instances are sorted by.
+const keys = (x) => ({ name: x.name, status: x.status, host: x.host ?? "", cpu: x.resources.cpu ?? 0 });
+
 function row(id) {
   const name = h("button", { class: "name", type: "button", on: { click: () => showInstance(id) } });
   const sub = h("span", { class: "sub" }), status = h("td"), host = h("span", { class: "sub" }), image = h("span", { class: "sub" });
@@ -77,14 +80,13 @@ function row(id) {
         offered = offers;
         buttons.replaceChildren(...actions(x));
       }
-      return { name: x.name, status: x.status, host: x.host ?? "", cpu };
     },
   };
 }
 
 // showInstances keeps the table up to date.
 export function showInstances(store) {
-  const table = new Table("instances", "name", row);
+  const table = new Table("instances", "name", keys, row);
   const filter = byID("instances-filter"), status = byID("instances-status");
   const refilter = () => {
     const q = filter.value.trim().toLowerCase();

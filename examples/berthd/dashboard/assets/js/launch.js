@@ -1,5 +1,5 @@
 // The form that launches instances.
-import { get, key, request } from "./api.js";
+import { all, key, request } from "./api.js";
 import { byID, h, icon } from "./dom.js";
 import { amount, className, percent } from "./format.js";
 import { closer, failed, placement, problem, toast } from "./ui.js";
@@ -25,8 +25,12 @@ function disk(first, kinds) {
 export function setupLaunch(store) {
   byID("launch-open").addEventListener("click", async () => {
     try {
-      const [images, flavors, projects] = await Promise.all([get("/images"), get("/flavors"), get("/projects")]);
-      open(store, images.items, flavors.items, projects.items);
+      const read = async (path) => {
+        const items = [];
+        await all(path, (x) => items.push(x));
+        return items;
+      };
+      open(store, ...await Promise.all(["/images", "/flavors", "/projects"].map(read)));
     } catch (err) {
       failed(err);
     }

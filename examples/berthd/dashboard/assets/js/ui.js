@@ -77,7 +77,7 @@ export function placement(p) {
   const refused = p.hosts.filter((v) => v.reason);
   if (refused.length) {
     out.push(h("details", {}, h("summary", {}, "Why each host was refused"),
-      h("div", { class: "verdicts" }, h("table", {}, h("tbody", {},
+      h("div", { class: "verdicts", tabindex: "0", role: "region", "aria-label": "Refused hosts" }, h("table", {}, h("tbody", {},
         refused.slice(0, 500).map((v) => h("tr", {}, h("th", { scope: "row" }, v.host), h("td", {}, v.reason.message))))))));
   }
   return out;
