@@ -3,6 +3,8 @@ package daemon_test
 import (
 	"fmt"
 	"net/http"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -363,11 +365,19 @@ func TestStatusHealthAndMetrics(t *testing.T) {
 	r.launch(vm("one"))
 	m := string(r.get("/metrics").want(http.StatusOK).body)
 	for _, line := range []string{
-		`berthage_hosts{condition="ready"} 2`, `berthage_instances{status="running"} 1`, `berthage_pool_used{class="cpu"} 1000`, `berthage_leader 1`, `berthage_stale 0`,
+		"berthage_hosts 2", "berthage_schedulable_hosts 2", `berthage_host_conditions{condition="ready"} 2`, `berthage_host_conditions{condition="fenced"} 0`,
+		`berthage_instances{status="running"} 1`, `berthage_instances{status="missing"} 0`, `berthage_pool_used{class="cpu",unit="core"} 1`,
+		fmt.Sprintf(`berthage_pool_used{class="memory",unit="byte"} %s`, strconv.FormatFloat(float64(pool.GiB), 'g', -1, 64)), `berthage_leader 1`, `berthage_stale 0`,
 		`berthd_http_requests_total{method="POST",route="/api/v1/instances",code="202"} 1`,
 		`berthd_http_request_duration_seconds_count{route="/api/v1/instances"} 1`, fmt.Sprintf("berthage_ledger_revision %d", r.head()),
 	} {
 		require.Contains(t, m, line+"\n")
+	}
+	kinds := make(map[string]string)
+	for _, k := range regexp.MustCompile(`(?m)^# TYPE (\w+) (\w+)$`).FindAllStringSubmatch(m, -1) {
+		require.Empty(t, kinds[k[1]], "%s stands twice", k[1])
+		kinds[k[1]] = k[2]
+		require.Equal(t, k[2] == "counter", strings.HasSuffix(k[1], "_total"), k[1])
 	}
 	for _, line := range strings.Split(strings.TrimSpace(m), "\n") {
 		require.Regexp(t, `^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? [-+0-9.e]+(Inf)?)$`, line)
