@@ -13,6 +13,7 @@ import (
 
 	"github.com/berthage/berthage/examples/berthd/daemon"
 	"github.com/berthage/berthage/hypervisor"
+	"github.com/berthage/berthage/hypervisor/fake"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -81,6 +82,28 @@ func TestTheDashboardShowsTheFleet(t *testing.T) {
 	asked := eval[int](b, `performance.getEntriesByName(location.origin + "/api/v1/pool").length`)
 	t.Logf("%d looks at the pool in %s", asked, time.Since(began).Round(time.Millisecond))
 	require.LessOrEqual(t, float64(asked), 4*time.Since(began).Seconds()+2)
+	b.clean()
+}
+
+// Of a fleet of thousands every host is counted, found and on the map, and only some of their rows are there.
+func TestALargeFleet(t *testing.T) {
+	b := open(t, 1720, 1180)
+	d := shaped(t, 2100, func(c *fake.Config) { c.Latency = fake.Latency{} })
+	b.visit(d.SignInLink())
+	b.until(`document.querySelectorAll("#map .cell").length === 2100 && document.querySelector("#hosts-count").textContent === "2100"`)
+	require.Equal(t, 500, eval[int](b, `document.querySelectorAll("#hosts-rows tr").length`))
+	require.Equal(t, "The first 500 of 2100 are shown; filter to see others.", eval[string](b, `document.querySelector("#hosts-empty").textContent`))
+	require.Equal(t, "None yet.", eval[string](b, `document.querySelector("#instances-empty:not([hidden])").textContent`))
+	require.Less(t, eval[float64](b, `document.querySelector("#map").getBoundingClientRect().height`), 400.0)
+
+	// One that has no row yet is sorted and found by what it is now.
+	_, err := d.Manager().Cordon(t.Context(), "sim/node-2042", "")
+	require.NoError(t, err)
+	require.NoError(t, d.Manager().RemoveHost(t.Context(), "sim/node-2043"))
+	b.until(`document.querySelectorAll("#map .cell").length === 2099`)
+	b.do(chromedp.SendKeys(chromedp.CSS("#hosts-filter"), "node-204"))
+	b.until(`document.querySelectorAll("#hosts-rows tr").length === 9 && document.querySelector("#hosts-count").textContent === "9 of 2099"`)
+	require.Equal(t, "cordoned", eval[string](b, `document.querySelector('#hosts-rows tr[data-id="sim/node-2042"]').dataset.state`))
 	b.clean()
 }
 

@@ -8,7 +8,7 @@ const most = 500; // rows shown at once; filters find the others
 export class Table {
   #entries = new Map(); // by id: {record, keys to sort by, row}
   #sorted = []; // entries in order; it stays nearly so from one update to the next
-  #make; #keysOf; #name; #by; #down = false; #keep = () => true; #body;
+  #make; #keysOf; #name; #by; #down = false; #keep = () => true; #body; #told = false;
 
   // name is the prefix of the ids of the table's parts; keysOf gives a record's keys to sort by; make makes a row: {el, set(record)}.
   constructor(name, by, keysOf, make) {
@@ -61,7 +61,7 @@ export class Table {
     if (this.#entries.size !== records.size) {
       for (const id of this.#entries.keys()) if (!records.has(id)) this.#entries.delete(id);
       this.#sorted = this.#sorted.filter((e) => this.#entries.get(e.id) === e);
-    } else if (!changed.size) {
+    } else if (!changed.size && this.#told) {
       return;
     }
     this.#order();
@@ -85,12 +85,12 @@ export class Table {
   }
 
   #show() {
+    this.#told = true;
     const shown = this.#sorted.filter((e) => this.#keep(e.record));
     arrange(this.#body, shown.slice(0, most).map((e) => this.#row(e)));
-    const empty = byID(this.#name + "-empty");
+    const n = this.#sorted.length, empty = byID(this.#name + "-empty");
     empty.hidden = shown.length > 0 && shown.length <= most;
-    text(empty, shown.length ? `The first ${most} of ${shown.length} are shown; filter to see others.` : "Nothing matches.");
-    const n = this.#sorted.length;
+    text(empty, shown.length ? `The first ${most} of ${shown.length} are shown; filter to see others.` : n ? "Nothing matches." : "None yet.");
     text(byID(this.#name + "-count"), shown.length === n ? String(n) : `${shown.length} of ${n}`);
     data(byID(this.#name), "shown", shown.length);
   }
