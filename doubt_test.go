@@ -3,6 +3,7 @@ package berthage_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/hypervisor/fake"
 	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/pool/ledgertest"
 )
 
 // A create that was not answered may land after the one that was repeated: the leader who knows of it may be
@@ -56,4 +58,38 @@ func TestDoubtSurvivesTheLeader(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A machine that is found answers one of the creates sent for it, once, however often that has to be recorded.
+func TestDoubtIsNotAnsweredTwice(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, ledger := faulty(t, 1)
+		b.stop()
+		var creates, looks atomic.Int32
+		b.fleet = fake.New(fake.Config{Name: "sim", Hosts: hosts(1), Hook: func(c fake.Call) fake.Fault {
+			switch c.Op {
+			case fake.OpCreate:
+				if creates.Add(1) == 1 {
+					return fake.Fault{Kind: fake.Late, After: 50 * time.Second}
+				}
+				return fake.Fault{Kind: fake.Lose}
+			case fake.OpMachines:
+				if creates.Load() == 2 && looks.Add(1) == 1 {
+					ledger.Next(ledgertest.Refused, ledgertest.Refused)
+				}
+			}
+			return fake.Fault{}
+		}})
+		b.m = open(t, b.fleet, ledger, func(c *berthage.Config) { c.Poll = time.Hour })
+		defer run(t, b.m)()
+		i := b.launch("one")
+		require.Equal(t, "running", settle(t, b.m, i.ID).Status())
+		require.EqualValues(t, 2, creates.Load())
+		require.Greater(t, looks.Load(), int32(1))
+		_, err := b.m.Delete(context.Background(), i.ID)
+		require.NoError(t, err)
+		settle(t, b.m, i.ID)
+		require.Equal(t, 1, held(b.m))
+	})
 }

@@ -108,8 +108,8 @@ func (l *leadership) look(ctx context.Context, d hypervisor.Driver, a action) en
 	for _, m := range machines {
 		switch {
 		case m.Tag == a.ref.Tag:
-			a.known.unknown = max(0, a.known.unknown-1) // seeing it is the answer to one of them
-			return l.report(a, result{kind: pool.KindCreated, doubt: !a.known.clean()})
+			// Seeing it is the answer to one of them.
+			return l.report(a, result{kind: pool.KindCreated, doubt: !a.known.sentHere || a.known.unknown > 1})
 		case m.Tag.Ledger == a.ref.Ledger && m.Tag.Machine == a.ref.Machine:
 			return l.report(a, result{kind: pool.KindRefused, doubt: !a.known.clean(),
 				reason: "a machine of that id, which this ledger knows nothing of, is on the host"})
