@@ -104,6 +104,19 @@ func TestALargeFleet(t *testing.T) {
 	b.do(chromedp.SendKeys(chromedp.CSS("#hosts-filter"), "node-204"))
 	b.until(`document.querySelectorAll("#hosts-rows tr").length === 9 && document.querySelector("#hosts-count").textContent === "9 of 2099"`)
 	require.Equal(t, "cordoned", eval[string](b, `document.querySelector('#hosts-rows tr[data-id="sim/node-2042"]').dataset.state`))
+
+	// An explanation lists 500 of them, and counts all.
+	b.click("#launch-open")
+	b.until(`document.querySelector("#launch").open`)
+	b.click("#launch-check")
+	b.until(`document.querySelector("#launch-answer .answer")`)
+	says := eval[string](b, `document.querySelector("#launch-answer").textContent`)
+	var qualify, refused, all int
+	_, err = fmt.Sscanf(says[strings.Index(says, ". ")+2:], "%d hosts qualify.%d of %d hosts cannot", &qualify, &refused, &all)
+	require.NoError(t, err, says)
+	require.Equal(t, 2099, all)
+	require.Equal(t, 2099, qualify+refused)
+	require.Greater(t, qualify, 500)
 	b.clean()
 }
 

@@ -2,7 +2,7 @@
 import { all, key, request } from "./api.js";
 import { byID, h, icon } from "./dom.js";
 import { amount, className, percent } from "./format.js";
-import { closer, failed, placement, problem, toast } from "./ui.js";
+import { closer, failed, hosts, placement, problem, refusals, toast } from "./ui.js";
 
 const GiB = 2 ** 30;
 
@@ -134,7 +134,7 @@ function open(store, images, flavors, projects) {
 
 // explained shows where a launch would be placed, or why not.
 function explained(e) {
-  if (e.fits) return h("div", { class: "answer", role: "status" }, h("p", {}, `It would be placed on ${e.host}. ${e.placement.hosts.filter((v) => !v.reason).length} hosts qualify.`), ...placement(e.placement));
+  if (e.fits) return h("div", { class: "answer", role: "status" }, h("p", {}, `It would be placed on ${e.host}. ${hosts(e.placement) - refusals(e.placement)} hosts qualify.`), ...placement(e.placement));
   const over = e.quota.map((l) => `${className(l.class)}: ${amount(l.class, l.asked)} asked, ${amount(l.class, l.free)} free of ${amount(l.class, l.limit)} (${percent((100 * l.used) / Math.max(1, l.limit))} used)`);
   return h("div", { class: "problem", role: "alert" }, h("h3", {}, e.quota.length ? "Over quota" : "No host fits"), over.length ? h("ul", {}, over.map((o) => h("li", {}, o))) : null, ...placement(e.placement));
 }

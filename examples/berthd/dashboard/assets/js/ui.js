@@ -64,10 +64,14 @@ function quotaTable(lines) {
       ...[l.asked ?? 0, l.free, l.used, l.limit].map((n) => h("td", {}, amount(l.class, n)))))));
 }
 
+// hosts is how many an explanation concerns, and refusals how many of them cannot take the request; its list may be cut.
+export const hosts = (p) => p.hosts.length + (p.omitted ?? 0);
+export const refusals = (p) => p.counts.reduce((n, c) => n + c.hosts, 0);
+
 // placement shows an explanation of the scheduler: how many hosts failed what, what would help, and every host.
 export function placement(p) {
   const out = [];
-  const no = p.counts.reduce((n, c) => n + c.hosts, 0), all = p.hosts.length + (p.omitted ?? 0);
+  const no = refusals(p), all = hosts(p);
   if (all === 0) out.push(h("p", {}, "The pool has no hosts."));
   if (no) {
     const word = (c) => (c.class ? `for want of ${className(c.class)}` : `by ${c.constraint}`);
@@ -78,7 +82,8 @@ export function placement(p) {
   if (refused.length) {
     out.push(h("details", {}, h("summary", {}, "Why each host was refused"),
       h("div", { class: "verdicts", tabindex: "0", role: "region", "aria-label": "Refused hosts" }, h("table", {}, h("tbody", {},
-        refused.slice(0, 500).map((v) => h("tr", {}, h("th", { scope: "row" }, v.host), h("td", {}, v.reason.message))))))));
+        refused.map((v) => h("tr", {}, h("th", { scope: "row" }, v.host), h("td", {}, v.reason.message)))))),
+      p.omitted ? h("p", { class: "hint" }, `${p.omitted} more hosts are not listed; the numbers above count them.`) : null));
   }
   return out;
 }
