@@ -260,6 +260,15 @@ func TestWorkingWithTheDashboard(t *testing.T) {
 		press(s.verb)
 		b.until(row("web-1") + fmt.Sprintf(`?.dataset.status === %q`, s.status))
 	}
+
+	// By keyboard the place on the page is kept, though the buttons change.
+	for _, s := range []struct{ verb, status, next string }{{"stop", "stopped", "start"}, {"start", "running", "stop"}} {
+		b.do(chromedp.Evaluate[chromedp.Void](`void ` + row("web-1") + `.querySelector('[data-verb=` + s.verb + `]').focus()`))
+		b.do(chromedp.KeyEvent("\r"))
+		b.until(row("web-1") + fmt.Sprintf(`?.dataset.status === %q`, s.status))
+		require.Equal(t, s.next, eval[string](b, `document.activeElement.dataset.verb ?? document.activeElement.tagName`))
+		require.True(t, eval[bool](b, row("web-1")+`.contains(document.activeElement)`))
+	}
 	press("delete")
 	b.do(chromedp.WaitVisible(chromedp.CSS("#confirm-yes")))
 	require.Contains(t, eval[string](b, `document.querySelector("#confirm").textContent`), "cannot be undone")

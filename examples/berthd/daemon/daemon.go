@@ -203,8 +203,6 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	case err = <-served:
 		err = fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
-		d.log.Info("stopping")
-		err = nil
 	}
 	close(d.drain)
 	end, cancel := context.WithTimeout(background, drainTimeout)

@@ -78,7 +78,9 @@ function row(id) {
       const offers = JSON.stringify([verbs(x).map((v) => v[0]), x.is, x.name]);
       if (offers !== offered) { // else the buttons stay, and with them the focus
         offered = offers;
+        const focused = buttons.contains(document.activeElement);
         buttons.replaceChildren(...actions(x));
+        if (focused) buttons.querySelector(":enabled")?.focus({ preventScroll: true });
       }
     },
   };

@@ -2,7 +2,7 @@
 import { all, key, request } from "./api.js";
 import { byID, h, icon } from "./dom.js";
 import { amount, className, percent } from "./format.js";
-import { closer, failed, hosts, placement, problem, refusals, toast } from "./ui.js";
+import { closer, failed, hosts, once, placement, problem, refusals, toast } from "./ui.js";
 
 const GiB = 2 ** 30;
 
@@ -82,15 +82,13 @@ function open(store, images, flavors, projects) {
   };
 
   const check = h("button", { class: "button", type: "button", id: "launch-check" }, "Where would it go?");
-  check.addEventListener("click", async () => {
-    check.disabled = true;
+  check.addEventListener("click", () => once(check, async () => {
     try {
       answer.replaceChildren(explained(await request("POST", "/explain", body(1, 1))));
     } catch (err) {
       answer.replaceChildren(problem(err.problem ?? { title: String(err) }));
     }
-    check.disabled = false;
-  });
+  }));
 
   const submit = h("button", { class: "button primary", type: "submit", id: "launch-submit" }, "Launch");
   const token = key(); // the same for every attempt, so that nothing is launched twice
@@ -107,9 +105,7 @@ function open(store, images, flavors, projects) {
     answer,
     h("div", { class: "buttons" }, check, submit));
   form.addEventListener("input", () => { edits++; });
-  form.addEventListener("submit", async (e) => {
-    e.preventDefault();
-    submit.disabled = true;
+  const launch = async () => {
     answer.replaceChildren();
     const of = Math.max(1, Math.min(100, Number(number.value) || 1)), at = edits;
     let done = 0;
@@ -125,7 +121,10 @@ function open(store, images, flavors, projects) {
       if (done) answer.prepend(h("p", { class: "hint" }, `${done} of ${of} were launched before this:`));
       answer.scrollIntoView({ block: "nearest" });
     }
-    submit.disabled = false;
+  };
+  form.addEventListener("submit", (e) => {
+    e.preventDefault();
+    once(submit, launch);
   });
   dialog.replaceChildren(form);
   dialog.showModal();

@@ -14,17 +14,19 @@ export function failed(err) {
   toast(err.problem ? `${err.problem.title}: ${err.problem.detail ?? ""}` : String(err), "error");
 }
 
-// attempt runs a command of a button, which cannot be pressed again meanwhile.
-export async function attempt(button, f) {
-  button.disabled = true;
+// once runs what a button is for, unless it runs already. The button keeps the focus, which a disabled one would lose.
+export async function once(button, f) {
+  if (button.ariaDisabled) return;
+  button.ariaDisabled = "true";
   try {
-    return await f();
-  } catch (err) {
-    failed(err);
+    await f();
   } finally {
-    button.disabled = false;
+    button.ariaDisabled = null;
   }
 }
+
+// attempt is once for a command whose refusal is shown in passing.
+export const attempt = (button, f) => once(button, f).catch(failed);
 
 // confirm asks before something that cannot be undone.
 export function confirm(title, message, verb) {
