@@ -63,6 +63,8 @@ func TestTheDashboardShowsTheFleet(t *testing.T) {
 	require.Equal(t, "<img src=x>", eval[string](b, `document.querySelector("#unknown td b").textContent`))
 	require.Empty(t, eval[[]string](b, unnamed), "everything that can be pressed or filled in has a name")
 
+	b.until(`document.querySelectorAll("#instances-rows .chip[data-busy]").length === 0`) // nothing is under way
+
 	// Sorting and filtering.
 	b.click(`#hosts th[data-sort="cpu"] button`)
 	require.Equal(t, "descending", eval[string](b, `document.querySelector('#hosts th[data-sort="cpu"]').getAttribute("aria-sort")`))
