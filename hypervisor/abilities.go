@@ -38,47 +38,59 @@ type Rebooter interface {
 	Reboot(ctx context.Context, r Ref) error
 }
 
-// Shelver keeps what is on a machine's disks while the machine has no host.
+// Shelver keeps what is on a machine's disks while the machine has no host. What is put aside is known by the
+// machine's tag and belongs to the driver, not to a host: the hosts that from and Discard's r name are those it
+// was put aside on, which need not be there any more. Snapshots are not kept.
 type Shelver interface {
 	// Shelve puts the disks of a stopped machine aside and removes the machine from its host, as a whole or not
 	// at all. It is nil when that has been done already, ErrNotFound when there is neither a machine nor anything
-	// put aside, and ErrWrongPower when the machine is not stopped.
+	// put aside, and ErrWrongPower when the machine is not stopped. What is put aside is never replaced.
 	Shelve(ctx context.Context, r Ref) error
 
 	// Unshelve is Create with the disks that Shelve has put aside of the machine from, of which they stay a
-	// copy until Discard. Without them it is ErrRefused.
+	// copy until Discard. Without them it is ErrRefused. The disks may be larger in o; fewer, smaller ones or
+	// ones of other storage are ErrInvalid. Image and Source are not used.
 	Unshelve(ctx context.Context, o Order, from Ref) error
 
-	// Discard removes what Shelve has put aside; it is nil when there is nothing. A machine is not touched.
+	// Discard removes what Shelve has put aside; it is nil when there is nothing, under that very tag. A machine
+	// is not touched.
 	Discard(ctx context.Context, r Ref) error
 }
 
 // Resizer changes a machine's sizes.
 type Resizer interface {
-	// Resize gives the machine the cores, memory and disk sizes of o.Spec; o.Allocation says on which devices the
-	// disks are, and o.Revision which of two orders is the later one: an earlier one than the last that was carried out is ErrRefused.
-	// Disks grow only. It is nil when the machine has those sizes. A machine that runs, on a host without
-	// CanResizeHot, is ErrWrongPower.
+	// Resize gives the machine the cores, memory and disk sizes of o.Spec; o.Allocation says on which devices
+	// the disks are, and o.Revision which of two orders is the later one: an earlier one than the last that
+	// was carried out, be it a create, a resize or a migration, is ErrRefused, whatever the machine's sizes.
+	// Else it is nil when the machine has those sizes. Disks stay where they are, and grow only: a smaller one,
+	// or another number of them, is ErrInvalid. A machine that runs, on a host without CanResizeHot, is
+	// ErrWrongPower, and a suspended one may be. Whatever the error, the sizes are all as before or all as
+	// ordered.
 	Resize(ctx context.Context, o Order) error
 }
 
-// Migrator moves a machine, with its disks, to another host of the same driver. It stays the same machine,
-// with the same tag, in the same power state.
+// Migrator moves a machine, with its disks and their snapshots, to another host of the same driver. It stays
+// the same machine, with the same tag and the same sizes, in the same power state.
 type Migrator interface {
-	// Migrate moves the machine from its host to that of o, whose tag is the same. On success it is there and
-	// nowhere else; an error that says that nothing was done leaves it where it was. It is nil when the machine
-	// is on o's host and no longer on the first. An order with an earlier o.Revision than the last that was
-	// carried out is ErrRefused. A machine that runs, without CanMigrateLive on both hosts, is ErrWrongPower.
+	// Migrate moves the machine from its host to that of o, whose tag is the same; another tag, or the same
+	// host, is ErrInvalid. On success it is there and nowhere else; an error that says that nothing was done
+	// leaves it where it was. It is nil when the machine is on o's host and no longer on the first, and
+	// ErrNotFound when it is on neither. An order with an earlier o.Revision than the last that was carried out
+	// is ErrRefused, and so is one whose host is not there, cannot be reached or has no room; a machine of that
+	// id on o's host that is in the way is ErrExists. A machine that runs, without CanMigrateLive on both hosts,
+	// is ErrWrongPower, and a suspended one may be.
 	Migrate(ctx context.Context, from Ref, o Order) error
 }
 
 // Snapshotter keeps states of a machine's disks, beside the machine and for as long as it exists.
 type Snapshotter interface {
-	// Snapshot keeps the present state under a name, a DNS label. A name that is taken is ErrExists.
+	// Snapshot keeps the present state under a name, a DNS label. A name that is taken is ErrExists, one that is
+	// no label ErrInvalid.
 	Snapshot(ctx context.Context, r Ref, name string) error
 	// Snapshots lists what is kept, oldest first.
 	Snapshots(ctx context.Context, r Ref) ([]Snapshot, error)
-	// Revert makes the disks what they were. A machine that is not stopped is ErrWrongPower.
+	// Revert makes what is on the disks what it was; their sizes stay. A machine that is not stopped is
+	// ErrWrongPower. Without a state of that name it is ErrRefused.
 	Revert(ctx context.Context, r Ref, name string) error
 	// DeleteSnapshot forgets a state; it is nil when there is none of that name.
 	DeleteSnapshot(ctx context.Context, r Ref, name string) error
@@ -94,8 +106,8 @@ type Snapshot struct {
 // watchdog, the hoster's API).
 type Fencer interface {
 	// Fence returns nil only when the host has been seen to be off, and says how that was seen. From then on none
-	// of its machines runs until it is started by a call, also when the host comes back. Any error leaves it
-	// open whether they run. A host that is off already is success.
+	// of its machines runs until it is started by a call that began later, also when the host comes back. Any
+	// error leaves it open whether they run. A host that is off already is success.
 	Fence(ctx context.Context, host pool.HostID) (proof string, err error)
 }
 

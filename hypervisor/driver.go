@@ -84,7 +84,8 @@ type Machine struct {
 	Resources pool.Resources `json:"resources,omitempty"` // cpu and memory as far as known
 
 	// Fault is the hypervisor's own word that it has given this machine up and will not run it: a create that it
-	// had accepted, say, and then found no room for. Empty: no fault.
+	// had accepted, say, and then found no room for. It is Stopped, Start is ErrRefused, and Destroy removes it.
+	// Empty: no fault.
 	Fault string `json:"fault,omitempty"`
 }
 

@@ -133,6 +133,26 @@ func TestCapabilitiesOf(t *testing.T) {
 	}
 }
 
+// mover can do what there are two abilities for.
+type mover struct {
+	plain
+	hypervisor.Resizer
+	hypervisor.Migrator
+}
+
+// Whether a call works on running machines too is not seen in the interface: it has to be said.
+func TestHotIsSaid(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, []hypervisor.Ability{hypervisor.CanMigrate, hypervisor.CanResize}, hypervisor.CapabilitiesOf(mover{}, "acme/h1").Abilities)
+	hot := []hypervisor.Ability{hypervisor.CanMigrate, hypervisor.CanMigrateLive, hypervisor.CanResize, hypervisor.CanResizeHot}
+	says := struct {
+		mover
+		hypervisor.Describer
+	}{Describer: described{on: map[pool.HostID]hypervisor.Capabilities{"acme/h1": {Abilities: hot}}}}
+	require.Equal(t, hot, hypervisor.CapabilitiesOf(says, "acme/h1").Abilities)
+	require.False(t, hypervisor.Has(says, "acme/h2", hypervisor.CanMigrateLive))
+}
+
 func TestError(t *testing.T) {
 	t.Parallel()
 	reset := fmt.Errorf("read: %w", io.ErrUnexpectedEOF)

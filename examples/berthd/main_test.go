@@ -292,3 +292,31 @@ func TestCommands(t *testing.T) {
 		require.Equal(t, tc.code != 0, err != nil, tc.args)
 	}
 }
+
+// The commands of docs/operations.md, as a new user would type them.
+func TestTheFirstInstance(t *testing.T) {
+	t.Parallel()
+	for _, program := range []string{"sh", "curl"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("NOT RUN: the commands of docs/operations.md: there is no %s", program)
+		}
+	}
+	doc, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
+	require.NoError(t, err)
+	_, after, ok := strings.Cut(string(doc), "<!-- run by TestTheFirstInstance -->\n```sh\n")
+	require.True(t, ok)
+	commands, _, _ := strings.Cut(after, "```")
+
+	data := t.TempDir()
+	p := run(t, data, "--simulate", "3")
+	for range 2 { // typed again, they are the same instance
+		sh := exec.Command("sh", "-e")
+		sh.Stdin = strings.NewReader(commands)
+		sh.Env = append(os.Environ(), "BERTHD_DATA="+data, "BERTHD_URL="+p.url)
+		out, err := sh.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		require.Contains(t, string(out), `"name":"web-1"`)
+	}
+	p.eventually(func() bool { return p.running() == 1 })
+	require.Len(t, p.instances(), 1)
+}

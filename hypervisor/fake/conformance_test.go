@@ -3,6 +3,7 @@ package fake_test
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,11 +47,24 @@ func setup(c fake.Config) (hypervisortest.Setup, **fake.Driver) {
 			native, err := (*at).AddForeign(hypervisor.Machine{Ref: hypervisor.Ref{Host: r.Host}, Native: string(r.Machine)})
 			return func() error { return (*at).RemoveForeign(r.Host, native) }, err
 		},
+		PowerOn: func(_ context.Context, id pool.HostID) error { return (*at).SetHostState(id, fake.Up) },
+		Content: func(_ context.Context, r hypervisor.Ref) (string, error) {
+			v, _ := (*at).InspectHost(r.Host)
+			for _, m := range v.Machines {
+				if m.Tag == r.Tag {
+					return m.Content, nil
+				}
+			}
+			return "", hypervisor.ErrNotFound
+		},
 		Traces: func(_ context.Context, id pool.HostID) ([]string, error) {
 			v, _ := (*at).InspectHost(id)
 			var out []string
 			for _, m := range v.Machines {
 				out = append(out, m.Native)
+			}
+			for _, m := range (*at).Shelf() {
+				out = append(out, string(m.Machine)+", put aside")
 			}
 			return out, nil
 		},
@@ -114,7 +128,11 @@ func TestConformanceOfEveryKind(t *testing.T) {
 		"slow":   {slow, abilities(), []string{"not-offered", "tags-reopened"}},
 		"copies": {copies, abilities(), []string{"not-offered", "tags-reopened", "create-twice", "create-race"}},
 		"plain": {fake.Config{Without: abilities()}, []hypervisor.Ability{},
-			[]string{"tags-reopened", "suspend", "suspended-ends", "reboot", "console-log", "display", "samples", "counters"}},
+			[]string{"tags-reopened", "suspend", "suspended-ends", "reboot", "console-log", "display", "samples", "counters",
+				"shelve", "shelf", "resize", "resize-refused", "resize-running", "migrate", "migrate-refused", "migrate-running", "snapshots", "revert", "fence"}},
+		"cold": {fake.Config{Without: []hypervisor.Ability{hypervisor.CanResizeHot, hypervisor.CanMigrateLive}},
+			slices.DeleteFunc(abilities(), func(a hypervisor.Ability) bool { return a == hypervisor.CanResizeHot || a == hypervisor.CanMigrateLive }),
+			[]string{"not-offered", "tags-reopened"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -72,6 +72,56 @@ func ExampleConfig_hook() {
 	// create web-0 on fake/node-0001: already exists
 }
 
+// What is put aside keeps its disks and takes no host's room; it can be had again on any host.
+func ExampleDriver_Shelve() {
+	ctx := context.Background()
+	driver := fake.New(fake.Config{Hosts: fake.Fleet("fake", 2, 3)})
+	order := hypervisor.Order{
+		Ref:  hypervisor.Ref{Host: "fake/node-0001", Tag: hypervisor.Tag{Ledger: "my-ledger", Machine: "web-0", Launched: 1}},
+		Name: "web", Source: "debian-12.qcow2", Spec: pool.Spec{Image: "debian-12", Disks: []pool.Disk{{Size: 10 * pool.GiB}}},
+	}
+	again := order
+	again.Host, again.Machine = "fake/node-0002", "web-1"
+	fmt.Println(driver.Create(ctx, order), driver.Shelve(ctx, order.Ref))
+	fmt.Println(len(driver.Shelf()), "machine put aside")
+	fmt.Println(driver.Unshelve(ctx, again, order.Ref), driver.Discard(ctx, order.Ref))
+	for _, host := range driver.Inspect() {
+		for _, m := range host.Machines {
+			fmt.Println(m.Machine, "is on", m.Host, "with the disks that were cloned for machine", m.Content)
+		}
+	}
+	// Output:
+	// <nil> <nil>
+	// 1 machine put aside
+	// <nil> <nil>
+	// web-1 is on fake/node-0002 with the disks that were cloned for machine 0.0
+}
+
+// A host that nobody can reach is fenced before its machines are started elsewhere.
+func ExampleDriver_Fence() {
+	ctx := context.Background()
+	driver := fake.New(fake.Config{Hosts: fake.Fleet("fake", 1, 1)})
+	order := hypervisor.Order{
+		Ref:  hypervisor.Ref{Host: "fake/node-0001", Tag: hypervisor.Tag{Ledger: "my-ledger", Machine: "web-0", Launched: 1}},
+		Name: "web", Source: "debian-12.qcow2", Spec: pool.Spec{Image: "debian-12"},
+	}
+	fmt.Println(driver.Create(ctx, order), driver.Start(ctx, order.Ref))
+	_ = driver.SetHostState("fake/node-0001", fake.CutOff)
+	show := func() {
+		host, _ := driver.InspectHost("fake/node-0001")
+		fmt.Println("the host is", host.State, "and the machine", host.Machines[0].Power)
+	}
+	show()
+	_, err := driver.Fence(ctx, "fake/node-0001")
+	fmt.Println(err)
+	show()
+	// Output:
+	// <nil> <nil>
+	// the host is cut off and the machine running
+	// <nil>
+	// the host is dead and the machine stopped
+}
+
 // A host that is cut off goes on running its machines; a monitor sees what the driver cannot.
 func ExampleDriver_SetHostState() {
 	ctx := context.Background()

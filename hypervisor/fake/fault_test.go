@@ -219,7 +219,7 @@ func TestFaultsByChance(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const n = 1500
 		faults := fake.Faults{
-			Refuse: 0.05, Unavailable: 0.05, Drop: 0.05, Lose: 0.05, Late: 0.05, Duplicate: 0.05, Spoil: 0.05, Shorten: 0.1,
+			Refuse: 0.05, Unavailable: 0.05, Drop: 0.05, Lose: 0.05, Late: 0.05, Duplicate: 0.05, Spoil: 0.05, Break: 0.05, Shorten: 0.1,
 			Hang: 0.5, LateBy: 20 * time.Second, DuplicateBy: time.Second,
 		}
 		run := func(seed uint64, together bool) (map[fake.FaultKind]int, []string) {
@@ -257,7 +257,7 @@ func TestFaultsByChance(t *testing.T) {
 		}
 		injected, errs := run(1, false)
 		for k, p := range map[fake.FaultKind]float64{
-			fake.Refuse: 0.05, fake.Unavailable: 0.1, fake.Drop: 0.05, fake.Lose: 0.05, fake.Late: 0.05, fake.Duplicate: 0.05, fake.Spoil: 0.05, fake.Shorten: 0.1,
+			fake.Refuse: 0.05, fake.Unavailable: 0.1, fake.Drop: 0.05, fake.Lose: 0.05, fake.Late: 0.05, fake.Duplicate: 0.05, fake.Spoil: 0.05, fake.Break: 0.05, fake.Shorten: 0.1,
 		} {
 			require.InEpsilon(t, p*n, injected[k], 0.3, k)
 		}

@@ -30,9 +30,9 @@ func reopen(t *testing.T, d *fake.Driver, path string) *fake.Driver {
 	return d
 }
 
-// plainly returns what Inspect shows, with times that can be compared.
+// plainly returns what Inspect and Shelf show, with times that can be compared. The shelf is a host without a name.
 func plainly(d *fake.Driver) []fake.HostView {
-	out := d.Inspect()
+	out := append(d.Inspect(), fake.HostView{Machines: d.Shelf()})
 	for i := range out {
 		for j := range out[i].Machines {
 			out[i].Machines[j].Since = out[i].Machines[j].Since.Round(0).UTC()
@@ -46,13 +46,32 @@ func TestFleetIsFoundAgain(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(5) {
 		path := filepath.Join(t.TempDir(), "fleet")
-		d, err := fake.Open(fake.Config{Path: path, Copies: true, Overfill: true, Hosts: fake.Fleet("", 5, seed), Faults: fake.Faults{Spoil: 0.1}})
+		d, err := fake.Open(fake.Config{Path: path, Copies: true, Overfill: true, Hosts: fake.Fleet("", 5, seed), Faults: fake.Faults{Spoil: 0.1, Break: 0.1}})
 		require.NoError(t, err)
 		r := rand.New(rand.NewPCG(seed, 0))
 		for step := range 200 {
 			host := pool.HostID(fmt.Sprintf("fake/node-%04d", 1+r.IntN(6)))
 			o := order(host, r.IntN(30))
-			switch r.IntN(12) {
+			switch r.IntN(16) {
+			case 12:
+				_ = d.Shelve(t.Context(), o.Ref)
+				if shelf := d.Shelf(); len(shelf) > 0 {
+					_ = d.Unshelve(t.Context(), o, shelf[r.IntN(len(shelf))].Ref)
+				}
+				if shelf := d.Shelf(); len(shelf) > 1 {
+					require.NoError(t, d.Discard(t.Context(), shelf[r.IntN(len(shelf))].Ref))
+				}
+			case 13:
+				_ = d.Resize(t.Context(), sized(o, int64(1+r.IntN(8))*pool.GiB, int64(10+r.IntN(2))*pool.GiB))
+			case 14:
+				_ = d.Migrate(t.Context(), o.Ref, to(o, pool.HostID(fmt.Sprintf("fake/node-%04d", 1+r.IntN(6)))))
+			case 15:
+				_ = d.Snapshot(t.Context(), o.Ref, fmt.Sprintf("s%d", step))
+				_ = d.Revert(t.Context(), o.Ref, fmt.Sprintf("s%d", step))
+				_ = d.DeleteSnapshot(t.Context(), o.Ref, fmt.Sprintf("s%d", step-r.IntN(2)))
+				if r.IntN(4) == 0 {
+					_, _ = d.Fence(t.Context(), host)
+				}
 			case 0, 1, 2:
 				_ = d.Create(t.Context(), o)
 			case 3, 4:
@@ -147,16 +166,26 @@ func TestTheFileStaysShort(t *testing.T) {
 func TestADiskThatIsFull(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "fleet")
-	d, err := fake.Open(fake.Config{Path: path, Hosts: []pool.Host{server("fake/a")}})
+	d, err := fake.Open(fake.Config{Path: path, Hosts: []pool.Host{server("fake/a"), server("fake/b")}})
 	require.NoError(t, err)
-	o := order("fake/a", 1)
+	o, aside := order("fake/a", 1), order("fake/a", 3)
 	require.NoError(t, d.Create(t.Context(), o))
+	require.NoError(t, d.Create(t.Context(), aside))
+	require.NoError(t, d.Shelve(t.Context(), aside.Ref))
 	before := plainly(d)
 	fake.BreakFile(d)
 	require.ErrorIs(t, d.Create(t.Context(), order("fake/a", 2)), hypervisor.ErrRefused)
 	require.ErrorIs(t, d.Start(t.Context(), o.Ref), hypervisor.ErrRefused)
 	require.ErrorIs(t, d.Destroy(t.Context(), o.Ref), hypervisor.ErrRefused)
-	require.Error(t, d.AddHost(server("fake/b")))
+	require.ErrorIs(t, d.Shelve(t.Context(), o.Ref), hypervisor.ErrRefused)
+	require.ErrorIs(t, d.Unshelve(t.Context(), order("fake/a", 2), aside.Ref), hypervisor.ErrRefused)
+	require.ErrorIs(t, d.Discard(t.Context(), aside.Ref), hypervisor.ErrRefused)
+	require.ErrorIs(t, d.Resize(t.Context(), sized(o, 2*pool.GiB, 10*pool.GiB)), hypervisor.ErrRefused)
+	require.ErrorIs(t, d.Migrate(t.Context(), o.Ref, to(o, "fake/b")), hypervisor.ErrRefused)
+	require.ErrorIs(t, d.Snapshot(t.Context(), o.Ref, "a"), hypervisor.ErrRefused)
+	_, err = d.Fence(t.Context(), "fake/a")
+	require.ErrorIs(t, err, hypervisor.ErrRefused)
+	require.Error(t, d.AddHost(server("fake/c")))
 	require.Error(t, d.RemoveHost("fake/a"))
 	require.Error(t, d.SetHostState("fake/a", fake.Dead))
 	_, err = d.AddForeign(hypervisor.Machine{Ref: hypervisor.Ref{Host: "fake/a"}})
@@ -198,6 +227,7 @@ func TestFilesThatAreNotWhole(t *testing.T) {
 		"no host":         "{\"version\":1}\n{\"machine\":{\"host\":\"fake/x\",\"native\":\"m\",\"power\":\"running\"}}\n",
 		"malformed host":  "{\"version\":1}\n{\"host\":{\"id\":\"a b\"}}\n",
 		"negative":        "{\"version\":1}\n{\"host\":{\"id\":\"fake/a\",\"state\":\"up\"}}\n{\"machine\":{\"host\":\"fake/a\",\"native\":\"m\",\"power\":\"running\",\"demand\":{\"memory\":-1}}}\n",
+		"negative disk":   "{\"version\":2}\n{\"shelved\":{\"native\":\"m\",\"power\":\"stopped\",\"disks\":[-1]}}\n",
 		"no power":        "{\"version\":1}\n{\"host\":{\"id\":\"fake/a\",\"state\":\"up\"}}\n{\"machine\":{\"host\":\"fake/a\",\"native\":\"m\"}}\n",
 	} {
 		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
@@ -219,6 +249,8 @@ func FuzzOpen(f *testing.F) {
 		"{\"machine\":{\"host\":\"fake/a\",\"native\":\"m\",\"power\":\"running\",\"demand\":{\"memory\":3},\"claims\":[{\"device\":\"d\",\"amount\":3}]}}\n" +
 		"{\"gone\":{\"host\":\"fake/a\",\"native\":\"m\"}}\n{\"gone_host\":\"fake/a\"}\n"))
 	f.Add([]byte("{\"version\":1}\n{\"machine\":null}\n\n"))
+	f.Add([]byte("{\"version\":2}\n{\"shelved\":{\"native\":\"m\",\"power\":\"stopped\",\"tag\":{\"ledger\":\"l\",\"machine\":\"m-0\",\"launched\":1},\"disks\":[1]}}\n" +
+		"{\"discarded\":{\"ledger\":\"l\",\"machine\":\"m-0\",\"launched\":1}}\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		path := filepath.Join(t.TempDir(), "fleet")
 		require.NoError(t, os.WriteFile(path, b, 0o600))
@@ -339,4 +371,34 @@ func BenchmarkCreateStart(b *testing.B) {
 			require.NoError(b, d.Close())
 		})
 	}
+}
+
+// What is put aside, kept and moved is found again too, and what was discarded is not.
+func TestTheShelfIsFoundAgain(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "fleet")
+	d, err := fake.Open(fake.Config{Path: path, Hosts: []pool.Host{server("fake/a"), server("fake/b")}})
+	require.NoError(t, err)
+	kept, gone, moves := order("fake/a", 1), order("fake/a", 2), order("fake/a", 3)
+	for _, o := range []hypervisor.Order{kept, gone, moves} {
+		made(t, d, o)
+	}
+	require.NoError(t, d.Snapshot(t.Context(), moves.Ref, "one"))
+	require.NoError(t, d.Start(t.Context(), moves.Ref))
+	require.NoError(t, d.Migrate(t.Context(), moves.Ref, to(moves, "fake/b")))
+	require.NoError(t, d.Shelve(t.Context(), kept.Ref))
+	require.NoError(t, d.Shelve(t.Context(), gone.Ref))
+	require.NoError(t, d.Discard(t.Context(), gone.Ref))
+	before := plainly(d)
+	for range 2 { // from history, and from the file that was written anew
+		d = reopen(t, d, path)
+		require.Equal(t, before, plainly(d))
+		require.Len(t, d.Shelf(), 1)
+	}
+	content := d.Shelf()[0].Content
+	back := to(kept, "fake/b")
+	require.NoError(t, d.Unshelve(t.Context(), back, kept.Ref))
+	require.Equal(t, content, view(t, d, back.Ref).Content)
+	require.ErrorIs(t, d.Migrate(t.Context(), to(moves, "fake/b").Ref, moves), hypervisor.ErrRefused, "an earlier order")
+	require.NoError(t, d.Close())
 }

@@ -403,7 +403,21 @@ func TestSumsAreExact(t *testing.T) {
 					o := order([]pool.HostID{"fake/a", "fake/b"}[r.IntN(2)], r.IntN(40))
 					o.Spec.Resources[pool.Memory] = int64(1+r.IntN(8)) * pool.GiB
 					o.Spec.Disks[0].Size = int64(1+r.IntN(200)) * pool.GiB
-					switch r.IntN(7) {
+					switch r.IntN(10) {
+					case 7:
+						_ = d.Resize(t.Context(), o)
+					case 8:
+						_ = d.Migrate(t.Context(), o.Ref, to(o, pool.HostID([]string{"fake/a", "fake/b"}[r.IntN(2)])))
+					case 9:
+						_ = d.Shelve(t.Context(), o.Ref)
+						for _, m := range d.Shelf() {
+							if r.IntN(2) == 0 {
+								_ = d.Unshelve(t.Context(), o, m.Ref)
+							}
+							_ = d.Discard(t.Context(), m.Ref)
+						}
+						_, _ = d.Fence(t.Context(), o.Host)
+						_ = d.SetHostState(o.Host, fake.Up)
 					case 0, 1, 2:
 						_ = d.Create(t.Context(), o)
 					case 3:

@@ -141,3 +141,48 @@ func TestConsole(t *testing.T) {
 		require.Regexp(t, `^vnc://127\.0\.0\.1:\d+$`, at)
 	})
 }
+
+// Fewer cores or another host make no counter fall, and no host is charged for what ran elsewhere.
+func TestCountersOfMachinesThatChange(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := on(fake.Config{})
+		o := order("fake/a", 1)
+		o.Spec.Resources[pool.CPU] = 8 * pool.Core
+		require.NoError(t, d.Create(t.Context(), o))
+		require.NoError(t, d.Start(t.Context(), o.Ref))
+		read := func(host pool.HostID, machine pool.MachineID, name string) float64 {
+			list, err := d.Sample(t.Context(), host)
+			require.NoError(t, err)
+			for _, s := range list {
+				if s.Machine == machine && s.Name == name {
+					return s.Value
+				}
+			}
+			require.Fail(t, "no sample", name)
+			return 0
+		}
+		at := pool.HostID("fake/a")
+		cpu := func() []float64 {
+			return []float64{
+				read(at, o.Machine, hypervisor.CPUSeconds),
+				read("fake/a", "", hypervisor.HostCPUSeconds), read("fake/b", "", hypervisor.HostCPUSeconds),
+			}
+		}
+		time.Sleep(5 * time.Hour)
+		before := cpu()
+		require.Greater(t, before[0], 10.0)
+		small := sized(o, pool.GiB, 10*pool.GiB)
+		small.Spec.Resources[pool.CPU] = pool.Core
+		require.NoError(t, d.Resize(t.Context(), small))
+		require.InDeltaSlice(t, before, cpu(), 1e-3)
+		moved := to(small, "fake/b")
+		require.NoError(t, d.Migrate(t.Context(), o.Ref, moved))
+		at = "fake/b"
+		require.InDeltaSlice(t, before, cpu(), 1e-3)
+		time.Sleep(5 * time.Hour)
+		after := cpu()
+		spent := after[0] - before[0]
+		require.InEpsilon(t, before[0]/8, spent, 0.5, "an eighth of the cores for as long")
+		require.InDelta(t, spent, (after[2]-before[2])-(after[1]-before[1]), 1e-3, "both hosts are alike but for the machine")
+	})
+}

@@ -15,6 +15,10 @@
 //
 // Check does the same without package testing and returns a Report; Table prints several side by side.
 //
+// Some rules can be judged only with help from outside the driver: Setup.PowerOn brings back the host that the
+// suite fences, Setup.Content looks into disks, so that a machine that is unshelved, moved or reverted is known
+// to have what it should. What the setup cannot do is "not offered", and says so.
+//
 // The suite makes and destroys machines of its own, tagged with ledgers of its own, and touches no others.
 // It runs its cases one after another, gives every call time (see Setup.Timeout), and at the end requires
 // that the hosts list what they listed at the beginning. A rule that the suite relies on throughout: a list

@@ -357,6 +357,28 @@ func aboutTags() []mutant {
 		{caught: "power-foreign", how: "suspend", tamper: func(d *tampered) { d.suspend = careless(d, d.Driver.Suspend) }},
 		{caught: "power-foreign", how: "resume", tamper: func(d *tampered) { d.resume = careless(d, d.Driver.Resume) }},
 		{caught: "power-foreign", how: "reboot", tamper: func(d *tampered) { d.reboot = careless(d, d.Driver.Reboot) }},
+		{caught: "power-foreign", how: "shelve", tamper: func(d *tampered) { d.shelve = careless(d, d.Driver.Shelve) }},
+		{caught: "power-foreign", how: "resize", tamper: func(d *tampered) {
+			d.resize = func(ctx context.Context, o hypervisor.Order) error {
+				return careless(d, func(ctx context.Context, r hypervisor.Ref) error {
+					o.Ref = r
+					return d.Driver.Resize(ctx, o)
+				})(ctx, o.Ref)
+			}
+		}},
+		{caught: "power-foreign", how: "migrate", tamper: func(d *tampered) {
+			d.migrate = func(ctx context.Context, from hypervisor.Ref, o hypervisor.Order) error {
+				return careless(d, func(ctx context.Context, r hypervisor.Ref) error {
+					o.Tag = r.Tag
+					return d.Driver.Migrate(ctx, r, o)
+				})(ctx, from)
+			}
+		}},
+		{caught: "power-foreign", how: "snapshot", tamper: func(d *tampered) {
+			d.snapshot = func(ctx context.Context, r hypervisor.Ref, name string) error {
+				return careless(d, func(ctx context.Context, r hypervisor.Ref) error { return d.Driver.Snapshot(ctx, r, name) })(ctx, r)
+			}
+		}},
 		{caught: "untagged", how: "destroyed by name", tamper: func(d *tampered) {
 			d.destroy = func(ctx context.Context, r hypervisor.Ref) error {
 				err := d.Driver.Destroy(ctx, r)

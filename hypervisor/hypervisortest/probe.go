@@ -104,6 +104,14 @@ func (p *probe) cleanUp() {
 		}
 	}
 	clear(p.made)
+	if shelver, ok := hypervisor.As[hypervisor.Shelver](p.Driver); ok {
+		for ref := range p.aside {
+			if err := p.try("discard, cleaning up,", func(ctx context.Context) error { return shelver.Discard(ctx, ref) }); err != nil {
+				p.errorf("cleaning up: %v", err)
+			}
+		}
+	}
+	clear(p.aside)
 	for _, host := range p.Hosts {
 		list, err := p.list(host)
 		if err != nil {

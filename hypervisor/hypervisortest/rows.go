@@ -70,7 +70,7 @@ func rows() []row {
 			Rule: "destroying a machine under another ledger's or another launch's tag is ErrForeign and touches nothing"},
 			nil, destroyForeign},
 		{Case{Name: "power-foreign",
-			Rule: "starting, stopping, suspending, resuming or rebooting a machine under another ledger's or another launch's tag is ErrForeign and touches nothing"},
+			Rule: "starting, stopping or changing a machine in any other way under another ledger's or another launch's tag is ErrForeign and touches nothing"},
 			nil, powerForeign},
 		{Case{Name: "untagged",
 			Rule: "a machine without a tag is listed with a zero one, and is not destroyed even if it stands where ours would"},
@@ -90,6 +90,36 @@ func rows() []row {
 		{Case{Name: "reboot", Ability: hypervisor.CanReboot,
 			Rule: "a rebooted machine runs; rebooting one that does not run is ErrWrongPower and does not start it"},
 			nil, reboot},
+		{Case{Name: "shelve", Ability: hypervisor.CanShelve,
+			Rule: "shelve takes a stopped machine off its host, once; unshelve makes another machine with its disks, on any host; what runs or is not there is not shelved"},
+			nil, shelve},
+		{Case{Name: "shelf", Ability: hypervisor.CanShelve,
+			Rule: "what is put aside stays until it is discarded under its own tag, discarding touches no machine, and without it unshelve is ErrRefused and makes nothing"},
+			nil, shelfKeeps},
+		{Case{Name: "resize", Ability: hypervisor.CanResize,
+			Rule: "resize gives a stopped machine the sizes of the order and changes nothing else; the same order again is success"},
+			nil, resize},
+		{Case{Name: "resize-refused", Ability: hypervisor.CanResize,
+			Rule: "an order earlier than the last is ErrRefused, a smaller disk or another number of disks ErrInvalid, and the sizes stay"},
+			nil, resizeRefused},
+		{Case{Name: "resize-running", Ability: hypervisor.CanResize,
+			Rule: "a machine that runs is resized and goes on running with CanResizeHot, and is ErrWrongPower and as it was without"},
+			nil, resizeRunning},
+		{Case{Name: "migrate", Ability: hypervisor.CanMigrate,
+			Rule: "a stopped machine that migrates is afterwards on the other host and nowhere else, with its tag, sizes and content; the same order again is success"},
+			needsMigration, migrate},
+		{Case{Name: "migrate-refused", Ability: hypervisor.CanMigrate,
+			Rule: "an earlier order, a host that is not there, one where the id is taken, or the machine's own leaves the machine where it was, with the error that says so"},
+			needsMigration, migrateRefused},
+		{Case{Name: "migrate-running", Ability: hypervisor.CanMigrate,
+			Rule: "a machine that runs moves and goes on running with CanMigrateLive on both hosts, and is ErrWrongPower and as it was without"},
+			needsMigration, migrateRunning},
+		{Case{Name: "snapshots", Ability: hypervisor.CanSnapshot,
+			Rule: "snapshots are listed by their names, oldest first, each name once, until they are deleted or the machine is destroyed"},
+			nil, snapshots},
+		{Case{Name: "revert", Ability: hypervisor.CanSnapshot,
+			Rule: "revert brings back what was on the disks of a stopped machine; one that runs is ErrWrongPower, a name that is not kept ErrRefused"},
+			nil, revert},
 		{Case{Name: "console-log", Ability: hypervisor.CanConsole,
 			Rule: "the log is the newest output of the console, and at most as long as was asked for"},
 			nil, consoleLog},
@@ -108,6 +138,9 @@ func rows() []row {
 		{Case{Name: "concurrent",
 			Rule: "calls on different machines at the same time do not disturb each other"},
 			nil, concurrent},
+		{Case{Name: "fence", Ability: hypervisor.CanFence,
+			Rule: "fence says how the host was seen to be off, also if it was off already; nothing on it runs when it is back, and no other host is touched"},
+			needsPowerOn, fence},
 		{Case{Name: "leaves-nothing",
 			Rule: "at the end the hosts have what they had at the beginning: machines, and what Setup.Traces names"},
 			nil, leavesNothing},
@@ -145,6 +178,23 @@ func needsUntagged(s *suite) string {
 func needsTwoHosts(s *suite) string {
 	if len(s.Hosts) < 2 {
 		return "one host only"
+	}
+	return ""
+}
+
+func needsMigration(s *suite) string {
+	switch {
+	case len(s.Hosts) < 2:
+		return "one host only"
+	case !hypervisor.Has(s.Driver, s.Hosts[1], hypervisor.CanMigrate):
+		return "ability " + string(hypervisor.CanMigrate) + " on the second host"
+	}
+	return ""
+}
+
+func needsPowerOn(s *suite) string {
+	if s.PowerOn == nil {
+		return "no Setup.PowerOn"
 	}
 	return ""
 }

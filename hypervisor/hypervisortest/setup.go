@@ -24,7 +24,7 @@ type Setup struct {
 	Driver hypervisor.Driver
 
 	// Hosts are those on which machines may be made: two, or one where there is no other. The first must have
-	// room for four machines of Order, the second for two.
+	// room for four machines of Order, the second for two, and both for one of twice the sizes.
 	Hosts []pool.HostID
 
 	// Order is the template of every order: Spec with its sizes and at least one disk, Image, Source. Ref,
@@ -78,6 +78,7 @@ type suite struct {
 	traces map[pool.HostID]map[string]bool // likewise
 	hosts  map[pool.HostID]pool.Host       // at the beginning
 	made   map[hypervisor.Ref]bool         // what has been ordered and not been cleaned up
+	aside  map[hypervisor.Ref]bool         // likewise: what has been shelved
 	number int                             // of the next machine
 
 	doubtful time.Time // when the last create ended whose outcome is not known
@@ -130,6 +131,7 @@ func begin(ctx context.Context, s Setup) (*suite, error) {
 		traces: make(map[pool.HostID]map[string]bool),
 		hosts:  make(map[pool.HostID]pool.Host),
 		made:   make(map[hypervisor.Ref]bool),
+		aside:  make(map[hypervisor.Ref]bool),
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
@@ -220,6 +222,7 @@ func (s *suite) order(host pool.HostID, change ...func(*hypervisor.Order)) (hype
 		Machine:  pool.NewInstanceID(s.ledger, "conformance", o.Name).Machine(0),
 		Launched: pool.Revision(s.number),
 	}}
+	o.Revision = pool.Revision(s.number)
 	for _, c := range change {
 		c(&o)
 	}

@@ -54,6 +54,7 @@ func TestWhatIsNotOffered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := setup(fake.New(config()))
 		s.Hosts, s.BadSource, s.Untagged, s.Reopen = s.Hosts[:1], "", nil, nil
+		s.PowerOn = nil
 		report, err := hypervisortest.Check(t.Context(), s)
 		require.NoError(t, err)
 		require.NoError(t, report.Err())
@@ -65,11 +66,15 @@ func TestWhatIsNotOffered(t *testing.T) {
 			}
 		}
 		require.Equal(t, map[string]string{
-			"not-offered":   "every optional interface of the driver works on the host",
-			"create-fails":  "no Setup.BadSource",
-			"tags-reopened": "no Setup.Reopen",
-			"untagged":      "no Setup.Untagged",
-			"copies-apart":  "one host only",
+			"not-offered":     "every optional interface of the driver works on the host",
+			"create-fails":    "no Setup.BadSource",
+			"tags-reopened":   "no Setup.Reopen",
+			"untagged":        "no Setup.Untagged",
+			"copies-apart":    "one host only",
+			"migrate":         "one host only",
+			"migrate-refused": "one host only",
+			"migrate-running": "one host only",
+			"fence":           "no Setup.PowerOn",
 		}, not)
 	})
 }

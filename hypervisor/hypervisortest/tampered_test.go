@@ -22,6 +22,16 @@ type tampered struct {
 	suspend  func(context.Context, hypervisor.Ref) error
 	resume   func(context.Context, hypervisor.Ref) error
 	reboot   func(context.Context, hypervisor.Ref) error
+	shelve   func(context.Context, hypervisor.Ref) error
+	unshelve func(context.Context, hypervisor.Order, hypervisor.Ref) error
+	discard  func(context.Context, hypervisor.Ref) error
+	resize   func(context.Context, hypervisor.Order) error
+	migrate  func(context.Context, hypervisor.Ref, hypervisor.Order) error
+	snapshot func(context.Context, hypervisor.Ref, string) error
+	kept     func(context.Context, hypervisor.Ref) ([]hypervisor.Snapshot, error)
+	revert   func(context.Context, hypervisor.Ref, string) error
+	forget   func(context.Context, hypervisor.Ref, string) error
+	fence    func(context.Context, pool.HostID) (string, error)
 	log      func(context.Context, hypervisor.Ref, int) ([]byte, error)
 	display  func(context.Context, hypervisor.Ref) (string, error)
 	sample   func(context.Context, pool.HostID) ([]hypervisor.Sample, error)
@@ -77,6 +87,70 @@ func (d *tampered) Resume(ctx context.Context, r hypervisor.Ref) error {
 
 func (d *tampered) Reboot(ctx context.Context, r hypervisor.Ref) error {
 	return either(d.reboot, d.Driver.Reboot)(ctx, r)
+}
+
+func (d *tampered) Shelve(ctx context.Context, r hypervisor.Ref) error {
+	return either(d.shelve, d.Driver.Shelve)(ctx, r)
+}
+
+func (d *tampered) Unshelve(ctx context.Context, o hypervisor.Order, from hypervisor.Ref) error {
+	if d.unshelve != nil {
+		return d.unshelve(ctx, o, from)
+	}
+	return d.Driver.Unshelve(ctx, o, from)
+}
+
+func (d *tampered) Discard(ctx context.Context, r hypervisor.Ref) error {
+	return either(d.discard, d.Driver.Discard)(ctx, r)
+}
+
+func (d *tampered) Resize(ctx context.Context, o hypervisor.Order) error {
+	if d.resize != nil {
+		return d.resize(ctx, o)
+	}
+	return d.Driver.Resize(ctx, o)
+}
+
+func (d *tampered) Migrate(ctx context.Context, from hypervisor.Ref, o hypervisor.Order) error {
+	if d.migrate != nil {
+		return d.migrate(ctx, from, o)
+	}
+	return d.Driver.Migrate(ctx, from, o)
+}
+
+func (d *tampered) Snapshot(ctx context.Context, r hypervisor.Ref, name string) error {
+	if d.snapshot != nil {
+		return d.snapshot(ctx, r, name)
+	}
+	return d.Driver.Snapshot(ctx, r, name)
+}
+
+func (d *tampered) Snapshots(ctx context.Context, r hypervisor.Ref) ([]hypervisor.Snapshot, error) {
+	if d.kept != nil {
+		return d.kept(ctx, r)
+	}
+	return d.Driver.Snapshots(ctx, r)
+}
+
+func (d *tampered) Revert(ctx context.Context, r hypervisor.Ref, name string) error {
+	if d.revert != nil {
+		return d.revert(ctx, r, name)
+	}
+	return d.Driver.Revert(ctx, r, name)
+}
+
+func (d *tampered) DeleteSnapshot(ctx context.Context, r hypervisor.Ref, name string) error {
+	if d.forget != nil {
+		return d.forget(ctx, r, name)
+	}
+	return d.Driver.DeleteSnapshot(ctx, r, name)
+}
+
+func (d *tampered) Fence(ctx context.Context, h pool.HostID) (string, error) {
+	if d.fence != nil {
+		return d.fence(ctx, h)
+	}
+	return d.Driver.Fence(ctx, h)
 }
 
 func (d *tampered) Log(ctx context.Context, r hypervisor.Ref, most int) ([]byte, error) {
@@ -147,6 +221,17 @@ func config() fake.Config {
 	return fake.Config{Hosts: hosts, Images: []string{"image"}}
 }
 
+// content is what is on a machine's disks.
+func content(d *fake.Driver, r hypervisor.Ref) string {
+	v, _ := d.InspectHost(r.Host)
+	for _, m := range v.Machines {
+		if m.Tag == r.Tag {
+			return m.Content
+		}
+	}
+	return "no such machine"
+}
+
 // setup is a fleet of two hosts, on the first of which somebody has a machine already.
 func setup(d *fake.Driver) hypervisortest.Setup {
 	return hypervisortest.Setup{
@@ -160,7 +245,9 @@ func setup(d *fake.Driver) hypervisortest.Setup {
 			native, err := d.AddForeign(hypervisor.Machine{Ref: hypervisor.Ref{Host: r.Host}, Native: string(r.Machine)})
 			return func() error { return d.RemoveForeign(r.Host, native) }, err
 		},
-		Reopen: func(context.Context) (hypervisor.Driver, error) { return d, nil },
+		Reopen:  func(context.Context) (hypervisor.Driver, error) { return d, nil },
+		PowerOn: func(_ context.Context, id pool.HostID) error { return d.SetHostState(id, fake.Up) },
+		Content: func(_ context.Context, r hypervisor.Ref) (string, error) { return content(d, r), nil },
 		Traces: func(_ context.Context, id pool.HostID) ([]string, error) {
 			v, _ := d.InspectHost(id)
 			var out []string

@@ -202,15 +202,7 @@ func (b *build) run(d *Driver) error {
 		if err != nil {
 			return fmt.Errorf("disk %d: %w", i, err)
 		}
-		e := diskXML{
-			Type: "file", Device: "disk",
-			Driver: diskDriverXML{Name: "qemu", Type: string(disk.format), Discard: "unmap"},
-			Source: fileXML{path}, Target: targetXML{diskName(i), "virtio"}, Serial: serial(i),
-		}
-		if disk.iops > 0 {
-			e.IOTune = &ioTuneXML{disk.iops}
-		}
-		x.Devices.Disks = append(x.Devices.Disks, e)
+		x.Devices.Disks = append(x.Devices.Disks, b.disk(i, disk, path))
 	}
 	if offers.downloads {
 		// The console is written by virtlogd into a volume, so that it can be read over any connection.
@@ -231,6 +223,19 @@ func (b *build) run(d *Driver) error {
 		})
 	}
 	return b.define(x)
+}
+
+// disk is the element of the i-th disk, whose volume lies at path.
+func (b *build) disk(i int, disk planDisk, path string) diskXML {
+	e := diskXML{
+		Type: "file", Device: "disk",
+		Driver: diskDriverXML{Name: "qemu", Type: string(disk.format), Discard: "unmap"},
+		Source: fileXML{path}, Target: targetXML{diskName(i), "virtio"}, Serial: serial(i),
+	}
+	if disk.iops > 0 {
+		e.IOTune = &ioTuneXML{disk.iops}
+	}
+	return e
 }
 
 // seed is what the guest sets up at its first boot.
@@ -359,8 +364,14 @@ func (b *build) define(x *domainXML) error {
 	if !errors.As(err, &no) {
 		return err
 	}
-	b.defined = false
 	found, lookErr := b.find(b.order.Ref)
+	switch {
+	case found != nil && found.Name == x.Name:
+		return nil // it says no, but has done it
+	case kindOf(no) == hypervisor.ErrUnknown:
+		return err
+	}
+	b.defined = false
 	if found != nil || errors.Is(lookErr, hypervisor.ErrForeign) {
 		return refuse(hypervisor.ErrExists, nil) // somebody else was faster
 	}
@@ -381,7 +392,6 @@ func (b *build) undo(err error) error {
 		if e := s.deleteVolume(vol); e != nil {
 			b.h.log.Warn("a volume of a failed create is left behind until its machine is destroyed",
 				"machine", string(b.order.Machine), "volume", vol.Name, "error", e)
-			return err
 		}
 	}
 	return err

@@ -46,6 +46,7 @@ type fault struct {
 	silent bool   // no answer
 	cut    bool   // the connection is closed instead
 	late   bool   // with one of the others: after the effect
+	then   bool   // with cut: after the answer
 	code   uint32 // an error is the answer
 	raw    []byte // these bytes are the answer
 }
@@ -54,14 +55,18 @@ type fault struct {
 const (
 	procCapabilities = 7
 	procCreate       = 9
+	procReboot       = 27
 	procInfo         = 16
 	procLookup       = 24
 	procVolumeXML    = 93
 	procVolumeDelete = 94
 	procUpload       = 208
 	procDestroy      = 234
+	procReset        = 245
 	procList         = 273
+	procSubscribe    = 316
 	procDefine       = 350
+	procVolumeInfo   = 378
 )
 
 // newDaemon starts a daemon.
@@ -210,10 +215,13 @@ func (d *daemon) serve(c net.Conn) {
 		d.mu.Unlock()
 		var answer []byte
 		var code uint32
-		if !(f.cut || f.silent || f.code != 0) || f.late {
+		if !(f.cut || f.silent || f.code != 0) || f.late || f.then {
 			answer, code = d.answer(m.proc, m.body)
 		}
 		switch {
+		case f.then:
+			send(message{m.proc, 1, m.serial, 0, answer})
+			return
 		case f.cut:
 			return
 		case f.silent:
@@ -336,6 +344,12 @@ func (d *daemon) answer(proc uint32, args []byte) (out encoder, code uint32) {
 	case 100: // its path
 		a.text()
 		out.text("/pool/" + a.text())
+	case procVolumeInfo: // with the length
+		a.text()
+		n := len(d.volumes[a.text()])
+		out.u32(0)
+		out.u64(uint64(n))
+		out.u64(uint64(n))
 	case procVolumeDelete:
 		a.text()
 		name := a.text()
@@ -379,6 +393,10 @@ func (d *daemon) answer(proc uint32, args []byte) (out encoder, code uint32) {
 			out.u32(dom.state)
 			out.u32(1)
 		})
+	case procReboot, procReset:
+		return out, one(func(*fakeDomain) {})
+	case procSubscribe:
+		out.u32(1)
 	case procCreate, 33, procDestroy: // start, shut down, destroy
 		return out, one(func(dom *fakeDomain) { dom.state = map[uint32]uint32{procCreate: 1, 33: 5, procDestroy: 5}[proc] })
 	case 231: // undefine

@@ -34,7 +34,12 @@
 //
 // # What has been run
 //
-// The conformance suite of hypervisortest runs on libvirt's test driver and on two libvirt daemons with QEMU side
-// by side, through Unix sockets. Guests have been emulated; none has been run under KVM. The transports tls and tcp
-// are written from the documentation.
+// With libvirt 9.0 and QEMU 7.2, through Unix sockets: the conformance suite of hypervisortest on two daemons side by
+// side and on libvirt's test driver; guests that boot and are reached on each kind of network; a daemon that is
+// restarted and killed, and connections that are cut, in the middle of it all. Guests have been emulated; none has
+// been run under KVM.
+//
+// Through TCP and TLS: machines of the test driver, which takes no uploads, on a libvirtd that listens. Through SSH: a
+// server that is part of the tests; by hand, and not by the tests, OpenSSH 9.2, with an image uploaded and a guest
+// started. Machines on more than one computer have not been tried.
 package libvirt

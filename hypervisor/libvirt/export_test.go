@@ -1,8 +1,11 @@
 package libvirt
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"strings"
+	"time"
 
 	lv "github.com/digitalocean/go-libvirt"
 
@@ -67,7 +70,7 @@ func (d *Driver) DomainType(ctx context.Context, id pool.HostID) (string, error)
 	return c.offers.virtTypes[0], nil
 }
 
-// Traces names the volumes and domains on a host, imported images left out.
+// Traces names the volumes and domains on a host, imported images and test machines left out.
 func (d *Driver) Traces(ctx context.Context, id pool.HostID) ([]string, error) {
 	h, err := d.host(id)
 	if err != nil {
@@ -96,7 +99,9 @@ func (d *Driver) Traces(ctx context.Context, id pool.HostID) ([]string, error) {
 		}
 		domains, _, err := api.ConnectListAllDomains(1, 0)
 		for _, dom := range domains {
-			out = append(out, "domain "+dom.Name)
+			if !isProbe(dom) { // goes by itself
+				out = append(out, "domain "+dom.Name)
+			}
 		}
 		return out, err
 	})
@@ -132,3 +137,65 @@ func (d *Driver) TestBoot(ctx context.Context, id pool.HostID, how VirtType) (bo
 
 // BootProbe is the boot sector of the test machine in hexadecimal.
 const BootProbe = bootProbe
+
+// ParseURI reads a connection URI.
+func ParseURI(text string) (remote, address string, err error) {
+	t, err := parseURI(text)
+	return string(t.remote), t.address, err
+}
+
+// ProbeImage tells the format and size of an image.
+var ProbeImage = probeImage
+
+// ParseSource reads an image source.
+func ParseSource(text string) (poolName, volume, file string, err error) {
+	s, err := parseSource(text)
+	return s.pool, s.volume, s.file, err
+}
+
+// DomainXML writes the definition of a machine, without a host, and reads its tag back as the driver does.
+func DomainXML(o hypervisor.Order, c HostConfig, forwards map[int]string, paths []string) (text string, tag hypervisor.Tag, err error) {
+	if err := c.normalize("libvirt"); err != nil {
+		return "", tag, err
+	}
+	h := &host{config: c}
+	p, err := h.plan(o)
+	if err != nil {
+		return "", tag, err
+	}
+	b := &build{session: &session{h: h, c: &conn{offers: offers{machine: "q35"}}}, plan: p, word: "word"}
+	x := b.domain(offers{arch: "x86_64", machine: "q35", acpi: true, apic: true}, "qemu", forwards)
+	for i, disk := range b.disks {
+		x.Devices.Disks = append(x.Devices.Disks, b.disk(i, disk, paths[i]))
+	}
+	if text, err = write(x); err != nil {
+		return "", tag, err
+	}
+	var back struct {
+		Metadata struct {
+			Tag tagXML `xml:"machine"`
+		} `xml:"metadata"`
+	}
+	if err := parse("domain", text, &back); err != nil {
+		return text, tag, err
+	}
+	return text, back.Metadata.Tag.tag(), nil
+}
+
+// Harmless is how a daemon's message is shown.
+func Harmless(message string) string {
+	return (&serverError{lv.Error{Message: message}}).Error()
+}
+
+// Frames reads frames as the client library's connection and as a transfer do, and returns how many.
+func Frames(b []byte) (checked bool, frames int) {
+	l := &link{}
+	checked = l.check(b)
+	s := &stream{r: bufio.NewReader(bytes.NewReader(b)), idle: time.NewTimer(time.Hour)}
+	for {
+		if _, err := s.read(); err != nil {
+			return checked, frames
+		}
+		frames++
+	}
+}

@@ -21,6 +21,9 @@ type host struct {
 	log      *slog.Logger
 	target   target
 
+	life context.Context // ends when the driver is closed
+	end  context.CancelFunc
+
 	dialing  turns[string]         // one connects at a time
 	machines turns[pool.MachineID] // creating and destroying a machine exclude each other
 	imports  turns[string]         // one import of an image at a time
@@ -52,8 +55,9 @@ func newHost(driver string, c HostConfig, t Timeouts, log *slog.Logger) (*host, 
 		return nil, err
 	}
 	id := pool.NewHostID(driver, c.Name)
+	life, end := context.WithCancel(context.Background())
 	return &host{
-		id: id, config: c, timeouts: t, target: target,
+		id: id, config: c, timeouts: t, target: target, life: life, end: end,
 		log:   log.With("host", string(id)),
 		ports: make(map[int]bool),
 	}, nil
@@ -78,6 +82,7 @@ func (h *host) connect(ctx context.Context) (*conn, error) {
 	if err != nil {
 		return nil, unsent(err)
 	}
+	defer context.AfterFunc(h.life, func() { _ = c.link.Close() })()
 	if err := h.setup(ctx, c); err != nil {
 		_ = c.link.Close()
 		return nil, unsent(err)
@@ -113,6 +118,7 @@ func (h *host) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = true
+	h.end()
 	if h.current != nil {
 		_ = h.current.link.Close()
 		h.current = nil

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"path/filepath"
@@ -295,7 +296,8 @@ func (s *session) lengthOf(poolName, name string) (lv.StorageVol, int64, error) 
 	return vol, clamp(n), err
 }
 
-// importInto uploads the file. When it is not what was hashed any more, the volume is removed.
+// importInto uploads the file. When it is not what was hashed any more, the volume does not become whole and is
+// removed.
 func (s *session) importInto(vol lv.StorageVol, f imageFile) error {
 	in, err := os.Open(f.path)
 	if err != nil {
@@ -304,14 +306,11 @@ func (s *session) importInto(vol lv.StorageVol, f imageFile) error {
 	defer in.Close()
 	s.h.log.Info("importing an image", "image", f.path, "volume", vol.Name, "bytes", f.bytes)
 	start := time.Now()
-	h := sha256.New()
-	progress := &progress{total: f.bytes, told: start, tell: func(done int64) {
+	progress := &progress{told: start, tell: func(done int64) {
 		s.h.log.Info("importing an image", "image", f.path, "volume", vol.Name, "percent", done*100/f.bytes)
 	}}
-	err = s.h.upload(s.ctx, vol, io.TeeReader(&bounding{s.ctx, in}, io.MultiWriter(h, progress)), f.bytes)
-	if err == nil && hex.EncodeToString(h.Sum(nil)) != f.hash {
-		err = refuse(hypervisor.ErrRefused, errors.New("image file: it changed while it was read"))
-	}
+	whole := &verifying{r: &bounding{s.ctx, in}, sum: sha256.New(), left: f.bytes, want: f.hash}
+	err = s.h.upload(s.ctx, vol, io.TeeReader(whole, progress), f.bytes)
 	if err == nil {
 		s.h.log.Info("imported an image", "image", f.path, "volume", vol.Name, "took", time.Since(start).Round(time.Millisecond))
 		return nil
@@ -325,11 +324,29 @@ func (s *session) importInto(vol lv.StorageVol, f imageFile) error {
 	return err
 }
 
+// verifying is a reader that keeps the end of a file back unless the whole is what was hashed.
+type verifying struct {
+	r    io.Reader
+	sum  hash.Hash
+	left int64  // bytes that are still to come
+	want string // SHA-256 of the whole
+}
+
+func (v *verifying) Read(p []byte) (int, error) {
+	n, err := v.r.Read(p)
+	v.sum.Write(p[:n])
+	v.left -= int64(n)
+	if v.left <= 0 && hex.EncodeToString(v.sum.Sum(nil)) != v.want {
+		return 0, errors.New("the file has changed since it was looked at")
+	}
+	return n, err
+}
+
 // progress tells every five seconds how much has gone through it.
 type progress struct {
-	done, total int64
-	told        time.Time
-	tell        func(done int64)
+	done int64
+	told time.Time
+	tell func(done int64)
 }
 
 func (p *progress) Write(b []byte) (int, error) {

@@ -24,8 +24,15 @@ type kvmProbe struct {
 // probeName begins the names of the machines and volumes of the test boot.
 const probeName = "berthage-probe-"
 
-// isProbe reports whether a domain is a test boot, of whichever process.
-func isProbe(d lv.Domain) bool { return strings.HasPrefix(d.Name, probeName) && canBeOurs(d.UUID) }
+// isProbe reports whether a domain is a test boot, of whichever process. Its name alone proves nothing: a machine
+// may be called like one.
+func isProbe(d lv.Domain) bool {
+	word, ok := strings.CutPrefix(d.Name, probeName)
+	return ok && d.UUID == probeUUID(word)
+}
+
+// probeUUID is the UUID of a test boot, which no machine can have.
+func probeUUID(word string) lv.UUID { return ownUUID("berthage probe v1", word) }
 
 // kvmWorks reports whether machines run under KVM. That the host has /dev/kvm, and that libvirt offers it, does
 // not prove it: there are hosts whose KVM starts a guest's firmware and hangs or resets when its kernel enters
@@ -113,6 +120,7 @@ func (b *build) boot(ctx context.Context, poolName string, how VirtType) (bool, 
 		return false, err
 	}
 	defer c.link.Close()
+	defer context.AfterFunc(b.h.life, func() { _ = c.link.Close() })()
 	off, reset, err := c.watchEnd(ctx, word)
 	if err != nil {
 		return false, err
@@ -145,7 +153,7 @@ func (b *build) boot(ctx context.Context, poolName string, how VirtType) (bool, 
 // probeDomain is the test machine.
 func (b *build) probeDomain(word, path string, how VirtType) *domainXML {
 	x := &domainXML{
-		Type: string(how), Name: probeName + word, UUID: formatUUID(ownUUID("berthage probe v1", word)),
+		Type: string(how), Name: probeName + word, UUID: formatUUID(probeUUID(word)),
 		Memory: sizeXML{"MiB", 32}, VCPUs: 1,
 		OS:         osXML{osTypeXML{Arch: b.c.offers.arch, Machine: b.c.offers.machine, Value: "hvm"}},
 		OnPoweroff: "destroy", OnReboot: "restart", OnCrash: "destroy",

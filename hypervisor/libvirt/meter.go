@@ -148,10 +148,11 @@ func (m *readings) sample(dom *domain, st stats) {
 	if dom.power() == pool.Stopped {
 		return
 	}
-	if _, ok := st["cpu.time"]; !ok {
-		st["cpu.time"] = float64(dom.time)
+	nanoseconds, ok := st["cpu.time"]
+	if !ok {
+		nanoseconds = float64(dom.time)
 	}
-	m.add(hypervisor.CPUSeconds, "", st["cpu.time"]/1e9)
+	m.add(hypervisor.CPUSeconds, "", nanoseconds/1e9)
 	const kib = 1 << 10
 	// What the guest cannot use for programs: all that it has less what it could give them.
 	if available, ok := st["balloon.available"]; ok {

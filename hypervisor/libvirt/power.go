@@ -146,6 +146,7 @@ func (d *Driver) Reboot(ctx context.Context, r hypervisor.Ref) error {
 			return err
 		}
 		defer done()
+		watching := s.c // the request itself may take a newer connection
 		if err := do(s, func(api *lv.Libvirt) error { return api.DomainReboot(dom.Domain, lv.DomainRebootDefault) }); err != nil {
 			return err
 		}
@@ -156,7 +157,7 @@ func (d *Driver) Reboot(ctx context.Context, r hypervisor.Ref) error {
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-s.c.link.gone:
+		case <-watching.link.gone:
 			return &transportError{sent: true, lost: true, cause: errLost}
 		case <-grace.C:
 		}

@@ -20,8 +20,8 @@ import (
 )
 
 // The tests of this file, and those that ask uris, need daemons. BERTHAGE_LIBVIRT_URIS names them, separated by
-// commas, as internal/integration/libvirtd/up.sh prints them: up to two with QEMU, and any with the test
-// driver. BERTHAGE_LIBVIRT_IMAGE is a small image that boots, with cloud-init or the like.
+// commas, as internal/integration/libvirtd/up.sh prints them: up to two with QEMU, and one with the test driver, by
+// each of its listeners. BERTHAGE_LIBVIRT_IMAGE is a small image that boots, with cloud-init or the like.
 
 // uris returns those of the daemons' URIs that begin with the scheme; without enough of them the test is not
 // run, and says so.
@@ -34,12 +34,16 @@ func uris(t *testing.T, scheme string, atLeast int) []string {
 		}
 	}
 	if len(out) < atLeast {
-		why := fmt.Sprintf("BERTHAGE_LIBVIRT_URIS names %d daemons of %q and %d are needed", len(out), scheme, atLeast)
-		fmt.Printf("NOT RUN: %s: %s\n", t.Name(), why)
-		t.Log(why)
-		t.Skip("not run: " + why)
+		notRun(t, fmt.Sprintf("BERTHAGE_LIBVIRT_URIS names %d daemons of %q and %d are needed", len(out), scheme, atLeast))
 	}
 	return out
+}
+
+// notRun ends a test that lacks what it needs, and says so loudly.
+func notRun(t *testing.T, why string) {
+	t.Helper()
+	fmt.Printf("NOT RUN: %s: %s\n", t.Name(), why)
+	t.Skip("not run: " + why)
 }
 
 // logger writes into the test's log.
@@ -134,10 +138,7 @@ func guestImage(t *testing.T) string {
 	t.Helper()
 	path := os.Getenv("BERTHAGE_LIBVIRT_IMAGE")
 	if path == "" {
-		const why = "BERTHAGE_LIBVIRT_IMAGE names no image"
-		fmt.Printf("NOT RUN: %s: %s\n", t.Name(), why)
-		t.Log(why)
-		t.Skip("not run: " + why)
+		notRun(t, "BERTHAGE_LIBVIRT_IMAGE names no image")
 	}
 	return path
 }

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -27,12 +29,12 @@ type sshDialer struct {
 }
 
 func (d sshDialer) dial(ctx context.Context) (net.Conn, error) {
-	config, done, err := d.config()
+	address := net.JoinHostPort(d.host, d.port)
+	config, done, err := d.config(ctx, address)
+	defer done()
 	if err != nil {
 		return nil, err
 	}
-	defer done()
-	address := net.JoinHostPort(d.host, d.port)
 	tcp, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
@@ -65,8 +67,8 @@ type sshConn struct {
 
 func (c *sshConn) Close() error { return errors.Join(c.Conn.Close(), c.client.Close()) }
 
-// config returns what SSH needs; done is to be called when the connection is open.
-func (d sshDialer) config() (config *ssh.ClientConfig, done func(), err error) {
+// config returns what SSH needs; done is to be called when the connection is open or has failed.
+func (d sshDialer) config(ctx context.Context, address string) (config *ssh.ClientConfig, done func(), err error) {
 	done = func() {}
 	me, err := user.Current()
 	if err != nil {
@@ -78,6 +80,7 @@ func (d sshDialer) config() (config *ssh.ClientConfig, done func(), err error) {
 		if config.HostKeyCallback, err = knownhosts.New(file); err != nil {
 			return nil, done, fmt.Errorf("known hosts: %w", err)
 		}
+		config.HostKeyAlgorithms = knownAlgorithms(config.HostKeyCallback, address)
 	}
 	if d.keyFile != "" {
 		signer, err := readKey(d.keyFile)
@@ -89,8 +92,12 @@ func (d sshDialer) config() (config *ssh.ClientConfig, done func(), err error) {
 	}
 	var signers []ssh.Signer
 	if socket := os.Getenv("SSH_AUTH_SOCK"); socket != "" {
-		if conn, err := net.Dial("unix", socket); err == nil {
-			done = func() { _ = conn.Close() }
+		if conn, err := new(net.Dialer).DialContext(ctx, "unix", socket); err == nil {
+			stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+			done = func() {
+				stop()
+				_ = conn.Close()
+			}
 			signers, _ = agent.NewClient(conn).Signers() // an agent that does not answer has no keys
 		}
 	}
@@ -105,6 +112,33 @@ func (d sshDialer) config() (config *ssh.ClientConfig, done func(), err error) {
 	config.Auth = []ssh.AuthMethod{ssh.PublicKeys(signers...)}
 	return config, done, nil
 }
+
+// knownAlgorithms are certificates and those kinds of key that are known of the host: of the keys that a server has
+// it shows the one that is asked for first, which would be refused where only another is known. None, for the
+// library's choice, where nothing is known.
+func knownAlgorithms(check ssh.HostKeyCallback, address string) []string {
+	var refusal *knownhosts.KeyError
+	if !errors.As(check(address, &net.TCPAddr{}, noKey{}), &refusal) || len(refusal.Want) == 0 {
+		return nil
+	}
+	out := slices.DeleteFunc(ssh.SupportedAlgorithms().HostKeys, func(a string) bool { return !strings.Contains(a, "-cert-") })
+	for _, known := range refusal.Want {
+		switch kind := known.Key.Type(); kind {
+		case ssh.KeyAlgoRSA:
+			out = append(out, ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256)
+		default:
+			out = append(out, kind)
+		}
+	}
+	return out
+}
+
+// noKey is a key that nobody has.
+type noKey struct{}
+
+func (noKey) Type() string                        { return "none" }
+func (noKey) Marshal() []byte                     { return nil }
+func (noKey) Verify([]byte, *ssh.Signature) error { return errors.New("no key") }
 
 func readKey(file string) (ssh.Signer, error) {
 	b, err := os.ReadFile(file)

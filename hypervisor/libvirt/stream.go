@@ -67,6 +67,7 @@ func (h *host) transfer(ctx context.Context, proc uint32, vol lv.StorageVol, off
 		return &transportError{cause: err}
 	}
 	defer conn.Close()
+	defer context.AfterFunc(h.life, func() { _ = conn.Close() })()
 	limit := h.timeouts.Call
 	s := &stream{conn: conn, r: bufio.NewReaderSize(conn, 64<<10), limit: limit}
 	s.idle = time.AfterFunc(limit, func() { _ = conn.Close() })

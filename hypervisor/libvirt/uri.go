@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"os"
@@ -87,6 +88,9 @@ func parseURI(text string) (target, error) {
 		d := tlsDialer{host: u.Hostname(), port: orDefault(u.Port(), "16514"), pki: q.Get("pkipath"), trusting: on(q.Get("no_verify"))}
 		t.dial = d.dial
 	case "ssh":
+		if u.Path == "/session" && q.Get("socket") == "" {
+			return bad("socket=PATH, as it is not known where sessions have theirs on another machine")
+		}
 		d := sshDialer{
 			host: u.Hostname(), port: orDefault(u.Port(), "22"), user: u.User.Username(),
 			socket:  orDefault(q.Get("socket"), systemSocket),
@@ -162,10 +166,10 @@ func (d tlsDialer) dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The daemon says with one byte whether it takes the client's certificate.
+	// The daemon says with one byte that it takes the client's certificate; otherwise it hangs up, as a rule.
 	verdict := make([]byte, 1)
 	err = bounded(ctx, conn, func() error { _, err := conn.Read(verdict); return err })
-	if err == nil && verdict[0] != 1 {
+	if errors.Is(err, io.EOF) || err == nil && verdict[0] != 1 {
 		err = errors.New("the daemon does not accept our certificate or address")
 	}
 	if err != nil {
@@ -179,7 +183,7 @@ func (d tlsDialer) dial(ctx context.Context) (net.Conn, error) {
 func bounded(ctx context.Context, conn net.Conn, f func() error) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	err := f()
-	if !stop() && ctx.Err() != nil {
+	if (!stop() || err != nil) && ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return err

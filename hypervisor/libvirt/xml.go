@@ -1,8 +1,10 @@
 package libvirt
 
 import (
+	"bytes"
 	"encoding/xml"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/pool"
@@ -251,11 +253,14 @@ type virtXML struct {
 // bytesXML is a size for XML.
 func bytesXML(n int64) sizeXML { return sizeXML{Unit: "bytes", Value: n} }
 
-// write encodes v. What XML cannot hold has been refused before; it would be replaced here.
+// write encodes v. Text that XML cannot hold is an error; encoding/xml would put U+FFFD in its place.
 func write(v any) (string, error) {
 	b, err := xml.Marshal(v)
+	if err == nil && bytes.ContainsRune(b, utf8.RuneError) {
+		err = invalid("", "", "text that XML can hold")
+	}
 	if err != nil {
-		return "", fmt.Errorf("write XML: %w", err)
+		return "", refuse(hypervisor.ErrInvalid, fmt.Errorf("write XML: %w", err))
 	}
 	return string(b), nil
 }

@@ -25,10 +25,10 @@ missing() { echo "NOT RUN: $1: $2"; }
 
 # up NAME WHAT [OPTION]
 up() {
-	local uri
-	if uri=$("$here/libvirtd/up.sh" ${3-} "$work/$1" 2>"$work/$1.log" </dev/null); then
-		uris+=("$uri")
-		echo "daemons.sh: $uri" >&2
+	local found
+	if found=$("$here/libvirtd/up.sh" ${3-} "$work/$1" 2>"$work/$1.log" </dev/null); then
+		mapfile -t -O "${#uris[@]}" uris <<<"$found"
+		echo "$found" | sed 's/^/daemons.sh: /' >&2
 	else
 		missing "$2" "$(tail -n 1 "$work/$1.log")"
 		return 1
@@ -49,4 +49,15 @@ fi
 
 export BERTHAGE_LIBVIRT_URIS
 BERTHAGE_LIBVIRT_URIS=$(IFS=,; echo "${uris[*]-}")
-"$@"
+
+# What the command leaves behind when it is killed goes with the rest.
+mkdir "$work/tmp"
+chmod 0755 "$work/tmp"
+export TMPDIR=$work/tmp
+
+# The command is a process group of its own, all of which ends when this script is told to end.
+set -m
+"$@" </dev/null &
+command=$!
+trap 'kill -TERM -- "-$command" 2>/dev/null; wait "$command"; exit 130' INT TERM HUP
+wait "$command"

@@ -97,20 +97,20 @@ func (g *Guard) authenticate(r *http.Request) (Who, error) {
 }
 
 func (g *Guard) bearer(r *http.Request, h []string) (Who, error) {
-	if err := g.Admit(r); err != nil {
+	if err := g.admit(r); err != nil {
 		return Who{}, err
 	}
 	scheme, token, _ := strings.Cut(h[0], " ")
 	sum := sha256.Sum256([]byte(strings.TrimSpace(token)))
 	if len(h) != 1 || !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(sum[:], g.token[:]) != 1 {
-		g.Blame(r)
+		g.blame(r)
 		return Who{}, problem.Unauthorized.New("the token is not right")
 	}
 	return Who{Actor: "api"}, nil
 }
 
-// Admit returns an error when too many wrong credentials came from the request's address.
-func (g *Guard) Admit(r *http.Request) error {
+// admit returns an error when too many wrong credentials came from the request's address.
+func (g *Guard) admit(r *http.Request) error {
 	wait := g.throttle.wait(client(r), time.Now())
 	if wait <= 0 {
 		return nil
@@ -120,8 +120,8 @@ func (g *Guard) Admit(r *http.Request) error {
 	return p
 }
 
-// Blame notes a wrong credential.
-func (g *Guard) Blame(r *http.Request) { g.throttle.blame(client(r), time.Now()) }
+// blame notes a wrong credential.
+func (g *Guard) blame(r *http.Request) { g.throttle.blame(client(r), time.Now()) }
 
 // reads reports whether the method changes nothing.
 func reads(method string) bool {
@@ -139,8 +139,8 @@ func sameOrigin(r *http.Request) bool {
 	return err == nil && origin.Host != "" && strings.EqualFold(origin.Host, r.Host)
 }
 
-// SameOrigin refuses a request that a browser sends from another origin; one from a program passes.
-func SameOrigin(r *http.Request) error {
+// notForeign refuses a request that a browser sends from another origin; one from a program passes.
+func notForeign(r *http.Request) error {
 	if (r.Header.Get("Sec-Fetch-Site") != "" || r.Header.Get("Origin") != "") && !sameOrigin(r) {
 		return problem.CrossSite.New("the request does not come from this daemon's own pages")
 	}

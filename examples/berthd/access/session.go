@@ -44,14 +44,14 @@ func (g *Guard) session(ctx context.Context, cookie string) (Who, error) {
 
 // SignIn exchanges a code for a session and returns its cookie.
 func (g *Guard) SignIn(r *http.Request, code string) (*http.Cookie, error) {
-	if err := SameOrigin(r); err != nil {
+	if err := notForeign(r); err != nil {
 		return nil, err
 	}
-	if err := g.Admit(r); err != nil {
+	if err := g.admit(r); err != nil {
 		return nil, err
 	}
 	if !g.codes.take(code, time.Now()) {
-		g.Blame(r)
+		g.blame(r)
 		return nil, problem.Unauthorized.New("the code is not right, has been used, or is too old; berthd link prints a new link")
 	}
 	value := random()

@@ -12,7 +12,7 @@ import (
 )
 
 // registerActions registers what is done to an instance that exists.
-func (a *API) registerActions() {
+func (a *api) registerActions() {
 	for _, p := range []struct {
 		verb, summary, description string
 		want                       pool.Power
@@ -71,7 +71,7 @@ type consoleOutput struct {
 	Body        []byte
 }
 
-func (a *API) registerConsole() {
+func (a *api) registerConsole() {
 	op := describe("get-console", http.MethodGet, "/instances/{id}/console", "Instances", "Read the serial console",
 		"The newest output of the serial console, as plain text. Needs the ability console.", 404, 409, 501, 502)
 	op.Responses = map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{

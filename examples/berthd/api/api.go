@@ -6,6 +6,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/danielgtaylor/huma/v2/validation"
 
 	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/examples/berthd/access"
@@ -39,10 +41,9 @@ type Config struct {
 	Drain      <-chan struct{}   // closed when event streams are to end
 }
 
-// API serves /api/v1 and /openapi.json.
-type API struct {
+// api is what the handlers share.
+type api struct {
 	c       Config
-	mux     *http.ServeMux
 	huma    huma.API
 	began   time.Time
 	streams chan struct{} // a slot for each event stream
@@ -50,11 +51,11 @@ type API struct {
 
 const prefix = "/api/v1"
 
-// New returns the API.
-func New(c Config) *API {
-	a := &API{c: c, mux: http.NewServeMux(), began: time.Now(), streams: make(chan struct{}, mostStreams)}
+// Register registers /api/v1 and /openapi.json.
+func Register(mux *http.ServeMux, c Config) {
+	a := &api{c: c, began: time.Now(), streams: make(chan struct{}, mostStreams)}
 	format := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: unmarshal}
-	a.huma = humago.New(a.mux, huma.Config{
+	a.huma = humago.New(mux, huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
 			Info: &huma.Info{
@@ -91,7 +92,6 @@ func New(c Config) *API {
 	a.registerStatus()
 	a.registerSession()
 	a.describeProblems()
-	return a
 }
 
 func tags() []*huma.Tag {
@@ -114,37 +114,8 @@ func Public(r *http.Request) bool {
 	return r.Method == http.MethodPost && r.URL.Path == prefix+"/session"
 }
 
-// ServeHTTP implements http.Handler. Paths and methods that do not exist get a problem, too.
-func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	note := edge.From(r.Context())
-	if _, pattern := a.mux.Handler(r); pattern != "" {
-		note.Pattern = pattern
-		a.mux.ServeHTTP(w, r)
-		return
-	}
-	var allow []string
-	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
-		other := r.Clone(r.Context())
-		other.Method = m
-		if _, pattern := a.mux.Handler(other); pattern != "" {
-			allow = append(allow, m)
-		}
-	}
-	p := problem.NoRoute.New("there is nothing at this path")
-	if len(allow) > 0 {
-		p = problem.Method.New(r.Method + " is not possible here")
-		p.Want = strings.Join(allow, " or ")
-		w.Header().Set("Allow", strings.Join(allow, ", "))
-	}
-	p.RequestID = note.ID
-	p.Write(w)
-}
-
-// OpenAPI returns the description, which must not be changed.
-func (a *API) OpenAPI() *huma.OpenAPI { return a.huma.OpenAPI() }
-
 // as returns the Manager in the name of the request's caller.
-func (a *API) as(ctx context.Context) *berthage.Manager {
+func (a *api) as(ctx context.Context) *berthage.Manager {
 	who, _ := access.From(ctx)
 	return a.c.Manager.As(who.Actor, edge.From(ctx).ID)
 }
@@ -164,7 +135,7 @@ func requestOf(ctx context.Context) *http.Request {
 
 // transform turns what huma itself complains about into problems, gives every problem its request's id, and
 // logs those that are ours.
-func (a *API) transform(ctx huma.Context, _ string, v any) (any, error) {
+func (a *api) transform(ctx huma.Context, _ string, v any) (any, error) {
 	if m, ok := v.(*huma.ErrorModel); ok {
 		v = fromHuma(m)
 	}
@@ -200,13 +171,27 @@ func fromHuma(m *huma.ErrorModel) *problem.Problem {
 	}
 	p := kind.New(m.Detail)
 	p.Status = m.Status
+	var errs []problem.Invalid
 	for _, e := range m.Errors {
 		if e != nil {
-			p.Errors = append(p.Errors, problem.Invalid{Field: e.Location, Want: e.Message})
+			errs = append(errs, problem.Invalid{Field: e.Location, Want: strings.Replace(e.Message, validation.MsgUnexpectedProperty, "no property of this name", 1)})
 		}
 	}
-	if len(p.Errors) > 0 {
-		p.Detail, p.Field, p.Want = p.Errors[0].Field+": "+p.Errors[0].Want, p.Errors[0].Field, p.Errors[0].Want
+	if len(errs) > 0 {
+		p.Detail, p.Field = errs[0].Field+": "+errs[0].Want, errs[0].Field
+	}
+	switch kind {
+	case problem.TooLarge:
+		p = edge.TooLarge("the body is larger")
+	case problem.MediaType:
+		p.Want = "application/json"
+	case problem.Malformed:
+		p.Want = "one JSON value"
+	default:
+		p.Errors = errs
+		if len(errs) > 0 {
+			p.Want = errs[0].Want
+		}
 	}
 	return p
 }
@@ -225,12 +210,43 @@ func unmarshal(b []byte, v any) error {
 		return fmt.Errorf("%s: %s is wanted", t.Field, want)
 	case errors.As(err, &s):
 		return fmt.Errorf("not JSON at byte %d: %w", s.Offset, s)
+	case err != nil:
+		return err
 	}
+	return once(json.NewDecoder(bytes.NewReader(b)))
+}
+
+// once refuses an object that has a name twice: the schema would be checked with the last, and the others
+// would be read all the same. It reads one value of JSON that is known to be right.
+func once(d *json.Decoder) error {
+	t, err := d.Token()
+	open, ok := t.(json.Delim)
+	if !ok {
+		return err
+	}
+	names := make(map[string]bool)
+	for d.More() {
+		if open == '{' {
+			t, err := d.Token()
+			if err != nil {
+				return err
+			}
+			name, _ := t.(string)
+			if names[name] {
+				return fmt.Errorf("the name %s stands twice in one object", pool.Quote(name))
+			}
+			names[name] = true
+		}
+		if err := once(d); err != nil {
+			return err
+		}
+	}
+	_, err = d.Token()
 	return err
 }
 
 // describeProblems puts the problem's schema in the place of huma's own in every error of the description.
-func (a *API) describeProblems() {
+func (a *api) describeProblems() {
 	o := a.huma.OpenAPI()
 	schema := o.Components.Schemas.Schema(problemType(), true, "Problem")
 	for _, item := range o.Paths {
@@ -257,7 +273,7 @@ func view[T any](m *berthage.Manager, read func(*pool.State) T) T {
 	return out
 }
 
-// operationDoc is the description of an operation, with the errors that every one can have.
+// describe returns the description of an operation, with the errors that every one can have.
 func describe(id, method, path, tag, summary, description string, errs ...int) huma.Operation {
 	errs = append(errs, http.StatusUnauthorized, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable)
 	if method != http.MethodGet {

@@ -1,11 +1,11 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"iter"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -44,25 +44,16 @@ type Flavor struct {
 	FlavorBody
 }
 
-// All is a whole list, for things of which there are few.
-type All[T any] struct {
-	Revision int64 `json:"revision" doc:"Of the books that this shows"`
-	Items    []T   `json:"items" nullable:"false" doc:"By name"`
-}
-
-type allOutput[T any] struct{ Body All[T] }
-
-// all converts and sorts everything that records yields.
-func all[R, T any](a *API, records func(*pool.State) iter.Seq[R], convert func(R) T, name func(T) string) *allOutput[T] {
-	out := &allOutput[T]{All[T]{Items: []T{}}}
+// list returns a page of what records yields, by key.
+func list[R, T any](ctx context.Context, a *api, p *Paging, records func(*pool.State) iter.Seq[R], key func(R) string, convert func(R) T) (*pageOutput[T], error) {
+	var rev pool.Revision
+	var found []R
 	a.c.Manager.View(func(st *pool.State) {
-		out.Body.Revision = int64(st.Head())
-		for r := range records(st) {
-			out.Body.Items = append(out.Body.Items, convert(r))
-		}
+		rev, found = st.Head(), slices.Collect(records(st))
 	})
-	slices.SortFunc(out.Body.Items, func(x, y T) int { return cmp.Compare(name(x), name(y)) })
-	return out
+	slices.SortFunc(found, func(x, y R) int { return strings.Compare(key(x), key(y)) })
+	out, err := paginate(*p, requestOf(ctx).URL, rev, found, key, convert)
+	return out, problemOf(err)
 }
 
 // missing is the problem of a thing that the path names and that does not exist.
@@ -73,7 +64,7 @@ func missing(what, name string) error {
 type imageOutput struct{ Body Image }
 type flavorOutput struct{ Body Flavor }
 
-func (a *API) image(i *pool.Image) Image {
+func (a *api) image(i *pool.Image) Image {
 	out := Image{Name: i.Name, ImageBody: ImageBody{OS: i.OS, User: i.User, MinDisk: i.MinDisk, Sources: i.Sources}}
 	for d := range i.Sources {
 		if _, ok := a.c.Drivers[d]; ok {
@@ -87,15 +78,15 @@ func flavor(f *pool.Flavor) Flavor {
 	return Flavor{Name: f.Name, FlavorBody: FlavorBody{Resources: amounts(f.Resources)}}
 }
 
-func (a *API) registerCatalogue() {
+func (a *api) registerCatalogue() {
 	a.registerImages()
 	a.registerFlavors()
 }
 
-func (a *API) registerImages() {
-	huma.Register(a.huma, describe("list-images", http.MethodGet, "/images", "Images", "List images", "The whole catalogue. An image without a source for a driver cannot be used there."),
-		func(context.Context, *struct{}) (*allOutput[Image], error) {
-			return all(a, (*pool.State).Images, a.image, func(i Image) string { return i.Name }), nil
+func (a *api) registerImages() {
+	huma.Register(a.huma, describe("list-images", http.MethodGet, "/images", "Images", "List images", "The catalogue by name. An image without a source for a driver cannot be used there."),
+		func(ctx context.Context, in *Paging) (*pageOutput[Image], error) {
+			return list(ctx, a, in, (*pool.State).Images, func(i *pool.Image) string { return i.Name }, a.image)
 		})
 	get := func(name string) (*imageOutput, error) {
 		i := view(a.c.Manager, func(st *pool.State) *pool.Image {
@@ -127,10 +118,10 @@ func (a *API) registerImages() {
 		})
 }
 
-func (a *API) registerFlavors() {
-	huma.Register(a.huma, describe("list-flavors", http.MethodGet, "/flavors", "Flavors", "List flavors", "All named sizes."),
-		func(context.Context, *struct{}) (*allOutput[Flavor], error) {
-			return all(a, (*pool.State).Flavors, flavor, func(f Flavor) string { return f.Name }), nil
+func (a *api) registerFlavors() {
+	huma.Register(a.huma, describe("list-flavors", http.MethodGet, "/flavors", "Flavors", "List flavors", "Named sizes by name."),
+		func(ctx context.Context, in *Paging) (*pageOutput[Flavor], error) {
+			return list(ctx, a, in, (*pool.State).Flavors, func(f *pool.Flavor) string { return f.Name }, flavor)
 		})
 	get := func(name string) (*flavorOutput, error) {
 		f := view(a.c.Manager, func(st *pool.State) *pool.Flavor {

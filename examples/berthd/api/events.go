@@ -59,7 +59,7 @@ type eventsInput struct {
 	After int64  `query:"after" minimum:"-1" default:"-1" doc:"Revision to start after when there is no Last-Event-ID; -1: only new ones"`
 }
 
-func (a *API) registerEvents() {
+func (a *api) registerEvents() {
 	op := describe("stream-events", http.MethodGet, "/events", "Events", "Follow the events",
 		"Server-sent events. First comes one named hello with the present revision; then one named batch for each commit, whose id is its revision, so that a "+
 			"browser that reconnects goes on where it was. One named reset says that what was asked for is no longer there: read the present state and go on.", 422)
@@ -74,6 +74,12 @@ func (a *API) registerEvents() {
 				return nil, problem.From(&pool.Error{Kind: pool.ErrInvalid, Field: "Last-Event-ID", Value: in.Last, Want: "a revision"})
 			}
 			after = pool.Revision(n)
+		}
+		if requestOf(ctx).Method == http.MethodHead { // a stream that nobody reads would keep the connection
+			return &struct{ Body func(huma.Context) }{func(hctx huma.Context) {
+				_, w := humago.Unwrap(hctx)
+				(&stream{w: w}).begin()
+			}}, nil
 		}
 		select {
 		case a.streams <- struct{}{}:
@@ -95,6 +101,13 @@ func (a *API) registerEvents() {
 type stream struct {
 	w  http.ResponseWriter
 	rc *http.ResponseController
+}
+
+// begin says what follows.
+func (s *stream) begin() {
+	h := s.w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no")
 }
 
 // send writes one message at once, each with a deadline of its own.
@@ -126,10 +139,8 @@ type position struct {
 }
 
 // stream follows the ledger until the client or the daemon goes.
-func (a *API) stream(ctx context.Context, s *stream, after pool.Revision) {
-	h := s.w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("X-Accel-Buffering", "no")
+func (a *api) stream(ctx context.Context, s *stream, after pool.Revision) {
+	s.begin()
 	head := view(a.c.Manager, (*pool.State).Head)
 	if s.send("hello", "", position{int64(head)}) != nil {
 		return
@@ -154,7 +165,7 @@ func (a *API) stream(ctx context.Context, s *stream, after pool.Revision) {
 
 // batches sends what comes after a revision, and heartbeats, by which both sides notice that the other is
 // gone. It returns why it ended.
-func (a *API) batches(ctx context.Context, s *stream, after pool.Revision) error {
+func (a *api) batches(ctx context.Context, s *stream, after pool.Revision) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type next struct {

@@ -15,6 +15,7 @@ import (
 	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/examples/berthd/access"
 	"github.com/berthage/berthage/examples/berthd/api"
+	"github.com/berthage/berthage/examples/berthd/edge"
 	"github.com/berthage/berthage/examples/berthd/operation"
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/hypervisor/fake"
@@ -22,7 +23,7 @@ import (
 )
 
 // open returns an API over a Manager in memory, with one host, an image, a flavor and a project.
-func open(t testing.TB) (*api.API, *berthage.Manager) {
+func open(t testing.TB) (http.Handler, *berthage.Manager) {
 	t.Helper()
 	ctx := context.Background()
 	fleet := fake.New(fake.Config{Name: "sim", Hosts: fake.Fleet("sim", 1, 7)})
@@ -45,10 +46,12 @@ func open(t testing.TB) (*api.API, *berthage.Manager) {
 			log.Apply(b)
 		}
 	}()
-	return api.New(api.Config{
+	mux := http.NewServeMux()
+	api.Register(mux, api.Config{
 		Manager: m, Operations: log, Logger: slog.New(slog.DiscardHandler), Version: "test", Drivers: map[string]string{"sim": "simulated"},
 		Guard: access.New(access.Config{Token: "t", Scratch: pool.NewMemoryScratch(), Session: time.Hour}), URL: func() string { return "" },
-	}), m
+	})
+	return edge.Route(mux), m
 }
 
 func post(a http.Handler, path string, body []byte) *httptest.ResponseRecorder {

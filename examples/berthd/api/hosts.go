@@ -24,6 +24,7 @@ func (p HostPath) id() pool.HostID { return pool.NewHostID(p.Driver, p.Native) }
 
 type listHosts struct {
 	Paging
+	Changes
 	Conditional
 	Zone      string `query:"zone" maxLength:"63" doc:"Only hosts of this zone"`
 	OfDriver  string `query:"driver" maxLength:"63" doc:"Only hosts of this driver"`
@@ -62,7 +63,7 @@ type CordonBody struct {
 	Reason string `json:"reason,omitempty" maxLength:"255" doc:"For people" example:"memory module to be replaced"`
 }
 
-func (a *API) registerHosts() {
+func (a *api) registerHosts() {
 	huma.Register(a.huma, describe("list-hosts", http.MethodGet, "/hosts", "Hosts", "List hosts", "Hosts by id, with what they have and what is used of it.", 422),
 		func(ctx context.Context, in *listHosts) (*pageOutput[HostSummary], error) {
 			return a.listHosts(requestOf(ctx).URL, in)
@@ -115,7 +116,7 @@ func problemOf(err error) error {
 	return problem.From(err)
 }
 
-func (a *API) listHosts(u *url.URL, in *listHosts) (*pageOutput[HostSummary], error) {
+func (a *api) listHosts(u *url.URL, in *listHosts) (*pageOutput[HostSummary], error) {
 	var tag string
 	var rev pool.Revision
 	var hosts []*pool.HostRecord
@@ -143,7 +144,7 @@ func (a *API) listHosts(u *url.URL, in *listHosts) (*pageOutput[HostSummary], er
 	return out, nil
 }
 
-func (a *API) host(id pool.HostID) (*hostOutput, error) {
+func (a *api) host(id pool.HostID) (*hostOutput, error) {
 	h := view(a.c.Manager, func(st *pool.State) *pool.HostRecord {
 		h, _ := st.Host(id)
 		return h
@@ -168,7 +169,7 @@ type Samples struct {
 	Items []Sample `json:"items" nullable:"false"`
 }
 
-func (a *API) registerSamples() {
+func (a *api) registerSamples() {
 	op := describe("get-host-samples", http.MethodGet, "/hosts/{driver}/{host}/samples", "Hosts", "Measure a host",
 		"Present readings of the host and of our machines on it, asked of the hypervisor now. Needs the ability meter.", 404, 501, 502)
 	huma.Register(a.huma, op, func(ctx context.Context, in *HostPath) (*struct{ Body Samples }, error) {

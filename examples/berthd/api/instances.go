@@ -27,6 +27,7 @@ func (p InstancePath) id() pool.InstanceID { return pool.InstanceID(p.ID) }
 
 type listInstances struct {
 	Paging
+	Changes
 	Conditional
 	Project string `query:"project" maxLength:"63" doc:"Only those of this project"`
 	Status  string `query:"status" enum:"building,undoing,failed,deleting,running,stopped,suspended,missing" doc:"Only those in this status"`
@@ -69,7 +70,7 @@ func launchExample() LaunchBody {
 	}}
 }
 
-func (a *API) registerInstances() {
+func (a *api) registerInstances() {
 	huma.Register(a.huma, describe("list-instances", http.MethodGet, "/instances", "Instances", "List instances", "Instances in the order of their launch.", 422),
 		func(ctx context.Context, in *listInstances) (*pageOutput[Instance], error) {
 			return a.listInstances(requestOf(ctx).URL, in)
@@ -93,7 +94,7 @@ func (a *API) registerInstances() {
 	huma.Register(a.huma, withExample(op, launchExample()), a.explain)
 }
 
-func (a *API) listInstances(u *url.URL, in *listInstances) (*pageOutput[Instance], error) {
+func (a *api) listInstances(u *url.URL, in *listInstances) (*pageOutput[Instance], error) {
 	var tag string
 	var rev pool.Revision
 	var found []*pool.Instance
@@ -143,7 +144,7 @@ func token(key string) string {
 	return key
 }
 
-func (a *API) launch(ctx context.Context, in *launchInput) (*acceptedOutput, error) {
+func (a *api) launch(ctx context.Context, in *launchInput) (*acceptedOutput, error) {
 	i, err := a.as(ctx).Launch(ctx, in.Body.launch(token(in.Key)))
 	if err != nil {
 		return nil, problem.OfBody(err)
@@ -159,7 +160,7 @@ type Explained struct {
 	Placement *problem.Refusal `json:"placement" doc:"Every host: whether it qualifies, and why not"`
 }
 
-func (a *API) explain(_ context.Context, in *struct{ Body LaunchBody }) (*struct{ Body Explained }, error) {
+func (a *api) explain(_ context.Context, in *struct{ Body LaunchBody }) (*struct{ Body Explained }, error) {
 	l := in.Body.launch("explain")
 	e, err := a.c.Manager.Explain(l)
 	if err != nil {
@@ -181,7 +182,7 @@ func (a *API) explain(_ context.Context, in *struct{ Body LaunchBody }) (*struct
 }
 
 // overQuota checks the demand against the project's quota as it is now.
-func (a *API) overQuota(l berthage.Launch, demand pool.Resources) error {
+func (a *api) overQuota(l berthage.Launch, demand pool.Resources) error {
 	p := view(a.c.Manager, func(st *pool.State) *pool.ProjectRecord {
 		p, _ := st.Project(l.Project)
 		return p

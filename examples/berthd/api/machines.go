@@ -2,13 +2,14 @@ package api
 
 import (
 	"context"
+	"iter"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -26,11 +27,6 @@ type UnknownMachine struct {
 	Since     time.Time `json:"since" doc:"When it was first seen"`
 }
 
-// UnknownMachines is the list of them.
-type UnknownMachines struct {
-	Items []UnknownMachine `json:"items" nullable:"false" doc:"By host and native id"`
-}
-
 // Held is capacity that is kept for a machine that must not exist but might.
 type Held struct {
 	Machine   string  `json:"machine" doc:"Id of the machine"`
@@ -39,44 +35,35 @@ type Held struct {
 	Reason    string  `json:"reason,omitempty"`
 }
 
-// HeldAllocations is the list of them.
-type HeldAllocations struct {
-	Revision int64  `json:"revision"`
-	Items    []Held `json:"items" nullable:"false" doc:"By machine"`
+// place is where an unknown machine is, by which they are sorted.
+func place(m berthage.UnknownMachine) string { return string(m.Ref.Host) + " " + m.Native }
+
+func unknown(m berthage.UnknownMachine) UnknownMachine {
+	out := UnknownMachine{
+		Host: string(m.Ref.Host), Native: m.Native, Name: m.Name, Power: string(m.Power), Addresses: m.Addresses,
+		Resources: amounts(m.Resources), Ledger: m.Tag.Ledger, Machine: string(m.Tag.Machine), Why: m.Why, Since: m.Since,
+	}
+	if out.Addresses == nil {
+		out.Addresses = []string{}
+	}
+	return out
 }
 
-func (a *API) registerMachines() {
+func held(h *pool.Held) Held {
+	return Held{Machine: string(h.Machine), Host: string(h.Host), Resources: amounts(h.Allocation.Resources), Reason: h.Reason}
+}
+
+func (a *api) registerMachines() {
 	huma.Register(a.huma, describe("list-unknown-machines", http.MethodGet, "/unknown-machines", "Machines", "List unknown machines",
-		"Machines on our hosts that are not in the books: other people's, or those of another ledger. They are never touched."),
-		func(context.Context, *struct{}) (*struct{ Body UnknownMachines }, error) {
-			out := &struct{ Body UnknownMachines }{UnknownMachines{Items: []UnknownMachine{}}}
-			for _, m := range a.c.Manager.Unknown() {
-				u := UnknownMachine{
-					Host: string(m.Ref.Host), Native: m.Native, Name: m.Name, Power: string(m.Power), Addresses: m.Addresses,
-					Resources: amounts(m.Resources), Ledger: m.Tag.Ledger, Machine: string(m.Tag.Machine), Why: m.Why, Since: m.Since,
-				}
-				if u.Addresses == nil {
-					u.Addresses = []string{}
-				}
-				out.Body.Items = append(out.Body.Items, u)
-			}
-			slices.SortFunc(out.Body.Items, func(x, y UnknownMachine) int { return strings.Compare(x.Host+" "+x.Native, y.Host+" "+y.Native) })
-			return out, nil
+		"Machines on our hosts that are not in the books, by host: other people's, or those of another ledger. They are never touched."),
+		func(ctx context.Context, in *Paging) (*pageOutput[UnknownMachine], error) {
+			seen := slices.Values(a.c.Manager.Unknown())
+			return list(ctx, a, in, func(*pool.State) iter.Seq[berthage.UnknownMachine] { return seen }, place, unknown)
 		})
 	huma.Register(a.huma, describe("list-held", http.MethodGet, "/held", "Machines", "List held allocations",
-		"Capacity kept for machines whose creation ended in doubt and which may still appear."),
-		func(context.Context, *struct{}) (*struct{ Body HeldAllocations }, error) {
-			out := &struct{ Body HeldAllocations }{HeldAllocations{Items: []Held{}}}
-			a.c.Manager.View(func(st *pool.State) {
-				out.Body.Revision = int64(st.Head())
-				for h := range st.Held() {
-					out.Body.Items = append(out.Body.Items, Held{
-						Machine: string(h.Machine), Host: string(h.Host), Resources: amounts(h.Allocation.Resources), Reason: h.Reason,
-					})
-				}
-			})
-			slices.SortFunc(out.Body.Items, func(x, y Held) int { return strings.Compare(x.Machine, y.Machine) })
-			return out, nil
+		"Capacity kept for machines whose creation ended in doubt and which may still appear, by machine."),
+		func(ctx context.Context, in *Paging) (*pageOutput[Held], error) {
+			return list(ctx, a, in, (*pool.State).Held, func(h *pool.Held) string { return string(h.Machine) }, held)
 		})
 	huma.Register(a.huma, describe("release-held", http.MethodDelete, "/held/{machine}", "Machines", "Release a held allocation",
 		"Your word that the machine can no longer appear: its capacity is given back.", 404),

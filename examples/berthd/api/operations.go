@@ -2,7 +2,11 @@ package api
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -38,24 +42,22 @@ func operationOf(o operation.Operation) Operation {
 	}
 }
 
-// Operations is a list of operations.
-type Operations struct {
-	Revision int64       `json:"revision" doc:"Of the ledger up to which they are known"`
-	Total    int         `json:"total" doc:"Operations that match"`
-	Items    []Operation `json:"items" nullable:"false" doc:"Newest first"`
-}
-
 type listOperations struct {
-	Limit    int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"At most so many items"`
+	Paging
 	Status   string `query:"status" enum:"running,done,failed,superseded" doc:"Only those in this status"`
 	Instance string `query:"instance" maxLength:"63" doc:"Only those of this instance"`
 	Project  string `query:"project" maxLength:"63" doc:"Only those of this project"`
 }
 
-func (a *API) registerOperations() {
+// newest sorts operations by the revision of their command, the last first.
+func newest(o operation.Operation) string {
+	return fmt.Sprintf("%019d/%s", math.MaxInt64-int64(o.Revision), o.ID)
+}
+
+func (a *api) registerOperations() {
 	huma.Register(a.huma, describe("list-operations", http.MethodGet, "/operations", "Operations", "List operations",
-		"All operations that run, and the newest of those that have ended. They are derived from the ledger.", 422),
-		func(ctx context.Context, in *listOperations) (*struct{ Body Operations }, error) {
+		"All operations that run, and the newest of those that have ended; newest first. They are derived from the ledger.", 422),
+		func(ctx context.Context, in *listOperations) (*pageOutput[Operation], error) {
 			if err := a.follow(ctx, pool.ErrUnavailable); err != nil {
 				return nil, err
 			}
@@ -63,11 +65,9 @@ func (a *API) registerOperations() {
 				return (in.Status == "" || string(o.Status) == in.Status) &&
 					(in.Instance == "" || string(o.Instance) == in.Instance) && (in.Project == "" || o.Project == in.Project)
 			})
-			out := &struct{ Body Operations }{Operations{Revision: int64(a.c.Operations.Head()), Total: len(found), Items: []Operation{}}}
-			for _, o := range found[:min(in.Limit, len(found))] {
-				out.Body.Items = append(out.Body.Items, operationOf(o))
-			}
-			return out, nil
+			slices.SortFunc(found, func(x, y operation.Operation) int { return strings.Compare(newest(x), newest(y)) })
+			out, err := paginate(in.Paging, requestOf(ctx).URL, a.c.Operations.Head(), found, newest, operationOf)
+			return out, problemOf(err)
 		})
 	huma.Register(a.huma, describe("get-operation", http.MethodGet, "/operations/{id}", "Operations", "Get an operation",
 		"How far a long command has come. Operations that ended long ago are forgotten; what they did is in the events.", 404),
@@ -87,7 +87,7 @@ func (a *API) registerOperations() {
 
 // follow waits until the operations know what the books know, so that callers see what they have done. An
 // error is of the given kind.
-func (a *API) follow(ctx context.Context, kind error) error {
+func (a *api) follow(ctx context.Context, kind error) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	at := view(a.c.Manager, (*pool.State).Head)
@@ -109,7 +109,7 @@ type acceptedOutput struct {
 }
 
 // accepted answers a command that was committed with the operation that find finds.
-func (a *API) accepted(ctx context.Context, i pool.Instance, find func() (operation.Operation, bool)) (*acceptedOutput, error) {
+func (a *api) accepted(ctx context.Context, i pool.Instance, find func() (operation.Operation, bool)) (*acceptedOutput, error) {
 	// Without it the caller must repeat the command to learn of its operation; it is done once all the same.
 	if err := a.follow(ctx, pool.ErrUnknown); err != nil {
 		return nil, err

@@ -17,7 +17,11 @@ func problemType() reflect.Type { return reflect.TypeFor[problem.Problem]() }
 type Paging struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"At most so many items"`
 	Cursor string `query:"cursor" maxLength:"1024" doc:"As the previous page's next gave it"`
-	Since  int64  `query:"changed_after" minimum:"0" doc:"Only records changed after this revision"`
+}
+
+// Changes narrow a list to what a client does not know yet.
+type Changes struct {
+	Since int64 `query:"changed_after" minimum:"0" doc:"Only records changed after this revision"`
 }
 
 // Page is one page of a list.

@@ -45,7 +45,7 @@ type poolOutput struct {
 	Body Pool
 }
 
-func (a *API) registerPool() {
+func (a *api) registerPool() {
 	op := describe("get-pool", http.MethodGet, "/pool", "Pool", "Totals of the pool",
 		"The sums over all hosts per class of resource, and how many hosts and instances there are. With If-None-Match it answers 304 while nothing has changed.")
 	huma.Register(a.huma, op, func(_ context.Context, in *struct{ Conditional }) (*poolOutput, error) {

@@ -30,10 +30,10 @@ func project(p *pool.ProjectRecord) Project {
 
 type projectOutput struct{ Body Project }
 
-func (a *API) registerProjects() {
-	huma.Register(a.huma, describe("list-projects", http.MethodGet, "/projects", "Projects", "List projects", "All projects with their quotas: limit, used, free."),
-		func(context.Context, *struct{}) (*allOutput[Project], error) {
-			return all(a, (*pool.State).Projects, project, func(p Project) string { return p.Name }), nil
+func (a *api) registerProjects() {
+	huma.Register(a.huma, describe("list-projects", http.MethodGet, "/projects", "Projects", "List projects", "Projects by name with their quotas: limit, used, free."),
+		func(ctx context.Context, in *Paging) (*pageOutput[Project], error) {
+			return list(ctx, a, in, (*pool.State).Projects, func(p *pool.ProjectRecord) string { return p.Name }, project)
 		})
 	get := func(name string) (*projectOutput, error) {
 		p := view(a.c.Manager, func(st *pool.State) *pool.ProjectRecord {

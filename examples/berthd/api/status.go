@@ -55,7 +55,7 @@ type cookieOutput struct {
 	SetCookie string `header:"Set-Cookie" doc:"The session: HttpOnly, SameSite=Strict"`
 }
 
-func (a *API) registerStatus() {
+func (a *api) registerStatus() {
 	huma.Register(a.huma, describe("get-status", http.MethodGet, "/status", "Daemon", "Status of the daemon", "The daemon, its ledger and its drivers."),
 		func(context.Context, *struct{}) (*struct{ Body Status }, error) {
 			s := a.c.Manager.Status()
@@ -70,7 +70,7 @@ func (a *API) registerStatus() {
 		})
 }
 
-func (a *API) registerSession() {
+func (a *api) registerSession() {
 	op := withExample(describe("sign-in", http.MethodPost, "/session", "Daemon", "Sign a browser in",
 		"Exchanges the code of a sign-in link for a session cookie. Needs no other credentials."), SignInBody{Code: "from-a-sign-in-link"})
 	op.Security = []map[string][]string{}

@@ -19,6 +19,7 @@ import (
 	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/examples/berthd/config"
 	"github.com/berthage/berthage/examples/berthd/daemon"
+	"github.com/berthage/berthage/hypervisor/fake"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -35,12 +36,15 @@ func chromium(t *testing.T) string {
 }
 
 // serve runs a daemon with a simulated fleet until the test ends.
-func serve(t *testing.T, hosts int) *daemon.Daemon {
+func serve(t *testing.T, hosts int) *daemon.Daemon { t.Helper(); return shaped(t, hosts, nil) }
+
+// shaped is serve with a fleet of a certain shape.
+func shaped(t *testing.T, hosts int, fleet func(*fake.Config)) *daemon.Daemon {
 	t.Helper()
 	c := config.Default()
 	c.Listen, c.Data, c.Simulate, c.Poll = "127.0.0.1:0", t.TempDir(), hosts, time.Second
 	c.SimBuild, c.SimBoot = 150*time.Millisecond, 150*time.Millisecond
-	d, err := daemon.Open(context.Background(), c, daemon.Options{Logger: slog.New(slog.DiscardHandler)})
+	d, err := daemon.Open(context.Background(), c, daemon.Options{Logger: slog.New(slog.DiscardHandler), Fleet: fleet})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

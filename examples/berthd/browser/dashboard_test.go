@@ -13,6 +13,7 @@ import (
 
 	"github.com/berthage/berthage/examples/berthd/daemon"
 	"github.com/berthage/berthage/hypervisor"
+	"github.com/berthage/berthage/hypervisor/fake"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -62,6 +63,8 @@ func TestTheDashboardShowsTheFleet(t *testing.T) {
 	require.Equal(t, "<img src=x>", eval[string](b, `document.querySelector("#unknown td b").textContent`))
 	require.Empty(t, eval[[]string](b, unnamed), "everything that can be pressed or filled in has a name")
 
+	b.until(`document.querySelectorAll("#instances-rows .chip[data-busy]").length === 0`) // nothing is under way
+
 	// Sorting and filtering.
 	b.click(`#hosts th[data-sort="cpu"] button`)
 	require.Equal(t, "descending", eval[string](b, `document.querySelector('#hosts th[data-sort="cpu"]').getAttribute("aria-sort")`))
@@ -81,6 +84,41 @@ func TestTheDashboardShowsTheFleet(t *testing.T) {
 	asked := eval[int](b, `performance.getEntriesByName(location.origin + "/api/v1/pool").length`)
 	t.Logf("%d looks at the pool in %s", asked, time.Since(began).Round(time.Millisecond))
 	require.LessOrEqual(t, float64(asked), 4*time.Since(began).Seconds()+2)
+	b.clean()
+}
+
+// Of a fleet of thousands every host is counted, found and on the map, and only some of their rows are there.
+func TestALargeFleet(t *testing.T) {
+	b := open(t, 1720, 1180)
+	d := shaped(t, 2100, func(c *fake.Config) { c.Latency = fake.Latency{} })
+	b.visit(d.SignInLink())
+	b.until(`document.querySelectorAll("#map .cell").length === 2100 && document.querySelector("#hosts-count").textContent === "2100"`)
+	require.Equal(t, 500, eval[int](b, `document.querySelectorAll("#hosts-rows tr").length`))
+	require.Equal(t, "The first 500 of 2100 are shown; filter to see others.", eval[string](b, `document.querySelector("#hosts-empty").textContent`))
+	require.Equal(t, "None yet.", eval[string](b, `document.querySelector("#instances-empty:not([hidden])").textContent`))
+	require.Less(t, eval[float64](b, `document.querySelector("#map").getBoundingClientRect().height`), 400.0)
+
+	// One that has no row yet is sorted and found by what it is now.
+	_, err := d.Manager().Cordon(t.Context(), "sim/node-2042", "")
+	require.NoError(t, err)
+	require.NoError(t, d.Manager().RemoveHost(t.Context(), "sim/node-2043"))
+	b.until(`document.querySelectorAll("#map .cell").length === 2099`)
+	b.do(chromedp.SendKeys(chromedp.CSS("#hosts-filter"), "node-204"))
+	b.until(`document.querySelectorAll("#hosts-rows tr").length === 9 && document.querySelector("#hosts-count").textContent === "9 of 2099"`)
+	require.Equal(t, "cordoned", eval[string](b, `document.querySelector('#hosts-rows tr[data-id="sim/node-2042"]').dataset.state`))
+
+	// An explanation lists 500 of them, and counts all.
+	b.click("#launch-open")
+	b.until(`document.querySelector("#launch").open`)
+	b.click("#launch-check")
+	b.until(`document.querySelector("#launch-answer .answer")`)
+	says := eval[string](b, `document.querySelector("#launch-answer").textContent`)
+	var qualify, refused, all int
+	_, err = fmt.Sscanf(says[strings.Index(says, ". ")+2:], "%d hosts qualify.%d of %d hosts cannot", &qualify, &refused, &all)
+	require.NoError(t, err, says)
+	require.Equal(t, 2099, all)
+	require.Equal(t, 2099, qualify+refused)
+	require.Greater(t, qualify, 500)
 	b.clean()
 }
 
@@ -223,6 +261,15 @@ func TestWorkingWithTheDashboard(t *testing.T) {
 	for _, s := range []struct{ verb, status string }{{"suspend", "suspended"}, {"resume", "running"}, {"stop", "stopped"}, {"start", "running"}} {
 		press(s.verb)
 		b.until(row("web-1") + fmt.Sprintf(`?.dataset.status === %q`, s.status))
+	}
+
+	// By keyboard the place on the page is kept, though the buttons change.
+	for _, s := range []struct{ verb, status, next string }{{"stop", "stopped", "start"}, {"start", "running", "stop"}} {
+		b.do(chromedp.Evaluate[chromedp.Void](`void ` + row("web-1") + `.querySelector('[data-verb=` + s.verb + `]').focus()`))
+		b.do(chromedp.KeyEvent("\r"))
+		b.until(row("web-1") + fmt.Sprintf(`?.dataset.status === %q`, s.status))
+		require.Equal(t, s.next, eval[string](b, `document.activeElement.dataset.verb ?? document.activeElement.tagName`))
+		require.True(t, eval[bool](b, row("web-1")+`.contains(document.activeElement)`))
 	}
 	press("delete")
 	b.do(chromedp.WaitVisible(chromedp.CSS("#confirm-yes")))

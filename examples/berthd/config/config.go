@@ -88,8 +88,8 @@ func defaultData() string {
 // Check reports what cannot work, whatever the machine is like.
 func (c Config) Check() error {
 	switch {
-	case c.Simulate < 0 || c.Simulate > 10_000:
-		return fmt.Errorf("simulate: %d hosts: 0 to 10000 can be simulated", c.Simulate)
+	case c.Simulate < 0 || c.Simulate > 20_000:
+		return fmt.Errorf("simulate: %d hosts: 0 to 20000 can be simulated", c.Simulate)
 	case c.Simulate == 0 && len(c.Libvirt) == 0:
 		return fmt.Errorf("no hypervisor is configured: name a host with --libvirt qemu:///system, or try it out with --simulate 20")
 	case c.Data == "":

@@ -141,8 +141,13 @@ func (c *Config) readFile(name string) error {
 
 func (c *Config) parse(b []byte) error {
 	var keys map[string]json.RawMessage
-	if err := json.Unmarshal(b, &keys); err != nil {
-		return fmt.Errorf("a JSON object is needed: %w", err)
+	err := json.Unmarshal(b, &keys)
+	var s *json.SyntaxError
+	if errors.As(err, &s) {
+		return fmt.Errorf("a JSON object is needed: at byte %d: %w", s.Offset, s)
+	}
+	if err != nil || keys == nil {
+		return errors.New("a JSON object is needed")
 	}
 	for _, o := range options() {
 		raw, ok := keys[o.key()]
@@ -156,13 +161,11 @@ func (c *Config) parse(b []byte) error {
 			}
 			continue
 		}
-		v := string(raw)
-		if len(raw) > 0 && raw[0] == '"' {
-			if err := json.Unmarshal(raw, &v); err != nil {
-				return fmt.Errorf("%s: %w", o.key(), err)
-			}
+		v, err := scalar(raw)
+		if err == nil {
+			err = o.set(c, v)
 		}
-		if err := o.set(c, v); err != nil {
+		if err != nil {
 			return fmt.Errorf("%s: %w", o.key(), err)
 		}
 	}
@@ -172,9 +175,34 @@ func (c *Config) parse(b []byte) error {
 	return nil
 }
 
+// scalar is the text of a JSON string or number.
+func scalar(raw json.RawMessage) (string, error) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return "", err
+	}
+	switch v := v.(type) {
+	case string:
+		return v, nil
+	case json.Number:
+		return v.String(), nil
+	}
+	return "", errors.New("a string or a number is needed")
+}
+
 // strict decodes one JSON value in which every field must be known.
 func strict(b []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
-	return d.Decode(v)
+	err := d.Decode(v)
+	var t *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &t) && t.Field == "":
+		return errors.New(`a list of objects is needed: [{"uri": "qemu:///system"}]`)
+	case errors.As(err, &t):
+		return fmt.Errorf("%s: a value of another type is needed than %s", t.Field, t.Value)
+	}
+	return err
 }

@@ -33,7 +33,9 @@ func options() []option {
 		{
 			name: "simulate", value: "N", usage: "hosts of a simulated fleet, whose machines are kept in a file of its own",
 			set: func(c *Config, s string) (err error) {
-				c.Simulate, err = strconv.Atoi(s)
+				if c.Simulate, err = strconv.Atoi(s); err != nil {
+					err = fmt.Errorf("%q: a whole number", s)
+				}
 				return err
 			},
 			show: func(c Config) string { return strconv.Itoa(c.Simulate) },
@@ -55,7 +57,12 @@ func options() []option {
 		text("log-format", "FORMAT", "text or json", func(c *Config) *string { return &c.LogFormat }),
 		{
 			name: "log-level", value: "LEVEL", usage: "debug, info, warn or error",
-			set:  func(c *Config, s string) error { return c.LogLevel.UnmarshalText([]byte(s)) },
+			set: func(c *Config, s string) error {
+				if c.LogLevel.UnmarshalText([]byte(s)) != nil {
+					return fmt.Errorf("%q: debug, info, warn or error", s)
+				}
+				return nil
+			},
 			show: func(c Config) string { return strings.ToLower(c.LogLevel.String()) },
 		},
 	}
@@ -73,7 +80,9 @@ func span(name, usage string, field func(*Config) *time.Duration) option {
 	return option{
 		name: name, value: "DURATION", usage: usage,
 		set: func(c *Config, s string) (err error) {
-			*field(c), err = time.ParseDuration(s)
+			if *field(c), err = time.ParseDuration(s); err != nil {
+				err = fmt.Errorf("%q: a duration such as 10s or 5m", s)
+			}
 			return err
 		},
 		show: func(c Config) string { return field(&c).String() },
@@ -116,18 +125,7 @@ for -, and under "libvirt" a list of objects:
 `)
 }
 
-// String hides nothing, since a Config has no secrets.
-func (c Config) String() string {
-	var parts []string
-	for _, o := range options() {
-		if o.show != nil {
-			parts = append(parts, o.name+"="+o.show(c))
-		}
-	}
-	return strings.Join(parts, " ")
-}
-
-// LogValue writes the options as a group.
+// LogValue writes the options as a group. There are no secrets among them.
 func (c Config) LogValue() slog.Value {
 	var attrs []slog.Attr
 	for _, o := range options() {

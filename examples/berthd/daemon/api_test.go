@@ -3,6 +3,8 @@ package daemon_test
 import (
 	"fmt"
 	"net/http"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -218,6 +220,45 @@ func TestPages(t *testing.T) {
 	r.get("/api/v1/hosts?limits=3").problem(422, "schema-violation")
 }
 
+// Every list is given by pages: with the smallest pages one gets the same as with the largest, each item once.
+func TestEveryListIsPaged(t *testing.T) {
+	t.Parallel()
+	r := start(t, 3)
+	for n := range 3 {
+		r.call(http.MethodPut, fmt.Sprintf("/api/v1/projects/p%d", n), object{"quota": object{}}).want(http.StatusOK)
+		id := r.launch(vm(fmt.Sprintf("paged-%d", n)))
+		r.post("/api/v1/instances/"+id+"/stop", nil).want(http.StatusAccepted)
+		_, err := r.d.Fleet().AddForeign(hypervisor.Machine{Ref: hypervisor.Ref{Host: "sim/node-0001"}, Name: fmt.Sprintf("theirs-%d", n), Power: pool.Running})
+		require.NoError(t, err)
+		r.status(id, "stopped")
+	}
+	r.eventually(func() bool { return len(r.get("/api/v1/unknown-machines").items()) == 3 })
+	lists := 0
+	for path, item := range r.lists() {
+		lists++
+		whole := r.get(path + "?limit=1000").want(http.StatusOK)
+		require.Empty(t, whole.header.Get("Link"), path)
+		var parts []map[string]any
+		for next := path + "?limit=1"; next != ""; {
+			page := r.get(next).want(http.StatusOK)
+			require.InDelta(t, len(whole.items()), page.at("total"), 0, path)
+			parts = append(parts, page.items()...)
+			link, _, _ := strings.Cut(strings.TrimPrefix(page.header.Get("Link"), "<"), ">")
+			next = link
+		}
+		require.Equal(t, len(whole.items()), len(parts), path)
+		for n, want := range whole.items() {
+			require.Equal(t, want[item], parts[n][item], path)
+		}
+		if path != "/api/v1/held" {
+			require.Greater(t, len(parts), 2, path)
+		}
+		r.get(path+"?limit=1001").problem(422, "schema-violation")
+		r.get(path+"?cursor=!").problem(422, "invalid-value")
+	}
+	require.Equal(t, 8, lists)
+}
+
 func TestFilters(t *testing.T) {
 	t.Parallel()
 	r := start(t, 3)
@@ -233,7 +274,7 @@ func TestFilters(t *testing.T) {
 	for query, want := range map[string]int{
 		"": 2, "?status=running": 1, "?status=failed": 0, "?project=default": 2, "?project=other": 0, "?image=debian-12": 2, "?image=rocky-9": 0,
 		"?name=label": 1, "?label=team": 1, "?label=team%3Da%3Db": 1, "?label=team%3Dx": 0, "?host=sim/none": 0, "?limit=1": 1,
-		fmt.Sprintf("?changed_after=%d", since): 2, fmt.Sprintf("?changed_after=%d", r.head()): 0,
+		fmt.Sprintf("?changed_after=%d", since): 2, fmt.Sprintf("?changed_after=%d", r.head()+1000): 0, // observations may follow at any time
 	} {
 		require.Len(t, r.get("/api/v1/instances"+query).want(http.StatusOK).items(), want, query)
 	}
@@ -324,11 +365,19 @@ func TestStatusHealthAndMetrics(t *testing.T) {
 	r.launch(vm("one"))
 	m := string(r.get("/metrics").want(http.StatusOK).body)
 	for _, line := range []string{
-		`berthage_hosts{condition="ready"} 2`, `berthage_instances{status="running"} 1`, `berthage_pool_used{class="cpu"} 1000`, `berthage_leader 1`, `berthage_stale 0`,
+		"berthage_hosts 2", "berthage_schedulable_hosts 2", `berthage_host_conditions{condition="ready"} 2`, `berthage_host_conditions{condition="fenced"} 0`,
+		`berthage_instances{status="running"} 1`, `berthage_instances{status="missing"} 0`, `berthage_pool_used{class="cpu",unit="core"} 1`,
+		fmt.Sprintf(`berthage_pool_used{class="memory",unit="byte"} %s`, strconv.FormatFloat(float64(pool.GiB), 'g', -1, 64)), `berthage_leader 1`, `berthage_stale 0`,
 		`berthd_http_requests_total{method="POST",route="/api/v1/instances",code="202"} 1`,
 		`berthd_http_request_duration_seconds_count{route="/api/v1/instances"} 1`, fmt.Sprintf("berthage_ledger_revision %d", r.head()),
 	} {
 		require.Contains(t, m, line+"\n")
+	}
+	kinds := make(map[string]string)
+	for _, k := range regexp.MustCompile(`(?m)^# TYPE (\w+) (\w+)$`).FindAllStringSubmatch(m, -1) {
+		require.Empty(t, kinds[k[1]], "%s stands twice", k[1])
+		kinds[k[1]] = k[2]
+		require.Equal(t, k[2] == "counter", strings.HasSuffix(k[1], "_total"), k[1])
 	}
 	for _, line := range strings.Split(strings.TrimSpace(m), "\n") {
 		require.Regexp(t, `^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? [-+0-9.e]+(Inf)?)$`, line)

@@ -113,10 +113,10 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 		Session: d.config.Session, Secure: d.config.TLSCert != "",
 	})
 	d.metrics = metrics.New(d.manager, d.version)
-	d.handler = d.routes(api.New(api.Config{
+	d.handler = d.routes(api.Config{
 		Manager: d.manager, Operations: d.ops, Guard: d.guard, Logger: d.log, Version: d.version,
 		Drivers: d.drivers.kinds, URL: d.URL, Drain: d.drain,
-	}))
+	})
 	return nil
 }
 
@@ -203,8 +203,6 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	case err = <-served:
 		err = fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
-		d.log.Info("stopping")
-		err = nil
 	}
 	close(d.drain)
 	end, cancel := context.WithTimeout(background, drainTimeout)

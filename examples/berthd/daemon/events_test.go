@@ -143,3 +143,14 @@ func TestStreamsAreBounded(t *testing.T) {
 		return res.StatusCode == http.StatusOK
 	})
 }
+
+// A HEAD of the stream ends, as every HEAD does, and takes no stream's place.
+func TestTheHeadOfAStream(t *testing.T) {
+	t.Parallel()
+	r := start(t, 1)
+	for range 65 {
+		a := r.call(http.MethodHead, "/api/v1/events", nil).want(http.StatusOK)
+		require.Equal(t, "text/event-stream", a.header.Get("Content-Type"))
+		require.Empty(t, a.body)
+	}
+}

@@ -20,7 +20,7 @@ import (
 // token's file.
 func Link(ctx context.Context, data string) (string, error) {
 	by, err := Find(data)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && by.URL == "" {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && (by.URL == "" || !held(data)) {
 		return "", fmt.Errorf("no berthd runs on %s", data)
 	}
 	if err != nil {

@@ -62,6 +62,16 @@ func take(data string) (*lock, error) {
 	return l, l.announce(Running{})
 }
 
+// held reports whether a process has a data directory. One that was killed has left its note behind, and
+// whatever listens on its address now must not be sent the token.
+func held(data string) bool {
+	f, err := lockFile(filepath.Join(data, "berthd.lock"))
+	if err == nil {
+		f.Close()
+	}
+	return errors.Is(err, errLocked)
+}
+
 func noteFile(data string) string { return filepath.Join(data, "berthd.json") }
 
 // announce writes down who has the directory and where it can be reached. It is for people and for berthd

@@ -33,6 +33,7 @@ type rig struct {
 	log    *buffer
 	out    *buffer
 	stop   func()
+	doc    *openapi3.T
 	router routers.Router
 	client *http.Client
 }
@@ -129,6 +130,7 @@ func (r *rig) describe() {
 	doc, err := openapi3.NewLoader().LoadFromData(b)
 	require.NoError(r.t, err)
 	require.NoError(r.t, doc.Validate(context.Background()))
+	r.doc = doc
 	r.router, err = legacy.NewRouter(doc)
 	require.NoError(r.t, err)
 }
@@ -293,6 +295,22 @@ func (r *rig) finished(a *answer) object {
 		return last.at("status") != "running"
 	})
 	return last.object()
+}
+
+// lists returns the paths that the description calls lists, each with what tells its items apart.
+func (r *rig) lists() map[string]string {
+	out := make(map[string]string)
+	for path, item := range r.doc.Paths.Map() {
+		if item.Get != nil && strings.HasPrefix(item.Get.OperationID, "list-") {
+			schema := item.Get.Responses.Value("200").Value.Content["application/json"].Schema.Value.Properties["items"].Value.Items.Value
+			for _, key := range []string{"machine", "name", "id"} {
+				if schema.Properties[key] != nil && !(key == "machine" && schema.Properties["native"] != nil) {
+					out[path] = key // the last, which is the one that is unique
+				}
+			}
+		}
+	}
+	return out
 }
 
 // head is the revision of the ledger.

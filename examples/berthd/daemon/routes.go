@@ -12,8 +12,9 @@ import (
 )
 
 // routes puts the edge, the guard and everything that answers behind each other.
-func (d *Daemon) routes(a *api.API) http.Handler {
+func (d *Daemon) routes(a api.Config) http.Handler {
 	mux := http.NewServeMux()
+	api.Register(mux, a)
 	mux.HandleFunc("GET /health", d.health)
 	mux.HandleFunc("GET /health/live", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, map[string]bool{"live": true}) })
 	mux.Handle("GET /metrics", d.metrics)
@@ -23,16 +24,7 @@ func (d *Daemon) routes(a *api.API) http.Handler {
 	mux.Handle("GET /problems/{kind}", pages)
 	mux.Handle("GET /assets/", pages)
 	mux.Handle("GET /favicon.ico", pages)
-	inner := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, pattern := mux.Handler(r)
-		if pattern == "" {
-			a.ServeHTTP(w, r) // the API's, or nobody's
-			return
-		}
-		edge.From(r.Context()).Pattern = pattern
-		mux.ServeHTTP(w, r)
-	})
-	return edge.Handler(d.guard.Require(inner, public), edge.Config{Logger: d.log, Observer: d.metrics, TLS: d.config.TLSCert != ""})
+	return edge.Handler(d.guard.Require(edge.Route(mux), public), edge.Config{Logger: d.log, Observer: d.metrics, TLS: d.config.TLSCert != ""})
 }
 
 // public reports whether a request needs no credentials: signs of life, the pages' own files, which hold no
@@ -52,25 +44,25 @@ func public(r *http.Request) bool {
 	return strings.HasPrefix(p, "/assets/") || strings.HasPrefix(p, "/problems/")
 }
 
-// Health is what /health answers.
-type Health struct {
+// state is what /health answers.
+type state struct {
 	Status    string `json:"status"` // ready, or not ready
 	Live      bool   `json:"live"`
 	Ready     bool   `json:"ready"`
 	Manager   bool   `json:"manager"`   // runs
 	Commands  bool   `json:"commands"`  // are taken
-	Leader    bool   `json:"leader"`    // there is one, this or another
+	Leading   bool   `json:"leading"`   // drivers are called
 	Following bool   `json:"following"` // the ledger is read up to its head
 }
 
 // health answers 200 when the daemon can do its work and 503 with the reason otherwise.
 func (d *Daemon) health(w http.ResponseWriter, _ *http.Request) {
 	s := d.manager.Status()
-	h := Health{
-		Status: "not ready", Live: true, Manager: d.running.Load(), Commands: s.Stale == "", Leader: s.Holder != "",
+	h := state{
+		Status: "not ready", Live: true, Manager: d.running.Load(), Commands: s.Stale == "", Leading: s.Leading,
 		Following: d.ops.Head() >= s.Revision,
 	}
-	h.Ready = h.Manager && h.Commands && h.Leader
+	h.Ready = h.Manager && h.Commands && h.Leading
 	status := http.StatusServiceUnavailable
 	if h.Ready {
 		h.Status, status = "ready", http.StatusOK

@@ -8,11 +8,13 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"database/sql"
+	"encoding/json"
 	"encoding/pem"
 	"io"
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -178,4 +180,23 @@ func TestAStaleDaemonAnswersQuestions(t *testing.T) {
 	p := again.post("/api/v1/instances", vm("after"))
 	p.problem(503, "stale")
 	require.Contains(t, string(again.get("/metrics").body), "berthage_stale 1\n")
+}
+
+// A daemon that was killed leaves its note behind. Whoever listens on its address now does not get the token.
+func TestNoLinkFromWhoeverHasTheAddressNow(t *testing.T) {
+	t.Parallel()
+	c := config.Default()
+	c.Listen, c.Data, c.Simulate = "127.0.0.1:0", t.TempDir(), 1
+	d, err := daemon.Open(t.Context(), c, daemon.Options{})
+	require.NoError(t, err)
+	require.NoError(t, d.Close())
+	stranger := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("%s was asked for with %v", r.URL, r.Header)
+	}))
+	t.Cleanup(stranger.Close)
+	note, err := json.Marshal(daemon.Running{PID: 1, URL: stranger.URL})
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(c.Data, "berthd.json"), note, 0o600))
+	_, err = daemon.Link(t.Context(), c.Data)
+	require.ErrorContains(t, err, "no berthd runs on")
 }

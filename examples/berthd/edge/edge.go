@@ -19,6 +19,13 @@ import (
 // MaxBody is the largest body in bytes.
 const MaxBody = 1 << 20
 
+// TooLarge is the problem of a larger one.
+func TooLarge(detail string) *problem.Problem {
+	p := problem.TooLarge.New(detail)
+	p.Want = fmt.Sprintf("at most %d bytes", MaxBody)
+	return p
+}
+
 // Note is what is known of a request by the time that it ends. What is inside fills it in for the log.
 type Note struct {
 	ID      string // correlation id; stands in the log, in events as their cause, and in the answer
@@ -69,8 +76,8 @@ func Handler(next http.Handler, c Config) http.Handler {
 		}()
 		if r.ContentLength > MaxBody {
 			out.Header().Set("Connection", "close") // the body is not read, so that nothing else can follow it
-			p := problem.TooLarge.New(fmt.Sprintf("the body has %d bytes", r.ContentLength))
-			p.Want, p.RequestID = "at most 1048576 bytes", note.ID
+			p := TooLarge(fmt.Sprintf("the body has %d bytes", r.ContentLength))
+			p.RequestID = note.ID
 			p.Write(out)
 			return
 		}

@@ -1,5 +1,5 @@
 // Package metrics writes what berthd knows about itself and its pool in the text format of Prometheus,
-// version 0.0.4. Names follow the conventions: base units, _total for counters.
+// version 0.0.4. Names follow the conventions: base units, _total for counters only.
 package metrics
 
 import (
@@ -105,6 +105,12 @@ func (w writer) value(name string, v float64, labels ...string) {
 	fmt.Fprintf(w, " %s\n", strconv.FormatFloat(v, 'g', -1, 64))
 }
 
+// gauge writes a family of one sample.
+func (w writer) gauge(name, help string, v float64) {
+	w.family(name, "gauge", help)
+	w.value(name, v)
+}
+
 // escape escapes a label's value as the format wants it.
 func escape(s string) string {
 	return strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`).Replace(s)
@@ -121,18 +127,24 @@ func (m *Metrics) Write(out io.Writer) error {
 
 func (m *Metrics) pool(w writer) {
 	var totals map[pool.Class]pool.Sum
-	hosts, instances := make(map[string]float64), make(map[string]float64)
-	held := 0.0
+	conditions, instances := make(map[string]float64), make(map[string]float64)
+	hosts, schedulable, held := 0.0, 0.0, 0.0
+	for _, s := range statuses() {
+		instances[s] = 0
+	}
+	for _, c := range (pool.Ready | pool.Cordoned | pool.Draining | pool.Unreachable | pool.Fenced).Names() {
+		conditions[c] = 0
+	}
 	m.manager.View(func(st *pool.State) {
 		totals = st.Totals()
 		for h := range st.Hosts() {
 			for _, c := range h.Conditions.Names() {
-				hosts[c]++
+				conditions[c]++
 			}
 			if h.Conditions.Schedulable() {
-				hosts["schedulable"]++
+				schedulable++
 			}
-			hosts["all"]++
+			hosts++
 		}
 		for i := range st.Instances() {
 			instances[i.Status()]++
@@ -146,7 +158,7 @@ func (m *Metrics) pool(w writer) {
 		name, help string
 		of         func(pool.Sum) int64
 	}{
-		{"total", "physically there", func(s pool.Sum) int64 { return s.Total }},
+		{"physical", "physically there", func(s pool.Sum) int64 { return s.Total }},
 		{"reserved", "used by the hosts themselves and by others", func(s pool.Sum) int64 { return s.Reserved }},
 		{"capacity", "what allocations may take, over-commit included", func(s pool.Sum) int64 { return s.Capacity }},
 		{"used", "what allocations take", func(s pool.Sum) int64 { return s.Used }},
@@ -155,43 +167,58 @@ func (m *Metrics) pool(w writer) {
 		{"overcommitted", "taken beyond what is physically there", func(s pool.Sum) int64 { return s.Overcommitted }},
 	} {
 		name := "berthage_pool_" + f.name
-		w.family(name, "gauge", "Resources of the pool, "+f.help+": cpu in millicores, memory and storage in bytes.")
+		w.family(name, "gauge", "Resources of the pool, "+f.help+", by class in the unit that is told.")
 		for _, c := range classes {
-			w.value(name, float64(f.of(totals[c])), "class", string(c))
+			unit, scale := unitOf(c)
+			w.value(name, float64(f.of(totals[c]))/scale, "class", string(c), "unit", unit)
 		}
 	}
-	w.family("berthage_hosts", "gauge", "Hosts by condition; a host can have several.")
-	for _, c := range slices.Sorted(maps.Keys(hosts)) {
-		w.value("berthage_hosts", hosts[c], "condition", c)
+	w.gauge("berthage_hosts", "Hosts in the pool.", hosts)
+	w.gauge("berthage_schedulable_hosts", "Hosts that take new instances.", schedulable)
+	w.family("berthage_host_conditions", "gauge", "Hosts by condition; a host can have several.")
+	for _, c := range slices.Sorted(maps.Keys(conditions)) {
+		w.value("berthage_host_conditions", conditions[c], "condition", c)
 	}
 	w.family("berthage_instances", "gauge", "Instances by status.")
 	for _, s := range slices.Sorted(maps.Keys(instances)) {
 		w.value("berthage_instances", instances[s], "status", s)
 	}
-	w.family("berthage_held_allocations", "gauge", "Allocations kept for machines that may still appear.")
-	w.value("berthage_held_allocations", held)
+	w.gauge("berthage_held_allocations", "Allocations kept for machines that may still appear.", held)
+}
+
+// statuses are those that an instance can have. Each has a series at all times: one that only appears when
+// something is wrong is hard to make an alert of.
+func statuses() []string {
+	return []string{"building", "undoing", "failed", "deleting", "running", "stopped", "suspended", "missing"}
+}
+
+// unitOf returns the unit in which amounts of a class are written, and how many of the pool's make one.
+func unitOf(c pool.Class) (unit string, scale float64) {
+	switch {
+	case c == pool.CPU:
+		return "core", float64(pool.Core)
+	case c == pool.Memory, strings.HasPrefix(string(c), "storage."):
+		return "byte", 1
+	case strings.HasPrefix(string(c), "iops."):
+		return "operation/second", 1
+	}
+	return "integer", 1
 }
 
 func (m *Metrics) self(w writer) {
 	s := m.manager.Status()
-	gauge := func(name, help string, v float64) {
-		w.family(name, "gauge", help)
-		w.value(name, v)
-	}
-	w.family("berthage_commits_total", "counter", "Batches in the ledger: its revision, dense from 1.")
-	w.value("berthage_commits_total", float64(s.Revision))
-	gauge("berthage_ledger_revision", "Revision that readers see.", float64(s.Revision))
-	gauge("berthage_epoch", "How often the lead was taken.", float64(s.Epoch))
-	gauge("berthage_leader", "1 when this daemon leads.", truth(s.Leading))
-	gauge("berthage_stale", "1 when this daemon cannot follow the ledger and takes no commands.", truth(s.Stale != ""))
-	gauge("berthage_unknown_machines", "Machines on our hosts that are not in the books.", float64(len(m.manager.Unknown())))
+	w.gauge("berthage_ledger_revision", "Revision that readers see.", float64(s.Revision))
+	w.gauge("berthage_epoch", "How often the lead was taken.", float64(s.Epoch))
+	w.gauge("berthage_leader", "1 when this daemon leads.", truth(s.Leading))
+	w.gauge("berthage_stale", "1 when this daemon cannot follow the ledger and takes no commands.", truth(s.Stale != ""))
+	w.gauge("berthage_unknown_machines", "Machines on our hosts that are not in the books.", float64(len(m.manager.Unknown())))
 	w.family("berthd_build_info", "gauge", "Always 1; the labels tell the version.")
-	w.value("berthd_build_info", 1, "version", m.version, "go", runtime.Version())
-	gauge("process_start_time_seconds", "When the daemon was started.", float64(m.began.UnixMilli())/1000)
-	gauge("go_goroutines", "Goroutines.", float64(runtime.NumGoroutine()))
+	w.value("berthd_build_info", 1, "version", m.version, "goversion", runtime.Version())
+	w.gauge("process_start_time_seconds", "When the daemon was started.", float64(m.began.UnixMilli())/1000)
+	w.gauge("go_goroutines", "Goroutines.", float64(runtime.NumGoroutine()))
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
-	gauge("go_memstats_heap_inuse_bytes", "Heap in use.", float64(mem.HeapInuse))
+	w.gauge("go_memstats_heap_inuse_bytes", "Heap in use.", float64(mem.HeapInuse))
 }
 
 func (m *Metrics) http(w writer) {

@@ -6,7 +6,7 @@ import (
 )
 
 // mostVerdicts bounds the hosts in one answer; counts covers them all.
-const mostVerdicts = 1000
+const mostVerdicts = 500
 
 // Refusal is an explanation of the scheduler: for every host whether it qualifies, and why not.
 type Refusal struct {

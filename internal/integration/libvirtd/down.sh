@@ -53,18 +53,24 @@ end() {
 	done
 }
 
-if [[ -S $dir/run/libvirt-sock ]]; then
-	virsh_() { timeout 60 virsh -q -c "qemu+unix:///system?socket=$dir/run/libvirt-sock" "$@" </dev/null 2>/dev/null; }
+virsh_() { timeout 60 virsh -q -c "qemu+unix:///system?socket=$dir/run/libvirt-sock" "$@" </dev/null 2>/dev/null; }
+bridge=
+if [[ -S $dir/run/libvirt-sock ]] && virsh_ version >/dev/null; then
 	for id in $(virsh_ list --id || true); do
 		virsh_ destroy "$id" || true
 	done
 	virsh_ net-list --name | while read -r network; do
 		[[ ! $network ]] || virsh_ net-destroy "$network" || true
 	done || true
+elif [[ -f $dir/network.xml ]]; then # the daemon is gone, and its bridge has stayed
+	bridge=$(sed -n "s/.*bridge name='\(bth[0-9]*\)'.*/\1/p" "$dir/network.xml")
 fi
 shopt -s nullglob
 end "$dir"/libvirtd.pid "$dir"/run/libvirtd.pid
 # What a daemon that hung could not end: QEMU, dnsmasq.
 end "$dir"/run/qemu/*.pid "$dir"/run/network/*.pid
 end "$dir"/virtlogd.pid
+if [[ $bridge && -e /sys/class/net/$bridge ]]; then
+	ip link delete "$bridge" || true
+fi
 rm -rf "${dir:?}"

@@ -6,14 +6,15 @@ usage() {
 	cat <<'END'
 usage: up.sh [--session] DIR
 
-Starts a libvirtd whose files are all below DIR and prints the URI to connect to, as the only line on standard output.
+Starts a libvirtd whose files are all below DIR and prints the URIs to connect to, one a line, on standard output.
 
 As root it is a system daemon with the QEMU driver in a mount namespace of its own (DIR/etc, lib, cache, run and log stand for libvirt's
 directories), its own virtlogd, the storage pools "default" and "fast" below DIR/images, and the NAT network "default" with a bridge and
 a subnet that nothing else uses. Any number of them run side by side.
 
 With --session it is an unprivileged daemon for the test driver (test:///default and test:///path/node.xml), without QEMU, networks or
-pools; root runs it as nobody.
+pools; root runs it as nobody. It listens on a Unix socket, on the loopback interface for TCP, and, where there is openssl, for TLS; DIR/pki
+has the certificates of the authority, the server and a client, and DIR/pki/stranger those of a client that is not let in.
 
 DIR is created. Its path has at most 60 bytes, because sockets lie below it, and other users can pass through its parents, because QEMU
 does not run as root. down.sh DIR stops everything and removes DIR.
@@ -74,10 +75,61 @@ if [[ $session ]]; then
 		run=(setpriv --reuid nobody --regid nogroup --clear-groups)
 	fi
 	chmod 0700 "$dir/run"
+
+	# free_port FROM prints a TCP port that nothing listens on, one of the 6000 from FROM.
+	free_port() {
+		local p
+		while :; do
+			p=$(($1 + RANDOM % 6000))
+			(exec 3<>"/dev/tcp/127.0.0.1/$p") 2>/dev/null || break
+		done
+		echo "$p"
+	}
+	tcp=$(free_port 20000) tls=
+	if command -v openssl >/dev/null; then
+		tls=$(free_port 26000)
+	fi
+	cat >"$dir/libvirtd.conf" <<END
+listen_addr = "127.0.0.1"
+listen_tcp = 1
+tcp_port = "$tcp"
+auth_tcp = "none"
+listen_tls = $((tls > 0))
+END
+	if [[ $tls ]]; then
+		mkdir -p "$dir/pki/stranger"
+		new=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes)
+		# certificate FILE NAME: one for 127.0.0.1, signed by the authority.
+		certificate() {
+			openssl req "${new[@]}" -subj "/CN=$2" -keyout "$dir/pki/$1key.pem" -out "$dir/request.pem"
+			openssl x509 -req -in "$dir/request.pem" -CA "$dir/pki/cacert.pem" -CAkey "$dir/pki/cakey.pem" -CAcreateserial -days 30 \
+				-out "$dir/pki/$1cert.pem" -extfile <(printf '%s\n' subjectAltName=IP:127.0.0.1 keyUsage=digitalSignature,keyEncipherment \
+				extendedKeyUsage=serverAuth,clientAuth)
+		}
+		{
+			openssl req -x509 "${new[@]}" -days 30 -subj /CN=authority -keyout "$dir/pki/cakey.pem" -out "$dir/pki/cacert.pem" \
+				-addext basicConstraints=critical,CA:TRUE -addext keyUsage=keyCertSign
+			certificate server server
+			certificate client client
+			certificate stranger/client stranger
+			cp "$dir/pki/cacert.pem" "$dir/pki/stranger/"
+		} >"$dir/pki.log" 2>&1 || die "no certificates: $(tail -n 1 "$dir/pki.log")"
+		chmod 0644 "$dir"/pki/*.pem "$dir"/pki/stranger/*.pem
+		cat >>"$dir/libvirtd.conf" <<END
+tls_port = "$tls"
+auth_tls = "none"
+key_file = "$dir/pki/serverkey.pem"
+cert_file = "$dir/pki/servercert.pem"
+ca_file = "$dir/pki/cacert.pem"
+tls_allowed_dn_list = [ "CN=client" ]
+END
+	fi
 	env -i PATH="$PATH" HOME="$dir/home" XDG_RUNTIME_DIR="$dir/run" "${run[@]}" \
-		libvirtd -d -p "$dir/run/libvirtd.pid" >"$dir/start.log" 2>&1 </dev/null || die "libvirtd did not start: $(<"$dir/start.log")"
+		libvirtd -l -f "$dir/libvirtd.conf" -d -p "$dir/run/libvirtd.pid" >"$dir/start.log" 2>&1 </dev/null || die "libvirtd did not start: $(<"$dir/start.log")"
 	wait_for "$dir/run/libvirt/libvirt-sock" "$dir/run/libvirtd.pid" "$dir/start.log"
 	echo "test+unix:///default?socket=$dir/run/libvirt/libvirt-sock"
+	echo "test+tcp://127.0.0.1:$tcp/default"
+	[[ ! $tls ]] || echo "test+tls://127.0.0.1:$tls/default?pkipath=$dir/pki"
 	exit 0
 fi
 

@@ -3,7 +3,7 @@
 const base = "/api/v1";
 
 // Refused is the error of a request that was answered with a problem, or not answered at all.
-export class Refused extends Error {
+class Refused extends Error {
   constructor(problem) {
     super(problem.detail || problem.title);
     this.problem = problem;

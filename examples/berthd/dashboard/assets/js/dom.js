@@ -6,7 +6,7 @@ export function h(tag, props, ...children) {
   for (const [k, v] of Object.entries(props ?? {})) {
     if (v === undefined || v === null || v === false) continue;
     if (k === "on") for (const [type, f] of Object.entries(v)) el.addEventListener(type, f);
-    else if (k === "data") Object.assign(el.dataset, v);
+    else if (k === "data") for (const [key, of] of Object.entries(v)) data(el, key, of);
     else if (k === "value") el.value = v;
     else el.setAttribute(k, v === true ? "" : v);
   }

@@ -9,7 +9,7 @@ const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 export const count = (n) => whole.format(n);
 
 // bytes prints bytes with a binary unit, three digits or so.
-export function bytes(n) {
+function bytes(n) {
   for (const [unit, size] of units) {
     if (Math.abs(n) >= size) {
       const v = n / size;

@@ -8,7 +8,7 @@ import { Table } from "./table.js";
 import { attempt, toast } from "./ui.js";
 
 // state is a host's health in one word.
-export function state(host) {
+function state(host) {
   if (host.schedulable) return "ready";
   const c = host.conditions;
   return !c.includes("ready") || c.includes("unreachable") || c.includes("fenced") ? "down" : "cordoned";
@@ -22,7 +22,7 @@ export function stateWord(host) {
 }
 
 // storage sums up all kinds of storage of a host.
-export function storage(host) {
+function storage(host) {
   const sum = { used: 0, capacity: 0 };
   for (const [k, u] of Object.entries(host.resources)) {
     if (k.startsWith("storage.")) {
@@ -48,7 +48,7 @@ function meter() {
         text(of, "none");
         text(lv, "");
         b.el.hidden = true;
-        return -1;
+        return;
       }
       const p = share(u.used, u.capacity);
       b.el.hidden = false;
@@ -56,8 +56,16 @@ function meter() {
       text(lv, percent(p) + levelWord[level(p)]);
       data(lv, "level", level(p));
       b.set(label, p, `${amount(cls, u.used)} used of ${amount(cls, u.capacity)}`);
-      return p;
     },
+  };
+}
+
+// keys are what hosts are sorted by; those without a class come last.
+function keys(x) {
+  const of = (u) => (u?.capacity ? share(u.used, u.capacity) : -1);
+  return {
+    name: x.name || x.id, zone: x.zone ?? "", instances: x.instances,
+    cpu: of(x.resources.cpu), memory: of(x.resources.memory), storage: of(storage(x)),
   };
 }
 
@@ -92,19 +100,16 @@ function row(id) {
       button.title = cordoned ? "Uncordon: let it take new instances again" : "Cordon: keep new instances off";
       button.setAttribute("aria-label", `${cordoned ? "Uncordon" : "Cordon"} ${x.name}`);
       button.replaceChildren(icon(cordoned ? "check" : "ban"));
-      return {
-        name: x.name || x.id, zone: x.zone ?? "", instances: x.instances,
-        cpu: cpu.set(`CPU of ${x.name}`, x.resources.cpu, "cpu"),
-        memory: memory.set(`Memory of ${x.name}`, x.resources.memory, "memory"),
-        storage: disks.set(`Storage of ${x.name}`, storage(x), "memory"),
-      };
+      cpu.set(`CPU of ${x.name}`, x.resources.cpu, "cpu");
+      memory.set(`Memory of ${x.name}`, x.resources.memory, "memory");
+      disks.set(`Storage of ${x.name}`, storage(x), "memory");
     },
   };
 }
 
 // showHosts keeps the table and the map up to date.
 export function showHosts(store) {
-  const table = new Table("hosts", "name", row);
+  const table = new Table("hosts", "name", keys, row);
   const filter = byID("hosts-filter"), zone = byID("hosts-zone"), condition = byID("hosts-state");
   const refilter = () => {
     const q = filter.value.trim().toLowerCase();
@@ -126,8 +131,8 @@ export function showHosts(store) {
 }
 
 function showMap(hosts, changed, cells) {
-  for (const id of cells.keys()) if (!hosts.has(id)) cells.delete(id);
-  for (const id of new Set([...changed, ...(cells.size ? [] : hosts.keys())])) {
+  const before = cells.size;
+  for (const id of changed) {
     const x = hosts.get(id);
     if (!x) continue;
     let cell = cells.get(id);
@@ -138,5 +143,8 @@ function showMap(hosts, changed, cells) {
     data(cell, "state", state(x) === "ready" ? undefined : state(x));
     cell.title = `${x.name} · ${percent(p)} · ${x.instances} instances · ${stateWord(x)}`;
   }
+  if (cells.size === before && cells.size === hosts.size) return;
+  for (const id of cells.keys()) if (!hosts.has(id)) cells.delete(id);
+  data(byID("map"), "size", cells.size > 8000 ? "huge" : cells.size > 2000 ? "large" : undefined);
   arrange(byID("map"), [...cells.keys()].sort(compare).map((id) => cells.get(id)));
 }

@@ -53,6 +53,9 @@ export function actions(x) {
   });
 }
 
+// keys are what instances are sorted by.
+const keys = (x) => ({ name: x.name, status: x.status, host: x.host ?? "", cpu: x.resources.cpu ?? 0 });
+
 function row(id) {
   const name = h("button", { class: "name", type: "button", on: { click: () => showInstance(id) } });
   const sub = h("span", { class: "sub" }), status = h("td"), host = h("span", { class: "sub" }), image = h("span", { class: "sub" });
@@ -75,16 +78,17 @@ function row(id) {
       const offers = JSON.stringify([verbs(x).map((v) => v[0]), x.is, x.name]);
       if (offers !== offered) { // else the buttons stay, and with them the focus
         offered = offers;
+        const focused = buttons.contains(document.activeElement);
         buttons.replaceChildren(...actions(x));
+        if (focused) buttons.querySelector(":enabled")?.focus({ preventScroll: true });
       }
-      return { name: x.name, status: x.status, host: x.host ?? "", cpu };
     },
   };
 }
 
 // showInstances keeps the table up to date.
 export function showInstances(store) {
-  const table = new Table("instances", "name", row);
+  const table = new Table("instances", "name", keys, row);
   const filter = byID("instances-filter"), status = byID("instances-status");
   const refilter = () => {
     const q = filter.value.trim().toLowerCase();

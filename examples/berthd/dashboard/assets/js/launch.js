@@ -1,8 +1,8 @@
 // The form that launches instances.
-import { get, key, request } from "./api.js";
+import { all, key, request } from "./api.js";
 import { byID, h, icon } from "./dom.js";
 import { amount, className, percent } from "./format.js";
-import { closer, failed, placement, problem, toast } from "./ui.js";
+import { closer, failed, hosts, once, placement, problem, refusals, toast } from "./ui.js";
 
 const GiB = 2 ** 30;
 
@@ -25,8 +25,12 @@ function disk(first, kinds) {
 export function setupLaunch(store) {
   byID("launch-open").addEventListener("click", async () => {
     try {
-      const [images, flavors, projects] = await Promise.all([get("/images"), get("/flavors"), get("/projects")]);
-      open(store, images.items, flavors.items, projects.items);
+      const read = async (path) => {
+        const items = [];
+        await all(path, (x) => items.push(x));
+        return items;
+      };
+      open(store, ...await Promise.all(["/images", "/flavors", "/projects"].map(read)));
     } catch (err) {
       failed(err);
     }
@@ -78,15 +82,13 @@ function open(store, images, flavors, projects) {
   };
 
   const check = h("button", { class: "button", type: "button", id: "launch-check" }, "Where would it go?");
-  check.addEventListener("click", async () => {
-    check.disabled = true;
+  check.addEventListener("click", () => once(check, async () => {
     try {
       answer.replaceChildren(explained(await request("POST", "/explain", body(1, 1))));
     } catch (err) {
       answer.replaceChildren(problem(err.problem ?? { title: String(err) }));
     }
-    check.disabled = false;
-  });
+  }));
 
   const submit = h("button", { class: "button primary", type: "submit", id: "launch-submit" }, "Launch");
   const token = key(); // the same for every attempt, so that nothing is launched twice
@@ -103,9 +105,7 @@ function open(store, images, flavors, projects) {
     answer,
     h("div", { class: "buttons" }, check, submit));
   form.addEventListener("input", () => { edits++; });
-  form.addEventListener("submit", async (e) => {
-    e.preventDefault();
-    submit.disabled = true;
+  const launch = async () => {
     answer.replaceChildren();
     const of = Math.max(1, Math.min(100, Number(number.value) || 1)), at = edits;
     let done = 0;
@@ -121,7 +121,10 @@ function open(store, images, flavors, projects) {
       if (done) answer.prepend(h("p", { class: "hint" }, `${done} of ${of} were launched before this:`));
       answer.scrollIntoView({ block: "nearest" });
     }
-    submit.disabled = false;
+  };
+  form.addEventListener("submit", (e) => {
+    e.preventDefault();
+    once(submit, launch);
   });
   dialog.replaceChildren(form);
   dialog.showModal();
@@ -130,7 +133,7 @@ function open(store, images, flavors, projects) {
 
 // explained shows where a launch would be placed, or why not.
 function explained(e) {
-  if (e.fits) return h("div", { class: "answer", role: "status" }, h("p", {}, `It would be placed on ${e.host}. ${e.placement.hosts.filter((v) => !v.reason).length} hosts qualify.`), ...placement(e.placement));
+  if (e.fits) return h("div", { class: "answer", role: "status" }, h("p", {}, `It would be placed on ${e.host}. ${hosts(e.placement) - refusals(e.placement)} hosts qualify.`), ...placement(e.placement));
   const over = e.quota.map((l) => `${className(l.class)}: ${amount(l.class, l.asked)} asked, ${amount(l.class, l.free)} free of ${amount(l.class, l.limit)} (${percent((100 * l.used) / Math.max(1, l.limit))} used)`);
   return h("div", { class: "problem", role: "alert" }, h("h3", {}, e.quota.length ? "Over quota" : "No host fits"), over.length ? h("ul", {}, over.map((o) => h("li", {}, o))) : null, ...placement(e.placement));
 }

@@ -6,14 +6,19 @@ import { ago, amount, className, percent, share } from "./format.js";
 export function showSide(store) {
   let before = "";
   store.watch(({ unknown, projects }) => {
-    const now = JSON.stringify([unknown, projects]);
+    const now = JSON.stringify([unknown.items, unknown.total, projects.items, projects.total]);
     if (now === before) return;
     before = now;
-    text(byID("unknown-count"), String(unknown.length));
-    byID("unknown").replaceChildren(unknown.length ? h("div", { class: "fold" }, machines(unknown)) : h("p", { class: "empty" }, "None."));
-    text(byID("projects-count"), String(projects.length));
-    byID("projects").replaceChildren(h("div", { class: "fold" }, h("table", { class: "listing" }, h("tbody", {}, projects.map(project)))));
+    text(byID("unknown-count"), String(unknown.total));
+    byID("unknown").replaceChildren(unknown.total ? fold("Unknown machines", machines(unknown.items), unknown) : h("p", { class: "empty" }, "None."));
+    text(byID("projects-count"), String(projects.total));
+    byID("projects").replaceChildren(fold("Projects", h("table", { class: "listing" }, h("tbody", {}, projects.items.map(project))), projects));
   });
+}
+
+// fold is a list that scrolls, and says so when it is not the whole.
+function fold(label, table, { items, total }) {
+  return h("div", { class: "fold", tabindex: "0", role: "region", "aria-label": label }, table, items.length < total ? h("p", { class: "empty" }, `The first ${items.length} of ${total} are shown.`) : null);
 }
 
 function machines(list) {

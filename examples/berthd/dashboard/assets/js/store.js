@@ -1,12 +1,14 @@
 // What the page knows of the fleet: loaded once, and then brought up to date with what has changed since.
 import { all, get } from "./api.js";
 
+const few = 200; // of what is shown beside the hosts and instances
+
 export class Store {
   pool = null;
   hosts = new Map();
   instances = new Map();
-  unknown = [];
-  projects = [];
+  unknown = { items: [], total: 0 }; // the first of them
+  projects = { items: [], total: 0 }; // likewise
   #since = { hosts: 0, instances: 0 };
   #gone = new Map(); // what has been removed, with the revision: an answer that is older must not bring it back
   #views = [];
@@ -41,15 +43,15 @@ export class Store {
         changed[kind].add(r.id);
       });
     };
-    const [pool, projects] = await Promise.all([get("/pool"), get("/projects"), read("hosts"), read("instances")]);
+    const [pool, projects] = await Promise.all([get("/pool"), get("/projects?limit=" + few), read("hosts"), read("instances")]);
     this.pool = pool;
-    this.projects = projects.items;
+    this.projects = projects;
     this.#tell(changed.hosts, changed.instances);
   }
 
   // look asks for what no event tells of.
   async look() {
-    this.unknown = (await get("/unknown-machines")).items;
+    this.unknown = await get("/unknown-machines?limit=" + few);
     this.#tell(new Set(), new Set());
   }
 

@@ -14,17 +14,19 @@ export function failed(err) {
   toast(err.problem ? `${err.problem.title}: ${err.problem.detail ?? ""}` : String(err), "error");
 }
 
-// attempt runs a command of a button, which cannot be pressed again meanwhile.
-export async function attempt(button, f) {
-  button.disabled = true;
+// once runs what a button is for, unless it runs already. The button keeps the focus, which a disabled one would lose.
+export async function once(button, f) {
+  if (button.ariaDisabled) return;
+  button.ariaDisabled = "true";
   try {
-    return await f();
-  } catch (err) {
-    failed(err);
+    await f();
   } finally {
-    button.disabled = false;
+    button.ariaDisabled = null;
   }
 }
+
+// attempt is once for a command whose refusal is shown in passing.
+export const attempt = (button, f) => once(button, f).catch(failed);
 
 // confirm asks before something that cannot be undone.
 export function confirm(title, message, verb) {
@@ -64,10 +66,14 @@ function quotaTable(lines) {
       ...[l.asked ?? 0, l.free, l.used, l.limit].map((n) => h("td", {}, amount(l.class, n)))))));
 }
 
+// hosts is how many an explanation concerns, and refusals how many of them cannot take the request; its list may be cut.
+export const hosts = (p) => p.hosts.length + (p.omitted ?? 0);
+export const refusals = (p) => p.counts.reduce((n, c) => n + c.hosts, 0);
+
 // placement shows an explanation of the scheduler: how many hosts failed what, what would help, and every host.
 export function placement(p) {
   const out = [];
-  const no = p.counts.reduce((n, c) => n + c.hosts, 0), all = p.hosts.length + (p.omitted ?? 0);
+  const no = refusals(p), all = hosts(p);
   if (all === 0) out.push(h("p", {}, "The pool has no hosts."));
   if (no) {
     const word = (c) => (c.class ? `for want of ${className(c.class)}` : `by ${c.constraint}`);
@@ -77,8 +83,9 @@ export function placement(p) {
   const refused = p.hosts.filter((v) => v.reason);
   if (refused.length) {
     out.push(h("details", {}, h("summary", {}, "Why each host was refused"),
-      h("div", { class: "verdicts" }, h("table", {}, h("tbody", {},
-        refused.slice(0, 500).map((v) => h("tr", {}, h("th", { scope: "row" }, v.host), h("td", {}, v.reason.message))))))));
+      h("div", { class: "verdicts", tabindex: "0", role: "region", "aria-label": "Refused hosts" }, h("table", {}, h("tbody", {},
+        refused.map((v) => h("tr", {}, h("th", { scope: "row" }, v.host), h("td", {}, v.reason.message)))))),
+      p.omitted ? h("p", { class: "hint" }, `${p.omitted} more hosts are not listed; the numbers above count them.`) : null));
   }
   return out;
 }
