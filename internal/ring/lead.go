@@ -43,7 +43,7 @@ type leadership struct {
 }
 
 // job is what something is planned for: an action for an instance or for a held allocation, the observation of
-// a host's machines or of a driver's hosts, the fencing of a host, or all instances of a host anew. One field is
+// a host's machines or of a driver's hosts, the fencing of a host, or everything of a kind anew. One field is
 // set.
 type job struct {
 	instance pool.InstanceID
@@ -51,7 +51,8 @@ type job struct {
 	host     pool.HostID
 	driver   string
 	fence    pool.HostID
-	all      pool.HostID
+	all      pool.HostID // its instances
+	helds    bool        // the held allocations
 }
 
 type flight struct {
@@ -219,11 +220,13 @@ func (l *leadership) dueMachine(m pool.MachineID) {
 func (l *leadership) left(id pool.InstanceID, hold bool) {
 	j := job{instance: id}
 	l.due(j)
-	if f := l.flight[j]; f == nil {
-		return
-	} else if hold {
+	switch f := l.flight[j]; {
+	case f == nil && hold: // a person's word
+		l.due(job{helds: true})
+	case f == nil:
+	case hold:
 		l.due(job{held: f.machine})
-	} else {
+	default:
 		delete(l.known, f.machine)
 	}
 }
@@ -286,6 +289,11 @@ func (l *leadership) dispatchJob(j job, now time.Time) {
 		return
 	case j.all != "":
 		l.dispatchAll(j.all, now)
+		return
+	case j.helds:
+		for h := range l.r.st.Held() {
+			l.at(job{held: h.Machine}, now)
+		}
 		return
 	}
 	if l.flight[j] != nil {
