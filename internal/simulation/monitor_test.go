@@ -116,6 +116,10 @@ func (m *monitor) remember(e *pool.Event) {
 		}
 	case *pool.Placed:
 		m.booked(p.Place.Host)
+	case *pool.Observed:
+		if p.Is == pool.Absent && m.w.there(p.Machine) {
+			m.w.broken(leaks, "revision %d: machine %s is there and taken for missing", e.Revision, p.Machine)
+		}
 	case *pool.Wanted:
 		m.saw("wanted", string(p.Instance), string(p.Want))
 	case *pool.RebootWanted:
