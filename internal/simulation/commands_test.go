@@ -28,8 +28,8 @@ type attempt func(ctx context.Context, m *berthage.Manager) (promise, error)
 // promise returns what is wrong, if it has not been kept.
 type promise func(m *monitor) string
 
-// commands returns all of them. What a caller may ask for is added here.
-func commands() []command {
+// asks returns all of them. What a caller may ask for is added here.
+func (w *world) asks() []command {
 	power := func(name string, weight int, want pool.Power, which func(*pool.Instance) bool, calls ...string) command {
 		return command{name, weight, calls, func(w *world) attempt {
 			i := w.any(which)
@@ -49,7 +49,10 @@ func commands() []command {
 	any := func(i *pool.Instance) bool { return i.Want != pool.Absent || i.Launched%8 == 0 } // now and then one that is being deleted
 	return []command{
 		{"launch", 40, []string{"create", "start"}, launch},
-		{"delete", 16, []string{"destroy"}, remove(any)},
+		{"delete", 12, []string{"destroy"}, remove(any)},
+		{"delete a new one", 14, nil, remove(func(i *pool.Instance) bool {
+			return i.Want != pool.Absent && time.Since(w.monitor.born[i.ID]) < 20*time.Second
+		})},
 		{"delete a failed one", 5, nil, remove(func(i *pool.Instance) bool { return i.Phase == pool.Failed && i.Want != pool.Absent })},
 		{"delete a missing one", 5, nil, remove(func(i *pool.Instance) bool { return i.Status() == "missing" })},
 		power("start", 3, pool.Running, any, "start"),
@@ -202,7 +205,7 @@ func addHost(w *world) attempt {
 
 func setQuota(w *world) attempt {
 	p := pool.Project{Name: projects[w.random.IntN(len(projects))], Quota: pool.Resources{
-		pool.Instances: int64(10 + w.random.IntN(8)), pool.CPU: int64(14+w.random.IntN(8)) * pool.Core,
+		pool.Instances: int64(6 + w.random.IntN(8)), pool.CPU: int64(8+w.random.IntN(12)) * pool.Core,
 	}}
 	return func(ctx context.Context, m *berthage.Manager) (promise, error) { return nil, m.PutProject(ctx, p) }
 }

@@ -19,13 +19,13 @@ type disturbance struct {
 // disturbances returns all of them beside the faults of single calls and the deaths of daemons.
 func disturbances() []disturbance {
 	return []disturbance{
-		{18, (*world).pause},
-		{15, (*world).strikeHost},
+		{25, (*world).pause},
+		{25, (*world).strikeHost},
 		{4, (*world).returnHost},
-		{50, (*world).storeOutage},
-		{40, (*world).cutFromStore},
-		{45, (*world).jumpClock},
-		{60, func(w *world) { w.ends(w.any1()) }},
+		{80, (*world).storeOutage},
+		{60, (*world).cutFromStore},
+		{60, (*world).jumpClock},
+		{70, func(w *world) { w.ends(w.any1()) }},
 	}
 }
 
@@ -33,7 +33,7 @@ func disturbances() []disturbance {
 func driverFaults(unique bool) fake.Faults {
 	f := fake.Faults{
 		Unavailable: 0.13, Shorten: 0.14,
-		Refuse: 0.05, Drop: 0.04, Lose: 0.04, Late: 0.04, Spoil: 0.05,
+		Refuse: 0.04, Drop: 0.03, Lose: 0.04, Late: 0.07, Spoil: 0.04,
 		Hang: 0.3, LateBy: latest,
 	}
 	if unique { // else a second delivery makes a second machine, which nothing can prevent
@@ -46,18 +46,26 @@ func storeFaults() ledgertest.Faults {
 	return ledgertest.Faults{Refused: 0.04, LostRequest: 0.02, LostReply: 0.03, Late: 0.02, LateBy: 2 * time.Second, Latency: 20 * time.Millisecond}
 }
 
-// delayed delivers some calls other than creates a second time, some time later.
+// delayed makes some calls slow, and delivers some other than creates a second time, some time later.
 func (w *world) delayed(c fake.Call) fake.Fault {
-	if w.healed.Load() || c.Ref.Machine == "" || c.Op == fake.OpCreate {
+	if w.healed.Load() {
 		return fake.Fault{}
 	}
 	h := fnv.New64a()
-	h.Write([]byte(string(c.Op) + " " + string(c.Ref.Machine) + " " + strconv.Itoa(c.N)))
+	h.Write([]byte(string(c.Op) + " " + string(c.Ref.Host) + " " + string(c.Ref.Machine) + " " + strconv.Itoa(c.N)))
 	r := rand.New(rand.NewPCG(w.seed, h.Sum64()))
-	if r.IntN(25) > 0 {
-		return fake.Fault{}
+	slow := time.Duration(r.Int64N(int64(5 * time.Second)))
+	switch n := r.IntN(100); {
+	case n < 4 && c.Ref.Machine != "" && c.Op != fake.OpCreate:
+		return fake.Fault{Kind: fake.Duplicate, After: time.Duration(r.Int64N(int64(latest)))}
+	case n < 12 && c.Ref.Machine != "":
+		w.count("driver: slow")
+		return fake.Fault{Before: slow}
+	case n < 12:
+		w.count("driver: slow")
+		return fake.Fault{After: slow} // a list that is old when it comes
 	}
-	return fake.Fault{Kind: fake.Duplicate, After: time.Duration(r.Int64N(int64(latest)))}
+	return fake.Fault{}
 }
 
 // between returns a random time.
@@ -69,7 +77,8 @@ func (w *world) between(least, most time.Duration) time.Duration {
 func (w *world) any1() *process { return w.at(w.random.IntN(len(w.seats))) }
 
 func (w *world) pause() {
-	if p := w.any1(); p != nil && !p.paused() {
+	// Without leases nothing tells a daemon that was stopped between a look and a call that another has taken over.
+	if p := w.any1(); p != nil && !p.paused() && (w.leases || len(w.seats) == 1) {
 		w.count("daemon paused")
 		w.note("pause " + p.name)
 		resume := p.pause()

@@ -23,8 +23,9 @@ type monitor struct {
 	log      []pool.Batch
 	seen     map[string]bool // what has happened, for promises
 	launches int
-	changed  time.Time                    // when the last batch was seen
-	held     map[pool.MachineID]time.Time // since when
+	changed  time.Time                     // when the last batch was seen
+	held     map[pool.MachineID]time.Time  // since when
+	born     map[pool.InstanceID]time.Time // when its launch was seen
 
 	unrecorded map[unrecorded]time.Time // machines that the books do not speak of, since when
 	orphans    map[unrecorded]bool      // those that have been reported
@@ -41,7 +42,7 @@ type unrecorded struct {
 
 func newMonitor(w *world) *monitor {
 	return &monitor{
-		w: w, st: pool.NewState(), seen: make(map[string]bool), held: make(map[pool.MachineID]time.Time),
+		w: w, st: pool.NewState(), seen: make(map[string]bool), held: make(map[pool.MachineID]time.Time), born: make(map[pool.InstanceID]time.Time),
 		unrecorded: make(map[unrecorded]time.Time), orphans: make(map[unrecorded]bool),
 	}
 }
@@ -105,6 +106,10 @@ func (m *monitor) remember(e *pool.Event) {
 	switch p := p.(type) {
 	case *pool.Launched:
 		m.launches++
+		m.born[p.Instance] = time.Now()
+		if p.Instance != pool.NewInstanceID(m.st.Identity(), p.Project, p.Name) { // its name is its token
+			m.w.broken(duplicates, "revision %d: %s was launched as %s, which nobody has asked for", e.Revision, p.Name, p.Instance)
+		}
 		m.saw("wanted", string(p.Instance), string(p.Want))
 		m.booked(p.Place.Host)
 		if r, ok := m.st.Project(p.Project); ok {

@@ -123,8 +123,8 @@ func (s *total) add(t *testing.T, w *world) {
 	}
 	if len(w.breaches) > 0 {
 		s.failed = append(s.failed, w.seed)
-		t.Errorf("seed %d (sweeper %v, unique %v, settling known %v, %d daemons, forwarding %v); again: make sim SEED=%d SEEDS=1\n%s",
-			w.seed, w.sweeps, w.unique, w.known, len(w.seats), w.forwards, w.seed, strings.Join(w.reports, "\n"))
+		t.Errorf("seed %d (sweeper %v, unique %v, settling known %v, %d daemons, leases %v, forwarding %v); again: make sim SEED=%d SEEDS=1\n%s",
+			w.seed, w.sweeps, w.unique, w.known, len(w.seats), w.leases, w.forwards, w.seed, strings.Join(w.reports, "\n"))
 	}
 }
 
@@ -220,7 +220,7 @@ func (s *total) enough(t *testing.T) {
 func faultKinds() []string {
 	return []string{
 		"driver: refuse", "driver: unavailable", "driver: drop", "driver: lose", "driver: late", "driver: duplicate",
-		"driver: spoil", "driver: shorten", "driver: hang",
+		"driver: spoil", "driver: shorten", "driver: hang", "driver: slow",
 		"host dead", "host cut off", "host returned",
 		"store: refused", "store: lost request", "store: lost reply", "store: late", "store outage", "daemon cut off from the store",
 		"forward: request lost", "forward: reply lost",

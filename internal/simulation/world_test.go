@@ -52,7 +52,7 @@ type world struct {
 	sweeps   bool // the sweeper is on
 	unique   bool // the hypervisor refuses a second machine of an id
 	known    bool // it is known how late a create can land
-	leases   bool
+	leases   bool // else whoever starts last leads
 	forwards bool
 
 	hosts    []pool.Host
@@ -98,15 +98,16 @@ func newWorld(seed uint64, target int) *world {
 		sweeps: seed%2 == 0, unique: seed/2%2 == 0, known: seed%7 != 0,
 		luck: rand.New(rand.NewPCG(seed, 2)), clock: new(clock),
 		down: make(map[pool.HostID]fake.HostState), ids: make(map[string]pool.InstanceID), counts: make(map[string]int),
-		crashes: make(map[point]int), breaches: make(map[breach]int), commands: commands(), wrongs: disturbances(),
+		crashes: make(map[point]int), breaches: make(map[breach]int), wrongs: disturbances(),
 		began: time.Now(),
 	}
+	w.commands = w.asks()
 	daemons := 1
 	if seed%3 != 0 {
 		daemons = 3
 	}
-	w.leases = daemons > 1 || seed%4 == 1
-	w.forwards = daemons > 1 && seed%5 < 3
+	w.leases = seed%5 != 0
+	w.forwards = daemons > 1 && w.leases && seed%4 != 1
 	w.seats, w.downtime = make([]*process, daemons), make([]time.Time, daemons)
 	for n := range 4 {
 		h := pool.Host{
@@ -373,7 +374,7 @@ func (w *world) takeAim() {
 	aim := w.aim
 	w.mu.Unlock()
 	if aim == (point{}) && w.aimEnds.IsZero() { // the last one was hit
-		w.aimEnds = now.Add(w.between(time.Second, 10*time.Second))
+		w.aimEnds = now.Add(w.between(time.Second, 14*time.Second))
 		return
 	}
 	if now.Before(w.aimEnds) {
