@@ -51,7 +51,7 @@ func try(ctx context.Context, root, dir string, m mutant) (by string, err error)
 
 // run runs a test with an overlay and returns what failed, empty when nothing did.
 func (t test) run(ctx context.Context, root, overlay string) (failed string, err error) {
-	cmd := exec.CommandContext(ctx, "go", "test", "-overlay", overlay, "-vet=off", "-count=1", "-timeout=90s", "-run", "^"+t.name+"$", t.pkg)
+	cmd := exec.CommandContext(ctx, "go", "test", "-overlay", overlay, "-vet=off", "-count=1", "-timeout=150s", "-run", "^"+t.name+"$", t.pkg)
 	cmd.Dir = root
 	cmd.Env = append(append(os.Environ(), "GOWORK=off"), t.env...)
 	out, err := cmd.CombinedOutput()
@@ -69,12 +69,16 @@ func (t test) run(ctx context.Context, root, overlay string) (failed string, err
 	case err == nil:
 		return "", nil
 	}
+	if strings.Contains(text, "panic: test timed out") {
+		return "", fmt.Errorf("%s has not ended in time", t.name) // which says nothing on a busy computer
+	}
 	by := strings.TrimPrefix(t.pkg, "./") + " " + t.name
 	for _, sign := range []string{
-		`test timed out`, `(orphans|duplicates|leaks|overcommit_seconds|strangers|stuck) after .*`, `panic: .*`,
+		`(orphans|duplicates|leaks|overcommit_seconds|strangers|stuck) after .*`, `panic: .*`, `Error: .*`,
 	} {
 		if what := regexp.MustCompile(sign).FindString(text); what != "" {
-			return fmt.Sprintf("%s (%.110s)", by, what), nil
+			seeds := regexp.MustCompile(`failing seeds: .*`).FindString(text)
+			return fmt.Sprintf("%s: %.90s %s", by, what, seeds), nil
 		}
 	}
 	return by, nil

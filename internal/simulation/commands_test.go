@@ -49,8 +49,8 @@ func (w *world) asks() []command {
 	any := func(i *pool.Instance) bool { return i.Want != pool.Absent || i.Launched%8 == 0 } // now and then one that is being deleted
 	return []command{
 		{"launch", 40, []string{"create", "start"}, launch},
-		{"delete", 12, []string{"destroy"}, remove(any)},
-		{"delete a new one", 14, nil, remove(func(i *pool.Instance) bool {
+		{"delete", 3, []string{"destroy"}, remove(any)},
+		{"delete a new one", 4, nil, remove(func(i *pool.Instance) bool {
 			return i.Want != pool.Absent && time.Since(w.monitor.born[i.ID]) < 20*time.Second
 		})},
 		{"delete a failed one", 5, nil, remove(func(i *pool.Instance) bool { return i.Phase == pool.Failed && i.Want != pool.Absent })},
@@ -278,7 +278,7 @@ func (w *world) choose() command {
 		case slices.Contains(c.calls, aim.call):
 			return c.weight + 30
 		case c.name == "delete" && w.monitor.full():
-			return 2 * c.weight
+			return 8 * c.weight
 		}
 		return c.weight
 	}

@@ -49,10 +49,16 @@ func newMonitor(w *world) *monitor {
 
 func (m *monitor) saw(words ...string) { m.seen[fmt.Sprint(words)] = true }
 
-// full reports whether the fleet has little room left.
+// full reports whether instances take most of the fleet, or of a quota.
 func (m *monitor) full() bool {
-	sum := m.st.Totals()[pool.Memory]
-	return sum.Used*10 > sum.Capacity*8
+	used := int64(0)
+	for p := range m.st.Projects() {
+		used += p.Used[pool.Memory]
+		if p.Used[pool.Instances] >= p.Quota[pool.Instances] {
+			return true
+		}
+	}
+	return used*10 > m.st.Totals()[pool.Memory].Capacity*7
 }
 
 // audit checks all that must hold at every moment.
