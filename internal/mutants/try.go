@@ -51,7 +51,7 @@ func try(ctx context.Context, root, dir string, m mutant) (by string, err error)
 
 // run runs a test with an overlay and returns what failed, empty when nothing did.
 func (t test) run(ctx context.Context, root, overlay string) (failed string, err error) {
-	cmd := exec.CommandContext(ctx, "go", "test", "-overlay", overlay, "-vet=off", "-count=1", "-timeout=150s", "-run", "^"+t.name+"$", t.pkg)
+	cmd := exec.CommandContext(ctx, "go", "test", "-overlay", overlay, "-vet=off", "-count=1", "-failfast", "-timeout=150s", "-run", "^"+t.name+"$", t.pkg)
 	cmd.Dir = root
 	cmd.Env = append(append(os.Environ(), "GOWORK=off"), t.env...)
 	out, err := cmd.CombinedOutput()

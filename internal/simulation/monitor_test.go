@@ -77,7 +77,7 @@ func (m *monitor) audit() {
 			}
 		}
 	}
-	if leaders > 1 && m.w.leases {
+	if leaders > 1 && m.w.leases && !m.w.jumpy {
 		m.w.broken(leaks, "%d daemons lead", leaders)
 	}
 	m.fleet()

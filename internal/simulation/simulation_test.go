@@ -1,6 +1,7 @@
 package simulation_test
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -48,6 +49,10 @@ func TestSimulation(t *testing.T) {
 	if os.Getenv("BERTHAGE_LOG") != "" {
 		testLog = os.Stderr
 	}
+	most := 10 // failing worlds, after which no more are begun
+	if flag.Lookup("test.failfast").Value.String() == "true" {
+		most = 1
+	}
 	total := &total{counts: make(map[string]int), crashes: make(map[point]int), breaches: make(map[breach]int)}
 	stop := total.progress()
 	var next atomic.Int64
@@ -57,7 +62,8 @@ func TestSimulation(t *testing.T) {
 				t.Parallel()
 				for {
 					i := int(next.Add(1)) - 1
-					if seeds > 0 && i >= seeds || seeds == 0 && total.launched() >= launches {
+					done, failed := total.soFar()
+					if failed >= most || seeds > 0 && i >= seeds || seeds == 0 && done >= launches {
 						return
 					}
 					t.Run(fmt.Sprint("seed=", from+i), func(t *testing.T) {
@@ -123,15 +129,15 @@ func (s *total) add(t *testing.T, w *world) {
 	}
 	if len(w.breaches) > 0 {
 		s.failed = append(s.failed, w.seed)
-		t.Errorf("seed %d (sweeper %v, unique %v, settling known %v, %d daemons, leases %v, forwarding %v); again: make sim SEED=%d SEEDS=1\n%s",
-			w.seed, w.sweeps, w.unique, w.known, len(w.seats), w.leases, w.forwards, w.seed, strings.Join(w.reports, "\n"))
+		t.Errorf("seed %d (sweeper %v, unique %v, settling known %v, %d daemons, leases %v by the wall clock %v, forwarding %v); again: make sim SEED=%d SEEDS=1\n%s",
+			w.seed, w.sweeps, w.unique, w.known, len(w.seats), w.leases, w.jumpy, w.forwards, w.seed, strings.Join(w.reports, "\n"))
 	}
 }
 
-func (s *total) launched() int {
+func (s *total) soFar() (launches, failed int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.launches
+	return s.launches, len(s.failed)
 }
 
 // split returns the counts of faults and those of commands.

@@ -54,6 +54,7 @@ type world struct {
 	known    bool // it is known how late a create can land
 	leases   bool // else whoever starts last leads
 	forwards bool
+	jumpy    bool // leases follow the store's wall clock
 
 	hosts    []pool.Host
 	fleet    *fake.Driver
@@ -107,6 +108,7 @@ func newWorld(seed uint64, target int) *world {
 		daemons = 3
 	}
 	w.leases = seed%5 != 0
+	w.jumpy = w.leases && seed%3 == 2
 	w.forwards = daemons > 1 && w.leases && seed%4 != 1
 	w.seats, w.downtime = make([]*process, daemons), make([]time.Time, daemons)
 	for n := range 4 {
@@ -133,7 +135,10 @@ func newWorld(seed uint64, target int) *world {
 	})
 	w.store = &clocked{pool.NewMemoryLedger(), w.clock}
 	w.faulty = ledgertest.NewFaulty(w.store, seed, ledgertest.Faults{})
-	w.scratch = w.faulty.Scratch(pool.NewMemoryScratch())
+	if w.scratch = pool.Scratch(pool.NewMemoryScratch()); w.jumpy {
+		w.scratch = &leaseStore{clock: w.clock}
+	}
+	w.scratch = w.faulty.Scratch(w.scratch)
 	w.monitor = newMonitor(w)
 	for _, c := range w.calls() {
 		w.aims = append(w.aims, point{c, false}, point{c, true})
@@ -207,6 +212,7 @@ func (w *world) heal() {
 	w.must(w.fleet.SetFaults(fake.Faults{}))
 	w.faulty.Set(ledgertest.Faults{})
 	w.faulty.SetDown(false)
+	w.clock.jump(2 * time.Hour) // no lease lasts that was given before the clock was set back
 	for _, undo := range w.undo {
 		undo()
 	}
