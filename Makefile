@@ -91,7 +91,7 @@ docs: ## check links, code, commands and claims in the documents
 
 # What runs in which part: packages, after a colon if they are not the root module's, less those with the ending after an exclamation mark.
 # A package of tests that stands in no part, or in two, fails test-house.
-PARTS := $(EXTRA) test-unit test-ledgers test-drivers test-browser test-vm
+PARTS := $(EXTRA) test-unit test-sim test-mutants test-ledgers test-drivers test-browser test-vm
 test-unit-packages := ./...!/hypervisor/libvirt examples:./...!/browser \
 	$(addprefix internal/integration:./,guest/... importing readme)
 test-ledgers-packages := $(addprefix internal/integration:./,ledgers fleet)
@@ -135,6 +135,23 @@ test-vm: ## make vm with the tiny guest
 	elif [ "$$(id -u)" != 0 ]; then $(tally) skip "make vm" "needs root, to start libvirtd and a network"; \
 	else $(tally) run "make vm" $(MAKE) --no-print-directory vm IMAGE= BENCH= ARGS= && \
 	$(tally) run "make vm, berthd killed three times" $(MAKE) --no-print-directory vm IMAGE= BENCH= ARGS=-kill; fi
+
+.PHONY: sim
+sim: ## the simulation with faults at every step (LAUNCHES=10000, SEED=1, SEEDS=how many worlds instead)
+	@BERTHAGE_LAUNCHES=$(or $(LAUNCHES),10000) BERTHAGE_SEED=$(SEED) BERTHAGE_SEEDS=$(SEEDS) \
+	go test -C internal/simulation -count=1 -timeout $(if $(LAUNCHES),48h,20m) -run '^TestSimulation$$'
+
+.PHONY: mutants
+mutants: ## seed bugs one at a time, each of which the tests must catch (RUN=which)
+	@go run ./internal/mutants $(RUN)
+
+.PHONY: test-sim
+test-sim: # make sim as a part of make test
+	@$(tally) run "make sim" $(MAKE) --no-print-directory sim LAUNCHES= SEED= SEEDS=
+
+.PHONY: test-mutants
+test-mutants: # make mutants as a part of make test
+	@$(tally) run "make mutants" $(MAKE) --no-print-directory mutants RUN=
 
 .PHONY: test-check
 test-check: # make check as a part of make test

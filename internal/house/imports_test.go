@@ -56,6 +56,8 @@ func places() map[string]place {
 		},
 		"internal/house":       {},
 		"internal/house/tally": {},
+		"internal/mutants":     {},
+		"internal/simulation":  {},
 	}
 }
 

@@ -1,0 +1,488 @@
+package simulation_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/hypervisor"
+	"github.com/berthage/berthage/hypervisor/fake"
+	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/pool/ledgertest"
+)
+
+const (
+	driverName  = "sim"
+	settles     = 30 * time.Second // after which no create can land any more
+	latest      = settles          // by which the effect of any call is late at most
+	callTimeout = 20 * time.Second
+	leaseTTL    = 6 * time.Second
+	strayAge    = 10 * time.Second
+	orphanAge   = 2 * time.Minute  // how long a machine may be without a record
+	patience    = 15 * time.Minute // until all must be at rest after all faults have ended
+)
+
+var projects = []string{"shop", "lab"}
+
+// breach is a kind of broken promise; each stands in the line that the simulation prints.
+type breach string
+
+const (
+	orphans    breach = "orphans"
+	duplicates breach = "duplicates"
+	leaks      breach = "leaks" // of quota and capacity, and all else that is wrong in the books
+	overcommit breach = "overcommit_seconds"
+	strangers  breach = "strangers"
+	stuck      breach = "stuck"
+)
+
+// world is one simulation. Its random source, and what is not under mu, are of the goroutine of play only.
+type world struct {
+	seed     uint64
+	target   int // launches
+	random   *rand.Rand
+	sweeps   bool // the sweeper is on
+	unique   bool // the hypervisor refuses a second machine of an id
+	known    bool // it is known how late a create can land
+	leases   bool // else whoever starts last leads
+	forwards bool
+	jumpy    bool // leases follow the store's wall clock
+
+	hosts    []pool.Host
+	fleet    *fake.Driver
+	clock    *clock
+	store    *clocked
+	faulty   *ledgertest.Faulty
+	scratch  pool.Scratch
+	monitor  *monitor
+	commands []command
+	wrongs   []disturbance
+	tokens   int
+	lives    int
+	foreign  int
+	down     map[pool.HostID]fake.HostState
+	undo     []func()
+	aimEnds  time.Time
+	aims     []point // in the order in which they are aimed at
+	callers  sync.WaitGroup
+	healed   atomic.Bool
+	began    time.Time
+	took     time.Duration // until it was healed
+
+	mu       sync.Mutex
+	luck     *rand.Rand // for chance
+	seats    []*process // empty while nothing lives there
+	downtime []time.Time
+	aim      point
+	ids      map[string]pool.InstanceID // by token
+	promises []promise
+	counts   map[string]int // of faults and commands
+	crashes  map[point]int
+	breaches map[breach]int
+	reports  []string
+	notes    []string // the last things that happened
+}
+
+func newWorld(seed uint64, target int) *world {
+	r := rand.New(rand.NewPCG(seed, 1))
+	w := &world{
+		seed: seed, target: target, random: r,
+		// The seed's bits rather than chance, so that a few seeds have seen everything.
+		sweeps: seed%2 == 0, unique: seed/2%2 == 0, known: seed%7 != 0,
+		luck: rand.New(rand.NewPCG(seed, 2)), clock: new(clock),
+		down: make(map[pool.HostID]fake.HostState), ids: make(map[string]pool.InstanceID), counts: make(map[string]int),
+		crashes: make(map[point]int), breaches: make(map[breach]int), wrongs: disturbances(),
+		began: time.Now(),
+	}
+	w.commands = w.asks()
+	daemons := 1
+	if seed%3 != 0 {
+		daemons = 3
+	}
+	w.leases = seed%5 != 0
+	w.jumpy = w.leases && seed%3 == 2
+	w.forwards = daemons > 1 && w.leases && seed%4 != 1
+	w.seats, w.downtime = make([]*process, daemons), make([]time.Time, daemons)
+	for n := range 4 {
+		h := pool.Host{
+			ID: pool.NewHostID(driverName, fmt.Sprintf("h%d", n)), Name: fmt.Sprintf("h%d", n),
+			Inventory: map[pool.Class]pool.Inventory{
+				pool.CPU: {Total: 8 * pool.Core}, pool.Memory: {Total: 16 * pool.GiB}, pool.StorageStandard: {Total: pool.TiB},
+			},
+			Conditions: pool.Ready,
+		}
+		for d := range n % 3 { // some have no NVMe, or one device, or two
+			h.Devices = append(h.Devices, pool.Device{ID: fmt.Sprintf("nvme-%d", d), Class: pool.NVMe.Class(), Inventory: pool.Inventory{Total: 50 * pool.GiB}})
+		}
+		w.hosts = append(w.hosts, h)
+	}
+	late := settles
+	if !w.known {
+		late = -1
+	}
+	w.fleet = fake.New(fake.Config{
+		Name: driverName, Hosts: w.hosts, Seed: seed, Overfill: true, Copies: !w.unique, Settles: late,
+		Latency: fake.Latency{Mean: 100 * time.Millisecond, Max: time.Second},
+		Build:   time.Second, Boot: 2 * time.Second, Shutdown: 2 * time.Second, Hook: w.delayed,
+	})
+	w.store = &clocked{pool.NewMemoryLedger(), w.clock}
+	w.faulty = ledgertest.NewFaulty(w.store, seed, ledgertest.Faults{})
+	if w.scratch = pool.Scratch(pool.NewMemoryScratch()); w.jumpy {
+		w.scratch = &leaseStore{clock: w.clock}
+	}
+	w.scratch = w.faulty.Scratch(w.scratch)
+	w.monitor = newMonitor(w)
+	for _, c := range w.calls() {
+		w.aims = append(w.aims, point{c, false}, point{c, true})
+	}
+	first := int(seed*7) % len(w.aims)
+	w.aims = slices.Concat(w.aims[first:], w.aims[:first])
+	return w
+}
+
+// play runs the world to its end. All its goroutines have ended when it returns.
+func (w *world) play() {
+	defer w.close()
+	w.start(0)
+	w.must(w.catalogue())
+	for n := 1; n < len(w.seats); n++ {
+		w.start(n)
+	}
+	w.must(w.fleet.SetFaults(driverFaults(w.unique)))
+	w.faulty.Set(storeFaults())
+	for end := time.Now().Add(30 * time.Minute); w.monitor.launches < w.target && time.Now().Before(end) && !w.hopeless(); {
+		for range w.random.IntN(5) {
+			w.ask()
+		}
+		for _, d := range w.wrongs {
+			if w.random.IntN(d.every) == 0 {
+				d.do(w)
+			}
+		}
+		w.takeAim()
+		w.revive()
+		time.Sleep(time.Second)
+		w.monitor.audit()
+	}
+	w.took = time.Since(w.began)
+	if !w.hopeless() {
+		w.heal()
+	}
+}
+
+// catalogue puts in what launches need, and machines of strangers, before anything goes wrong.
+func (w *world) catalogue() error {
+	ctx := context.Background()
+	var m *berthage.Manager
+	for ; m == nil || !m.Status().Leading; time.Sleep(100 * time.Millisecond) {
+		m = w.at(0).open()
+	}
+	errs := []error{m.PutImage(ctx, pool.Image{Name: "debian-12", User: "debian", Sources: map[string]string{driverName: "debian"}})}
+	for _, p := range projects {
+		errs = append(errs, m.PutProject(ctx, pool.Project{Name: p, Quota: pool.Resources{pool.Instances: 14}}))
+	}
+	ours := m.Status().Ledger
+	for n, tag := range []hypervisor.Tag{
+		{},
+		{Ledger: "another", Machine: pool.NewInstanceID("another", "p", "t").Machine(0), Launched: 3},
+		{Ledger: ours, Machine: pool.NewInstanceID(ours, "p", "of a newer ledger").Machine(0), Launched: 1 << 40},
+		{Ledger: ours, Machine: pool.NewInstanceID(ours, "p", "never heard of").Machine(0), Launched: 2},
+	} {
+		_, err := w.fleet.AddForeign(hypervisor.Machine{
+			Ref: hypervisor.Ref{Host: w.hosts[n].ID, Tag: tag}, Power: pool.Running, Resources: pool.Resources{pool.CPU: pool.Core / 2},
+		})
+		errs = append(errs, err)
+		w.foreign++
+	}
+	return errors.Join(errs...)
+}
+
+// heal ends everything that goes wrong, and checks what must be true some time later.
+func (w *world) heal() {
+	w.healed.Store(true)
+	w.note("healing")
+	w.must(w.fleet.SetFaults(fake.Faults{}))
+	w.faulty.Set(ledgertest.Faults{})
+	w.faulty.SetDown(false)
+	w.clock.jump(2 * time.Hour) // no lease lasts that was given before the clock was set back
+	for _, undo := range w.undo {
+		undo()
+	}
+	for _, h := range w.hosts {
+		w.must(w.fleet.SetHostState(h.ID, fake.Up))
+	}
+	w.callers.Wait()
+	for end := time.Now().Add(patience); ; {
+		for n := range w.seats {
+			if p := w.at(n); p != nil {
+				p.cut.Store(false)
+			}
+		}
+		w.revive()
+		if try := releaseHeld(w); try != nil {
+			w.give(w.seats[0], "release held", try)
+		}
+		time.Sleep(time.Second)
+		w.monitor.audit()
+		if time.Now().After(end) || w.hopeless() {
+			break
+		}
+		if w.atRest() && time.Since(w.monitor.changed) > 2*latest {
+			break
+		}
+	}
+	w.final()
+}
+
+// atRest reports whether nothing is left to be done and all daemons know it.
+func (w *world) atRest() bool {
+	for range w.monitor.st.Held() {
+		return false
+	}
+	for range w.monitor.st.Unsettled() {
+		return false
+	}
+	for n := range w.seats {
+		p := w.at(n)
+		if p == nil || p.open() == nil || p.open().Status().Revision != w.monitor.st.Head() {
+			return false
+		}
+	}
+	return true
+}
+
+// final checks the world at its end.
+func (w *world) final() {
+	for h := range w.monitor.st.Held() {
+		w.broken(stuck, "still held: %+v", h)
+	}
+	books := make(map[hypervisor.Ref]pool.Power)
+	for i := range w.monitor.st.Instances() {
+		switch {
+		case !i.Settled():
+			w.broken(stuck, "instance %s is %s and wanted %s: %+v", i.ID, i.Status(), i.Want, i)
+		case i.Phase == pool.Failed && i.Reason == "":
+			w.broken(stuck, "instance %s has failed without a reason", i.ID)
+		}
+		if i.Placed() {
+			books[hypervisor.Ref{Host: i.Place.Host, Tag: hypervisor.Tag{Ledger: w.monitor.st.Identity(), Machine: i.Machine(), Launched: i.Launched}}] = i.Is
+		}
+	}
+	for _, h := range w.fleet.Inspect() {
+		for _, x := range h.Machines {
+			if x.Foreign {
+				continue
+			}
+			is, ok := books[x.Ref]
+			switch {
+			case !ok:
+				w.broken(orphans, "machine %s is left on %s", x.Tag.Machine, h.Host.ID)
+			case is != x.Power:
+				w.broken(leaks, "machine %s is %s, the books say %s", x.Tag.Machine, x.Power, is)
+			}
+			delete(books, x.Ref)
+		}
+	}
+	for r := range books {
+		w.broken(leaks, "machine %s of the books is not on %s", r.Machine, r.Host)
+	}
+	for n := range w.seats {
+		if p := w.at(n); p == nil || p.open() == nil {
+			w.broken(stuck, "daemon %d does not run", n)
+		} else if r := p.open().Status().Revision; r != w.monitor.st.Head() {
+			w.broken(stuck, "daemon %d is at revision %d of %d", n, r, w.monitor.st.Head())
+		}
+	}
+	w.mu.Lock()
+	promises := w.promises
+	w.mu.Unlock()
+	for _, p := range promises {
+		if why := p(w.monitor); why != "" {
+			w.broken(stuck, "%s", why)
+		}
+	}
+}
+
+// close ends all processes.
+func (w *world) close() {
+	w.healed.Store(true)
+	for _, undo := range w.undo {
+		undo()
+	}
+	for n := range w.seats {
+		if p := w.at(n); p != nil {
+			p.end()
+			<-p.gone
+		}
+	}
+	w.callers.Wait()
+	w.faulty.Settle()
+	w.must(w.fleet.Close())
+}
+
+// seat puts a process on a seat, at returns the one that is there, nil where none lives.
+func (w *world) seat(n int, p *process) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.seats[n] = p
+}
+
+func (w *world) at(n int) *process {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p := w.seats[n]; p != nil && !p.dead() {
+		return p
+	}
+	return nil
+}
+
+// revive starts daemons again some time after their death.
+func (w *world) revive() {
+	for n := range w.seats {
+		if w.at(n) != nil {
+			continue
+		}
+		w.mu.Lock()
+		p, at := w.seats[n], w.downtime[n]
+		w.mu.Unlock()
+		select {
+		case <-p.gone:
+		default:
+			continue
+		}
+		switch {
+		case at.IsZero():
+			w.mu.Lock()
+			w.downtime[n] = time.Now().Add(w.between(0, leaseTTL+2*time.Second))
+			w.mu.Unlock()
+		case !time.Now().Before(at):
+			w.mu.Lock()
+			w.downtime[n] = time.Time{}
+			w.mu.Unlock()
+			w.start(n)
+		}
+	}
+}
+
+// takeAim aims at the next point at which a daemon is to die, all points in turn. What is not met in time is
+// left for the next turn.
+func (w *world) takeAim() {
+	now := time.Now()
+	w.mu.Lock()
+	aim := w.aim
+	w.mu.Unlock()
+	if aim == (point{}) && w.aimEnds.IsZero() { // the last one was hit
+		w.aimEnds = now.Add(w.between(time.Second, 14*time.Second))
+		return
+	}
+	if now.Before(w.aimEnds) {
+		return
+	}
+	if aim != (point{}) {
+		w.mu.Lock()
+		w.aim = point{}
+		w.mu.Unlock()
+		w.aimEnds = time.Time{}
+		return
+	}
+	next := w.aims[0]
+	w.aims = append(w.aims[1:], next)
+	w.mu.Lock()
+	w.aim = next
+	w.mu.Unlock()
+	w.aimEnds = now.Add(20 * time.Second)
+	switch next.call {
+	case "now", "watch", "lease delete": // only when one starts or ends
+		w.ends(w.any1())
+	}
+}
+
+// aimed reports whether the process dies here.
+func (w *world) aimed(p *process, at point) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.aim != at || w.healed.Load() {
+		return false
+	}
+	w.aim, w.aimEnds = point{}, time.Time{}
+	w.crashes[at]++
+	w.noteLocked("kill " + p.name + " " + at.String())
+	return true
+}
+
+func (w *world) aiming() point {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.aim
+}
+
+// is keeps the instance of a token.
+func (w *world) is(token string, id pool.InstanceID) {
+	w.mu.Lock()
+	old, ok := w.ids[token]
+	w.ids[token] = id
+	w.mu.Unlock()
+	if ok && old != id {
+		w.broken(duplicates, "token %s gave %s and %s", token, old, id)
+	}
+}
+
+func (w *world) chance(p float64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.healed.Load() && w.luck.Float64() < p
+}
+
+func (w *world) count(what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counts[what]++
+}
+
+// broken reports a broken promise.
+func (w *world) broken(b breach, format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.breaches[b]++
+	if len(w.reports) < 5 {
+		last := w.notes[max(0, len(w.notes)-25):]
+		w.reports = append(w.reports, fmt.Sprintf("%s after %v: %s\n  %s", b, time.Since(w.began), fmt.Sprintf(format, args...), strings.Join(last, "\n  ")))
+	}
+}
+
+// hopeless reports that enough is broken.
+func (w *world) hopeless() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.reports) >= 3
+}
+
+func (w *world) note(what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.noteLocked(what)
+}
+
+func (w *world) noteLocked(what string) {
+	w.notes = append(w.notes, fmt.Sprintf("%v %s", time.Since(w.began).Truncate(time.Millisecond), what))
+}
+
+// must reports an error of the bench itself.
+func (w *world) must(err error) {
+	if err != nil {
+		_, file, line, _ := runtime.Caller(1)
+		w.broken(stuck, "the simulation itself: %s:%d: %v", file, line, err)
+	}
+}
+
+func isOne(err error, kinds ...error) bool {
+	return slices.ContainsFunc(kinds, func(k error) bool { return errors.Is(err, k) })
+}
