@@ -129,6 +129,10 @@ func (w *world) cutFromStore() {
 func (w *world) jumpClock() {
 	w.count("clock jump")
 	by := []time.Duration{time.Hour, -time.Hour}[w.random.IntN(2)]
+	if w.ahead != 0 { // somebody has set it wrong, somebody sets it right
+		by = -w.ahead
+	}
+	w.ahead += by
 	w.note("clock " + by.String())
 	w.clock.jump(by)
 }

@@ -288,8 +288,7 @@ func (m *monitor) fleet() {
 			}
 			since, known := m.unrecorded[at]
 			if !known {
-				m.w.count("stray machine")
-				m.w.note("stray " + string(x.Tag.Machine) + " on " + string(h.Host.ID) + " " + string(x.Power))
+				m.w.stray(fmt.Sprintf("machine %s, %s on %s", x.Tag.Machine, x.Power, h.Host.ID))
 				m.unrecorded[at] = now
 			} else if now.Sub(since) > orphanAge && !m.orphans[at] {
 				m.orphans[at] = true

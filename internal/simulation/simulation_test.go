@@ -92,6 +92,7 @@ type total struct {
 	took     time.Duration // virtual
 	calls    int
 	faulty   int
+	strays   int // machines without a record at some second
 	counts   map[string]int
 	crashes  map[point]int
 	breaches map[breach]int
@@ -106,6 +107,10 @@ func (s *total) add(t *testing.T, w *world) {
 	s.worlds++
 	s.launches += w.monitor.launches
 	s.took += w.took
+	s.strays += len(w.strays)
+	if len(w.strays) > 0 {
+		t.Logf("seed %d:\n  %s", w.seed, strings.Join(w.strays, "\n\n  "))
+	}
 	for k, n := range w.counts {
 		s.counts[k] += n
 	}
@@ -146,15 +151,12 @@ func (s *total) split() (faults, commands map[string]int) {
 	for k, n := range s.counts {
 		if name, ok := strings.CutPrefix(k, "command: "); ok {
 			commands[name] = n
-		} else if k != strayCount {
+		} else {
 			faults[k] = n
 		}
 	}
 	return faults, commands
 }
-
-// strayCount counts machines that the books did not name for a moment; no fault of ours to inject.
-const strayCount = "stray machine"
 
 func (s *total) line() string {
 	faults, _ := s.split()
@@ -194,7 +196,7 @@ func (s *total) print(out io.Writer) {
 	list("crash points", crashes)
 	list("commands", commands)
 	fmt.Fprintf(out, "worlds %d of %v each, driver calls %d of which faulty %.0f %%, machines for a moment without a record %d\n",
-		s.worlds, (s.took / time.Duration(max(1, s.worlds))).Round(time.Second), s.calls, 100*float64(s.faulty)/float64(max(1, s.calls)), s.counts[strayCount])
+		s.worlds, (s.took / time.Duration(max(1, s.worlds))).Round(time.Second), s.calls, 100*float64(s.faulty)/float64(max(1, s.calls)), s.strays)
 	fmt.Fprintln(out, s.line())
 	if len(s.failed) > 0 {
 		fmt.Fprintln(out, "failing seeds:", s.failed)

@@ -70,6 +70,7 @@ type world struct {
 	foreign  int
 	down     map[pool.HostID]fake.HostState
 	undo     []func()
+	ahead    time.Duration // of the store's clock
 	aimEnds  time.Time
 	aims     []point // in the order in which they are aimed at
 	callers  sync.WaitGroup
@@ -89,6 +90,7 @@ type world struct {
 	breaches map[breach]int
 	reports  []string
 	notes    []string // the last things that happened
+	strays   []string // machines that the books did not speak of at some second
 }
 
 func newWorld(seed uint64, target int) *world {
@@ -212,7 +214,7 @@ func (w *world) heal() {
 	w.must(w.fleet.SetFaults(fake.Faults{}))
 	w.faulty.Set(ledgertest.Faults{})
 	w.faulty.SetDown(false)
-	w.clock.jump(2 * time.Hour) // no lease lasts that was given before the clock was set back
+	w.clock.jump(3 * time.Hour) // no lease lasts that was given before the clock was set back
 	for _, undo := range w.undo {
 		undo()
 	}
@@ -463,6 +465,14 @@ func (w *world) hopeless() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.reports) >= 3
+}
+
+// stray keeps that a machine had no record for a moment, with what happened before.
+func (w *world) stray(what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.noteLocked("no record: " + what)
+	w.strays = append(w.strays, strings.Join(w.notes[max(0, len(w.notes)-12):], "\n  "))
 }
 
 func (w *world) note(what string) {
