@@ -166,3 +166,54 @@ func TestNoCreateIsRepeatedAfterATakeOver(t *testing.T) {
 		require.Zero(t, held(second))
 	})
 }
+
+// setBack is a store of leases whose clock has been set back by an hour since they were written.
+type setBack struct{ pool.Scratch }
+
+func (s setBack) Put(ctx context.Context, key string, value []byte, prev int64, ttl time.Duration) (int64, error) {
+	return s.Scratch.Put(ctx, key, value, prev, ttl+time.Hour)
+}
+
+// The lease of a dead leader is taken over when it has not been renewed for its time by our own clock, whatever the
+// store's clock says; that of a live one is not.
+func TestLeaseThatStandsForAnHour(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		scratch := setBack{pool.NewMemoryScratch()}
+		with := func(c *berthage.Config) { c.Scratch, c.LeaseTTL = scratch, 10*time.Second }
+		b := start(t, fake.Config{Hosts: hosts(1)}, with)
+		defer b.stop()
+		second := open(t, b.fleet, b.ledger, with)
+		defer run(t, second)()
+		time.Sleep(10 * time.Minute)
+		require.True(t, b.m.Status().Leading)
+		require.EqualValues(t, 1, second.Status().Epoch)
+
+		// A leader that is cut off from its lease leads on until its own clock says that it may have lost it.
+		third := open(t, b.fleet, b.ledger, func(c *berthage.Config) { with(c); c.Scratch = &cut{Scratch: scratch} })
+		b.stop()
+		stop := run(t, third)
+		eventually(t, func() bool { return second.Status().Leading || third.Status().Leading }, "somebody leads")
+		stop()
+		eventually(t, func() bool { return second.Status().Leading }, "the one that is left leads")
+	})
+}
+
+// cut is a store of leases that takes one claim and no renewal, and answers nothing after it.
+type cut struct {
+	pool.Scratch
+	claimed atomic.Bool
+}
+
+func (s *cut) Put(ctx context.Context, key string, value []byte, prev int64, ttl time.Duration) (int64, error) {
+	if s.claimed.Load() {
+		return 0, &pool.Error{Kind: pool.ErrUnavailable}
+	}
+	v, err := s.Scratch.Put(ctx, key, value, prev, ttl)
+	s.claimed.Store(err == nil)
+	return v, err
+}
+
+func (s *cut) Delete(context.Context, string, int64) error {
+	return &pool.Error{Kind: pool.ErrUnavailable}
+}

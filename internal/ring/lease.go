@@ -90,14 +90,17 @@ func (r *Ring) tail(ctx context.Context) {
 // contend takes the lease whenever it is free and leads while it holds it.
 func (r *Ring) contend(ctx context.Context) {
 	pause := r.cfg.LeaseTTL / 3
+	var last lapse
 	for ctx.Err() == nil && r.staleErr() == nil {
 		start := time.Now()
-		version, err := r.claim(ctx, 0)
+		version, err := r.claim(ctx, last.free(start, r.cfg.LeaseTTL))
 		switch {
 		case err == nil:
 			r.hold(ctx, version, start)
 		case errors.Is(err, pool.ErrConflict):
-			r.readLease(ctx)
+			if version := r.readLease(ctx); version != last.version {
+				last = lapse{version, time.Now()}
+			}
 		case errored(err):
 			r.log.Warn("cannot ask for the lease", "error", err)
 		}
@@ -108,7 +111,7 @@ func (r *Ring) contend(ctx context.Context) {
 	}
 }
 
-// claim puts our name on the lease; prev is zero, or our own version to renew it.
+// claim puts our name on the lease; prev is zero, our own version to renew it, or one that has lapsed.
 func (r *Ring) claim(ctx context.Context, prev int64) (int64, error) {
 	value, err := json.Marshal(lease{Holder: r.cfg.Name, Address: r.cfg.Address})
 	if err != nil {
@@ -119,13 +122,34 @@ func (r *Ring) claim(ctx context.Context, prev int64) (int64, error) {
 	return r.cfg.Scratch.Put(ctx, r.leaseKey(), value, prev, r.cfg.LeaseTTL)
 }
 
-func (r *Ring) readLease(ctx context.Context) {
-	value, _, err := r.cfg.Scratch.Get(ctx, r.leaseKey())
+// lapse is a lease that has not been renewed since a moment of our own clock. The store's clock says when a lease
+// expires; should somebody set it back by an hour, the lease of a dead holder would stand for that hour.
+type lapse struct {
+	version int64
+	since   time.Time
+}
+
+// free returns the version of a lease that has not been renewed for so long that its holder, by its own clock,
+// has stopped; zero if there is none. A claim of that version takes it over.
+func (l lapse) free(now time.Time, ttl time.Duration) int64 {
+	if l.version != 0 && now.Sub(l.since) >= ttl {
+		return l.version
+	}
+	return 0
+}
+
+// readLease remembers who holds the lease and returns its version, zero when it is free or cannot be read.
+func (r *Ring) readLease(ctx context.Context) int64 {
+	value, version, err := r.cfg.Scratch.Get(ctx, r.leaseKey())
 	l := &lease{seen: time.Now()}
 	if err != nil || json.Unmarshal(value, l) != nil {
 		l = nil
 	}
 	r.holder.Store(l)
+	if err != nil {
+		return 0
+	}
+	return version
 }
 
 // leaderElsewhere returns the holder of the lease as last seen, when it is another process and may still
