@@ -272,13 +272,15 @@ func (w *world) ask() {
 // choose prefers what leads to the call that is aimed at, and deletes when the fleet is full.
 func (w *world) choose() command {
 	all, sum := w.commands, 0
-	aim := w.aiming()
+	aim, full := w.aiming(), w.monitor.full()
 	weight := func(c command) int {
 		switch {
 		case slices.Contains(c.calls, aim.call):
 			return c.weight + 30
-		case c.name == "delete" && w.monitor.full():
+		case full && c.name == "delete":
 			return 8 * c.weight
+		case full && c.name == "launch":
+			return c.weight / 2
 		}
 		return c.weight
 	}

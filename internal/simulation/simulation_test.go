@@ -236,6 +236,20 @@ func faultKinds() []string {
 	}
 }
 
+// Every fault that is injected stands in the document that says what the simulation proves.
+func TestFaultsAreDocumented(t *testing.T) {
+	t.Parallel()
+	doc, err := os.ReadFile("../../docs/reliability.md")
+	require.NoError(t, err)
+	for _, k := range faultKinds() {
+		_, name, ok := strings.Cut(k, ": ")
+		if !ok {
+			name = k
+		}
+		require.Contains(t, string(doc), "`"+name+"`")
+	}
+}
+
 // progress prints a line now and then during a long run, until it is stopped.
 func (s *total) progress() (stop func()) {
 	done := make(chan struct{})

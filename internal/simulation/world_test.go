@@ -382,7 +382,7 @@ func (w *world) takeAim() {
 	aim := w.aim
 	w.mu.Unlock()
 	if aim == (point{}) && w.aimEnds.IsZero() { // the last one was hit
-		w.aimEnds = now.Add(w.between(time.Second, 14*time.Second))
+		w.aimEnds = now.Add(w.between(time.Second, 20*time.Second))
 		return
 	}
 	if now.Before(w.aimEnds) {
