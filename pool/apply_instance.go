@@ -50,6 +50,9 @@ func (s *State) want(e *Event, p *Wanted) error {
 	}
 	return s.onInstance(e, p.Instance, func(n *Instance) {
 		n.Want, n.Ran = p.Want, p.Ran
+		if p.Want != Absent {
+			n.Shelving = p.Want == Shelved && n.Phase == Active
+		}
 		if p.Reason != "" {
 			n.Reason = storable(p.Reason)
 		}
@@ -185,7 +188,7 @@ func (s *State) end(e *Event, p *Ended) error {
 		n.Phase, n.Is, n.Move = Failed, Absent, nil
 		n.Started, n.Fault, n.Addresses = false, "", nil
 		if e.Kind == KindShelved {
-			n.Phase, n.Resize = Aside, nil
+			n.Phase, n.Resize, n.Shelving = Aside, nil, false
 			if i.Phase == Active {
 				n.Shelf = &Shelf{Machine: i.Machine(), Host: i.Place.Host}
 			} else if n.Want != Absent { // it could not be made anew; what is put aside still is

@@ -168,6 +168,11 @@ func (l *leadership) destroy(ctx context.Context, d hypervisor.Driver, a action)
 			return l.failed(ctx, a, err)
 		}
 	}
+	if s, ok := hypervisor.As[hypervisor.Shelver](d); ok && a.instance.Shelving { // after the machine, of which nothing can be put aside any more
+		if err := s.Discard(ctx, a.ref); err != nil {
+			return l.failed(ctx, a, err)
+		}
+	}
 	return l.report(a, result{kind: pool.KindDeleted, doubt: doubtful(a.instance, a.known)})
 }
 

@@ -69,6 +69,8 @@ type world struct {
 	lives    int
 	foreign  int
 	down     map[pool.HostID]fake.HostState
+	dark     map[pool.HostID]time.Time // hosts that do not return before
+	clusters int
 	undo     []func()
 	ahead    time.Duration // of the store's clock
 	aimEnds  time.Time
@@ -100,7 +102,7 @@ func newWorld(seed uint64, target int) *world {
 		// The seed's bits rather than chance, so that a few seeds have seen everything.
 		sweeps: seed%2 == 0, unique: seed/2%2 == 0, known: seed%7 != 0,
 		luck: rand.New(rand.NewPCG(seed, 2)), clock: new(clock),
-		down: make(map[pool.HostID]fake.HostState), ids: make(map[string]pool.InstanceID), counts: make(map[string]int),
+		down: make(map[pool.HostID]fake.HostState), dark: make(map[pool.HostID]time.Time), ids: make(map[string]pool.InstanceID), counts: make(map[string]int),
 		crashes: make(map[point]int), breaches: make(map[breach]int), wrongs: disturbances(),
 		began: time.Now(),
 	}
@@ -133,7 +135,7 @@ func newWorld(seed uint64, target int) *world {
 	w.fleet = fake.New(fake.Config{
 		Name: driverName, Hosts: w.hosts, Seed: seed, Overfill: true, Copies: !w.unique, Settles: late,
 		Latency: fake.Latency{Mean: 100 * time.Millisecond, Max: time.Second},
-		Build:   time.Second, Boot: 2 * time.Second, Shutdown: 2 * time.Second, Hook: w.delayed,
+		Build:   time.Second, Boot: 2 * time.Second, Shutdown: 2 * time.Second, Migrate: 2 * time.Second, Hook: w.delayed, Without: without(seed),
 	})
 	w.store = &clocked{pool.NewMemoryLedger(), w.clock}
 	w.faulty = ledgertest.NewFaulty(w.store, seed, ledgertest.Faults{})
@@ -293,6 +295,12 @@ func (w *world) final() {
 			delete(books, x.Ref)
 		}
 	}
+	for _, x := range w.fleet.Shelf() {
+		id, _, _ := x.Tag.Machine.Split()
+		if i, ok := w.monitor.st.Instance(id); !ok || i.Shelf == nil || i.Shelf.Machine != x.Tag.Machine {
+			w.broken(orphans, "disks of machine %s are put aside, and nobody knows", x.Tag.Machine)
+		}
+	}
 	for r := range books {
 		w.broken(leaks, "machine %s of the books is not on %s", r.Machine, r.Host)
 	}
@@ -404,6 +412,8 @@ func (w *world) takeAim() {
 	switch next.call {
 	case "now", "watch", "lease delete": // only when one starts or ends
 		w.ends(w.any1())
+	case "fence": // only when a host has been silent for long enough
+		w.aimEnds = now.Add(90 * time.Second)
 	}
 }
 
