@@ -50,11 +50,20 @@ func TestScratch(t *testing.T) {
 	}
 }
 
-// TestOneConnection: a pool of one connection is enough, also to append inside a read loop.
+// TestOneConnection: a pool of one connection is enough, whatever goes on at the same time. It takes the cases
+// in which something does.
 func TestOneConnection(t *testing.T) {
 	t.Parallel()
+	names := []string{
+		"append inside a read loop", "read left early", "whole batches", "16 racing appenders", "compact under a reader", "compact while appending",
+		"forget under a reader", "context ends during an append", "context ends during a read", "lost reply, landed at once",
+	}
+	cases := slices.DeleteFunc(ledgertest.Ledger(), func(c ledgertest.Case[ledgertest.Store]) bool { return !slices.Contains(names, c.Name) })
+	if len(cases) != len(names) {
+		t.Errorf("the suite has %d of these %d cases", len(cases), len(names))
+	}
 	for _, e := range sqlEngines() {
-		judge(t, e.name, e.missing, ledgertest.Ledger(), func(t testing.TB) ledgertest.Store {
+		judge(t, e.name, e.missing, cases, func(t testing.TB) ledgertest.Store {
 			s, db := e.store(t).ledger(t)
 			db.SetMaxOpenConns(1)
 			return ledgertest.Store{Ledger: s}

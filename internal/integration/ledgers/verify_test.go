@@ -78,7 +78,7 @@ func TestNoticesDamage(t *testing.T) {
 	t.Parallel()
 	each(t, sqlEngines(), "damage noticed", func(t *testing.T, e engine) {
 		s, db := e.store(t).ledger(t)
-		const head = 150 // more than a page
+		const head = 140 // more than a page
 		for i := range pool.Revision(head) {
 			_, err := s.Append(t.Context(), i, batchOf(3, int(i))...)
 			require.NoError(t, err)
