@@ -30,9 +30,6 @@ type Dialect struct {
 	forget, flush string
 }
 
-// Version returns the version of the schema that Open makes, or brings an older one to.
-func (d Dialect) Version() int { return len(d.migrations) }
-
 // class is what an error proves about the transaction that it ended.
 type class int
 

@@ -55,20 +55,20 @@ const goldenDigest = "55bfb39a29ef572dae1f24ce1e77eb2da8c854c0ff7c74d0a2ab991d6f
 // and goes on with them.
 func TestGolden(t *testing.T) {
 	t.Parallel()
-	for _, e := range sqlEngines() {
-		kind := map[string]string{"SQLite": "sqlite%d.db", "PostgreSQL": "postgresql%d.sql", "MariaDB": "mariadb%d.sql"}[e.name]
+	files := map[string]string{"SQLite": "sqlite%d.db", "PostgreSQL": "postgresql%d.sql", "MariaDB": "mariadb%d.sql"}
+	each(t, sqlEngines(), "written by every released schema", func(t *testing.T, e engine) {
+		_, db := e.store(t).ledger(t)
+		var present int
+		require.NoError(t, db.QueryRow("SELECT MAX(version) FROM berthage_schema").Scan(&present))
 		if *writeGolden {
-			e.need(t)
-			write(t, e, filepath.Join("testdata", fmt.Sprintf(kind, e.dialect.Version())))
+			write(t, e, filepath.Join("testdata", fmt.Sprintf(files[e.name], present)))
 		}
-		for version := 1; version <= e.dialect.Version(); version++ {
-			each(t, []engine{e}, fmt.Sprintf("written by schema %d", version), func(t *testing.T, e engine) {
-				d := e.store(t)
-				restore(t, d, filepath.Join("testdata", fmt.Sprintf(kind, version)))
-				golden(t, d)
-			})
+		for version := 1; version <= present; version++ {
+			d := e.store(t)
+			restore(t, d, filepath.Join("testdata", fmt.Sprintf(files[e.name], version)))
+			golden(t, d)
 		}
-	}
+	})
 }
 
 // golden checks that the database holds what a golden one must, and goes on with it.

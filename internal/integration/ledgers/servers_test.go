@@ -2,6 +2,7 @@ package ledgers_test
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"net/url"
 	"slices"
@@ -153,8 +154,9 @@ func TestKilledBeforeCommit(t *testing.T) {
 	})
 }
 
-// TestWaitsForAnother: a transaction elsewhere that has taken the next revision delays an append; the append
-// ends with its context, and goes on when the other is gone. Readers do not wait.
+// TestWaitsForAnother: a transaction elsewhere that has taken the next revision delays an append. The append
+// ends with its context; it goes on when the other is gone, and is a conflict when the other is stored.
+// Readers do not wait.
 func TestWaitsForAnother(t *testing.T) {
 	t.Parallel()
 	each(t, servers(), "an unfinished append elsewhere", func(t *testing.T, e engine) {
@@ -163,12 +165,15 @@ func TestWaitsForAnother(t *testing.T) {
 		_, db := d.ledger(t)
 		_, err := s.Append(t.Context(), 0, batchOf(1, 0)...)
 		require.NoError(t, err)
-		tx, err := db.BeginTx(t.Context(), nil)
-		require.NoError(t, err)
-		_, err = tx.Exec("INSERT INTO berthage_events (revision, idx, id, time, actor, cause, epoch, kind, version, data, subject, private_hash, leaf, size)" +
-			" SELECT 2, idx, id, time, actor, cause, epoch, kind, version, data, subject, private_hash, leaf, size FROM berthage_events WHERE revision = 1")
-		require.NoError(t, err)
-
+		begin := func(revision int64) *sql.Tx {
+			tx, err := db.BeginTx(t.Context(), nil)
+			require.NoError(t, err)
+			_, err = tx.Exec(placed(e, "INSERT INTO berthage_events (revision, idx, id, time, actor, cause, epoch, kind, version, data, subject, private_hash, leaf, size)"+
+				" SELECT ?, idx, 'another', time, actor, cause, epoch, kind, version, data, subject, private_hash, leaf, size FROM berthage_events WHERE revision = 1"), revision)
+			require.NoError(t, err)
+			return tx
+		}
+		tx := begin(2)
 		short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		start := time.Now()
@@ -178,16 +183,27 @@ func TestWaitsForAnother(t *testing.T) {
 		require.Less(t, time.Since(start), 5*time.Second)
 		require.Len(t, read(t, s), 1)
 
-		done := make(chan error, 1)
-		go func() {
-			_, err := s.Append(t.Context(), 1, batchOf(1, 2)...)
-			done <- err
-		}()
-		time.Sleep(500 * time.Millisecond)
-		require.Empty(t, done)
-		require.NoError(t, tx.Rollback())
-		require.NoError(t, <-done)
-		require.Len(t, read(t, s), 2)
+		for _, c := range []struct {
+			prev pool.Revision
+			end  func(*sql.Tx) error
+			want error
+		}{
+			{1, (*sql.Tx).Rollback, nil},
+			{2, (*sql.Tx).Commit, pool.ErrConflict},
+		} {
+			if c.prev > 1 {
+				tx = begin(int64(c.prev) + 1)
+			}
+			done := make(chan error, 1)
+			go func() {
+				_, err := s.Append(t.Context(), c.prev, batchOf(1, 2)...)
+				done <- err
+			}()
+			time.Sleep(500 * time.Millisecond)
+			require.Empty(t, done)
+			require.NoError(t, c.end(tx))
+			require.ErrorIs(t, <-done, c.want)
+		}
 	})
 }
 
