@@ -111,7 +111,7 @@ func (s *total) add(t *testing.T, w *world) {
 	s.faulty += w.faulted
 	s.strays += len(w.strays)
 	if len(w.strays) > 0 {
-		t.Logf("seed %d:\n  %s", w.seed, strings.Join(w.strays, "\n\n  "))
+		fmt.Printf("seed %d, a machine without a record for a moment:\n  %s\n", w.seed, strings.Join(w.strays, "\n\n  "))
 	}
 	for k, n := range w.counts {
 		s.counts[k] += n
