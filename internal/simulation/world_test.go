@@ -79,6 +79,8 @@ type world struct {
 	healed   atomic.Bool
 	began    time.Time
 	took     time.Duration // until it was healed
+	called   int           // driver calls until then
+	faulted  int           // of which faulty
 
 	mu       sync.Mutex
 	luck     *rand.Rand // for chance
@@ -177,6 +179,12 @@ func (w *world) play() {
 		w.monitor.audit()
 	}
 	w.took = time.Since(w.began)
+	for _, n := range w.fleet.Calls() {
+		w.called += n
+	}
+	for _, n := range w.fleet.Injected() {
+		w.faulted += n
+	}
 	if !w.hopeless() {
 		w.heal()
 	}
