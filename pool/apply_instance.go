@@ -149,6 +149,7 @@ func (s *State) moveTo(e *Event, p *Placed) error {
 			n.Spec, n.Resize, n.Resized = i.Resize.Sizes.Of(i.Spec), nil, true
 		}
 		n.Place, n.Phase, n.Is, n.Created = p.Place, Building, Absent, 0
+		n.Shelving = false
 		n.Started, n.Fault, n.Addresses = false, "", nil
 	})
 }
@@ -166,6 +167,9 @@ func (s *State) end(e *Event, p *Ended) error {
 		d := draft{at: e.Revision}
 		if err := d.leave(s, i, p.Hold); err != nil {
 			return err
+		}
+		if d.held != nil && e.Kind == KindShelved {
+			d.held.Shelving = false // it has been, for the instance
 		}
 		if i.Move != nil {
 			if err := d.goes(s, i.Move.Host, i.Move.Allocation); err != nil {

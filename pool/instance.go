@@ -198,7 +198,10 @@ func (i Instance) Settled() bool {
 	case Aside:
 		return i.Want == Shelved
 	case Active:
-		return (i.Is == i.Want || i.Fault != "") && i.Reboots == i.Rebooted && i.Move == nil && i.Resize == nil && i.Shelf == nil
+		if i.Fault != "" { // a person decides
+			return i.Move == nil && i.Shelf == nil
+		}
+		return i.Is == i.Want && i.Reboots == i.Rebooted && i.Move == nil && i.Resize == nil && i.Shelf == nil
 	}
 	return false
 }
@@ -231,4 +234,5 @@ type Held struct {
 	Launched   Revision   `json:"launched"`
 	Allocation Allocation `json:"allocation"`
 	Reason     string     `json:"reason"`
+	Shelving   bool       `json:"shelving,omitempty"` // it may have been put aside, for nobody
 }

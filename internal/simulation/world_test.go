@@ -228,15 +228,15 @@ func (w *world) heal() {
 	for _, undo := range w.undo {
 		undo()
 	}
-	for _, h := range w.hosts {
-		w.must(w.fleet.SetHostState(h.ID, fake.Up))
-	}
 	w.callers.Wait()
 	for end := time.Now().Add(patience); ; {
 		for n := range w.seats {
 			if p := w.at(n); p != nil {
 				p.cut.Store(false)
 			}
+		}
+		for _, h := range w.hosts { // also one that is switched off now, by an order that was late
+			w.must(w.fleet.SetHostState(h.ID, fake.Up))
 		}
 		w.revive()
 		if try := releaseHeld(w); try != nil {
