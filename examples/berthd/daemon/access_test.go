@@ -180,7 +180,7 @@ func TestDocumentedExamplesWork(t *testing.T) {
 			}
 			example := op.RequestBody.Value.Content["application/json"].Example
 			require.NotNil(t, example, "%s %s", method, path)
-			r.settled("/api/v1/instances/" + id) // from the one before
+			r.settled("/api/v1/instances/" + id)   // from the one before
 			if strings.HasSuffix(path, "/scale") { // which a suspended one cannot be
 				r.post("/api/v1/clusters/default/x1/start", nil).want(http.StatusAccepted)
 			}
