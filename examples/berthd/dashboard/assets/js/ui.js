@@ -68,7 +68,7 @@ export function ask(title, message, fields, verb, send, tone = "primary") {
       once(yes, async () => {
         try {
           await send();
-          dialog.close();
+          if (form.isConnected) dialog.close();
           resolve(true);
         } catch (err) {
           answer.replaceChildren(problem(err.problem ?? { title: String(err) }));
