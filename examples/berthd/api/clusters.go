@@ -142,12 +142,13 @@ func (a *api) registerClusters() {
 			Paging
 			Outcome string `query:"outcome" enum:"done,pending,failed,skipped" doc:"Only those of this outcome"`
 		}) (*pageOutput[Member], error) {
+			rev := view(a.c.Manager, (*pool.State).Head)
 			c, err := a.c.Manager.Cluster(in.id())
 			if err != nil {
 				return nil, problem.From(err)
 			}
 			found := slices.DeleteFunc(c.Members, func(m berthage.Member) bool { return in.Outcome != "" && m.Outcome != in.Outcome })
-			out, err := paginate(in.Paging, requestOf(ctx).URL, c.Changed, found, func(m berthage.Member) string { return fmt.Sprintf("%019d", m.Index) }, member)
+			out, err := paginate(in.Paging, requestOf(ctx).URL, rev, found, func(m berthage.Member) string { return fmt.Sprintf("%019d", m.Index) }, member)
 			return out, problemOf(err)
 		})
 	op := describe("create-cluster", http.MethodPost, "/clusters", "Clusters", "Create a cluster",

@@ -63,12 +63,12 @@ func (a *api) registerMaintenance() {
 			HostPath
 			Paging
 		}) (*pageOutput[Leaver], error) {
-			h, err := a.host(in.id())
-			if err != nil {
+			rev := view(a.c.Manager, (*pool.State).Head)
+			if _, err := a.host(in.id()); err != nil {
 				return nil, err
 			}
 			found := a.c.Manager.Leaving(in.id())
-			out, err := paginate(in.Paging, requestOf(ctx).URL, pool.Revision(h.Body.Revision), found, func(l berthage.Leaver) string { return string(l.Instance) }, leaver)
+			out, err := paginate(in.Paging, requestOf(ctx).URL, rev, found, func(l berthage.Leaver) string { return string(l.Instance) }, leaver)
 			return out, problemOf(err)
 		})
 	huma.Register(a.huma, withExample(describe("confirm-host-off", http.MethodPost, "/hosts/{driver}/{host}/confirm-off", "Hosts", "Confirm that a host is off",

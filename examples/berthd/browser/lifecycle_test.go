@@ -8,6 +8,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/berthage/berthage/examples/berthd/config"
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/hypervisor/fake"
 	"github.com/berthage/berthage/pool"
@@ -114,7 +115,7 @@ func TestMaintenanceOnTheDashboard(t *testing.T) {
 	d := shaped(t, 3, func(c *fake.Config) {
 		even(c)
 		c.Without, c.Migrate, c.Settles = []hypervisor.Ability{hypervisor.CanFence}, 300*time.Millisecond, time.Millisecond
-	})
+	}, func(c *config.Config) { c.Grace = 5 * time.Second })
 	for _, n := range []string{"one", "two"} {
 		require.NoError(t, launch(d.Manager(), n, pool.Spec{Image: "debian-12", Flavor: "small"}))
 	}

@@ -32,10 +32,10 @@ func TestTheLifeOfACluster(t *testing.T) {
 	c := r.settled(path)
 	r.counts(c, 4, 4, 0, 0)
 	require.Equal(t, "running", c["want"])
-	at := r.head()
+	at := r.commanded()
 	r.post("/api/v1/clusters", body, "Idempotency-Key", "k").want(http.StatusAccepted)
 	r.post("/api/v1/clusters", body).problem(409, "already-exists")
-	require.Equal(t, at, r.head(), "a repetition writes nothing")
+	require.Equal(t, at, r.commanded(), "a repetition writes nothing")
 	members := r.get(path + "/members").want(http.StatusOK).items()
 	require.Len(t, members, 4)
 	require.Equal(t, "web-3", members[3]["name"])
@@ -53,9 +53,9 @@ func TestTheLifeOfACluster(t *testing.T) {
 		a := r.post(path+"/"+verb, body).want(http.StatusAccepted)
 		require.Equal(t, verb, a.at("last", "verb"))
 		c := r.settled(path)
-		at := r.head()
+		at := r.commanded()
 		r.post(path+"/"+verb, body).want(http.StatusAccepted)
-		require.Equal(t, at, r.head(), "%s again writes nothing", verb)
+		require.Equal(t, at, r.commanded(), "%s again writes nothing", verb)
 		return c
 	}
 	r.counts(steer("suspend", object{}), 4, 3, 0, 1)
@@ -84,9 +84,9 @@ func TestTheLifeOfACluster(t *testing.T) {
 	r.counts(r.settled(path), 6, 6, 0, 0)
 	r.post(path+"/scale", object{"size": 2}).want(http.StatusAccepted)
 	r.eventually(func() bool { return len(r.get(path+"/members").items()) == 2 })
-	at = r.head()
+	at = r.commanded()
 	r.post(path+"/scale", object{"size": 2}).want(http.StatusAccepted)
-	require.Equal(t, at, r.head())
+	require.Equal(t, at, r.commanded())
 	require.InDelta(t, 2, r.get("/api/v1/clusters?name=we&project=default").items()[0]["members"], 0)
 	require.Empty(t, r.get("/api/v1/clusters?project=other").items())
 	require.InDelta(t, 1, r.get("/api/v1/pool").at("clusters"), 0)
@@ -103,12 +103,12 @@ func TestClustersWithoutRoom(t *testing.T) {
 	t.Parallel()
 	r := start(t, 1, shape(func(c *fake.Config) { c.Hosts = []pool.Host{hostOf("sim/a", 3, 8, 100)} }))
 	body := clusterOf("big", 5)
-	before := r.head()
+	before := r.commanded()
 	p := r.post("/api/v1/clusters", body).problem(409, "no-room")
 	require.Contains(t, p["detail"], "member 4 of 5")
 	require.NotEmpty(t, p["placement"])
 	r.get("/api/v1/clusters/default/big").problem(404, "not-found")
-	require.Equal(t, before, r.head())
+	require.Equal(t, before, r.commanded())
 
 	body["best_effort"] = true
 	r.post("/api/v1/clusters", body, "Idempotency-Key", "b").want(http.StatusAccepted)
@@ -117,7 +117,7 @@ func TestClustersWithoutRoom(t *testing.T) {
 	require.Contains(t, c["last"].(object)["reason"], "no host fits")
 	require.InDelta(t, 2, c["last"].(object)["refused"], 0)
 
-	before = r.head()
+	before = r.commanded()
 	r.post("/api/v1/clusters/default/big/scale", object{"size": 4}).problem(409, "no-room")
 	r.post("/api/v1/clusters/default/big/scale", object{"size": 4, "best_effort": true}).problem(409, "no-room")
 	r.call(http.MethodPut, "/api/v1/projects/small", object{"quota": object{"instances": 1}}).want(http.StatusOK)
@@ -163,9 +163,9 @@ func TestBadClusterInput(t *testing.T) {
 		"suspend with a list": {path + "/suspend", []int{1}, 422, "schema-violation"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			before := r.head()
+			before := r.commanded()
 			r.in(t).post(tc.path, tc.body).problem(tc.status, tc.kind)
-			require.Equal(t, before, r.head(), "the ledger has not moved")
+			require.Equal(t, before, r.commanded(), "nothing was done")
 		})
 	}
 	r.get("/api/v1/clusters/default/none/members").problem(404, "not-found")

@@ -3,6 +3,7 @@
 package daemon_test
 
 import (
+	"context"
 	"net/http"
 	"os"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -44,7 +46,10 @@ func TestTheCommandsOfOperations(t *testing.T) {
 		commands := sections[title]
 		require.NotEmpty(t, commands, title)
 		delete(sections, title)
-		sh := exec.CommandContext(t.Context(), "sh", "-e")
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // what they wait for may not happen
+		defer cancel()
+		sh := exec.CommandContext(ctx, "sh", "-e")
+		sh.WaitDelay = time.Second
 		sh.Stdin = strings.NewReader(prelude + commands)
 		sh.Env = append(os.Environ(), "BERTHD_DATA="+r.config.Data, "BERTHD_URL="+r.d.URL())
 		out, err := sh.CombinedOutput()

@@ -349,6 +349,26 @@ func (r *rig) lists() map[string]string {
 // head is the revision of the ledger.
 func (r *rig) head() pool.Revision { return r.d.Manager().Status().Revision }
 
+// commanded counts the events that callers of the API have caused. What is observed meanwhile does not count.
+func (r *rig) commanded() int {
+	r.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	head, n := r.head(), 0
+	for b, err := range r.d.Manager().Events(ctx, 0) {
+		require.NoError(r.t, err)
+		for _, e := range b.Events {
+			if e.Actor == "api" {
+				n++
+			}
+		}
+		if b.Revision >= head {
+			break
+		}
+	}
+	return n
+}
+
 // path returns the path of a host.
 func path(host any) string {
 	s, _ := host.(string)
