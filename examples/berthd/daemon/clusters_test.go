@@ -120,6 +120,7 @@ func TestClustersWithoutRoom(t *testing.T) {
 	before = r.commanded()
 	r.post("/api/v1/clusters/default/big/scale", object{"size": 4}).problem(409, "no-room")
 	r.post("/api/v1/clusters/default/big/scale", object{"size": 4, "best_effort": true}).problem(409, "no-room")
+	require.Equal(t, before, r.commanded())
 	r.call(http.MethodPut, "/api/v1/projects/small", object{"quota": object{"instances": 1}}).want(http.StatusOK)
 	r.post("/api/v1/clusters/default/big/scale", object{"size": 1}).want(http.StatusAccepted)
 	r.eventually(func() bool { return len(r.get("/api/v1/clusters/default/big/members").items()) == 1 })
