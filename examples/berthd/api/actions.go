@@ -18,19 +18,21 @@ func (a *api) registerActions() {
 		want                       pool.Power
 		kinds                      []operation.Kind
 	}{
-		{"start", "Start an instance", "Wants it running; one that runs is left alone.", pool.Running, []operation.Kind{operation.Start, operation.Resume, operation.Launch}},
+		{"start", "Start an instance", "Wants it running; one that runs is left alone, and one that is shelved is placed anew.", pool.Running, []operation.Kind{operation.Start, operation.Resume, operation.Unshelve, operation.Launch}},
 		{"stop", "Stop an instance", "Asks the guest to shut down, and switches it off when it does not. It keeps its place.", pool.Stopped, []operation.Kind{operation.Stop, operation.Launch}},
 		{"suspend", "Suspend an instance", "Keeps a running instance in memory without running it. It keeps its place. Needs the ability suspend.", pool.Suspended, []operation.Kind{operation.Suspend}},
 		{"resume", "Resume an instance", "Wants a suspended instance running again; the same as start.", pool.Running, []operation.Kind{operation.Resume, operation.Start, operation.Launch}},
+		{"shelve", "Shelve an instance", "Stops it, puts its disks aside and gives its place back, so that it counts for no quota and no host. Needs the ability shelve.", pool.Shelved, []operation.Kind{operation.Shelve}},
+		{"unshelve", "Unshelve an instance", "Places a shelved instance anew, with its disks, and runs it; the same as start. It is refused (409, 403) when there is no room for it.", pool.Running, []operation.Kind{operation.Unshelve, operation.Start, operation.Launch}},
 	} {
-		op := describe(p.verb+"-instance", http.MethodPost, "/instances/{id}/"+p.verb, "Instances", p.summary, p.description, 404, 409, 501)
+		op := describe(p.verb+"-instance", http.MethodPost, "/instances/{id}/"+p.verb, "Instances", p.summary, p.description, 403, 404, 409, 501)
 		op.DefaultStatus = http.StatusAccepted
 		huma.Register(a.huma, op, func(ctx context.Context, in *InstancePath) (*acceptedOutput, error) {
 			i, err := a.as(ctx).SetPower(ctx, in.id(), p.want)
 			if err != nil {
 				return nil, problem.From(err)
 			}
-			return a.accepted(ctx, i, func() (operation.Operation, bool) { return a.c.Operations.Newest(i.ID, p.kinds...) })
+			return a.accepted(ctx, i, p.kinds[0], func() (operation.Operation, bool) { return a.c.Operations.Newest(i.ID, p.kinds...) })
 		})
 	}
 
@@ -46,7 +48,7 @@ func (a *api) registerActions() {
 		if err != nil {
 			return nil, problem.From(err)
 		}
-		return a.accepted(ctx, i, func() (operation.Operation, bool) { return a.c.Operations.Rebooting(i.ID, t) })
+		return a.accepted(ctx, i, operation.Reboot, func() (operation.Operation, bool) { return a.c.Operations.Rebooting(i.ID, t) })
 	})
 
 	op = describe("delete-instance", http.MethodDelete, "/instances/{id}", "Instances", "Delete an instance",
@@ -57,7 +59,7 @@ func (a *api) registerActions() {
 		if err != nil {
 			return nil, problem.From(err)
 		}
-		return a.accepted(ctx, i, func() (operation.Operation, bool) { return a.c.Operations.Get(operation.DeleteID(i.ID)) })
+		return a.accepted(ctx, i, operation.Delete, func() (operation.Operation, bool) { return a.c.Operations.Get(operation.DeleteID(i.ID)) })
 	})
 }
 

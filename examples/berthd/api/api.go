@@ -81,10 +81,13 @@ func Register(mux *http.ServeMux, c Config) {
 	a.huma.UseMiddleware(remember)
 	a.registerPool()
 	a.registerHosts()
+	a.registerMaintenance()
 	a.registerCatalogue()
 	a.registerProjects()
 	a.registerInstances()
 	a.registerActions()
+	a.registerChanges()
+	a.registerClusters()
 	a.registerConsole()
 	a.registerOperations()
 	a.registerEvents()
@@ -102,6 +105,7 @@ func tags() []*huma.Tag {
 		{Name: "Flavors", Description: "Named sizes."},
 		{Name: "Projects", Description: "Tenants and their quotas."},
 		{Name: "Instances", Description: "Virtual machines and containers in our books."},
+		{Name: "Clusters", Description: "A number of instances of one spec, acted on as one."},
 		{Name: "Operations", Description: "How far a long command has come."},
 		{Name: "Events", Description: "The ledger as it grows."},
 		{Name: "Machines", Description: "What is on the hosts beside the books."},

@@ -30,9 +30,10 @@ type listInstances struct {
 	Changes
 	Conditional
 	Project string `query:"project" maxLength:"63" doc:"Only those of this project"`
-	Status  string `query:"status" enum:"building,undoing,failed,deleting,running,stopped,suspended,missing" doc:"Only those in this status"`
+	Status  string `query:"status" enum:"building,undoing,failed,deleting,running,stopped,suspended,missing,moving,resizing,shelved,broken" doc:"Only those in this status"`
 	Host    string `query:"host" maxLength:"255" doc:"Only those placed on this host, by id"`
 	Image   string `query:"image" maxLength:"63" doc:"Only those of this image"`
+	Cluster string `query:"cluster" maxLength:"127" doc:"Only members of this cluster: project/name"`
 	Name    string `query:"name" maxLength:"63" doc:"Only those whose name or id contains this"`
 	Label   string `query:"label" maxLength:"320" doc:"Only those with this label: key=value, or key"`
 }
@@ -44,6 +45,7 @@ func (l *listInstances) wants(i *pool.Instance) bool {
 		l.Status != "" && i.Status() != l.Status,
 		l.Host != "" && (!i.Placed() || string(i.Place.Host) != l.Host),
 		l.Image != "" && i.Spec.Image != l.Image,
+		l.Cluster != "" && string(i.Cluster) != l.Cluster,
 		l.Name != "" && !strings.Contains(i.Name, l.Name) && !strings.Contains(string(i.ID), l.Name):
 		return false
 	}
@@ -149,7 +151,7 @@ func (a *api) launch(ctx context.Context, in *launchInput) (*acceptedOutput, err
 	if err != nil {
 		return nil, problem.OfBody(err)
 	}
-	return a.accepted(ctx, i, func() (operation.Operation, bool) { return a.c.Operations.Get(operation.LaunchID(i.ID)) })
+	return a.accepted(ctx, i, operation.Launch, func() (operation.Operation, bool) { return a.c.Operations.Get(operation.LaunchID(i.ID)) })
 }
 
 // Explained is where a launch would be placed, or why not.

@@ -19,7 +19,7 @@ import (
 // Operation is how far a long command has come.
 type Operation struct {
 	ID        string    `json:"id" example:"launch-i0f8k2m4q6s8v0x2z4b6d8g0j"`
-	Kind      string    `json:"kind" enum:"launch,start,stop,suspend,resume,reboot,delete"`
+	Kind      string    `json:"kind" enum:"launch,start,stop,suspend,resume,shelve,unshelve,reboot,move,resize,rebuild,delete"`
 	Instance  string    `json:"instance" doc:"Id of the instance"`
 	Name      string    `json:"name" doc:"Of the instance"`
 	Project   string    `json:"project"`
@@ -27,7 +27,7 @@ type Operation struct {
 	Progress  int       `json:"progress" minimum:"0" maximum:"100" doc:"Percent, by steps and not by time"`
 	Step      string    `json:"step,omitempty" doc:"What happened last" example:"creating its machine"`
 	Reason    string    `json:"reason,omitempty" doc:"Of a failure"`
-	Actor     string    `json:"actor" doc:"Who asked"`
+	Actor     string    `json:"actor" doc:"Who asked; berthage for what it does by itself, as for a host that is drained or lost"`
 	RequestID string    `json:"request_id,omitempty" doc:"Under which request"`
 	Revision  int64     `json:"revision" doc:"Of the command in the ledger"`
 	Started   time.Time `json:"started"`
@@ -108,15 +108,16 @@ type acceptedOutput struct {
 	Body     Accepted
 }
 
-// accepted answers a command that was committed with the operation that find finds.
-func (a *api) accepted(ctx context.Context, i pool.Instance, find func() (operation.Operation, bool)) (*acceptedOutput, error) {
+// accepted answers a command that was committed with the operation that find finds. Kind is what it is of if there is
+// none, because nothing was left to be done.
+func (a *api) accepted(ctx context.Context, i pool.Instance, kind operation.Kind, find func() (operation.Operation, bool)) (*acceptedOutput, error) {
 	// Without it the caller must repeat the command to learn of its operation; it is done once all the same.
 	if err := a.follow(ctx, pool.ErrUnknown); err != nil {
 		return nil, err
 	}
 	o, ok := find()
-	if !ok { // it ended so long ago that it is forgotten
-		o = operation.Operation{Instance: i.ID, Name: i.Name, Project: i.Project, Status: operation.Done, Progress: 100, Started: i.At, Updated: i.At}
+	if !ok { // or it ended so long ago that it is forgotten
+		o = operation.Operation{Kind: kind, Instance: i.ID, Name: i.Name, Project: i.Project, Status: operation.Done, Progress: 100, Started: i.At, Updated: i.At}
 	}
 	out := &acceptedOutput{Body: Accepted{Instance: instance(&i), Operation: operationOf(o)}}
 	if ok {

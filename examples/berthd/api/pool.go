@@ -16,6 +16,7 @@ type Pool struct {
 	Hosts     HostCounts       `json:"hosts"`
 	Instances map[string]int   `json:"instances" doc:"Number by status; all is their sum"`
 	Held      int              `json:"held" doc:"Allocations kept for machines that may still appear"`
+	Clusters  int              `json:"clusters"`
 	Projects  int              `json:"projects"`
 	Images    int              `json:"images"`
 	Flavors   int              `json:"flavors"`
@@ -90,6 +91,9 @@ func count(st *pool.State, p *Pool) {
 	}
 	for range st.Held() {
 		p.Held++
+	}
+	for range st.Clusters() {
+		p.Clusters++
 	}
 	for range st.Projects() {
 		p.Projects++

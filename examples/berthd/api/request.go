@@ -54,24 +54,28 @@ type Guest struct {
 }
 
 func (b *LaunchBody) launch(token string) berthage.Launch {
+	return berthage.Launch{Token: token, Project: b.Project, Name: b.Name, Spec: b.Spec.spec(), Want: pool.Power(b.Want)}
+}
+
+func (b *Spec) spec() pool.Spec {
 	s := pool.Spec{
-		Kind: pool.Kind(b.Spec.Kind), Image: b.Spec.Image, Flavor: b.Spec.Flavor,
-		Resources: b.Spec.Resources.resources(), Labels: b.Spec.Labels,
+		Kind: pool.Kind(b.Kind), Image: b.Image, Flavor: b.Flavor,
+		Resources: b.Resources.resources(), Labels: b.Labels,
 	}
-	for _, d := range b.Spec.Disks {
+	for _, d := range b.Disks {
 		s.Disks = append(s.Disks, pool.Disk{Size: d.Size, Storage: pool.Storage(d.Storage), Mount: d.Mount, IOPS: d.IOPS})
 	}
-	for _, n := range b.Spec.Networks {
+	for _, n := range b.Networks {
 		s.Networks = append(s.Networks, pool.Network{Name: n.Name})
 	}
-	if c := b.Spec.Constraints; c != nil {
+	if c := b.Constraints; c != nil {
 		s.Constraints = pool.Constraints{Zones: c.Zones, Labels: c.Labels}
 		for _, h := range c.Hosts {
 			s.Constraints.Hosts = append(s.Constraints.Hosts, pool.HostID(h))
 		}
 	}
-	if g := b.Spec.Guest; g != nil {
+	if g := b.Guest; g != nil {
 		s.Guest = pool.Guest{User: g.User, SSHKeys: g.SSHKeys, UserData: g.UserData}
 	}
-	return berthage.Launch{Token: token, Project: b.Project, Name: b.Name, Spec: s, Want: pool.Power(b.Want)}
+	return s
 }

@@ -55,9 +55,11 @@ type HostSummary struct {
 	Conditions  []string          `json:"conditions" nullable:"false" doc:"What is known of it: ready, cordoned, draining, unreachable, fenced"`
 	Schedulable bool              `json:"schedulable" doc:"Whether it takes new instances: ready and nothing else"`
 	Reason      string            `json:"reason,omitempty" doc:"Of the last change of conditions"`
+	Cold        bool              `json:"cold,omitempty" doc:"While it is drained: instances may be stopped for their move"`
+	Proof       string            `json:"proof,omitempty" doc:"While it is fenced: how it is known that it is off"`
 	Aggregate   bool              `json:"aggregate" doc:"Whether it places by itself, such as a region of a cloud"`
 	Resources   map[string]Usage  `json:"resources" doc:"Per class"`
-	Instances   int               `json:"instances" doc:"Instances placed on it"`
+	Instances   int               `json:"instances" doc:"Instances placed on it, those that are being moved to it included"`
 	Revision    int64             `json:"revision" doc:"Of the last change of this record"`
 }
 
@@ -92,7 +94,7 @@ type Capabilities struct {
 	CreateUnique   bool     `json:"create_unique" doc:"The hypervisor itself refuses a second machine of the same id"`
 	SettlesSeconds float64  `json:"settles_seconds" doc:"Longest time until a create that was sent becomes visible; 0: not known"`
 	FirstBoot      bool     `json:"first_boot" doc:"Users, keys, user-data and mounts are set up at first boot"`
-	Abilities      []string `json:"abilities" nullable:"false" doc:"What is offered beyond start and stop: console, meter, reboot, suspend"`
+	Abilities      []string `json:"abilities" nullable:"false" doc:"What is offered beyond start and stop: console, fence, meter, migrate, migrate-live, reboot, resize, resize-hot, shelve, snapshot, suspend"`
 }
 
 func capabilities(c hypervisor.Capabilities) Capabilities {
@@ -113,7 +115,7 @@ func names[T ~string](in []T) []string {
 func hostSummary(h *pool.HostRecord) HostSummary {
 	out := HostSummary{
 		ID: string(h.ID), Name: h.Name, Address: h.Address, Zone: h.Zone, Labels: h.Labels,
-		Conditions: h.Conditions.Names(), Schedulable: h.Conditions.Schedulable(), Reason: h.Reason,
+		Conditions: h.Conditions.Names(), Schedulable: h.Conditions.Schedulable(), Reason: h.Reason, Cold: h.Cold, Proof: h.Proof,
 		Aggregate: h.Aggregate(), Resources: make(map[string]Usage, len(h.Inventory)),
 		Instances: h.Placed, Revision: int64(h.Changed),
 	}
@@ -158,12 +160,15 @@ type Instance struct {
 	ID         string            `json:"id" doc:"25 letters and digits" example:"i0f8k2m4q6s8v0x2z4b6d8g0j"`
 	Name       string            `json:"name" doc:"Host name of the guest" example:"web-1"`
 	Project    string            `json:"project" example:"default"`
-	Status     string            `json:"status" enum:"building,undoing,failed,deleting,deleted,running,stopped,suspended,missing" doc:"One word for people: the phase, or of an active instance what its machine does"`
-	Phase      string            `json:"phase" enum:"building,active,undoing,failed,deleting,deleted"`
-	Want       string            `json:"want" enum:"running,stopped,suspended,absent" doc:"What it is to do"`
+	Status     string            `json:"status" enum:"building,undoing,failed,deleting,deleted,shelved,running,stopped,suspended,missing,moving,resizing,broken" doc:"One word for people: the phase, or of an active instance what its machine does or is done to; broken: its hypervisor has given it up"`
+	Phase      string            `json:"phase" enum:"building,active,undoing,shelved,failed,deleting,deleted"`
+	Want       string            `json:"want" enum:"running,stopped,suspended,shelved,absent" doc:"What it is to do"`
 	Is         string            `json:"is" enum:"running,stopped,suspended,absent" doc:"What its machine does"`
 	Settled    bool              `json:"settled" doc:"Whether it is what it is wanted to be, has failed or is gone"`
 	Reason     string            `json:"reason,omitempty" doc:"Of the last failure"`
+	Fault      string            `json:"fault,omitempty" doc:"The hypervisor's word that it has given the machine up"`
+	Cluster    string            `json:"cluster,omitempty" doc:"That it is a member of: project/name" example:"default/web"`
+	Index      *int              `json:"index,omitempty" doc:"Its number there"`
 	Kind       string            `json:"kind" enum:"vm,container"`
 	Image      string            `json:"image" example:"debian-12"`
 	Flavor     string            `json:"flavor,omitempty" example:"small"`
@@ -178,8 +183,25 @@ type Instance struct {
 	Machine    string            `json:"machine,omitempty" doc:"Id of its present machine"`
 	Shape      string            `json:"shape,omitempty" doc:"Of an aggregate, as which it is booked"`
 	Addresses  []string          `json:"addresses" nullable:"false" doc:"Of the guest, as observed"`
+	Moving     *Move             `json:"moving,omitempty" doc:"While it is being moved"`
+	Resizing   *Resizing         `json:"resizing,omitempty" doc:"While it is being resized; resources are then the larger of both sizes"`
+	ShelvedOn  string            `json:"shelved_on,omitempty" doc:"Host from which its disks were put aside, while they are"`
 	LaunchedAt *time.Time        `json:"launched_at,omitempty"`
 	Revision   int64             `json:"revision" doc:"Of the last change of this record"`
+}
+
+// Move is where an instance is being moved.
+type Move struct {
+	Host string `json:"host" doc:"Id of the host" example:"sim/node-0002"`
+	Cold bool   `json:"cold" doc:"Whether it is stopped for that"`
+}
+
+// Resizing is the sizes that an instance is getting.
+type Resizing struct {
+	Flavor    string  `json:"flavor,omitempty"`
+	Resources Amounts `json:"resources" doc:"Per class, without its disks"`
+	Disks     []int64 `json:"disks" nullable:"false" doc:"Bytes"`
+	Cold      bool    `json:"cold" doc:"Whether it is stopped for that"`
 }
 
 // InstanceDisk is a disk of an instance and the device that carries it.
@@ -223,6 +245,22 @@ func instance(i *pool.Instance) Instance {
 	}
 	if i.Spec.Kind == "" {
 		out.Kind = string(pool.VM)
+	}
+	out.Fault, out.Cluster = i.Fault, string(i.Cluster)
+	if i.Cluster != "" {
+		out.Index = &i.Index
+	}
+	if i.Move != nil {
+		out.Moving = &Move{Host: string(i.Move.Host), Cold: i.Move.Cold}
+	}
+	if r := i.Resize; r != nil {
+		out.Resizing = &Resizing{Flavor: r.Sizes.Flavor, Resources: amounts(r.Sizes.Resources), Disks: []int64{}, Cold: r.Cold}
+		for _, d := range r.Sizes.Disks {
+			out.Resizing.Disks = append(out.Resizing.Disks, d.Size)
+		}
+	}
+	if i.Shelf != nil {
+		out.ShelvedOn = string(i.Shelf.Host)
 	}
 	if out.Addresses == nil {
 		out.Addresses = []string{}

@@ -39,11 +39,14 @@ func chromium(t *testing.T) string {
 func serve(t *testing.T, hosts int) *daemon.Daemon { t.Helper(); return shaped(t, hosts, nil) }
 
 // shaped is serve with a fleet of a certain shape.
-func shaped(t *testing.T, hosts int, fleet func(*fake.Config)) *daemon.Daemon {
+func shaped(t *testing.T, hosts int, fleet func(*fake.Config), edits ...func(*config.Config)) *daemon.Daemon {
 	t.Helper()
 	c := config.Default()
 	c.Listen, c.Data, c.Simulate, c.Poll = "127.0.0.1:0", t.TempDir(), hosts, time.Second
 	c.SimBuild, c.SimBoot = 150*time.Millisecond, 150*time.Millisecond
+	for _, edit := range edits {
+		edit(&c)
+	}
 	d, err := daemon.Open(context.Background(), c, daemon.Options{Logger: slog.New(slog.DiscardHandler), Fleet: fleet})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())

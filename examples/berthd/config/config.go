@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"time"
+
+	"github.com/berthage/berthage"
 )
 
 // Config is what the daemon is to do. Default gives one that is valid but for its drivers: at least one
@@ -35,6 +37,9 @@ type Config struct {
 	Grace   time.Duration // without observation until a host is unreachable
 	Session time.Duration // how long a browser stays signed in
 
+	Evacuation berthage.Evacuation // when the instances of a lost host are made anew on others
+	FenceAfter time.Duration       // a host is unreachable until it is switched off, where its driver can do that
+
 	LogFormat string // text or json
 	LogLevel  slog.Level
 }
@@ -54,15 +59,17 @@ type Libvirt struct {
 // Default returns the configuration that holds where nothing else is said.
 func Default() Config {
 	return Config{
-		Listen:    "127.0.0.1:8080",
-		Data:      defaultData(),
-		SimBuild:  300 * time.Millisecond,
-		SimBoot:   2 * time.Second,
-		Poll:      10 * time.Second,
-		Grace:     time.Minute,
-		Session:   12 * time.Hour,
-		LogFormat: "text",
-		LogLevel:  slog.LevelInfo,
+		Listen:     "127.0.0.1:8080",
+		Data:       defaultData(),
+		SimBuild:   300 * time.Millisecond,
+		SimBoot:    2 * time.Second,
+		Poll:       10 * time.Second,
+		Grace:      time.Minute,
+		Session:    12 * time.Hour,
+		Evacuation: berthage.EvacuateFenced,
+		FenceAfter: 4 * time.Minute,
+		LogFormat:  "text",
+		LogLevel:   slog.LevelInfo,
 	}
 }
 
@@ -99,10 +106,15 @@ func (c Config) Check() error {
 	case c.LogFormat != "text" && c.LogFormat != "json":
 		return fmt.Errorf("log-format: %q: text or json", c.LogFormat)
 	}
-	for name, d := range map[string]time.Duration{"poll": c.Poll, "grace": c.Grace, "session": c.Session} {
+	for name, d := range map[string]time.Duration{"poll": c.Poll, "grace": c.Grace, "session": c.Session, "fence-after": c.FenceAfter} {
 		if d < 100*time.Millisecond {
 			return fmt.Errorf("%s: %s: at least 100ms", name, d)
 		}
+	}
+	switch c.Evacuation {
+	case berthage.EvacuateNever, berthage.EvacuateFenced, berthage.EvacuateAlways:
+	default:
+		return fmt.Errorf("evacuation: %q: never, fenced or always", string(c.Evacuation))
 	}
 	if c.SimBuild < 0 || c.SimBoot < 0 {
 		return fmt.Errorf("sim-build and sim-boot: zero or more")

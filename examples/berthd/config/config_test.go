@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/examples/berthd/config"
 )
 
@@ -26,7 +27,7 @@ func load(t *testing.T, file string, env map[string]string, args ...string) (con
 
 func TestPrecedence(t *testing.T) {
 	t.Parallel()
-	const file = `{"listen": "127.0.0.1:1", "simulate": 7, "poll": "3s", "log_level": "warn",
+	const file = `{"listen": "127.0.0.1:1", "simulate": 7, "poll": "3s", "log_level": "warn", "evacuation": "never", "fence_after": "90s",
 		"libvirt": [{"uri": "qemu:///system", "name": "kvm-1", "zone": "a", "pools": {"default": "ssd"}}]}`
 	env := map[string]string{"BERTHD_LISTEN": "127.0.0.1:2", "BERTHD_POLL": "4s"}
 
@@ -36,6 +37,8 @@ func TestPrecedence(t *testing.T) {
 	require.Equal(t, 4*time.Second, c.Poll, "the variable wins over the file")
 	require.Equal(t, 7, c.Simulate, "the file wins over the default")
 	require.Equal(t, slog.LevelWarn, c.LogLevel)
+	require.Equal(t, berthage.EvacuateNever, c.Evacuation)
+	require.Equal(t, 90*time.Second, c.FenceAfter)
 	require.Equal(t, time.Minute, c.Grace, "the default holds")
 	require.Equal(t, "kvm-1", c.Libvirt[0].Name)
 
@@ -48,6 +51,7 @@ func TestPrecedence(t *testing.T) {
 	c, err = load(t, "", map[string]string{"BERTHD_LIBVIRT": "qemu:///session  qemu:///system"})
 	require.NoError(t, err)
 	require.Len(t, c.Libvirt, 2)
+	require.Equal(t, berthage.EvacuateFenced, c.Evacuation)
 	require.NotEqual(t, c.Libvirt[0].HostName(), c.Libvirt[1].HostName())
 }
 
@@ -70,6 +74,9 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 		"bad level":           {args: []string{"--simulate", "1", "--log-level", "loud"}, want: `"loud": debug, info, warn or error`},
 		"bad format":          {args: []string{"--simulate", "1", "--log-format", "xml"}, want: "text or json"},
 		"half of TLS":         {args: []string{"--simulate", "1", "--tls-cert", "c.pem"}, want: "tls-key"},
+		"bad evacuation":      {args: []string{"--simulate", "1", "--evacuation", "sometimes"}, want: `"sometimes": never, fenced or always`},
+		"no evacuation":       {args: []string{"--simulate", "1", "--evacuation", ""}, want: "never, fenced or always"},
+		"fencing at once":     {args: []string{"--simulate", "1", "--fence-after", "0s"}, want: "fence-after"},
 		"too short":           {args: []string{"--simulate", "1", "--poll", "1ms"}, want: "poll"},
 		"no such file":        {args: []string{"--config", "does-not-exist.json"}, want: "does-not-exist.json"},
 		"file is no object":   {file: `[1]`, want: "JSON object"},
@@ -101,7 +108,7 @@ func TestHelpNamesEveryOption(t *testing.T) {
 
 	var b bytes.Buffer
 	config.Usage(&b)
-	for _, name := range []string{"config", "listen", "data", "simulate", "libvirt", "poll", "grace", "session", "tls-cert", "tls-key", "log-format", "log-level"} {
+	for _, name := range []string{"config", "listen", "data", "simulate", "libvirt", "poll", "grace", "evacuation", "fence-after", "session", "tls-cert", "tls-key", "log-format", "log-level"} {
 		require.Contains(t, b.String(), "--"+name+" ")
 	}
 	require.Contains(t, b.String(), "BERTHD_TLS_CERT")

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/berthage/berthage"
 )
 
 // option is one thing that can be said. Its name is that of the flag; the variable and the key of the file
@@ -51,6 +53,12 @@ func options() []option {
 		},
 		span("poll", "time between two observations of a host", func(c *Config) *time.Duration { return &c.Poll }),
 		span("grace", "time without observation until a host counts as unreachable", func(c *Config) *time.Duration { return &c.Grace }),
+		{
+			name: "evacuation", value: "POLICY", usage: "when instances of a lost host are made anew of their images on others: never, fenced (it is proved that the host is off) or always (two may run)",
+			set:  func(c *Config, s string) error { c.Evacuation = berthage.Evacuation(s); return nil },
+			show: func(c Config) string { return string(c.Evacuation) },
+		},
+		span("fence-after", "how long a host is unreachable until it is switched off, where its driver can do that", func(c *Config) *time.Duration { return &c.FenceAfter }),
 		span("session", "how long a browser stays signed in", func(c *Config) *time.Duration { return &c.Session }),
 		text("tls-cert", "FILE", "certificate chain in PEM; without it, plain HTTP is served", func(c *Config) *string { return &c.TLSCert }),
 		text("tls-key", "FILE", "key of the certificate in PEM", func(c *Config) *string { return &c.TLSKey }),

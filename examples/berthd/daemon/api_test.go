@@ -226,7 +226,10 @@ func TestEveryListIsPaged(t *testing.T) {
 	r := start(t, 3)
 	for n := range 3 {
 		r.call(http.MethodPut, fmt.Sprintf("/api/v1/projects/p%d", n), object{"quota": object{}}).want(http.StatusOK)
-		id := r.launch(vm(fmt.Sprintf("paged-%d", n)))
+		body := vm(fmt.Sprintf("paged-%d", n))
+		body["spec"].(object)["constraints"] = object{"hosts": []string{"sim/node-0001"}}
+		id := r.launch(body)
+		r.cluster(fmt.Sprintf("c%d", n), 3)
 		r.post("/api/v1/instances/"+id+"/stop", nil).want(http.StatusAccepted)
 		_, err := r.d.Fleet().AddForeign(hypervisor.Machine{Ref: hypervisor.Ref{Host: "sim/node-0001"}, Name: fmt.Sprintf("theirs-%d", n), Power: pool.Running})
 		require.NoError(t, err)
@@ -234,8 +237,10 @@ func TestEveryListIsPaged(t *testing.T) {
 	}
 	r.eventually(func() bool { return len(r.get("/api/v1/unknown-machines").items()) == 3 })
 	lists := 0
+	fill := strings.NewReplacer("{driver}", "sim", "{host}", "node-0001", "{project}", "default", "{name}", "c0")
 	for path, item := range r.lists() {
 		lists++
+		path = fill.Replace(path)
 		whole := r.get(path + "?limit=1000").want(http.StatusOK)
 		require.Empty(t, whole.header.Get("Link"), path)
 		var parts []map[string]any
@@ -256,7 +261,7 @@ func TestEveryListIsPaged(t *testing.T) {
 		r.get(path+"?limit=1001").problem(422, "schema-violation")
 		r.get(path+"?cursor=!").problem(422, "invalid-value")
 	}
-	require.Equal(t, 8, lists)
+	require.Equal(t, 11, lists)
 }
 
 func TestFilters(t *testing.T) {
@@ -363,11 +368,14 @@ func TestStatusHealthAndMetrics(t *testing.T) {
 	require.Equal(t, true, r.get("/health/live").want(http.StatusOK).at("live"))
 
 	r.launch(vm("one"))
+	r.cluster("web", 2)
 	m := string(r.get("/metrics").want(http.StatusOK).body)
 	for _, line := range []string{
 		"berthage_hosts 2", "berthage_schedulable_hosts 2", `berthage_host_conditions{condition="ready"} 2`, `berthage_host_conditions{condition="fenced"} 0`,
-		`berthage_instances{status="running"} 1`, `berthage_instances{status="missing"} 0`, `berthage_pool_used{class="cpu",unit="core"} 1`,
-		fmt.Sprintf(`berthage_pool_used{class="memory",unit="byte"} %s`, strconv.FormatFloat(float64(pool.GiB), 'g', -1, 64)), `berthage_leader 1`, `berthage_stale 0`,
+		`berthage_instances{status="running"} 3`, `berthage_instances{status="missing"} 0`, `berthage_instances{status="shelved"} 0`, `berthage_instances{status="broken"} 0`,
+		`berthage_clusters 1`, `berthage_cluster_members{project="default",cluster="web",outcome="done"} 2`, `berthage_cluster_members{project="default",cluster="web",outcome="failed"} 0`,
+		`berthage_pool_used{class="cpu",unit="core"} 3`,
+		fmt.Sprintf(`berthage_pool_used{class="memory",unit="byte"} %s`, strconv.FormatFloat(3*float64(pool.GiB), 'g', -1, 64)), `berthage_leader 1`, `berthage_stale 0`,
 		`berthd_http_requests_total{method="POST",route="/api/v1/instances",code="202"} 1`,
 		`berthd_http_request_duration_seconds_count{route="/api/v1/instances"} 1`, fmt.Sprintf("berthage_ledger_revision %d", r.head()),
 	} {

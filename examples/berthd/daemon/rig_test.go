@@ -62,6 +62,14 @@ func shape(f func(*fake.Config)) edit {
 	return func(_ *config.Config, o *daemon.Options) { o.Fleet = f }
 }
 
+// alike makes the hosts of a fleet the same, so that each can take what is on another.
+func alike(c *fake.Config) {
+	for n, h := range c.Hosts {
+		c.Hosts[n] = hostOf(h.ID, 16, 64, 2000)
+		c.Hosts[n].Inventory[pool.StorageSSD] = pool.Inventory{Total: 2000 * pool.GiB}
+	}
+}
+
 // start serves a daemon with n simulated hosts, all of which have joined when it returns.
 func start(t *testing.T, n int, edits ...edit) *rig {
 	t.Helper()
@@ -284,6 +292,31 @@ func (r *rig) status(id, want string) object {
 	return last.object()
 }
 
+// settled waits until nothing is under way with an instance or a cluster, and returns it.
+func (r *rig) settled(path string) object {
+	r.t.Helper()
+	var last *answer
+	r.eventually(func() bool {
+		last = r.get(path).want(http.StatusOK)
+		return last.at("settled") == true
+	})
+	return last.object()
+}
+
+// clusterOf is a cluster of instances of one core and a GiB.
+func clusterOf(name string, size int) object {
+	return object{"project": "default", "name": name, "size": size, "spec": vm(name)["spec"]}
+}
+
+// cluster creates a cluster and returns its path once its members run.
+func (r *rig) cluster(name string, size int) string {
+	r.t.Helper()
+	a := r.post("/api/v1/clusters", clusterOf(name, size)).want(http.StatusAccepted)
+	path := a.header.Get("Location")
+	require.InDelta(r.t, size, r.settled(path)["done"], 0)
+	return path
+}
+
 // finished waits until an operation has ended and returns it.
 func (r *rig) finished(a *answer) object {
 	r.t.Helper()
@@ -315,6 +348,26 @@ func (r *rig) lists() map[string]string {
 
 // head is the revision of the ledger.
 func (r *rig) head() pool.Revision { return r.d.Manager().Status().Revision }
+
+// commanded counts the events that callers of the API have caused. What is observed meanwhile does not count.
+func (r *rig) commanded() int {
+	r.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	head, n := r.head(), 0
+	for b, err := range r.d.Manager().Events(ctx, 0) {
+		require.NoError(r.t, err)
+		for _, e := range b.Events {
+			if e.Actor == "api" {
+				n++
+			}
+		}
+		if b.Revision >= head {
+			break
+		}
+	}
+	return n
+}
 
 // path returns the path of a host.
 func path(host any) string {

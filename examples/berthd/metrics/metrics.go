@@ -120,6 +120,7 @@ func escape(s string) string {
 func (m *Metrics) Write(out io.Writer) error {
 	w := writer{bufio.NewWriter(out)}
 	m.pool(w)
+	m.clusters(w)
 	m.self(w)
 	m.http(w)
 	return w.Flush()
@@ -186,10 +187,35 @@ func (m *Metrics) pool(w writer) {
 	w.gauge("berthage_held_allocations", "Allocations kept for machines that may still appear.", held)
 }
 
+// clusters writes how far the last command of each cluster has come.
+func (m *Metrics) clusters(w writer) {
+	var ids []pool.ClusterID
+	m.manager.View(func(st *pool.State) {
+		for c := range st.Clusters() {
+			ids = append(ids, c.ID)
+		}
+	})
+	slices.Sort(ids)
+	w.gauge("berthage_clusters", "Clusters.", float64(len(ids)))
+	w.family("berthage_cluster_members", "gauge", "Members of clusters by the outcome of the cluster's last command; those that were not placed count as failed.")
+	for _, id := range ids {
+		c, err := m.manager.Cluster(id)
+		if err != nil {
+			continue // deleted since
+		}
+		for _, o := range []struct {
+			outcome string
+			n       int
+		}{{"done", c.Done}, {"failed", c.Failed}, {"pending", c.Pending}, {"skipped", c.Skipped}} {
+			w.value("berthage_cluster_members", float64(o.n), "project", id.Project(), "cluster", id.Name(), "outcome", o.outcome)
+		}
+	}
+}
+
 // statuses are those that an instance can have. Each has a series at all times: one that only appears when
 // something is wrong is hard to make an alert of.
 func statuses() []string {
-	return []string{"building", "undoing", "failed", "deleting", "running", "stopped", "suspended", "missing"}
+	return []string{"building", "undoing", "failed", "deleting", "shelved", "running", "stopped", "suspended", "moving", "resizing", "missing", "broken"}
 }
 
 // unitOf returns the unit in which amounts of a class are written, and how many of the pool's make one.

@@ -14,13 +14,18 @@ type Kind string
 
 // The kinds.
 const (
-	Launch  Kind = "launch"
-	Start   Kind = "start"
-	Stop    Kind = "stop"
-	Suspend Kind = "suspend"
-	Resume  Kind = "resume"
-	Reboot  Kind = "reboot"
-	Delete  Kind = "delete"
+	Launch   Kind = "launch"
+	Start    Kind = "start"
+	Stop     Kind = "stop"
+	Suspend  Kind = "suspend"
+	Resume   Kind = "resume"
+	Shelve   Kind = "shelve"
+	Unshelve Kind = "unshelve"
+	Reboot   Kind = "reboot"
+	Move     Kind = "move"
+	Resize   Kind = "resize"
+	Rebuild  Kind = "rebuild" // made anew of its image
+	Delete   Kind = "delete"
 )
 
 // Status is how an operation stands.
@@ -41,7 +46,7 @@ type Operation struct {
 	Instance pool.InstanceID
 	Name     string // of the instance
 	Project  string
-	Actor    string // who asked
+	Actor    string // who asked; berthage for what it does by itself, as for a host that is drained or lost
 	Cause    string // under which request
 	Status   Status
 	Progress int    // percent; an estimate by steps, not by time
@@ -51,12 +56,16 @@ type Operation struct {
 	Started  time.Time
 	Updated  time.Time
 
-	target pool.Power // power that ends it
-	token  string     // of a reboot
+	target pool.Power  // power that ends it
+	token  string      // of a reboot
+	host   pool.HostID // of a move: where to
 }
 
 // Ended reports whether the status is final.
 func (o *Operation) Ended() bool { return o.Status != Running }
+
+// makes reports whether the operation ends with a new machine that does what is wanted by then.
+func (o *Operation) makes() bool { return o.Kind == Launch || o.Kind == Unshelve || o.Kind == Rebuild }
 
 // LaunchID returns the id of the operation that launches an instance.
 func LaunchID(id pool.InstanceID) string { return string(Launch) + "-" + string(id) }

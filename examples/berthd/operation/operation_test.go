@@ -19,10 +19,11 @@ import (
 
 // rig is a Manager on a simulated fleet, followed by a Log.
 type rig struct {
-	t   *testing.T
-	m   *berthage.Manager
-	log *operation.Log
-	ctx context.Context
+	t     *testing.T
+	m     *berthage.Manager
+	fleet *fake.Driver
+	log   *operation.Log
+	ctx   context.Context
 }
 
 // on runs a test in a bubble: time passes as fast as it can.
@@ -31,11 +32,13 @@ func on(t *testing.T, c fake.Config, test func(*rig)) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		c.Hosts, c.Build, c.Latency.Min = fake.Fleet("fake", 3, 1), time.Second, 100*time.Millisecond
-		m, err := berthage.Open(ctx, berthage.Config{Ledger: pool.NewMemoryLedger(), Drivers: map[string]hypervisor.Driver{"fake": fake.New(c)}})
+		alike(&c)
+		fleet := fake.New(c)
+		m, err := berthage.Open(ctx, berthage.Config{Ledger: pool.NewMemoryLedger(), Drivers: map[string]hypervisor.Driver{"fake": fleet}})
 		require.NoError(t, err)
 		done := make(chan error, 2)
 		go func() { done <- m.Run(ctx) }()
-		r := &rig{t: t, m: m, log: operation.NewLog(1000), ctx: ctx}
+		r := &rig{t: t, m: m, fleet: fleet, log: operation.NewLog(1000), ctx: ctx}
 		go func() {
 			for b, err := range m.Events(ctx, 0) {
 				if err != nil {
@@ -58,11 +61,13 @@ func on(t *testing.T, c fake.Config, test func(*rig)) {
 
 func (r *rig) launch(name string) pool.Instance {
 	r.t.Helper()
-	i, err := r.m.Launch(r.ctx, berthage.Launch{Token: name, Project: "p", Name: name, Spec: pool.Spec{
-		Image: "i", Resources: pool.Resources{pool.CPU: pool.Core, pool.Memory: pool.GiB}, Disks: []pool.Disk{{Size: pool.GiB, Storage: pool.SSD}},
-	}})
+	i, err := r.m.Launch(r.ctx, berthage.Launch{Token: name, Project: "p", Name: name, Spec: spec()})
 	require.NoError(r.t, err)
 	return i
+}
+
+func spec() pool.Spec {
+	return pool.Spec{Image: "i", Resources: pool.Resources{pool.CPU: pool.Core, pool.Memory: pool.GiB}, Disks: []pool.Disk{{Size: pool.GiB, Storage: pool.SSD}}}
 }
 
 func (r *rig) power(id pool.InstanceID, want pool.Power) {

@@ -165,6 +165,15 @@ func OfBody(err error) *Problem {
 	return p
 }
 
+// OfBodyAt is OfBody for a command whose path names one thing, by the field that it has in errors, and whose
+// body names others.
+func OfBodyAt(field string, err error) *Problem {
+	if p := From(err); p.Field == field {
+		return p
+	}
+	return OfBody(err)
+}
+
 // kindOf is the mapping. The order matters where an error has several kinds: the first that fits tells the
 // client most.
 func kindOf(err error) Kind {

@@ -20,6 +20,12 @@ const phrases = {
   "machine.observed": ["observed", (d) => d.machine, (d) => d.is],
   "instance.placed": ["placed anew", (d) => d.instance, (d) => `on ${d.place.host}`],
   "instance.failed": ["failed", (d) => d.instance, (d) => d.reason], "instance.deleted": ["deleted", (d) => d.instance],
+  "instance.moving": ["to be moved", (d) => d.instance, (d) => `to ${d.host}`], "machine.moved": ["moved", (d) => d.machine, (d) => `to ${d.host}`],
+  "machine.stayed": ["not moved", (d) => d.machine, (d) => d.reason], "instance.resizing": ["to be resized", (d) => d.instance],
+  "machine.resized": ["resized", (d) => d.machine], "machine.unresized": ["not resized", (d) => d.machine, (d) => d.reason],
+  "instance.shelved": ["shelved", (d) => d.instance, (d) => d.reason], "instance.discarded": ["taken from the shelf", (d) => d.instance],
+  "cluster.put": ["cluster created", (d) => d.cluster], "cluster.removed": ["cluster deleted", (d) => d.cluster],
+  "cluster.acted": ["cluster", (d) => d.cluster, (d) => `${d.op.verb}: ${d.op.concern} members`],
   "allocation.release": ["held allocation released", (d) => d.machine],
   "ledger.taken-over": ["lead taken", (d) => d.holder.slice(0, 8)],
 };

@@ -23,6 +23,7 @@ const paths = {
   close: "M6 6l12 12M18 6L6 18",
   ban: "M12 4a8 8 0 1 1 0 16 8 8 0 0 1 0-16M6.5 6.5l11 11",
   check: "M5 12.5l4.5 4.5L19 7.5",
+  scale: "M4 20h16M6 20v-5h3v5M11 20v-9h3v9M16 20V5h3v15",
   theme: "M12 4a8 8 0 1 0 0 16zM12 4a8 8 0 0 1 0 16",
 };
 const filled = new Set(["play", "stop", "pause"]);

@@ -8,13 +8,14 @@ import { attempt, confirm, toast } from "./ui.js";
 
 // tones are the colours of the statuses; each also has a shape of its own.
 export const tones = {
-  running: "ok", building: "calm", suspended: "calm", stopped: undefined, undoing: "high", deleting: "high", failed: "full", missing: "full",
+  running: "ok", building: "calm", moving: "calm", resizing: "calm", suspended: "calm", stopped: undefined, shelved: undefined,
+  undoing: "high", deleting: "high", failed: "full", missing: "full", broken: "full",
 };
 
 // chip shows a status in words, colour and shape.
 export function chip(x) {
   const busy = !x.settled && x.status !== "missing";
-  const words = x.phase === "active" && busy && x.want !== x.is ? `${x.is} → ${x.want}` : x.status;
+  const words = x.phase === "active" && busy && x.status === x.is && x.want !== x.is ? `${x.is} → ${x.want}` : x.status;
   return h("span", { class: "chip", data: { tone: tones[x.status] ?? "", busy: busy ? "yes" : undefined } }, words);
 }
 
@@ -24,6 +25,7 @@ function verbs(x) {
   const out = [];
   if (x.phase !== "failed" && x.phase !== "undoing") {
     if (x.want === "running") out.push(["stop", "stop", "Stop"], ["suspend", "pause", "Suspend"], ["reboot", "reboot", "Reboot"]);
+    else if (x.want === "shelved") { if (x.phase === "shelved") out.push(["unshelve", "play", "Unshelve"]); }
     else if (x.want === "suspended") out.push(["resume", "play", "Resume"], ["stop", "stop", "Stop"]);
     else out.push(["start", "play", "Start"]);
   }

@@ -2,12 +2,11 @@
 import { all, key, request } from "./api.js";
 import { byID, h, icon } from "./dom.js";
 import { amount, className, percent } from "./format.js";
-import { closer, failed, hosts, once, placement, problem, refusals, toast } from "./ui.js";
+import { checkbox, closer, failed, field, hosts, once, placement, problem, refusals, toast } from "./ui.js";
 
 const GiB = 2 ** 30;
 
 const option = (value, words = value) => h("option", { value }, words);
-const field = (label, input, hint, all) => h("div", { class: all ? "field all" : "field" }, h("label", { for: input.id }, label), input, hint ? h("span", { class: "hint" }, hint) : null);
 const input = (name, props = {}) => h("input", { id: "launch-" + name, name, ...props });
 
 // disk is one line of the form: size, kind, mount point.
@@ -46,7 +45,8 @@ function open(store, images, flavors, projects) {
   const usable = images.filter((i) => i.usable);
   const sizes = (f) => Object.entries(f.resources).map(([k, n]) => amount(k, n) + (k.startsWith("storage.") ? " " + k.slice(8) : "")).join(", ");
   const name = input("name", { required: true, maxlength: "60", pattern: "[a-z0-9]([a-z0-9\\-]*[a-z0-9])?", value: "vm-" + Math.floor(performance.now() + Math.random() * 1e6).toString(36).slice(-5), autocomplete: "off", spellcheck: "false" });
-  const number = input("count", { type: "number", min: "1", max: "100", value: "1" });
+  const number = input("count", { type: "number", min: "1", max: "1000", value: "1" });
+  const together = checkbox("launch-cluster", "As a cluster", "placed all or none, and acted on as one; otherwise at most 100 at once");
   const image = h("select", { id: "launch-image", required: true }, usable.map((i) => option(i.name, i.os || i.name)));
   const flavor = h("select", { id: "launch-flavor" }, flavors.map((f) => option(f.name, `${f.name}: ${sizes(f)}`)), option("", "sizes of my own"));
   if (flavors.some((f) => f.name === "small")) flavor.value = "small";
@@ -96,7 +96,7 @@ function open(store, images, flavors, projects) {
   const form = h("form", { id: "launch-form" },
     h("header", {}, h("h2", { id: "launch-title" }, "Launch instances"), closer(dialog)),
     h("div", { class: "fields" },
-      field("Name", name, "lower-case letters, digits and hyphens"), field("How many", number, "more than one: name-1, name-2 …"),
+      field("Name", name, "lower-case letters, digits and hyphens"), field("How many", number, "more than one: name-1, name-2 …"), together.el,
       field("Image", image, usable.length ? "" : "no image has a source for a driver of this daemon"), field("Project", project),
       field("Size", flavor, "", true), own,
       h("fieldset", {}, h("legend", {}, "Disks"), h("p", { class: "hint" }, "Without any, the root disk has the size's own."), list, h("div", {}, add)),
@@ -110,6 +110,13 @@ function open(store, images, flavors, projects) {
     const of = Math.max(1, Math.min(100, Number(number.value) || 1)), at = edits;
     let done = 0;
     try {
+      if (together.input.checked) {
+        const size = Math.max(1, Math.min(1000, Number(number.value) || 1));
+        await request("POST", "/clusters", { ...body(1, 1), size }, { "Idempotency-Key": `${token}-${at}` });
+        dialog.close();
+        toast(`cluster ${name.value} is being built`);
+        return;
+      }
       for (let n = 1; n <= of; n++) {
         await request("POST", "/instances", body(n, of), { "Idempotency-Key": `${token}-${at}-${n}` });
         done++;

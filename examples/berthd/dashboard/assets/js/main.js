@@ -2,6 +2,7 @@
 import { get, onSignedOut, request } from "./api.js";
 import { activity } from "./activity.js";
 import { byID, data, icon, text } from "./dom.js";
+import { showClusters } from "./clusters.js";
 import { showHosts } from "./hosts.js";
 import { showInstances } from "./instances.js";
 import { setupLaunch } from "./launch.js";
@@ -82,6 +83,7 @@ async function begin() {
   showPool(store);
   showHosts(store);
   showInstances(store);
+  showClusters(store);
   showSide(store);
   setupLaunch(store);
 

@@ -78,7 +78,7 @@ export function showPool(store) {
     ], [["zones", Object.entries(pool.hosts.zones).sort().map(([z, n]) => `${z || "none"} ${n}`).join(" · ")]]);
     const { all, ...by } = pool.instances;
     instances.set(all, Object.entries(by).sort((x, y) => y[1] - x[1]).map(([s, n]) => [s, n, tones[s]]),
-      [["projects", count(pool.projects)], ["held places", count(pool.held)], ["unknown machines", count(unknown.total)]]);
+      [["clusters", count(pool.clusters)], ["projects", count(pool.projects)], ["held places", count(pool.held)], ["unknown machines", count(unknown.total)]]);
     const classes = Object.keys(pool.resources).filter((k) => !k.startsWith("iops."))
       .sort((x, y) => (first.indexOf(x) + 1 || 99) - (first.indexOf(y) + 1 || 99) || (x < y ? -1 : 1));
     for (const k of classes) {

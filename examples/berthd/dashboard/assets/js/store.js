@@ -9,6 +9,7 @@ export class Store {
   instances = new Map();
   unknown = { items: [], total: 0 }; // the first of them
   projects = { items: [], total: 0 }; // likewise
+  clusters = { items: [], total: 0 }; // likewise; their counts change with their members
   #since = { hosts: 0, instances: 0 };
   #gone = new Map(); // what has been removed, with the revision: an answer that is older must not bring it back
   #views = [];
@@ -43,9 +44,10 @@ export class Store {
         changed[kind].add(r.id);
       });
     };
-    const [pool, projects] = await Promise.all([get("/pool"), get("/projects?limit=" + few), read("hosts"), read("instances")]);
+    const [pool, projects, clusters] = await Promise.all([get("/pool"), get("/projects?limit=" + few), get("/clusters?limit=" + few), read("hosts"), read("instances")]);
     this.pool = pool;
     this.projects = projects;
+    this.clusters = clusters;
     this.#tell(changed.hosts, changed.instances);
   }
 

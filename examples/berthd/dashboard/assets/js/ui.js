@@ -43,6 +43,44 @@ export function confirm(title, message, verb) {
   });
 }
 
+// field is a labelled input of a form.
+export const field = (label, input, hint, all) => h("div", { class: all ? "field all" : "field" }, h("label", { for: input.id }, label), input, hint ? h("span", { class: "hint" }, hint) : null);
+
+// checkbox is an input that is on or off: {el, input}.
+export function checkbox(id, label, hint) {
+  const input = h("input", { id, type: "checkbox" });
+  return { input, el: h("div", { class: "field all" }, h("div", { class: "check" }, input, h("label", { for: id }, label)), hint ? h("span", { class: "hint" }, hint) : null) };
+}
+
+// ask has a form filled in for a command and sends it. A refusal is shown in the form. Fields are checkboxes, or labels, inputs
+// and hints. It tells whether the command was given.
+export function ask(title, message, fields, verb, send, tone = "primary") {
+  const dialog = byID("confirm");
+  const answer = h("div", { "aria-live": "polite" });
+  const yes = h("button", { class: "button " + tone, type: "submit", id: "confirm-yes" }, verb);
+  return new Promise((resolve) => {
+    const no = () => { dialog.close(); resolve(false); };
+    const form = h("form", {}, h("h2", { id: "confirm-title" }, title), message ? h("p", {}, message) : null,
+      h("div", { class: "fields" }, fields.map((f) => f.el ?? field(f[0], f[1], f[2], true))), answer,
+      h("div", { class: "buttons" }, h("button", { class: "button", type: "button", on: { click: no } }, "Cancel"), yes));
+    form.addEventListener("submit", (e) => {
+      e.preventDefault();
+      once(yes, async () => {
+        try {
+          await send();
+          if (form.isConnected) dialog.close();
+          resolve(true);
+        } catch (err) {
+          answer.replaceChildren(problem(err.problem ?? { title: String(err) }));
+        }
+      });
+    });
+    dialog.replaceChildren(form);
+    dialog.addEventListener("cancel", () => resolve(false), { once: true });
+    dialog.showModal();
+  });
+}
+
 // closer is the button that closes a dialog.
 export function closer(dialog) {
   return h("button", { class: "button quiet icon", type: "button", title: "Close", "aria-label": "Close", on: { click: () => dialog.close() } }, icon("close"));
