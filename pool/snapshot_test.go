@@ -224,6 +224,10 @@ func TestDamagedSnapshots(t *testing.T) {
 			var e *pool.Error
 			require.ErrorAs(t, err, &e)
 			require.Equal(t, c.kind, e.Kind)
+			require.Contains(t, e.Error(), map[string]string{ // which of several checks has found it
+				"a used host": `host "d/h00" corrupt: used: cpu 2 cores`, "a project's use": "project", "a total": "totals", "something behind": "nothing after",
+				"a claim of too much": "64 MiB", "a claim of 60 MiB": "cut short", "members of a project": "project",
+			}[name])
 		})
 	}
 	for at := range good { // every bit flip and every cut is found
