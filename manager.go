@@ -16,8 +16,8 @@ type Manager struct {
 	who  ring.Caller
 }
 
-// Open folds the ledger and returns a Manager over it; an empty ledger gets its identity here. It starts no
-// goroutine: commands are committed at once, drivers are called only while Run runs.
+// Open reads the ledger, from its newest checkpoint on, and returns a Manager over it; an empty ledger gets its
+// identity here. It starts no goroutine: commands are committed at once, drivers are called only while Run runs.
 func Open(ctx context.Context, c Config) (*Manager, error) {
 	rc, err := c.ring()
 	if err != nil {
@@ -55,7 +55,8 @@ func (m *Manager) Close() { m.ring.Close() }
 func (m *Manager) View(read func(*pool.State)) { m.ring.View(read) }
 
 // Events yields the batches of the ledger after the given revision and then the new ones as they are
-// committed, until ctx ends, with ctx's error as the last. pool.ErrCompacted: start from a later revision.
+// committed, until ctx ends, with ctx's error as the last. What has been compacted is read from the ledger's
+// archive, without a gap. pool.ErrCompacted: the archive does not have it; start from a later revision.
 func (m *Manager) Events(ctx context.Context, after pool.Revision) iter.Seq2[pool.Batch, error] {
 	return m.ring.Events(ctx, after)
 }

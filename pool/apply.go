@@ -105,6 +105,8 @@ func (s *State) fold(e *Event, payload any) error {
 		return s.onInstance(e, p.Instance, func(i *Instance) { i.Shelf = nil })
 	case *ClusterPut, *ClusterActed, *ClusterRemoved:
 		return s.foldCluster(e, payload)
+	case *Forgotten:
+		return s.forget(e, p.Subject)
 	}
 	return nil
 }

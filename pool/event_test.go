@@ -198,6 +198,7 @@ func payloads() map[string]any {
 		pool.KindFailed:       &pool.Ended{Instance: id, Reason: "no host"},
 		pool.KindDeleted:      &pool.Ended{Instance: id},
 		pool.KindReleased:     &pool.OfMachine{Machine: id.Machine(0)},
+		pool.KindForgotten:    &pool.Forgotten{Subject: string(id)},
 	}
 }
 

@@ -42,6 +42,7 @@ const (
 	KindClusterPut     = "cluster.put"        // ClusterPut; private: Guest
 	KindClusterActed   = "cluster.acted"      // ClusterActed
 	KindClusterRemoved = "cluster.removed"    // ClusterRemoved: its last member is gone
+	KindForgotten      = "subject.forgotten"  // Forgotten: its personal data is to be forgotten
 )
 
 // Opened is the data of KindOpened.
@@ -279,6 +280,8 @@ func (e *Event) Payload() (any, error) {
 		p = new(ClusterActed)
 	case KindClusterRemoved:
 		p = new(ClusterRemoved)
+	case KindForgotten:
+		p = new(Forgotten)
 	}
 	if p == nil || e.Version != 1 {
 		return nil, &Error{Kind: ErrUnknownKind, Field: "kind", Value: e.Kind}

@@ -41,7 +41,7 @@ type Ledger interface {
 
 	// Forget removes Private and Salt of every event of that subject, from the archive too. It is
 	// idempotent, so that it is done again after ErrUnknown; an unknown subject is no error. Snapshots are the
-	// caller's to renew.
+	// caller's to renew, and States to be told: see Forgotten, and berthage.Manager.Forget, which does it all.
 	Forget(ctx context.Context, subject string) error
 }
 

@@ -23,7 +23,7 @@ type State struct {
 	hosts     table[HostID, *HostRecord]
 	removed   table[HostID, Revision] // hosts taken out by an operator, not to be admitted again by themselves
 	instances table[InstanceID, *Instance]
-	ended     table[InstanceID, Tombstone]
+	ended     graves
 	held      table[MachineID, *Held]
 	images    table[string, *Image]
 	flavors   table[string, *Flavor]

@@ -105,8 +105,8 @@ func (c *chance) event() pool.Event {
 		number = i.Place.Number + c.IntN(10)/9 + 1 - c.IntN(10)/9
 	}
 	of := &pool.OfMachine{Machine: c.machine(id)}
-	what := c.IntN(44)
-	if (what >= 25 && what <= 32 || what >= 40) && c.IntN(4) > 0 { // mostly of those that can be moved or resized, or are
+	what := c.IntN(45)
+	if (what >= 25 && what <= 32 || what >= 40 && what < 44) && c.IntN(4) > 0 { // mostly of those that can be moved or resized, or are
 		moved, sized := what >= 27 && what <= 29, what == 31 || what >= 40
 		for _, i := range c.s.SortedInstances() {
 			if i.Phase == pool.Active && (i.Move != nil) == moved && (i.Resize != nil) == sized {
@@ -208,6 +208,8 @@ func (c *chance) event() pool.Event {
 		return c.tape.event(pool.KindLaunched, &pool.Launched{Instance: id, Place: c.place(0), Cluster: c.cluster()})
 	case 37:
 		return c.tape.event(pool.KindClusterRemoved, &pool.ClusterRemoved{Cluster: c.cluster()})
+	case 44:
+		return c.tape.event(pool.KindForgotten, &pool.Forgotten{Subject: pick(c, []string{string(id), string(c.cluster()), "somebody", ""})})
 	default:
 		m := of.Machine
 		for h := range c.s.Held() {
@@ -226,6 +228,7 @@ var everyKind = []string{
 	pool.KindRebooted, pool.KindSent, pool.KindCreated, pool.KindRefused, pool.KindObserved, pool.KindPlaced,
 	pool.KindFailed, pool.KindDeleted, pool.KindReleased, pool.KindMoving, pool.KindMoved, pool.KindStayed, pool.KindUnresized,
 	pool.KindResizing, pool.KindResized, pool.KindShelved, pool.KindDiscarded, pool.KindClusterPut, pool.KindClusterActed, pool.KindClusterRemoved,
+	pool.KindForgotten,
 }
 
 // TestRandomHistories folds random histories in five ways that must agree after every batch, and recomputes

@@ -71,6 +71,13 @@ func portrait(s *pool.State, private bool) map[string]string {
 		}
 		put("instance "+string(i.ID), c)
 	}
+	for c := range s.Clusters() {
+		c := *c
+		if !private {
+			c.Spec.Guest = pool.Guest{}
+		}
+		put("cluster "+string(c.ID), c)
+	}
 	for h := range s.Held() {
 		put("held "+string(h.Machine), h)
 	}

@@ -54,6 +54,7 @@ func places() map[string]place {
 			ours:    []string{"pool"},
 			outside: why("github.com/kdomanski/iso9660", "writes the image that a guest reads its first-boot data from"),
 		},
+		"internal/history":     {ours: []string{"pool"}},
 		"internal/house":       {},
 		"internal/house/tally": {},
 		"internal/mutants":     {},

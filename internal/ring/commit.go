@@ -298,22 +298,6 @@ func (r *Ring) catchUpLocked(ctx context.Context) error {
 	return r.read(ctx)
 }
 
-func (r *Ring) read(ctx context.Context) error {
-	if err := r.staleErr(); err != nil {
-		return err
-	}
-	for b, err := range r.cfg.Ledger.Read(ctx, r.st.Head()) {
-		if err != nil {
-			return &pool.Error{Kind: pool.ErrUnavailable, Field: "ledger", Cause: err}
-		}
-		if err := r.fold(b); err != nil {
-			r.setStale(err)
-			return r.staleErr()
-		}
-	}
-	return nil
-}
-
 func (r *Ring) fold(b pool.Batch) error {
 	if b.Revision != r.st.Head()+1 {
 		return fmt.Errorf("revision %d follows %d", b.Revision, r.st.Head())

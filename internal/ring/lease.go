@@ -53,7 +53,10 @@ func (r *Ring) Run(parent context.Context) error {
 
 // leadAlone leads without a lease. Another ring that takes over all the same, being newer, is obeyed.
 func (r *Ring) leadAlone(ctx context.Context) {
-	for ctx.Err() == nil && r.staleErr() == nil && !r.leadFor(ctx, nil) {
+	for ctx.Err() == nil && r.staleErr() == nil {
+		if r.leadFor(ctx, nil) && r.Status().Holder != r.cfg.Name {
+			break
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(time.Second):

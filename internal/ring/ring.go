@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"iter"
 	"log/slog"
 	"slices"
 	"sync"
@@ -70,8 +69,8 @@ type Ring struct {
 	holder  atomic.Pointer[lease] // last seen in Scratch
 }
 
-// Open folds the ledger and returns a Ring that follows it, stale where the ledger cannot be followed to its
-// head. An empty ledger gets its identity here. It starts no goroutine.
+// Open reads the ledger, from its newest checkpoint on, and returns a Ring that follows it, stale where the
+// ledger cannot be followed to its head. An empty ledger gets its identity here. It starts no goroutine.
 func Open(ctx context.Context, cfg Config) (*Ring, error) {
 	if cfg.Name == "" {
 		cfg.Name = rand.Text()
@@ -139,35 +138,6 @@ func (r *Ring) Head() pool.Revision {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.st.Head()
-}
-
-// Events yields the batches after the given revision and goes on with new ones until ctx ends, which is its
-// last error.
-func (r *Ring) Events(ctx context.Context, after pool.Revision) iter.Seq2[pool.Batch, error] {
-	return func(yield func(pool.Batch, error) bool) {
-		for {
-			changed, head := r.Changed(), r.Head()
-			for b, err := range r.cfg.Ledger.Read(ctx, after) {
-				// What is not published yet is not shown: it may belong to an append still in doubt.
-				if err == nil && b.Revision > head {
-					break
-				}
-				if !yield(b, err) || err != nil {
-					return
-				}
-				after = b.Revision
-			}
-			if r.Head() > max(head, after) {
-				continue
-			}
-			select {
-			case <-changed:
-			case <-ctx.Done():
-				yield(pool.Batch{}, ctx.Err())
-				return
-			}
-		}
-	}
 }
 
 // Status tells how this ring stands to the others on its ledger.
