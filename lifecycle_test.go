@@ -71,7 +71,7 @@ func TestMove(t *testing.T) {
 				from := i.Place.Host
 				_, err := b.m.Move(ctx, i.ID, "", tc.cold)
 				if tc.refused {
-					require.ErrorIs(t, err, errUnsupported)
+					require.True(t, is(err, errUnsupported, pool.ErrWrongState), "%v", err)
 					return
 				}
 				require.NoError(t, err)
@@ -133,7 +133,7 @@ func TestResizing(t *testing.T) {
 	}{
 		"hot":            {},
 		"stopped for it": {without: []hypervisor.Ability{hypervisor.CanResizeHot}, cold: true},
-		"no leave":       {without: []hypervisor.Ability{hypervisor.CanResizeHot}, err: errUnsupported},
+		"no leave":       {without: []hypervisor.Ability{hypervisor.CanResizeHot}, err: pool.ErrWrongState},
 		"reply lost":     {fault: fake.Fault{Kind: fake.Lose}},
 		"late":           {fault: fake.Fault{Kind: fake.Late, After: 20 * time.Second}},
 		"refused":        {fault: fake.Fault{Kind: fake.Refuse}, stays: true},

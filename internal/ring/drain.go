@@ -28,11 +28,14 @@ func (c *Drain) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 	if c.On {
 		conditions = h.Conditions.With(pool.Draining)
 	}
-	cold := c.On && c.Cold
+	cold, reason := c.On && c.Cold, c.Reason
+	if !c.On && conditions.Has(pool.Cordoned) {
+		reason = h.Reason // the cordon's
+	}
 	if conditions == h.Conditions && cold == h.Cold && (!c.On || c.Reason == h.Reason) {
 		return nil, nil
 	}
-	return one(pool.KindHostConditions, &pool.HostConditions{Host: c.Host, Conditions: conditions, Reason: c.Reason, Cold: cold})
+	return one(pool.KindHostConditions, &pool.HostConditions{Host: c.Host, Conditions: conditions, Reason: reason, Cold: cold})
 }
 
 // Off is the word of a person, or of somebody's own fencing, that a host is off and will run nothing that was on

@@ -66,7 +66,7 @@ func (r *rules) moving(st *pool.State, i *pool.Instance, to pool.HostID, cold bo
 	case !has(can, string(hypervisor.CanMigrate)):
 		return nil, &pool.Error{Kind: errors.ErrUnsupported, Field: "move", Want: "a host whose driver can move machines"}
 	case i.Is != pool.Stopped && !live && !cold:
-		return nil, &pool.Error{Kind: errors.ErrUnsupported, Field: "move", Want: "a stopped instance, or leave to stop it, as its host cannot move running ones"}
+		return nil, &pool.Error{Kind: pool.ErrWrongState, Field: "move", Want: "a stopped instance, or leave to stop it, as its host cannot move running ones"}
 	}
 	s := r.among(func(h *pool.HostRecord) string {
 		there := r.capabilities(h.ID).Abilities

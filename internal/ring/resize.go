@@ -45,7 +45,7 @@ func (c *Resize) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	case !has(can, string(hypervisor.CanResize)):
 		return nil, &pool.Error{Kind: errors.ErrUnsupported, Field: "resize", Want: "a host that can resize its machines"}
 	case i.Is != pool.Stopped && !hot && !c.Cold:
-		return nil, &pool.Error{Kind: errors.ErrUnsupported, Field: "resize", Want: "a stopped instance, or leave to stop it, as its host cannot resize running ones"}
+		return nil, &pool.Error{Kind: pool.ErrWrongState, Field: "resize", Want: "a stopped instance, or leave to stop it, as its host cannot resize running ones"}
 	}
 	h, ok := st.Host(i.Place.Host)
 	if !ok {

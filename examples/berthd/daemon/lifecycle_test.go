@@ -65,7 +65,7 @@ func TestMovingAndResizingCold(t *testing.T) {
 	}))
 	id := r.launch(vm("fixed"))
 	for verb, body := range map[string]object{"move": {}, "resize": {"resources": object{"cpu": 2000}}} {
-		p := r.post("/api/v1/instances/"+id+"/"+verb, body).problem(501, "unsupported")
+		p := r.post("/api/v1/instances/"+id+"/"+verb, body).problem(409, "wrong-state")
 		require.Contains(t, p["want"], "leave to stop it")
 		body["cold"] = true
 		op := r.finished(r.post("/api/v1/instances/"+id+"/"+verb, body).want(http.StatusAccepted))
