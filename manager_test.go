@@ -61,22 +61,6 @@ func TestLaunchPowerDelete(t *testing.T) {
 	})
 }
 
-func TestFleetAtRestAppendsNothing(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		b := start(t, fake.Config{Hosts: hosts(10), Boot: time.Second})
-		defer b.stop()
-		for n := range 40 {
-			b.launch(fmt.Sprintf("vm-%d", n))
-		}
-		time.Sleep(time.Minute)
-		require.Equal(t, map[pool.Power]int{pool.Running: 40}, machines(b.fleet))
-		before := b.m.Status().Revision
-		time.Sleep(time.Hour)
-		require.Equal(t, before, b.m.Status().Revision)
-	})
-}
-
 func TestSameTokenSameInstance(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

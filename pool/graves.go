@@ -64,25 +64,9 @@ func (id InstanceID) pack() (p packedID, ok bool) {
 // packedMax is one more than the largest number of 12 digits of base 36.
 const packedMax = 36 * 36 * 36 * 36 * 36 * 36 * 36 * 36 * 36 * 36 * 36 * 36
 
-// unpack is the inverse of pack; ok is false for what pack never returns.
-func (p packedID) unpack() (id InstanceID, ok bool) {
-	if p.high >= packedMax || p.low >= packedMax || !(p.last >= '0' && p.last <= '9' || p.last >= 'a' && p.last <= 'z') {
-		return "", false
-	}
-	var b [25]byte
-	for i := 11; i >= 0; i-- {
-		b[i], b[i+12] = base36(p.high%36), base36(p.low%36)
-		p.high, p.low = p.high/36, p.low/36
-	}
-	b[24] = p.last
-	return InstanceID(b[:]), true
-}
-
-func base36(digit uint64) byte {
-	if digit < 10 {
-		return '0' + byte(digit)
-	}
-	return 'a' + byte(digit-10)
+// valid reports whether p is what pack returns for some id.
+func (p packedID) valid() bool {
+	return p.high < packedMax && p.low < packedMax && (p.last >= '0' && p.last <= '9' || p.last >= 'a' && p.last <= 'z')
 }
 
 // get returns the tombstone of id.

@@ -344,9 +344,8 @@ func (l *loading) tombstones(b []byte) error {
 		b = b[k:]
 		g.Ended = l.ended + Revision(beyond)
 		g.Launched, l.ended = g.Ended-Revision(lived), g.Ended
-		id, ok := g.id.unpack()
-		if _, there := l.s.instances.get(id); !ok || there || l.s.ended.find(g.id) >= 0 {
-			return corruptSnapshot("tombstone", "the id of an instance that is not there, once")
+		if !g.id.valid() || l.s.ended.find(g.id) >= 0 {
+			return corruptSnapshot("tombstone", "the id of an instance, once")
 		}
 		l.s.ended.add(g)
 	}
@@ -371,6 +370,11 @@ func (l *loading) check() error {
 	}
 	if !maps.Equal(l.totals, l.s.Totals()) {
 		return corruptSnapshot("totals", "the sums of the hosts")
+	}
+	for id := range l.s.instances.all() {
+		if _, ended := l.s.ended.get(id); ended {
+			return corruptSnapshot("instance "+Quote(string(id)), "an instance that has not ended")
+		}
 	}
 	for name, p := range l.s.projects.all() {
 		if d := l.projects[name]; !p.Used.Equal(d.used) || p.Members != d.members {

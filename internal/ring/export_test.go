@@ -2,6 +2,7 @@ package ring
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/berthage/berthage/hypervisor"
@@ -38,6 +39,59 @@ func Judge(st *pool.State, m hypervisor.Machine) (stray bool, why string) { retu
 func (r *Ring) Report(ctx context.Context, epoch int64, kind string, machine pool.MachineID, is pool.Power) error {
 	_, err := r.submit(ctx, result{epoch: epoch, kind: kind, machine: machine, is: is}, Caller{Actor: self})
 	return err
+}
+
+// Planner is a leader that plans and has no hands: no call may be under way on any host.
+type Planner struct{ l *leadership }
+
+// Planner returns one. MaxCalls of the ring's Config must be 0.
+func (r *Ring) Planner() *Planner {
+	l := &leadership{
+		r: r, ctx: r.life, stop: func() {}, wake: make(chan struct{}, 1), ready: make(map[job]struct{}),
+		waiting: make(map[pool.HostID][]job), turns: make(map[pool.ClusterID]int), paused: make(map[job]backoff),
+	}
+	return &Planner{l}
+}
+
+// Due makes that instances are planned for in the next round.
+func (p *Planner) Due(ids []pool.InstanceID) {
+	clear(p.l.waiting)
+	for _, id := range ids {
+		p.l.due(job{instance: id})
+	}
+}
+
+// halt orders instances to stop, all in one batch or few.
+type halt []pool.InstanceID
+
+func (h halt) decide(*rules, *pool.State) (out []pool.Event, err error) {
+	for _, id := range h {
+		e, err := one(pool.KindWanted, &pool.Wanted{Instance: id, Want: pool.Stopped})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e...)
+	}
+	return out, nil
+}
+
+// Halt orders instances to stop.
+func (r *Ring) Halt(ctx context.Context, ids []pool.InstanceID) error {
+	for part := range slices.Chunk(ids, 1000) {
+		if _, err := r.submit(ctx, halt(part), Caller{Actor: self}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Round plans for everything that is due, and returns how many instances wait for a call then.
+func (p *Planner) Round() (waiting int) {
+	p.l.dispatch()
+	for _, jobs := range p.l.waiting {
+		waiting += len(jobs)
+	}
+	return waiting
 }
 
 func (r *Ring) CatchUp(ctx context.Context) error { return r.catchUp(ctx) }
