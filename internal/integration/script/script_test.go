@@ -176,8 +176,9 @@ func missing(name string) func(*side) bool {
 // by the books, by the quota, for want of room, for want of an ability that libvirt's test driver lacks, or by the
 // hypervisor.
 func TestScript(t *testing.T) {
+	uri := daemon(t)
 	t.Parallel()
-	b := open(t)
+	b := open(t, uri)
 	began := time.Now()
 	ok, no := b.accept, b.refuse
 
@@ -289,7 +290,9 @@ func TestScript(t *testing.T) {
 	ok("resume what ran", steer(web, berthage.Resume, false))
 	no("steer it nowhere", pool.ErrInvalid, steer(web, "dance", false))
 	no("steer nothing", pool.ErrNotFound, steer("shop/none", berthage.Stop, false))
-	ok("cluster of a lost image", cluster("ghosts", "shop", with(spec(1, 1), func(s *pool.Spec) { s.Image = "lost" }), 2, false))
+	ok("cluster of a lost image", cluster("ghosts", "shop", with(spec(1, 1), func(s *pool.Spec) {
+		s.Image, s.Constraints.Hosts = "lost", []pool.HostID{"lab/b"}
+	}), 2, false))
 	ok("start the ghosts", steer("shop/ghosts", berthage.Start, false))
 	ok("delete the ghosts", steer("shop/ghosts", berthage.Destroy, false))
 

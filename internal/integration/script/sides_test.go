@@ -117,11 +117,10 @@ type both struct {
 
 // open makes both fleets and their Managers. The simulated one gets the hosts that the real one has, read through its
 // driver: what a hypervisor has is observed, and not a matter of commands. So do the machines of others.
-func open(t *testing.T) *both {
+func open(t *testing.T, daemon string) *both {
 	t.Helper()
-	base := daemon(t)
 	lv, err := libvirt.New(libvirt.Config{
-		Name: driver, Hosts: nodes(t, base),
+		Name: driver, Hosts: nodes(t, daemon),
 		// The test driver sends no events of reboots, so that every one takes as long as a guest may.
 		Timeouts: libvirt.Timeouts{Shutdown: 20 * time.Millisecond, Call: 5 * time.Second},
 	})
