@@ -95,7 +95,7 @@ PARTS := $(EXTRA) test-unit test-sim test-mutants test-ledgers test-drivers test
 test-unit-packages := ./...!/hypervisor/libvirt examples:./...!/browser \
 	$(addprefix internal/integration:./,guest/... importing readme)
 test-ledgers-packages := $(addprefix internal/integration:./,fleet ledgers)
-test-drivers-packages := ./hypervisor/libvirt
+test-drivers-packages := ./hypervisor/libvirt internal/integration:./script
 test-browser-packages := examples:./berthd/browser/...
 
 # go-test PART [PROGRAM]: runs the packages of a part, module by module, with a program that provides what they need.
