@@ -17,6 +17,7 @@ type action struct {
 	ref      hypervisor.Ref
 	instance *pool.Instance // as planned; nil for a held allocation
 	known    knowledge
+	shelf    hypervisor.Ref // what is put aside of the instance, if anything is
 }
 
 // How often a create is tried before it is undone.
@@ -116,7 +117,7 @@ func (l *leadership) make(ctx context.Context, d hypervisor.Driver, a action) er
 	if !ok {
 		return &hypervisor.Error{Op: "unshelve", Host: a.ref.Host, Machine: a.ref.Machine, Kind: errors.ErrUnsupported}
 	}
-	return shelver.Unshelve(ctx, order(a), shelfRef(a.instance, a.ref.Ledger))
+	return shelver.Unshelve(ctx, order(a), a.shelf)
 }
 
 // look finds out what became of a create, and sends it again where that cannot make a second machine.

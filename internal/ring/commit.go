@@ -298,11 +298,32 @@ func (r *Ring) catchUpLocked(ctx context.Context) error {
 	return r.read(ctx)
 }
 
+// restore begins with the ledger's snapshot. One that is not of this version saves nothing: the archive is folded.
+func (r *Ring) restore(ctx context.Context) error {
+	at, snapshot, err := r.cfg.Ledger.Checkpoint(ctx)
+	if err != nil {
+		return &pool.Error{Kind: pool.ErrUnavailable, Field: "ledger", Cause: err}
+	}
+	if at == 0 {
+		return nil
+	}
+	st, err := pool.Restore(snapshot)
+	if err == nil && st.Head() != at {
+		err = fmt.Errorf("it is of revision %d, not %d", st.Head(), at)
+	}
+	if err != nil {
+		r.log.Warn("the ledger's snapshot cannot be used; folding its history", "error", err)
+		return nil
+	}
+	r.st = st
+	return nil
+}
+
 func (r *Ring) read(ctx context.Context) error {
 	if err := r.staleErr(); err != nil {
 		return err
 	}
-	for b, err := range r.cfg.Ledger.Read(ctx, r.st.Head()) {
+	for b, err := range pool.History(ctx, r.cfg.Ledger, r.st.Head()) {
 		if err != nil {
 			return &pool.Error{Kind: pool.ErrUnavailable, Field: "ledger", Cause: err}
 		}

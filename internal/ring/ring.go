@@ -85,6 +85,9 @@ func Open(ctx context.Context, cfg Config) (*Ring, error) {
 	s.Filters = append(slices.Clip(s.Filters), r.rules.offered)
 	r.rules.scheduler = &s
 	r.life, r.finish = context.WithCancel(context.Background())
+	if err := r.restore(ctx); err != nil {
+		return nil, err
+	}
 	if err := r.read(ctx); err != nil && r.staleErr() == nil {
 		return nil, err
 	}
@@ -178,12 +181,15 @@ type Status struct {
 	Holder   string // of the newest epoch
 	Leading  bool
 	Stale    error
+
+	Unconfirmed bool // see ConfirmImport
 }
 
 // Status returns the present status.
 func (r *Ring) Status() Status {
 	s := Status{Name: r.cfg.Name, Leading: r.lead.Load() != nil, Stale: r.staleErr()}
 	r.View(func(st *pool.State) {
+		s.Unconfirmed = !st.Confirmed()
 		s.Identity, s.Head, s.Epoch, s.Holder = st.Identity(), st.Head(), st.Epoch(), st.Holder()
 	})
 	return s
