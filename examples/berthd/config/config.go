@@ -35,6 +35,11 @@ type Config struct {
 	Grace   time.Duration // without observation until a host is unreachable
 	Session time.Duration // how long a browser stays signed in
 
+	BackupEvery      time.Duration // between two backups of the ledger; 0: none are written
+	BackupKeep       int           // how many are kept
+	BackupDir        string        // where; empty: backups, in the data directory
+	BackupRecipients string        // file of the age recipients that they are encrypted to
+
 	LogFormat string // text or json
 	LogLevel  slog.Level
 }
@@ -54,13 +59,16 @@ type Libvirt struct {
 // Default returns the configuration that holds where nothing else is said.
 func Default() Config {
 	return Config{
-		Listen:    "127.0.0.1:8080",
-		Data:      defaultData(),
-		SimBuild:  300 * time.Millisecond,
-		SimBoot:   2 * time.Second,
-		Poll:      10 * time.Second,
-		Grace:     time.Minute,
-		Session:   12 * time.Hour,
+		Listen:   "127.0.0.1:8080",
+		Data:     defaultData(),
+		SimBuild: 300 * time.Millisecond,
+		SimBoot:  2 * time.Second,
+		Poll:     10 * time.Second,
+		Grace:    time.Minute,
+		Session:  12 * time.Hour,
+
+		BackupKeep: 14,
+
 		LogFormat: "text",
 		LogLevel:  slog.LevelInfo,
 	}
@@ -103,6 +111,14 @@ func (c Config) Check() error {
 		if d < 100*time.Millisecond {
 			return fmt.Errorf("%s: %s: at least 100ms", name, d)
 		}
+	}
+	switch {
+	case c.BackupEvery != 0 && c.BackupEvery < time.Minute:
+		return fmt.Errorf("backup-every: %s: at least 1m, or 0 for none", c.BackupEvery)
+	case c.BackupEvery != 0 && c.BackupRecipients == "":
+		return fmt.Errorf("backup-every needs backup-recipients: backups are encrypted; berthd ledger keygen makes a key pair")
+	case c.BackupKeep < 1:
+		return fmt.Errorf("backup-keep: %d: at least 1", c.BackupKeep)
 	}
 	if c.SimBuild < 0 || c.SimBoot < 0 {
 		return fmt.Errorf("sim-build and sim-boot: zero or more")
