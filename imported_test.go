@@ -221,3 +221,33 @@ func TestPlacedAnewByTheOriginal(t *testing.T) {
 		require.Len(t, m.Unknown(), 1)
 	})
 }
+
+// TestCreateThatTheOriginalSent: an instance was only placed when the copy was made, and the original has created its
+// machine since, on a hypervisor that would create it twice. The copy looks before it creates.
+func TestCreateThatTheOriginalSent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		b := start(t, fake.Config{Hosts: hosts(2), Copies: true})
+		i := b.launch("web")
+		var placed pool.Revision
+		for batch, err := range b.ledger.Read(ctx, 0) {
+			require.NoError(t, err)
+			if batch.Events[0].Kind == pool.KindLaunched {
+				placed = batch.Revision
+			}
+		}
+		ledger := imported(t, b.ledger, b.m.Status().Ledger, placed)
+		settle(t, b.m, i.ID)
+		b.stop()
+
+		m := open(t, b.fleet, ledger)
+		stop := run(t, m)
+		defer stop()
+		require.NoError(t, m.ConfirmImport(ctx))
+		i = settle(t, m, i.ID)
+		require.Equal(t, "running", i.Status())
+		require.Empty(t, b.fleet.Doubles())
+		require.Equal(t, map[pool.Power]int{pool.Running: 1}, machines(b.fleet))
+	})
+}

@@ -52,8 +52,17 @@ func (s *State) foldImport(e *Event, payload any) error {
 			return invalid("index", "", "the first event of its batch")
 		}
 		end := era{ledger: s.identity.name, last: e.Revision - 1, placed: make(map[InstanceID]int, s.instances.n)}
+		var unsent []*Instance
 		for id, i := range s.instances.all() {
 			end.placed[id] = i.Place.Number
+			if i.Placed() && !i.Place.Sent {
+				unsent = append(unsent, i)
+			}
+		}
+		for _, i := range unsent { // by us; the original may have gone on
+			n := *i
+			n.Place.Sent, n.Changed = true, e.Revision
+			s.setInstance(i, &n)
 		}
 		n := len(s.identity.former)
 		s.identity = identity{name: p.Ledger, former: append(s.identity.former[:n:n], end), unconfirmed: true}

@@ -43,6 +43,25 @@ func TestMachinesOfAnImportedLedger(t *testing.T) {
 	}
 }
 
+// What had not been sent when the copy was made the original may have sent since, so that it is looked for first.
+func TestNothingIsUnsentAfterAnImport(t *testing.T) {
+	t.Parallel()
+	p, s, _ := setUp(t)
+	id := everyInstance[3]
+	for _, e := range []pool.Event{
+		p.next(pool.KindLaunched, launched(id, place("d/h00", 0))),
+		p.next(pool.KindImported, &pool.Imported{Ledger: "copy", From: "ledger"}),
+	} {
+		over := s.Overlay()
+		require.NoError(t, over.Apply(&e))
+		s.Absorb(over)
+	}
+	i, _ := s.Instance(id)
+	require.True(t, i.Place.Sent)
+	require.Equal(t, s.Head(), i.Changed)
+	checkBooks(t, s, true)
+}
+
 // A token stands for the same instance before and after an import.
 func TestTokensSurviveAnImport(t *testing.T) {
 	t.Parallel()

@@ -129,6 +129,8 @@ func (l *leadership) note(events []pool.Event) {
 			if e.Epoch > l.epoch {
 				l.stop()
 			}
+		case *pool.Confirmed:
+			l.began = time.Now() // up to now the original may have sent what we shall look for
 		case *pool.HostPut:
 			if l.hosts[p.Host.ID] == nil {
 				l.watch(p.Host.ID, time.Now())
