@@ -107,7 +107,7 @@ define go-test
 endef
 
 .PHONY: test
-test: ## everything, with what could not be run listed at the end; about 12 minutes on two cores
+test: ## everything, with what could not be run listed at the end; about 16 minutes on two cores
 	@rm -rf "$(TALLY)"
 	$(if $(RACE),,@$(tally) skip "race detector" "no C compiler")
 	@status=0; for part in $(PARTS); do echo "make $$part" >&2; $(MAKE) --no-print-directory $$part || status=1; done; \

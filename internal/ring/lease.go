@@ -15,7 +15,9 @@ type lease struct {
 	Holder  string `json:"holder"`
 	Address string `json:"address,omitempty"`
 
-	seen time.Time // when this process read it
+	seen    time.Time // when this process read it
+	version int64     // of the key, which every renewal changes
+	since   time.Time // when this process first read this version
 }
 
 func (r *Ring) leaseKey() string { return "berthage/lease/" + r.Status().Identity }
@@ -92,7 +94,7 @@ func (r *Ring) contend(ctx context.Context) {
 	pause := r.cfg.LeaseTTL / 3
 	for ctx.Err() == nil && r.staleErr() == nil {
 		start := time.Now()
-		version, err := r.claim(ctx, 0)
+		version, err := r.claim(ctx, r.abandoned())
 		switch {
 		case err == nil:
 			r.hold(ctx, version, start)
@@ -108,7 +110,7 @@ func (r *Ring) contend(ctx context.Context) {
 	}
 }
 
-// claim puts our name on the lease; prev is zero, or our own version to renew it.
+// claim puts our name on the lease; prev is zero, our own version to renew it, or that of an abandoned one.
 func (r *Ring) claim(ctx context.Context, prev int64) (int64, error) {
 	value, err := json.Marshal(lease{Holder: r.cfg.Name, Address: r.cfg.Address})
 	if err != nil {
@@ -120,12 +122,26 @@ func (r *Ring) claim(ctx context.Context, prev int64) (int64, error) {
 }
 
 func (r *Ring) readLease(ctx context.Context) {
-	value, _, err := r.cfg.Scratch.Get(ctx, r.leaseKey())
-	l := &lease{seen: time.Now()}
+	value, version, err := r.cfg.Scratch.Get(ctx, r.leaseKey())
+	now := time.Now()
+	l := &lease{seen: now, version: version, since: now}
+	if old := r.holder.Load(); old != nil && old.version == version {
+		l.since = old.since
+	}
 	if err != nil || json.Unmarshal(value, l) != nil {
 		l = nil
 	}
 	r.holder.Store(l)
+}
+
+// abandoned returns the version of a lease that has not been renewed for two of its lives by our own clock, zero
+// when there is none. By the store's clock it has ended too, unless that has been set back; whoever held it has
+// stopped by his own.
+func (r *Ring) abandoned() int64 {
+	if l := r.holder.Load(); l != nil && time.Since(l.since) > 2*r.cfg.LeaseTTL {
+		return l.version
+	}
+	return 0
 }
 
 // leaderElsewhere returns the holder of the lease as last seen, when it is another process and may still

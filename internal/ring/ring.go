@@ -101,6 +101,7 @@ func Open(ctx context.Context, cfg Config) (*Ring, error) {
 	}
 	if r.st.Identity() == "" && r.staleErr() == nil {
 		if _, err := r.submit(ctx, opening{identity: rand.Text()}, Caller{Actor: self}); err != nil {
+			r.finish() // an append in doubt is not tried for ever by nobody
 			return nil, err
 		}
 	}

@@ -57,8 +57,7 @@ func (s *Store) Checkpoint(ctx context.Context) (at pool.Revision, snapshot []by
 // Compact implements pool.Ledger. Its cost is that of writing the snapshot, whatever the number of batches.
 func (s *Store) Compact(ctx context.Context, at pool.Revision, snapshot []byte) error {
 	err := s.write(ctx, "compact", func(tx *sql.Conn) error {
-		// The row of the sequence is the lock: of several Compacts one is here, on any database.
-		if _, err := tx.ExecContext(ctx, "UPDATE berthage_sequence SET version = version"); err != nil {
+		if _, err := tx.ExecContext(ctx, lock); err != nil { // or of two at once the older one's snapshot would stay behind
 			return err
 		}
 		var checkpoint, head pool.Revision
