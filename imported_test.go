@@ -99,6 +99,7 @@ func TestImportOfALedgerInUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
 		b := start(t, fake.Config{Hosts: hosts(4)})
+		defer b.stop()
 		kept, deleted, rebuilt := b.launch("kept"), b.launch("deleted"), b.launch("rebuilt")
 		ended := b.launch("ended")
 		for _, i := range []pool.Instance{kept, deleted, rebuilt, ended} {
@@ -118,6 +119,7 @@ func TestImportOfALedgerInUse(t *testing.T) {
 		var made calls
 		copied := open(t, watched{b.fleet, &made}, ledger)
 		stop := run(t, copied)
+		defer stop()
 		s := copied.Status()
 		require.True(t, s.Unconfirmed)
 		require.Equal(t, "copy", s.Ledger)
@@ -176,6 +178,7 @@ func TestImportOfALedgerInUse(t *testing.T) {
 		reopened := open(t, b.fleet, ledger)
 		require.Equal(t, head, reopened.Status().Revision)
 		stop = run(t, reopened)
+		defer stop()
 		time.Sleep(time.Minute)
 		power(t, reopened, kept.ID, pool.Running)
 		i = settle(t, reopened, kept.ID)
@@ -192,6 +195,7 @@ func TestPlacedAnewByTheOriginal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
 		b := start(t, fake.Config{Hosts: hosts(4)})
+		defer b.stop()
 		i := b.launch("web")
 		settle(t, b.m, i.ID)
 		ledger := imported(t, b.ledger, b.m.Status().Ledger, b.m.Status().Revision)
@@ -229,6 +233,7 @@ func TestCreateThatTheOriginalSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
 		b := start(t, fake.Config{Hosts: hosts(2), Copies: true})
+		defer b.stop()
 		i := b.launch("web")
 		var placed pool.Revision
 		for batch, err := range b.ledger.Read(ctx, 0) {
