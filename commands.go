@@ -32,7 +32,7 @@ func (m *Manager) Launch(ctx context.Context, l Launch) (pool.Instance, error) {
 
 func (m *Manager) idOf(project, token string) pool.InstanceID {
 	var id pool.InstanceID
-	m.View(func(st *pool.State) { id = pool.NewInstanceID(st.Identity(), project, token) })
+	m.View(func(st *pool.State) { id = st.InstanceFor(project, token) })
 	return id
 }
 
@@ -225,7 +225,15 @@ func ability[T any](m *Manager, id pool.InstanceID, a hypervisor.Ability) (T, hy
 	if !ok || !hypervisor.Has(d, i.Place.Host, a) {
 		return none, hypervisor.Ref{}, unsupported(a)
 	}
-	return t, ring.Ref(m.ring.Status().Identity, &i), nil
+	var ref hypervisor.Ref
+	confirmed := false
+	m.View(func(st *pool.State) {
+		ref, confirmed = ring.Ref(st.LedgerOf(i.Machine(), i.Launched), &i), st.Confirmed()
+	})
+	if !confirmed {
+		return none, ref, &pool.Error{Kind: pool.ErrWrongState, Field: "ledger", Want: "one whose import has been confirmed"}
+	}
+	return t, ref, nil
 }
 
 func unsupported(a hypervisor.Ability) error {

@@ -70,16 +70,28 @@ type Status struct {
 	Holder   string        `json:"holder"`   // name of the Manager that took it last
 	Leading  bool          `json:"leading"`  // this one leads now
 	Stale    string        `json:"stale,omitempty"`
+
+	Unconfirmed bool `json:"unconfirmed,omitempty"` // the ledger was imported; no driver is called until ConfirmImport
 }
 
 // Status returns the present status. Stale says why commands are refused, if they are.
 func (m *Manager) Status() Status {
 	s := m.ring.Status()
-	out := Status{Name: s.Name, Ledger: s.Identity, Revision: s.Head, Epoch: s.Epoch, Holder: s.Holder, Leading: s.Leading}
+	out := Status{Name: s.Name, Ledger: s.Identity, Revision: s.Head, Epoch: s.Epoch, Holder: s.Holder, Leading: s.Leading, Unconfirmed: s.Unconfirmed}
 	if s.Stale != nil {
 		out.Stale = s.Stale.Error()
 	}
 	return out
+}
+
+// ConfirmImport is a person's word that nobody else acts on the books of an imported ledger: that the ledger it is a
+// copy of is lost or given up for good. Until then hosts are observed and commands are recorded, but no driver is
+// asked to change anything. From then on the machines that were placed before the copy was made are this ledger's;
+// those that the original made after it stay unknown machines. On a ledger that was not imported it does nothing.
+//
+// A wrong word lets two managers steer the same machines.
+func (m *Manager) ConfirmImport(ctx context.Context) error {
+	return named(m.do(ctx, ring.Command{ConfirmImport: &ring.ConfirmImport{Ledger: m.Status().Ledger}}), "confirm import")
 }
 
 // UnknownMachine is a machine on one of our hosts that is not in the books, with the reason. It is never

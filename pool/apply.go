@@ -30,10 +30,12 @@ func (s *State) Apply(e *Event) error {
 func (s *State) fold(e *Event, payload any) error {
 	switch p := payload.(type) {
 	case *Opened:
-		if s.identity != "" || p.Ledger == "" {
+		if s.identity.name != "" || p.Ledger == "" {
 			return invalid("ledger", p.Ledger, "one identity for ever")
 		}
-		s.identity = p.Ledger
+		s.identity.name = p.Ledger
+	case *Imported, *Confirmed:
+		return s.foldImport(e, payload)
 	case *TakenOver:
 		if e.Epoch < s.epoch {
 			return &Error{Kind: ErrInvalid, Field: "epoch", Want: "an epoch that is not before the last leader's"}

@@ -175,6 +175,8 @@ func payloads() map[string]any {
 	place := pool.Placement{Number: 1, Host: "fake/h1", Allocation: pool.Allocation{Resources: pool.Resources{"cpu": 1000}}}
 	return map[string]any{
 		pool.KindOpened:         &pool.Opened{Ledger: "L1"},
+		pool.KindImported:       &pool.Imported{Ledger: "L2", From: "L1"},
+		pool.KindConfirmed:      &pool.Confirmed{Ledger: "L2"},
 		pool.KindTakenOver:      &pool.TakenOver{Holder: "daemon-1"},
 		pool.KindHostPut:        &pool.HostPut{Host: pool.Host{ID: "fake/h1"}},
 		pool.KindHostConditions: &pool.HostConditions{Host: "fake/h1", Reason: "operator"},

@@ -30,7 +30,7 @@ func (s *State) forget(e *Event, subject string) error {
 	c.Spec.Guest, c.Changed = Guest{}, e.Revision
 	s.clusters.set(c.ID, &c)
 	for _, index := range c.Members {
-		if i, ok := s.instances.get(c.Member(s.identity, index)); ok && i.Cluster == c.ID {
+		if i, ok := s.instances.get(s.MemberFor(c.ID, c.Token, index)); ok && i.Cluster == c.ID {
 			n := *i
 			n.Spec.Guest, n.Changed = Guest{}, e.Revision
 			s.setInstance(i, &n)

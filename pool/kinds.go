@@ -232,6 +232,10 @@ func (e *Event) Payload() (any, error) {
 	switch e.Kind {
 	case KindOpened:
 		p = new(Opened)
+	case KindImported:
+		p = new(Imported)
+	case KindConfirmed:
+		p = new(Confirmed)
 	case KindTakenOver:
 		p = new(TakenOver)
 	case KindHostPut:

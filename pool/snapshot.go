@@ -66,12 +66,20 @@ const frameOrder = string(frameState) + string(frameHost) + string(frameRemoved)
 const maxFrame = 64 << 20
 
 type savedState struct {
-	Ledger string        `json:"ledger,omitempty"`
-	Holder string        `json:"holder,omitempty"`
-	Epoch  int64         `json:"epoch"`
-	Head   Revision      `json:"head"`
-	Time   time.Time     `json:"time"`
-	Totals map[Class]Sum `json:"totals"`
+	Ledger      string        `json:"ledger,omitempty"`
+	Former      []savedEra    `json:"former,omitempty"`
+	Unconfirmed bool          `json:"unconfirmed,omitempty"`
+	Holder      string        `json:"holder,omitempty"`
+	Epoch       int64         `json:"epoch"`
+	Head        Revision      `json:"head"`
+	Time        time.Time     `json:"time"`
+	Totals      map[Class]Sum `json:"totals"`
+}
+
+type savedEra struct {
+	Ledger string             `json:"ledger"`
+	Last   Revision           `json:"last"`
+	Placed map[InstanceID]int `json:"placed"`
 }
 
 type savedHost struct {
@@ -188,8 +196,14 @@ func (s *Snapshot) write(w *snapshotWriter) error {
 		return err
 	}
 	st := &s.s
-	err := w.record(frameState, savedState{Ledger: st.identity, Holder: st.holder, Epoch: st.epoch, Head: st.head, Time: st.time.UTC(), Totals: st.Totals()})
-	if err != nil {
+	saved := savedState{
+		Ledger: st.identity.name, Unconfirmed: st.identity.unconfirmed,
+		Holder: st.holder, Epoch: st.epoch, Head: st.head, Time: st.time.UTC(), Totals: st.Totals(),
+	}
+	for _, f := range st.identity.former {
+		saved.Former = append(saved.Former, savedEra{f.ledger, f.last, f.placed})
+	}
+	if err := w.record(frameState, saved); err != nil {
 		return err
 	}
 	for _, h := range sorted(&st.hosts) {

@@ -191,7 +191,11 @@ func (l *loading) record(kind byte, b []byte) error {
 		if v.Head < 0 {
 			return corruptSnapshot("head", "a revision")
 		}
-		s.identity, s.holder, s.epoch, s.head, s.time, l.totals = v.Ledger, v.Holder, v.Epoch, v.Head, v.Time.UTC(), v.Totals
+		s.identity = identity{name: v.Ledger, unconfirmed: v.Unconfirmed}
+		for _, f := range v.Former {
+			s.identity.former = append(s.identity.former, era{f.Ledger, f.Last, f.Placed})
+		}
+		s.holder, s.epoch, s.head, s.time, l.totals = v.Holder, v.Epoch, v.Head, v.Time.UTC(), v.Totals
 		return nil
 	case frameHost:
 		return loadRecord(l, b, func(v *savedHost) HostID { return v.Host.ID }, l.host)

@@ -14,7 +14,7 @@ import (
 // immutable: a change replaces them, so that they may be kept. The State itself is not safe for concurrent use; its
 // owner guards it with a lock.
 type State struct {
-	identity string
+	identity identity
 	holder   string
 	epoch    int64
 	head     Revision
@@ -152,7 +152,7 @@ func (s *State) Clone() *State {
 }
 
 // Identity returns the ledger's random identity, empty before the first event.
-func (s *State) Identity() string { return s.identity }
+func (s *State) Identity() string { return s.identity.name }
 
 // Head returns the revision of the last event applied.
 func (s *State) Head() Revision { return s.head }

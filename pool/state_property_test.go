@@ -105,6 +105,12 @@ func (c *chance) event() pool.Event {
 		number = i.Place.Number + c.IntN(10)/9 + 1 - c.IntN(10)/9
 	}
 	of := &pool.OfMachine{Machine: c.machine(id)}
+	switch c.IntN(60) {
+	case 0:
+		return c.tape.event(pool.KindImported, &pool.Imported{Ledger: pick(c, everyLedger), From: pick(c, []string{c.s.Identity(), c.s.Identity(), "ledger"})})
+	case 1:
+		return c.tape.event(pool.KindConfirmed, &pool.Confirmed{Ledger: pick(c, []string{c.s.Identity(), "ledger"})})
+	}
 	what := c.IntN(45)
 	if (what >= 25 && what <= 32 || what >= 40 && what < 44) && c.IntN(4) > 0 { // mostly of those that can be moved or resized, or are
 		moved, sized := what >= 27 && what <= 29, what == 31 || what >= 40
@@ -224,7 +230,7 @@ func (c *chance) event() pool.Event {
 // everyKind is what random histories must have, done and refused.
 var everyKind = []string{
 	pool.KindHostPut, pool.KindHostConditions, pool.KindHostRemoved, pool.KindProjectRemoved, pool.KindImageRemoved,
-	pool.KindFlavorRemoved, pool.KindTakenOver, pool.KindOpened, pool.KindLaunched, pool.KindWanted, pool.KindRebootWanted,
+	pool.KindFlavorRemoved, pool.KindTakenOver, pool.KindOpened, pool.KindImported, pool.KindConfirmed, pool.KindLaunched, pool.KindWanted, pool.KindRebootWanted,
 	pool.KindRebooted, pool.KindSent, pool.KindCreated, pool.KindRefused, pool.KindObserved, pool.KindPlaced,
 	pool.KindFailed, pool.KindDeleted, pool.KindReleased, pool.KindMoving, pool.KindMoved, pool.KindStayed, pool.KindUnresized,
 	pool.KindResizing, pool.KindResized, pool.KindShelved, pool.KindDiscarded, pool.KindClusterPut, pool.KindClusterActed, pool.KindClusterRemoved,
@@ -292,6 +298,18 @@ func TestRandomHistories(t *testing.T) {
 			equal(t, direct, replayed)
 			checkBooks(t, replayed, true)
 			require.Equal(t, portrait(direct, false), portrait(forgotten, false), "a fold works without personal data")
+			if c.IntN(5) == 0 {
+				written := string(snapshotOf(t, direct.Snapshot()))
+				restored, err := pool.ReadSnapshot(strings.NewReader(written))
+				require.NoError(t, err)
+				equal(t, direct, restored)
+				checkBooks(t, restored, true)
+				require.Equal(t, written, string(snapshotOf(t, restored.Snapshot())))
+				for _, other := range []*pool.State{replayed, layered} {
+					require.Equal(t, written, string(snapshotOf(t, other.Snapshot())), "the same books give the same bytes")
+				}
+				replayed = restored // goes on as one that was never written down
+			}
 			if c.IntN(10) == 0 {
 				clone := direct.Clone()
 				equal(t, direct, clone)

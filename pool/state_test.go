@@ -56,6 +56,7 @@ func portrait(s *pool.State, private bool) map[string]string {
 		out[key] = string(b)
 	}
 	put("envelope", []any{s.Identity(), s.Head(), s.Epoch(), s.Holder(), s.Time(), s.HostCount(), s.InstanceCount()})
+	put("lineage", []any{slices.Collect(s.Identities()), s.Confirmed()})
 	put("totals", s.Totals())
 	for _, h := range s.SortedHosts() {
 		c := *h
@@ -99,6 +100,9 @@ func portrait(s *pool.State, private bool) map[string]string {
 		if tomb, ok := s.Ended(id); ok {
 			put("ended "+string(id), tomb)
 		}
+		for n := range 4 {
+			put("tag "+string(id.Machine(n)), []string{s.LedgerOf(id.Machine(n), 1), s.LedgerOf(id.Machine(n), 10), s.LedgerOf(id.Machine(n), s.Head())})
+		}
 	}
 	return out
 }
@@ -111,6 +115,7 @@ func equal(t testing.TB, want, got *pool.State) {
 
 // The names that tests use, so that getters by name can be asked for all of them.
 var (
+	everyLedger   = []string{"ledger", "copy 1", "copy 2", "copy 3"}
 	everyHost     = ids("d/h", 8, func(s string) pool.HostID { return pool.HostID(s) })
 	everyInstance = ids("token", 60, func(s string) pool.InstanceID { return pool.NewInstanceID("ledger", "p", s) })
 )

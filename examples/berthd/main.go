@@ -3,6 +3,7 @@
 //
 //	berthd --simulate 200            a simulated fleet, to try it out
 //	berthd --libvirt qemu:///system  real machines on this computer
+//	berthd ledger verify             look after the ledger: export, import, backups and the like
 //	berthd link                      a link that signs a browser in, from the daemon that runs
 //	berthd --help                    every option
 //
@@ -25,6 +26,7 @@ import (
 
 	"github.com/berthage/berthage/examples/berthd/config"
 	"github.com/berthage/berthage/examples/berthd/daemon"
+	"github.com/berthage/berthage/examples/berthd/ledger"
 )
 
 func main() {
@@ -35,6 +37,7 @@ const usage = `berthd runs a pool of hosts: virtual machines by REST API and das
 
   berthd [serve] [options]  run the daemon
   berthd link [options]     print a link that signs a browser in to the daemon that runs
+  berthd ledger COMMAND     verify, export, import, compact or back up the ledger; berthd ledger help
   berthd version            print the version
   berthd help               print this
 
@@ -46,6 +49,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 	command := "serve"
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		command, args = args[0], args[1:]
+	}
+	if command == "ledger" {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		return ledger.Run(ctx, args, stdout, stderr)
 	}
 	var err error
 	switch command {

@@ -293,6 +293,113 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// shell runs the commands of docs/operations.md that are said to be run by a test.
+func shell(t *testing.T, dir, commands string, env ...string) string {
+	t.Helper()
+	sh := exec.Command("sh", "-e")
+	sh.Dir, sh.Stdin = dir, strings.NewReader(commands)
+	sh.Env = append(os.Environ(), append(env, "PATH="+filepath.Dir(program)+string(os.PathListSeparator)+os.Getenv("PATH"))...)
+	var stderr bytes.Buffer
+	sh.Stderr = &stderr
+	out, err := sh.Output()
+	require.NoError(t, err, "%s%s", out, stderr.String())
+	return string(out)
+}
+
+// The ledger's commands of docs/operations.md, as an operator would type them: export, backup, restore test,
+// compaction, import and confirmation, with a daemon on the original and then one on the copy.
+func TestTheLedgerAsAnOperatorWould(t *testing.T) {
+	t.Parallel()
+	for _, program := range []string{"sh", "sed"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("NOT RUN: the commands of docs/operations.md: there is no %s", program)
+		}
+	}
+	doc, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
+	require.NoError(t, err)
+	var blocks []string
+	for _, after := range strings.Split(string(doc), "<!-- run by TestTheLedgerAsAnOperatorWould -->\n```sh\n")[1:] {
+		commands, _, _ := strings.Cut(after, "```")
+		blocks = append(blocks, commands)
+	}
+	require.Len(t, blocks, 3)
+
+	dir := t.TempDir()
+	data := filepath.Join(dir, "data")
+	env := []string{"BERTHD_DATA=" + data, "BERTHD_BACKUP_RECIPIENTS=" + filepath.Join(dir, "recipients.txt")}
+	p := run(t, data, "--simulate", "3")
+	p.launch(3)
+	p.eventually(func() bool { return p.running() == 3 })
+	before := p.instances()
+	_, status := p.call(http.MethodGet, "/api/v1/status", nil)
+	out := shell(t, dir, blocks[0], env...)
+	require.Contains(t, out, status["ledger"].(string))
+	require.Contains(t, out, "the same history and the same books as the ledger")
+	backups, err := filepath.Glob(filepath.Join(data, "backups", "berthage-*.ledger.age"))
+	require.NoError(t, err)
+	require.Len(t, backups, 1)
+	for _, name := range []string{backups[0], filepath.Join(dir, "berthage.ledger.age"), filepath.Join(dir, "identity.txt")} {
+		info, err := os.Stat(name)
+		require.NoError(t, err)
+		require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), name)
+	}
+	content, err := os.ReadFile(filepath.Join(dir, "berthage.ledger.age"))
+	require.NoError(t, err)
+	require.NotContains(t, string(content), "ledger.opened", "it is encrypted")
+
+	// What must not be done while the daemon runs is refused.
+	for _, args := range [][]string{{"compact"}, {"import", "--in", "berthage.ledger.age", "--identity", "identity.txt"}} {
+		cmd := exec.Command(program, append(append([]string{"ledger"}, args...), "--data", data)...)
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		require.Error(t, err)
+		require.Equal(t, 1, cmd.ProcessState.ExitCode())
+		require.Contains(t, string(out), "in use by berthd with pid")
+	}
+	extra, _ := p.call(http.MethodPost, "/api/v1/instances", map[string]any{"project": "default", "name": "later", "spec": map[string]any{"image": "debian-12", "flavor": "ssd-small"}})
+	require.Equal(t, http.StatusAccepted, extra)
+	p.eventually(func() bool { return p.running() == 4 })
+	p.signal(syscall.SIGTERM)
+
+	out = shell(t, dir, blocks[1], env...)
+	require.Contains(t, out, "archived")
+	require.Contains(t, out, "berthd ledger confirm --ledger")
+	p = run(t, data, "--simulate", "3") // the original starts from its snapshot
+	require.Len(t, p.instances(), 4)
+	p.signal(syscall.SIGTERM)
+	require.NotContains(t, p.log.String(), "snapshot cannot be used")
+
+	// The copy gets the original's hosts.
+	fleet, err := os.ReadFile(filepath.Join(data, "simulated-fleet.jsonl"))
+	require.NoError(t, err)
+	restored := data + ".restored"
+	require.NoError(t, os.WriteFile(filepath.Join(restored, "simulated-fleet.jsonl"), fleet, 0o600))
+	c := run(t, restored, "--simulate", "3")
+	require.Equal(t, before, c.instances())
+	_, health := c.call(http.MethodGet, "/health", nil)
+	require.Equal(t, true, health["unconfirmed"])
+	_, copied := c.call(http.MethodGet, "/api/v1/status", nil)
+	require.NotEqual(t, status["ledger"], copied["ledger"])
+	c.eventually(func() bool {
+		_, unknown := c.call(http.MethodGet, "/api/v1/unknown-machines", nil)
+		return len(unknown["items"].([]any)) == 1 // launched after the export
+	})
+	for id := range before {
+		code, _ := c.call(http.MethodDelete, "/api/v1/instances/"+id, nil)
+		require.Equal(t, http.StatusAccepted, code)
+	}
+	time.Sleep(3 * time.Second) // several polls
+	require.Len(t, c.instances(), 3, "nothing is touched before the confirmation")
+
+	out = shell(t, dir, blocks[2], env...)
+	require.Contains(t, out, "confirmed: its drivers are called from now on")
+	c.eventually(func() bool { return len(c.instances()) == 0 })
+	_, health = c.call(http.MethodGet, "/health", nil)
+	require.Nil(t, health["unconfirmed"])
+	_, unknown := c.call(http.MethodGet, "/api/v1/unknown-machines", nil)
+	require.Len(t, unknown["items"], 1, "what the original launched later is left alone")
+}
+
 // The commands of docs/operations.md, as a new user would type them.
 func TestTheFirstInstance(t *testing.T) {
 	t.Parallel()

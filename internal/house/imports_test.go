@@ -49,6 +49,7 @@ func places() map[string]place {
 
 		"pool/sqlledger":  {ours: []string{"pool"}},
 		"pool/ledgertest": {ours: []string{"pool"}},
+		"pool/ledgerfile": {ours: []string{"pool"}},
 
 		"internal/cloudinit": {
 			ours:    []string{"pool"},

@@ -17,7 +17,8 @@ type action struct {
 	ref      hypervisor.Ref
 	instance *pool.Instance // as planned; nil for a held allocation
 	known    knowledge
-	shelving bool // of a held allocation: its machine may have been put aside
+	shelf    hypervisor.Ref // what is put aside of the instance, if anything is
+	shelving bool           // of a held allocation: its machine may have been put aside
 }
 
 // How often a create is tried before it is undone.
@@ -117,7 +118,7 @@ func (l *leadership) make(ctx context.Context, d hypervisor.Driver, a action) er
 	if !ok {
 		return &hypervisor.Error{Op: "unshelve", Host: a.ref.Host, Machine: a.ref.Machine, Kind: errors.ErrUnsupported}
 	}
-	return shelver.Unshelve(ctx, order(a), shelfRef(a.instance, a.ref.Ledger))
+	return shelver.Unshelve(ctx, order(a), a.shelf)
 }
 
 // look finds out what became of a create, and sends it again where that cannot make a second machine.

@@ -50,7 +50,7 @@ func (l *leadership) shelve(ctx context.Context, d hypervisor.Driver, a action) 
 
 // discard removes what is put aside of an instance.
 func (l *leadership) discard(ctx context.Context, a action) ending {
-	ref := shelfRef(a.instance, a.ref.Ledger)
+	ref := a.shelf
 	d, err := l.r.Driver(ref.Host)
 	if err == nil {
 		err = missing("discard", ref)

@@ -38,7 +38,7 @@ func (c *CreateCluster) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		}
 		return nil, nil
 	}
-	if _, ended := st.Ended(pool.NewClusterMember(st.Identity(), id, c.Token, 0)); ended {
+	if _, ended := st.Ended(st.MemberFor(id, c.Token, 0)); ended {
 		return nil, nil // it has been, and is gone
 	}
 	switch {
@@ -253,7 +253,7 @@ func steerable(st *pool.State, id pool.ClusterID) (*pool.Cluster, error) {
 func membersOf(st *pool.State, c *pool.Cluster) []*pool.Instance {
 	out := make([]*pool.Instance, 0, len(c.Members))
 	for _, n := range c.Members {
-		if i, ok := st.Instance(c.Member(st.Identity(), n)); ok {
+		if i, ok := st.Instance(st.MemberFor(c.ID, c.Token, n)); ok {
 			out = append(out, i)
 		}
 	}

@@ -33,6 +33,7 @@ type Command struct {
 	CreateCluster *CreateCluster `json:"create_cluster,omitempty"`
 	ScaleCluster  *ScaleCluster  `json:"scale_cluster,omitempty"`
 	SteerCluster  *SteerCluster  `json:"steer_cluster,omitempty"`
+	ConfirmImport *ConfirmImport `json:"confirm_import,omitempty"`
 }
 
 func (c Command) input() (input, error) {
@@ -61,6 +62,7 @@ func (c Command) input() (input, error) {
 	set(c.CreateCluster, c.CreateCluster != nil)
 	set(c.ScaleCluster, c.ScaleCluster != nil)
 	set(c.SteerCluster, c.SteerCluster != nil)
+	set(c.ConfirmImport, c.ConfirmImport != nil)
 	if n != 1 {
 		return nil, invalid("command", "", "exactly one command of a kind that this version knows")
 	}

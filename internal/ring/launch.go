@@ -26,7 +26,7 @@ func (c *Launch) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		return nil, err
 	}
 	// Before anything else: a request that has been carried out is not refused for what has changed since.
-	id := pool.NewInstanceID(st.Identity(), c.Project, c.Token)
+	id := st.InstanceFor(c.Project, c.Token)
 	if _, ended := st.Ended(id); ended {
 		return nil, nil
 	}

@@ -14,16 +14,15 @@ import (
 // leadership is what one leader remembers between taking over and stepping down. None of it is needed to
 // be right after a restart: what is forgotten is taken for the worst and looked at again.
 type leadership struct {
-	r        *Ring
-	ctx      context.Context
-	stop     context.CancelFunc
-	epoch    int64
-	identity string
-	from     pool.Revision // at which it began: what was ordered up to there another leader may have sent
-	until    *deadline     // of the lease; nil without one
-	began    time.Time
-	wake     chan struct{}
-	wg       sync.WaitGroup
+	r     *Ring
+	ctx   context.Context
+	stop  context.CancelFunc
+	epoch int64
+	from  pool.Revision // at which it began: what was ordered up to there another leader may have sent
+	until *deadline     // of the lease; nil without one
+	began time.Time
+	wake  chan struct{}
+	wg    sync.WaitGroup
 
 	mu      sync.Mutex
 	ready   map[job]struct{}             // to be planned now
@@ -88,7 +87,7 @@ func (r *Ring) leadFor(ctx context.Context, until *deadline) bool {
 	// From here on publications reach note; what was published before is read now.
 	r.turn <- struct{}{}
 	mine := r.st.Holder() == r.cfg.Name
-	l.epoch, l.identity, l.from = r.st.Epoch(), r.st.Identity(), r.st.Head()
+	l.epoch, l.from = r.st.Epoch(), r.st.Head()
 	for i := range r.st.Unsettled() {
 		l.due(job{instance: i.ID})
 	}
@@ -130,6 +129,8 @@ func (l *leadership) note(events []pool.Event) {
 			if e.Epoch > l.epoch {
 				l.stop()
 			}
+		case *pool.Confirmed:
+			l.began = time.Now() // up to now the original may have sent what we shall look for
 		case *pool.HostPut:
 			if l.hosts[p.Host.ID] == nil {
 				l.watch(p.Host.ID, time.Now())
@@ -315,7 +316,7 @@ func (l *leadership) dispatchJob(j job, now time.Time) {
 			delete(l.paused, j)
 			return
 		}
-		a = action{verb: doRelease, shelving: h.Shelving, ref: hypervisor.Ref{Host: h.Host, Tag: hypervisor.Tag{Ledger: l.identity, Machine: h.Machine, Launched: h.Launched}}}
+		a = action{verb: doRelease, shelving: h.Shelving, ref: hypervisor.Ref{Host: h.Host, Tag: hypervisor.Tag{Ledger: l.r.st.LedgerOf(h.Machine, h.Launched), Machine: h.Machine, Launched: h.Launched}}}
 	default:
 		i, ok := l.r.st.Instance(j.instance)
 		if !ok {
@@ -323,10 +324,17 @@ func (l *leadership) dispatchJob(j job, now time.Time) {
 			return
 		}
 		h, _ := l.r.st.Host(i.Place.Host)
-		a = action{verb: plan(i, h, l.r.cfg.Evacuation), instance: i, ref: Ref(l.identity, i)}
+		a = action{verb: plan(i, h, l.r.cfg.Evacuation), instance: i, ref: Ref(l.r.st.LedgerOf(i.Machine(), i.Launched), i)}
+		if i.Shelf != nil {
+			a.shelf = shelfRef(i, l.r.st.LedgerOf(i.Shelf.Machine, i.Launched))
+		}
 	}
 	if a.verb == nothing {
 		delete(l.paused, j)
+		return
+	}
+	if !l.r.st.Confirmed() { // an imported ledger calls no driver
+		l.at(j, now.Add(l.r.cfg.Poll))
 		return
 	}
 	host := a.ref.Host

@@ -172,7 +172,7 @@ func (o machinesSeen) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 			continue
 		}
 		is, fault, addresses := pool.Absent, "", []string(nil)
-		if m := seen[Ref(st.Identity(), i).Tag]; m != nil {
+		if m := seen[Ref(st.LedgerOf(i.Machine(), i.Launched), i).Tag]; m != nil {
 			is, fault, addresses = m.Power, printable(m.Fault, 400), m.Addresses
 		} else if i.Move != nil {
 			continue // it may be on the other host

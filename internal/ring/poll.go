@@ -244,7 +244,7 @@ func (l *leadership) sight(o *machinesSeen) {
 	now := time.Now()
 	for _, m := range o.machines {
 		id, n, ok := m.Tag.Machine.Split()
-		if !ok || m.Tag.Ledger != l.identity {
+		if !ok || m.Tag.Ledger != l.r.st.LedgerOf(m.Tag.Machine, m.Tag.Launched) {
 			continue
 		}
 		i, ok := l.r.st.Instance(id)

@@ -149,12 +149,15 @@ type Status struct {
 	Holder   string // of the newest epoch
 	Leading  bool
 	Stale    error
+
+	Unconfirmed bool // see ConfirmImport
 }
 
 // Status returns the present status.
 func (r *Ring) Status() Status {
 	s := Status{Name: r.cfg.Name, Leading: r.lead.Load() != nil, Stale: r.staleErr()}
 	r.View(func(st *pool.State) {
+		s.Unconfirmed = !st.Confirmed()
 		s.Identity, s.Head, s.Epoch, s.Holder = st.Identity(), st.Head(), st.Epoch(), st.Holder()
 	})
 	return s

@@ -22,6 +22,7 @@ type Unknown struct {
 const (
 	whyUntagged = "no tag: not made by Berthage"
 	whyForeign  = "made for another ledger"
+	whyOriginal = "made by the ledger that this one is a copy of, after the copy was made"
 	whyNewer    = "tagged with a revision that this ledger has not reached: an older copy of the ledger is in use"
 	whyNoRecord = "this ledger has no record of it"
 )
@@ -48,7 +49,12 @@ func judge(st *pool.State, m hypervisor.Machine) (stray bool, why string) {
 	switch {
 	case m.Tag == hypervisor.Tag{}:
 		return false, whyUntagged
-	case m.Tag.Ledger != st.Identity():
+	case m.Tag.Ledger != st.LedgerOf(m.Tag.Machine, m.Tag.Launched):
+		for ledger := range st.Identities() {
+			if m.Tag.Ledger == ledger {
+				return false, whyOriginal
+			}
+		}
 		return false, whyForeign
 	case m.Tag.Launched > st.Head():
 		return false, whyNewer
@@ -103,6 +109,11 @@ func (l *leadership) judgeAll(machines []hypervisor.Machine) (strays []hyperviso
 // seen for long enough.
 func (l *leadership) classify(o machinesSeen) {
 	strays, unknown, others := l.judgeAll(o.machines)
+	l.r.View(func(st *pool.State) {
+		if !st.Confirmed() {
+			strays = nil // the ledger that it is a copy of may know better
+		}
+	})
 	now := time.Now()
 	l.mu.Lock()
 	w := l.hosts[o.host]

@@ -17,12 +17,3 @@ func Classify(d Dialect, err error) string {
 func Text(placeholder func(int) string, now, statement string) string {
 	return Dialect{placeholder: placeholder, now: now}.sql(statement)
 }
-
-// Root returns the root of the tree over the leaves, as Verify computes it.
-func Root(leaves [][32]byte) [32]byte {
-	var t subtrees
-	for i, leaf := range leaves {
-		t.add(leaf, int64(i))
-	}
-	return t.root()
-}

@@ -2,8 +2,6 @@ package sqlledger
 
 import (
 	"context"
-	"crypto/sha256"
-	"math/bits"
 
 	"github.com/berthage/berthage/pool"
 )
@@ -37,7 +35,7 @@ func (s *Store) Verify(ctx context.Context, upTo pool.Revision) (Tree, error) {
 		return Tree{}, err
 	}
 	var tree Tree
-	var left subtrees
+	var leaves pool.Tree
 	end := func(_, head pool.Revision) (pool.Revision, error) {
 		if upTo < 0 || upTo > head {
 			return 0, &pool.Error{Kind: pool.ErrInvalid, Field: "revision", Value: number(upTo), Want: "up to the head, " + number(head)}
@@ -53,45 +51,9 @@ func (s *Store) Verify(ctx context.Context, upTo pool.Revision) (Tree, error) {
 		}
 		tree.Revision = b.Revision
 		for i := range b.Events {
-			left.add(b.Events[i].Leaf(), tree.Size)
-			tree.Size++
+			leaves.Add(b.Events[i].Leaf())
 		}
 	}
-	tree.Root = left.root()
+	tree.Size, tree.Root = leaves.Size(), leaves.Root()
 	return tree, nil
-}
-
-// subtrees are the roots of the complete subtrees that a Merkle tree consists of, from left to right and so
-// from large to small: one for each bit of its number of leaves.
-type subtrees [][32]byte
-
-// add appends the leaf to a tree of n leaves. As in a binary counter each trailing one of n carries.
-func (t *subtrees) add(leaf [32]byte, n int64) {
-	for range bits.TrailingZeros64(^uint64(n)) {
-		last := len(*t) - 1
-		leaf = node((*t)[last], leaf)
-		*t = (*t)[:last]
-	}
-	*t = append(*t, leaf)
-}
-
-// root joins the subtrees from the right.
-func (t subtrees) root() [32]byte {
-	if len(t) == 0 {
-		return sha256.Sum256(nil)
-	}
-	root := t[len(t)-1]
-	for i := len(t) - 2; i >= 0; i-- {
-		root = node(t[i], root)
-	}
-	return root
-}
-
-// node is the hash of an inner node: SHA-256 over a one and the hashes of its children.
-func node(left, right [32]byte) [32]byte {
-	var b [65]byte
-	b[0] = 1
-	copy(b[1:], left[:])
-	copy(b[33:], right[:])
-	return sha256.Sum256(b[:])
 }

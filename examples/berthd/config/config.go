@@ -40,6 +40,11 @@ type Config struct {
 	Evacuation berthage.Evacuation // when the instances of a lost host are made anew on others
 	FenceAfter time.Duration       // a host is unreachable until it is switched off, where its driver can do that
 
+	BackupEvery      time.Duration // between two backups of the ledger; 0: none are written
+	BackupKeep       int           // how many are kept
+	BackupDir        string        // where; empty: backups, in the data directory
+	BackupRecipients string        // file of the age recipients that they are encrypted to
+
 	LogFormat string // text or json
 	LogLevel  slog.Level
 }
@@ -68,6 +73,7 @@ func Default() Config {
 		Session:    12 * time.Hour,
 		Evacuation: berthage.EvacuateFenced,
 		FenceAfter: 4 * time.Minute,
+		BackupKeep: 14,
 		LogFormat:  "text",
 		LogLevel:   slog.LevelInfo,
 	}
@@ -115,6 +121,14 @@ func (c Config) Check() error {
 	case berthage.EvacuateNever, berthage.EvacuateFenced, berthage.EvacuateAlways:
 	default:
 		return fmt.Errorf("evacuation: %q: never, fenced or always", string(c.Evacuation))
+	}
+	switch {
+	case c.BackupEvery != 0 && c.BackupEvery < time.Minute:
+		return fmt.Errorf("backup-every: %s: at least 1m, or 0 for none", c.BackupEvery)
+	case c.BackupEvery != 0 && c.BackupRecipients == "":
+		return fmt.Errorf("backup-every needs backup-recipients: backups are encrypted; berthd ledger keygen makes a key pair")
+	case c.BackupKeep < 1:
+		return fmt.Errorf("backup-keep: %d: at least 1", c.BackupKeep)
 	}
 	if c.SimBuild < 0 || c.SimBoot < 0 {
 		return fmt.Errorf("sim-build and sim-boot: zero or more")

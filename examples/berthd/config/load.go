@@ -26,6 +26,9 @@ func Load(s Sources) (Config, error) {
 	return c, c.Check()
 }
 
+// Read is Load without the check of the whole, for commands that need only a part.
+func Read(s Sources) (Config, error) { return read(s) }
+
 // LoadData is Load for commands that need only the data directory.
 func LoadData(s Sources) (string, error) {
 	c, err := read(s)

@@ -62,6 +62,19 @@ func options() []option {
 		span("session", "how long a browser stays signed in", func(c *Config) *time.Duration { return &c.Session }),
 		text("tls-cert", "FILE", "certificate chain in PEM; without it, plain HTTP is served", func(c *Config) *string { return &c.TLSCert }),
 		text("tls-key", "FILE", "key of the certificate in PEM", func(c *Config) *string { return &c.TLSKey }),
+		span("backup-every", "time between two backups of the ledger; 0 for none", func(c *Config) *time.Duration { return &c.BackupEvery }),
+		{
+			name: "backup-keep", value: "N", usage: "how many backups are kept",
+			set: func(c *Config, s string) (err error) {
+				if c.BackupKeep, err = strconv.Atoi(s); err != nil {
+					err = fmt.Errorf("%q: a whole number", s)
+				}
+				return err
+			},
+			show: func(c Config) string { return strconv.Itoa(c.BackupKeep) },
+		},
+		text("backup-dir", "DIR", "where backups are written; without it, backups in the data directory", func(c *Config) *string { return &c.BackupDir }),
+		text("backup-recipients", "FILE", "the age recipients that backups are encrypted to, one per line", func(c *Config) *string { return &c.BackupRecipients }),
 		text("log-format", "FORMAT", "text or json", func(c *Config) *string { return &c.LogFormat }),
 		{
 			name: "log-level", value: "LEVEL", usage: "debug, info, warn or error",

@@ -20,6 +20,8 @@ import (
 	"github.com/berthage/berthage/examples/berthd/access"
 	"github.com/berthage/berthage/examples/berthd/api"
 	"github.com/berthage/berthage/examples/berthd/config"
+	"github.com/berthage/berthage/examples/berthd/datadir"
+	"github.com/berthage/berthage/examples/berthd/ledger"
 	"github.com/berthage/berthage/examples/berthd/metrics"
 	"github.com/berthage/berthage/examples/berthd/operation"
 	"github.com/berthage/berthage/hypervisor/fake"
@@ -41,14 +43,15 @@ type Daemon struct {
 	log     *slog.Logger
 	out     io.Writer
 
-	lock    *lock
-	store   *store
+	lock    *datadir.Lock
+	store   *datadir.Store
 	drivers *drivers
 	manager *berthage.Manager
 	guard   *access.Guard
 	token   string
 	ops     *operation.Log
 	metrics *metrics.Metrics
+	backups *ledger.Backups // nil: none are written
 	handler http.Handler
 
 	drain   chan struct{}
@@ -82,13 +85,13 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 	if d.config.Data, err = filepath.Abs(d.config.Data); err != nil {
 		return err
 	}
-	if d.lock, err = take(d.config.Data); err != nil {
+	if d.lock, err = datadir.Take(d.config.Data); err != nil {
 		return err
 	}
 	if d.token, err = access.LoadToken(d.TokenFile()); err != nil {
 		return err
 	}
-	if d.store, err = openStore(ctx, d.config.Data); err != nil {
+	if d.store, err = datadir.OpenStore(ctx, d.config.Data); err != nil {
 		return fmt.Errorf("open the ledger: %w", err)
 	}
 	if d.drivers, err = assemble(ctx, d.config, o.Fleet, d.log); err != nil {
@@ -113,6 +116,12 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 		Session: d.config.Session, Secure: d.config.TLSCert != "",
 	})
 	d.metrics = metrics.New(d.manager, d.version)
+	if d.config.BackupEvery > 0 {
+		if d.backups, err = ledger.NewBackups(d.config, d.store, d.log); err != nil {
+			return err
+		}
+		d.metrics.Backups(d.backups.Status)
+	}
 	d.handler = d.routes(api.Config{
 		Manager: d.manager, Operations: d.ops, Guard: d.guard, Logger: d.log, Version: d.version,
 		Drivers: d.drivers.kinds, URL: d.URL, Drain: d.drain,
@@ -185,7 +194,7 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	} else if !local {
 		d.log.Warn("the token and sessions travel unencrypted to other machines: use --tls-cert, or listen on 127.0.0.1", "listen", l.Addr().String())
 	}
-	if err := d.lock.announce(Running{URL: url, Cert: d.config.TLSCert}); err != nil {
+	if err := d.lock.Announce(datadir.Running{URL: url, Cert: d.config.TLSCert}); err != nil {
 		return errors.Join(err, l.Close(), d.Close())
 	}
 	d.greet(moved)
@@ -197,6 +206,9 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	d.running.Store(true)
 	wg.Go(func() { d.run(background) })
 	wg.Go(func() { d.follow(background) })
+	if d.backups != nil {
+		wg.Go(func() { d.backups.Run(background) })
+	}
 	served := make(chan error, 1)
 	go func() { served <- serve(srv, l) }()
 	select {
@@ -280,7 +292,7 @@ func (d *Daemon) Close() error {
 		errs = append(errs, d.store.Close())
 	}
 	if d.lock != nil {
-		errs = append(errs, d.lock.release())
+		errs = append(errs, d.lock.Release())
 	}
 	d.manager, d.drivers, d.store, d.lock = nil, nil, nil, nil
 	return errors.Join(errs...)

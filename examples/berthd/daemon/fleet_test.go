@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/berthage/berthage/examples/berthd/daemon"
+	"github.com/berthage/berthage/examples/berthd/datadir"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -194,7 +195,7 @@ func TestASecondStartSaysWhoHasTheData(t *testing.T) {
 	t.Parallel()
 	r := start(t, 1)
 	_, err := daemon.Open(t.Context(), r.config, daemon.Options{})
-	var used *daemon.InUse
+	var used *datadir.InUse
 	require.ErrorAs(t, err, &used)
 	require.Equal(t, os.Getpid(), used.By.PID)
 	require.Equal(t, r.d.URL(), used.By.URL)

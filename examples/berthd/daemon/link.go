@@ -14,13 +14,14 @@ import (
 	"time"
 
 	"github.com/berthage/berthage/examples/berthd/access"
+	"github.com/berthage/berthage/examples/berthd/datadir"
 )
 
 // Link asks the daemon that runs on a data directory for a sign-in link. It is for whoever can read the
 // token's file.
 func Link(ctx context.Context, data string) (string, error) {
-	by, err := Find(data)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && (by.URL == "" || !held(data)) {
+	by, err := datadir.Find(data)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && (by.URL == "" || !datadir.Held(data)) {
 		return "", fmt.Errorf("no berthd runs on %s", data)
 	}
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/berthage/berthage/examples/berthd/api"
 	"github.com/berthage/berthage/examples/berthd/dashboard"
@@ -53,6 +54,9 @@ type state struct {
 	Commands  bool   `json:"commands"`  // are taken
 	Leading   bool   `json:"leading"`   // drivers are called
 	Following bool   `json:"following"` // the ledger is read up to its head
+
+	Unconfirmed bool   `json:"unconfirmed,omitempty"` // the ledger was imported: no driver is called yet
+	Backup      string `json:"backup,omitempty"`      // ok, late, or none yet; empty where none are asked for
 }
 
 // health answers 200 when the daemon can do its work and 503 with the reason otherwise.
@@ -61,6 +65,17 @@ func (d *Daemon) health(w http.ResponseWriter, _ *http.Request) {
 	h := state{
 		Status: "not ready", Live: true, Manager: d.running.Load(), Commands: s.Stale == "", Leading: s.Leading,
 		Following: d.ops.Head() >= s.Revision,
+	}
+	h.Unconfirmed = s.Unconfirmed
+	if d.backups != nil {
+		switch b := d.backups.Status(); {
+		case b.Late(time.Now()):
+			h.Backup = "late"
+		case b.Success.IsZero():
+			h.Backup = "none yet"
+		default:
+			h.Backup = "ok"
+		}
 	}
 	h.Ready = h.Manager && h.Commands && h.Leading
 	status := http.StatusServiceUnavailable

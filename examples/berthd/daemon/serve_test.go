@@ -25,6 +25,7 @@ import (
 
 	"github.com/berthage/berthage/examples/berthd/config"
 	"github.com/berthage/berthage/examples/berthd/daemon"
+	"github.com/berthage/berthage/examples/berthd/datadir"
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/pool/sqlledger"
 )
@@ -194,7 +195,7 @@ func TestNoLinkFromWhoeverHasTheAddressNow(t *testing.T) {
 		t.Errorf("%s was asked for with %v", r.URL, r.Header)
 	}))
 	t.Cleanup(stranger.Close)
-	note, err := json.Marshal(daemon.Running{PID: 1, URL: stranger.URL})
+	note, err := json.Marshal(datadir.Running{PID: 1, URL: stranger.URL})
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(c.Data, "berthd.json"), note, 0o600))
 	_, err = daemon.Link(t.Context(), c.Data)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/examples/berthd/ledger"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -32,7 +33,8 @@ type Metrics struct {
 
 	mu       sync.Mutex
 	requests map[request]int64
-	took     map[string]*histogram // by route
+	took     map[string]*histogram      // by route
+	backups  func() ledger.BackupStatus // nil: none are written
 }
 
 type request struct {
@@ -50,6 +52,9 @@ type histogram struct {
 func New(m *berthage.Manager, version string) *Metrics {
 	return &Metrics{manager: m, version: version, began: time.Now(), bounds: buckets(), requests: make(map[request]int64), took: make(map[string]*histogram)}
 }
+
+// Backups has the status of backups written too. It is called before anything is written.
+func (m *Metrics) Backups(status func() ledger.BackupStatus) { m.backups = status }
 
 // Observe implements edge.Observer. Requests that matched no route count under one name, so that callers
 // cannot make series.
@@ -237,6 +242,18 @@ func (m *Metrics) self(w writer) {
 	w.gauge("berthage_epoch", "How often the lead was taken.", float64(s.Epoch))
 	w.gauge("berthage_leader", "1 when this daemon leads.", truth(s.Leading))
 	w.gauge("berthage_stale", "1 when this daemon cannot follow the ledger and takes no commands.", truth(s.Stale != ""))
+	w.gauge("berthage_unconfirmed", "1 when the ledger was imported and nobody has confirmed that its machines are its own.", truth(s.Unconfirmed))
+	if m.backups != nil {
+		b := m.backups()
+		success := 0.0
+		if !b.Success.IsZero() {
+			success = float64(b.Success.Unix())
+		}
+		w.gauge("berthd_backup_last_success_timestamp_seconds", "When the newest backup of the ledger was written; 0: none is there.", success)
+		w.gauge("berthd_backup_interval_seconds", "Time between two backups.", b.Every.Seconds())
+		w.family("berthd_backup_failures_total", "counter", "Backups that could not be written.")
+		w.value("berthd_backup_failures_total", float64(b.Failures))
+	}
 	w.gauge("berthage_unknown_machines", "Machines on our hosts that are not in the books.", float64(len(m.manager.Unknown())))
 	w.family("berthd_build_info", "gauge", "Always 1; the labels tell the version.")
 	w.value("berthd_build_info", 1, "version", m.version, "goversion", runtime.Version())

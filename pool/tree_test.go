@@ -1,4 +1,4 @@
-package sqlledger_test
+package pool_test
 
 import (
 	"crypto/sha256"
@@ -6,8 +6,9 @@ import (
 	"math/bits"
 	"testing"
 
-	"github.com/berthage/berthage/pool/sqlledger"
 	"github.com/stretchr/testify/require"
+
+	"github.com/berthage/berthage/pool"
 )
 
 // mth is the tree hash as RFC 6962, section 2.1 writes it down: split at the largest power of two below n.
@@ -29,16 +30,19 @@ func mth(leaves [][32]byte) [32]byte {
 func TestTreeAgainstTheDefinition(t *testing.T) {
 	t.Parallel()
 	var leaves [][32]byte
+	var tree pool.Tree
 	for n := range 300 {
-		require.Equal(t, mth(leaves), sqlledger.Root(leaves), "%d leaves", n)
+		require.Equal(t, mth(leaves), tree.Root(), "%d leaves", n)
+		require.EqualValues(t, n, tree.Size())
 		leaves = append(leaves, sha256.Sum256([]byte{0, byte(n), byte(n >> 8)}))
+		tree.Add(leaves[n])
 	}
 }
 
 // TestTreeVectors: the roots that Certificate Transparency's own tests have for their eight entries.
 func TestTreeVectors(t *testing.T) {
 	t.Parallel()
-	var leaves [][32]byte
+	var tree pool.Tree
 	for _, c := range []struct{ root, next string }{ // root of the tree so far, next entry
 		{"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", ""},
 		{"6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d", "00"},
@@ -50,10 +54,10 @@ func TestTreeVectors(t *testing.T) {
 		{"ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c", "606162636465666768696a6b6c6d6e6f"},
 		{"5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328", ""},
 	} {
-		root := sqlledger.Root(leaves)
-		require.Equal(t, c.root, hex.EncodeToString(root[:]), "%d leaves", len(leaves))
+		root := tree.Root()
+		require.Equal(t, c.root, hex.EncodeToString(root[:]), "%d leaves", tree.Size())
 		entry, err := hex.DecodeString(c.next)
 		require.NoError(t, err)
-		leaves = append(leaves, sha256.Sum256(append([]byte{0}, entry...)))
+		tree.Add(sha256.Sum256(append([]byte{0}, entry...)))
 	}
 }

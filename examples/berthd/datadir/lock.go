@@ -1,4 +1,5 @@
-package daemon
+// Package datadir is what berthd keeps in its data directory: the lock that says who has it, and the ledger.
+package datadir
 
 import (
 	"encoding/json"
@@ -38,15 +39,15 @@ func (e *InUse) Error() string {
 	return fmt.Sprintf("the data directory %s is in use by %s: stop it first, or give this one another --data", e.Data, who)
 }
 
-// lock holds a data directory for this process; the system lets go of it when the process ends, however it
+// Lock holds a data directory for this process; the system lets go of it when the process ends, however it
 // ends.
-type lock struct {
+type Lock struct {
 	file *os.File
 	data string
 }
 
-// take locks a data directory, which is made if it is not there.
-func take(data string) (*lock, error) {
+// Take locks a data directory, which is made if it is not there.
+func Take(data string) (*Lock, error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
@@ -58,13 +59,13 @@ func take(data string) (*lock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock the data directory: %w", err)
 	}
-	l := &lock{f, data}
-	return l, l.announce(Running{})
+	l := &Lock{f, data}
+	return l, l.Announce(Running{})
 }
 
-// held reports whether a process has a data directory. One that was killed has left its note behind, and
+// Held reports whether a process has a data directory. One that was killed has left its note behind, and
 // whatever listens on its address now must not be sent the token.
-func held(data string) bool {
+func Held(data string) bool {
 	f, err := lockFile(filepath.Join(data, "berthd.lock"))
 	if err == nil {
 		f.Close()
@@ -74,9 +75,9 @@ func held(data string) bool {
 
 func noteFile(data string) string { return filepath.Join(data, "berthd.json") }
 
-// announce writes down who has the directory and where it can be reached. It is for people and for berthd
+// Announce writes down who has the directory and where it can be reached. It is for people and for berthd
 // link; the lock does not rest on it.
-func (l *lock) announce(r Running) error {
+func (l *Lock) Announce(r Running) error {
 	r.PID, r.Started = os.Getpid(), time.Now().UTC()
 	b, err := json.Marshal(r)
 	if err != nil {
@@ -89,8 +90,8 @@ func (l *lock) announce(r Running) error {
 	return os.Rename(tmp, noteFile(l.data))
 }
 
-// release lets go of the directory.
-func (l *lock) release() error {
+// Release lets go of the directory.
+func (l *Lock) Release() error {
 	return errors.Join(os.Remove(noteFile(l.data)), l.file.Close())
 }
 

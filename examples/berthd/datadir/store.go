@@ -1,4 +1,4 @@
-package daemon
+package datadir
 
 import (
 	"context"
@@ -14,20 +14,21 @@ import (
 	"github.com/berthage/berthage/pool/sqlledger"
 )
 
-// store is the file that has the ledger and the short-lived values beside it.
-type store struct {
+// Store is the file that has the ledger and the short-lived values beside it.
+type Store struct {
 	*sqlledger.Store
 	db *sql.DB
 }
 
-// ledgerFile is its name in the data directory.
-const ledgerFile = "ledger.db"
+// LedgerFile is its name in the data directory.
+const LedgerFile = "ledger.db"
 
 // connections bounds those to the file: one writes, the others read.
 const connections = 8
 
-func openStore(ctx context.Context, data string) (*store, error) {
-	path := filepath.Join(data, ledgerFile)
+// OpenStore opens the store of a data directory, which is made if it is not there.
+func OpenStore(ctx context.Context, data string) (*Store, error) {
+	path := filepath.Join(data, LedgerFile)
 	if err := private(path); err != nil {
 		return nil, err
 	}
@@ -43,7 +44,7 @@ func openStore(ctx context.Context, data string) (*store, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &store{s, db}, nil
+	return &Store{s, db}, nil
 }
 
 // private makes the file one that only its owner can read, before SQLite does, which gives the files beside it
@@ -57,4 +58,4 @@ func private(path string) error {
 }
 
 // Close closes the file.
-func (s *store) Close() error { return s.db.Close() }
+func (s *Store) Close() error { return s.db.Close() }

@@ -1,0 +1,186 @@
+package ledgerfile_test
+
+import (
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/pool/ledgerfile"
+)
+
+var writeGolden = flag.Bool("write-golden", false, "write the golden file of the present kinds, if it is not there")
+
+// golden is a history with every kind of event of the first version, as it was written by the program that had
+// exactly these. A kind or version that is added later gets a file of its own; this one is never written again.
+const golden = "testdata/kinds1.ledger"
+
+// goldenRoot is the root of its tree.
+const goldenRoot = "fc548cace56380058b55857877006f9098cc340ca1917d476242bfd7a1618598"
+
+// kinds1 is what the golden file was written from.
+func kinds1(t *testing.T) *pool.MemoryLedger {
+	t.Helper()
+	l, n := pool.NewMemoryLedger(), pool.Revision(0)
+	add := func(kind string, payload any) {
+		t.Helper()
+		e, err := pool.NewEvent(kind, payload)
+		require.NoError(t, err)
+		e.ID, e.Actor, e.Time, e.Epoch = fmt.Sprint("e", n), "ada", time.Date(2026, 11, 20, 12, 0, int(n), 0, time.UTC), 1
+		if e.Private != nil {
+			e.Salt = []byte("sixteen bytes or more")
+			e.Seal()
+		}
+		_, err = l.Append(t.Context(), n, e)
+		require.NoError(t, err)
+		n++
+	}
+	host := func(name string) pool.Host {
+		return pool.Host{ID: pool.HostID("sim/" + name), Name: name, Conditions: pool.Ready, Inventory: map[pool.Class]pool.Inventory{pool.CPU: {Total: 8000}}}
+	}
+	a, b, c := pool.NewInstanceID("golden", "p", "a"), pool.NewInstanceID("golden", "p", "b"), pool.NewInstanceID("golden", "p", "c")
+	cpu := func(n int64) pool.Allocation { return pool.Allocation{Resources: pool.Resources{pool.CPU: n}} }
+	on := func(host string, number int) pool.Placement {
+		return pool.Placement{Number: number, Host: pool.HostID("sim/" + host), Allocation: cpu(1000)}
+	}
+	launch := func(id pool.InstanceID, host string) {
+		add(pool.KindLaunched, &pool.Launched{Instance: id, Name: "web", Project: "p", Want: pool.Running, Place: on(host, 0),
+			Spec: pool.Spec{Image: "debian-12", Resources: pool.Resources{pool.CPU: 1000}, Guest: pool.Guest{User: "ada", SSHKeys: []string{"ssh-ed25519 AAAA"}}}})
+	}
+	made := func(id pool.InstanceID, number int) {
+		add(pool.KindSent, &pool.OfMachine{Machine: id.Machine(number)})
+		add(pool.KindCreated, &pool.OfMachine{Machine: id.Machine(number)})
+		add(pool.KindObserved, &pool.Observed{Machine: id.Machine(number), Is: pool.Running, Addresses: []string{"192.0.2.7"}})
+	}
+	sizes := pool.Sizes{Resources: pool.Resources{pool.CPU: 2000}}
+
+	add(pool.KindOpened, &pool.Opened{Ledger: "golden"})
+	add(pool.KindTakenOver, &pool.TakenOver{Holder: "daemon-1"})
+	for _, name := range []string{"h1", "h2", "h3"} {
+		add(pool.KindHostPut, &pool.HostPut{Host: host(name)})
+	}
+	add(pool.KindHostConditions, &pool.HostConditions{Host: "sim/h3", Conditions: pool.Ready | pool.Cordoned, Reason: "to be replaced"})
+	add(pool.KindHostRemoved, &pool.HostRemoved{Host: "sim/h3"})
+	for _, name := range []string{"p", "q"} {
+		add(pool.KindProjectPut, &pool.Project{Name: name, Quota: pool.Resources{pool.CPU: 8000}})
+		add(pool.KindImagePut, &pool.Image{Name: "debian-12" + name, User: "debian", Sources: map[string]string{"sim": "x"}})
+		add(pool.KindFlavorPut, &pool.Flavor{Name: "small" + name, Resources: pool.Resources{pool.CPU: 1000}})
+	}
+	add(pool.KindProjectRemoved, &pool.Named{Name: "q"})
+	add(pool.KindImageRemoved, &pool.Named{Name: "debian-12q"})
+	add(pool.KindFlavorRemoved, &pool.Named{Name: "smallq"})
+
+	launch(a, "h1")
+	made(a, 0)
+	add(pool.KindRebootWanted, &pool.RebootWanted{Instance: a, Token: "again"})
+	add(pool.KindRebooted, &pool.OfMachine{Machine: a.Machine(0)})
+	add(pool.KindMoving, &pool.Moving{Instance: a, Host: "sim/h2", Allocation: cpu(1000)})
+	add(pool.KindStayed, &pool.Stayed{Machine: a.Machine(0), Reason: "no route"})
+	add(pool.KindMoving, &pool.Moving{Instance: a, Host: "sim/h2", Allocation: cpu(1000)})
+	add(pool.KindMoved, &pool.Moved{Machine: a.Machine(0), Host: "sim/h2"})
+	add(pool.KindResizing, &pool.ResizeWanted{Instance: a, Sizes: sizes, After: cpu(2000), During: cpu(2000)})
+	add(pool.KindUnresized, &pool.Stayed{Machine: a.Machine(0), Reason: "not while it runs"})
+	add(pool.KindResizing, &pool.ResizeWanted{Instance: a, Sizes: sizes, After: cpu(2000), During: cpu(2000)})
+	add(pool.KindResized, &pool.OfMachine{Machine: a.Machine(0)})
+	add(pool.KindWanted, &pool.Wanted{Instance: a, Want: pool.Shelved})
+	add(pool.KindShelved, &pool.Ended{Instance: a})
+	add(pool.KindWanted, &pool.Wanted{Instance: a, Want: pool.Running})
+	add(pool.KindPlaced, &pool.Placed{Instance: a, Place: on("h1", 1)})
+	made(a, 1)
+	add(pool.KindDiscarded, &pool.Of{Instance: a})
+
+	launch(b, "h1")
+	add(pool.KindSent, &pool.OfMachine{Machine: b.Machine(0)})
+	add(pool.KindRefused, &pool.Refused{Machine: b.Machine(0), Reason: "no disk", Doubt: true})
+	add(pool.KindFailed, &pool.Ended{Instance: b, Reason: "no host", Hold: true})
+	add(pool.KindReleased, &pool.OfMachine{Machine: b.Machine(0)})
+	launch(c, "h2")
+	add(pool.KindWanted, &pool.Wanted{Instance: c, Want: pool.Absent})
+	add(pool.KindDeleted, &pool.Ended{Instance: c})
+
+	cluster := pool.NewClusterID("p", "web")
+	member := pool.NewClusterMember("golden", cluster, "t", 0)
+	add(pool.KindClusterPut, &pool.ClusterPut{Cluster: cluster, Token: "t", Spec: pool.Spec{Image: "debian-12", Guest: pool.Guest{User: "ada"}}})
+	add(pool.KindLaunched, &pool.Launched{Instance: member, Name: "web-0", Want: pool.Running, Place: on("h2", 0), Cluster: cluster})
+	add(pool.KindClusterActed, &pool.ClusterActed{Cluster: cluster, Op: pool.ClusterOp{Verb: "delete", Concern: 1}, Want: pool.Absent})
+	add(pool.KindWanted, &pool.Wanted{Instance: member, Want: pool.Absent})
+	add(pool.KindDeleted, &pool.Ended{Instance: member})
+	add(pool.KindClusterRemoved, &pool.ClusterRemoved{Cluster: cluster})
+
+	add(pool.KindImported, &pool.Imported{Ledger: "golden copy", From: "golden"})
+	add(pool.KindConfirmed, &pool.Confirmed{Ledger: "golden copy"})
+	return l
+}
+
+// TestGolden: a file that an earlier program has written is read, folded and imported, for ever.
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat(golden); *writeGolden && err != nil {
+		require.NoError(t, os.MkdirAll(filepath.Dir(golden), 0o755))
+		require.NoError(t, os.WriteFile(golden, written(t, kinds1(t), ledgerfile.Options{}), 0o644))
+	}
+	file, err := os.ReadFile(golden)
+	require.NoError(t, err)
+	got, s, err := read(file)
+	require.NoError(t, err)
+	require.Equal(t, goldenRoot, hex.EncodeToString(s.Root[:]))
+
+	st, kinds := pool.NewState(), make(map[string]bool)
+	for _, b := range got {
+		for i := range b.Events {
+			kinds[b.Events[i].Kind] = true
+			require.NoError(t, st.Apply(&b.Events[i]))
+		}
+	}
+	for _, kind := range kindsOfPool(t) {
+		require.True(t, kinds[kind], "no golden file has an event of kind %s: write another one", kind)
+	}
+	require.Equal(t, "golden copy", st.Identity())
+	require.True(t, st.Confirmed())
+	require.Equal(t, 2, st.HostCount())
+	require.Equal(t, 2, st.InstanceCount())
+	require.Equal(t, pool.Sum{Total: 16000, Capacity: 16000, Used: 1000, Free: 15000, Available: 15000}, st.Totals()[pool.CPU])
+	a, ok := st.Instance(pool.NewInstanceID("golden", "p", "a"))
+	require.True(t, ok)
+	require.Equal(t, "running", a.Status())
+	require.Equal(t, []string{"192.0.2.7"}, a.Addresses)
+	require.Equal(t, "ada", a.Spec.Guest.User)
+
+	to := pool.NewMemoryLedger()
+	_, imported, err := ledgerfile.Import(t.Context(), opener(file), to, "ada", ledgerfile.Options{})
+	require.NoError(t, err)
+	require.Equal(t, s, imported)
+}
+
+// kindsOfPool reads the kinds that package pool has from its source.
+func kindsOfPool(t *testing.T) (kinds []string) {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join("..", "*.go"))
+	require.NoError(t, err)
+	for _, name := range names {
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		ast.Inspect(f, func(n ast.Node) bool {
+			v, ok := n.(*ast.ValueSpec)
+			if ok && strings.HasPrefix(v.Names[0].Name, "Kind") && len(v.Values) == 1 {
+				kind, err := strconv.Unquote(v.Values[0].(*ast.BasicLit).Value)
+				require.NoError(t, err)
+				kinds = append(kinds, kind)
+			}
+			return true
+		})
+	}
+	require.Greater(t, len(kinds), 30)
+	return kinds
+}
