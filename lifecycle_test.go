@@ -2,6 +2,7 @@ package berthage_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -144,7 +145,7 @@ func TestResizing(t *testing.T) {
 				n := 0
 				b := start(t, fake.Config{Hosts: hosts(1), Without: tc.without, Hook: func(c fake.Call) fake.Fault {
 					if c.Op == fake.OpResize {
-						if n++; n == 1 {
+						if n++; n == 1 || tc.stays {
 							return tc.fault
 						}
 					}
@@ -270,6 +271,25 @@ func TestDrain(t *testing.T) {
 		require.Equal(t, map[pool.Power]int{pool.Running: 5}, machines(b.fleet))
 		v, _ := b.fleet.InspectHost(from)
 		require.Empty(t, v.Machines)
+
+		// One that cannot leave is rebooted at once all the same.
+		for _, other := range hosts(3) {
+			_, err := b.m.Drain(ctx, other.ID, false, "everything")
+			require.NoError(t, err)
+		}
+		time.Sleep(10 * time.Minute)
+		began := time.Now()
+		_, err = b.m.Reboot(ctx, i.ID, "again")
+		require.NoError(t, err)
+		require.Equal(t, 1, settle(t, b.m, i.ID).Rebooted)
+		require.Less(t, time.Since(began), time.Second)
+		for _, other := range hosts(3) {
+			if other.ID != from { // to which they would move back, while it is the only one
+				_, err := b.m.Undrain(ctx, other.ID)
+				require.NoError(t, err)
+			}
+		}
+		time.Sleep(time.Minute)
 		h, err = b.m.Undrain(ctx, from)
 		require.NoError(t, err)
 		require.True(t, h.Conditions.Schedulable())
@@ -352,11 +372,11 @@ func TestEvacuation(t *testing.T) {
 func TestEvacuationWaitsForWhatWasSent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		starts, sent := 0, time.Time{}
+		var starts, sent atomic.Int64 // sent: when the second was, in nanoseconds
 		b := start(t, fake.Config{Hosts: hosts(3), Settles: 2 * time.Minute, Without: []hypervisor.Ability{hypervisor.CanFence}, Hook: func(c fake.Call) fake.Fault {
 			if c.Op == fake.OpStart {
-				if starts++; starts == 2 {
-					sent = time.Now()
+				if starts.Add(1) == 2 {
+					sent.Store(time.Now().UnixNano())
 					return fake.Fault{Kind: fake.Late, After: 108 * time.Second}
 				}
 			}
@@ -370,13 +390,13 @@ func TestEvacuationWaitsForWhatWasSent(t *testing.T) {
 			require.NoError(t, err)
 			time.Sleep(500 * time.Millisecond)
 		}
-		require.Equal(t, 2, starts)
+		require.EqualValues(t, 2, starts.Load())
 		require.NoError(t, b.fleet.SetHostState(i.Place.Host, fake.Dead))
 		eventually(t, func() bool {
 			_, err := b.m.ConfirmOff(ctx, i.Place.Host, "no power")
 			return err == nil
 		}, "unreachable")
-		time.Sleep(time.Until(sent.Add(107900 * time.Millisecond)))
+		time.Sleep(time.Until(time.Unix(0, sent.Load()).Add(107900 * time.Millisecond)))
 		require.NoError(t, b.fleet.SetHostState(i.Place.Host, fake.Up))
 		time.Sleep(10 * time.Minute)
 		require.Equal(t, map[pool.Power]int{pool.Running: 1}, machines(b.fleet))

@@ -26,6 +26,20 @@ func past(b *testing.B) history.Fleet {
 	return history.Fleet{Hosts: 200, Instances: n, Alive: min(500, n)}
 }
 
+// kept is the State of the last past that was folded: several benchmarks, and their repetitions, share it.
+var kept struct {
+	of history.Fleet
+	s  *pool.State
+}
+
+func withPast(b *testing.B, f history.Fleet) *pool.State {
+	b.Helper()
+	if kept.of != f {
+		kept.of, kept.s = f, folded(b, f)
+	}
+	return kept.s
+}
+
 func folded(b *testing.B, f history.Fleet) *pool.State {
 	b.Helper()
 	s := pool.NewState()
@@ -101,7 +115,7 @@ func BenchmarkFold(b *testing.B) {
 // snapshot that is yet to be written, for which the committer waits.
 func BenchmarkFork(b *testing.B) {
 	f := past(b)
-	s := folded(b, f)
+	s := withPast(b, f)
 	var keep any
 	for _, how := range []struct {
 		name string
@@ -124,7 +138,7 @@ func BenchmarkFork(b *testing.B) {
 // BenchmarkSnapshot writes and reads the snapshot of a fleet with a past.
 func BenchmarkSnapshot(b *testing.B) {
 	f := past(b)
-	s := folded(b, f)
+	s := withPast(b, f)
 	snapshot := snapshot(b, s)
 	b.Run("write/instances="+strconv.Itoa(f.Instances), func(b *testing.B) {
 		b.ReportAllocs()

@@ -3,12 +3,14 @@ package pool_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"flag"
 	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -183,12 +185,33 @@ func TestMembersShareTheirSpecInASnapshot(t *testing.T) {
 	equal(t, s, restored(t, b))
 }
 
-// damage lists what is done to a good snapshot, with the error that follows.
+// What is not what was written, or contradicts itself, is found out, also where its checksum is right.
 func TestDamagedSnapshots(t *testing.T) {
 	t.Parallel()
-	_, s, _ := setUp(t)
+	p, s, alive := setUp(t)
+	for _, e := range []pool.Event{
+		p.next(pool.KindLaunched, launched(everyInstance[1], place("d/h01", 0))), p.next(pool.KindDeleted, &pool.Ended{Instance: everyInstance[1]}),
+	} {
+		require.NoError(t, s.Apply(&e))
+	}
 	good := snapshot(t, s)
 	body := good[:len(good)-sha256.Size]
+	const grave = 2 + 17 + 2 // a frame of one tombstone, with small numbers
+	tombstone := bytes.Clone(body[len(body)-2-grave : len(body)-2])
+	require.Equal(t, "E\x13", string(tombstone[:2]))
+	flavor := []byte("F\x1f" + `{"name":"small","resources":{}}`)
+	require.Contains(t, string(body), string(flavor))
+	behind := func(frame ...byte) []byte {
+		return sealed(append(append(bytes.Clone(body[:len(body)-2]), frame...), '.', 0))
+	}
+	of := func(high, low uint64, last byte) []byte {
+		b := binary.BigEndian.AppendUint64([]byte("E\x13"), high)
+		return append(append(binary.BigEndian.AppendUint64(b, low), last), tombstone[grave-2:]...)
+	}
+	high, err := strconv.ParseUint(string(alive[:12]), 36, 64)
+	require.NoError(t, err)
+	low, err := strconv.ParseUint(string(alive[12:24]), 36, 64)
+	require.NoError(t, err)
 	replace := func(old, new string) []byte {
 		require.Contains(t, string(body), old)
 		require.Len(t, new, len(old))
@@ -211,11 +234,17 @@ func TestDamagedSnapshots(t *testing.T) {
 		"a total":                {replace(`"total":32000`, `"total":32001`), pool.ErrCorrupt},
 		"a place elsewhere":      {replace(`"number":0,"host":"d/h00"`, `"number":0,"host":"d/h01"`), pool.ErrCorrupt},
 		"a place nowhere":        {replace(`"number":0,"host":"d/h00"`, `"number":0,"host":"d/h99"`), pool.ErrCorrupt},
+		"a record twice":         {sealed(bytes.Replace(body, flavor, append(flavor, flavor...), 1)), pool.ErrCorrupt},
+		"a tombstone twice":      {behind(tombstone...), pool.ErrCorrupt},
+		"one of the living":      {behind(of(high, low, alive[24])...), pool.ErrCorrupt},
+		"no id":                  {behind(of(high, 1<<63, 'x')...), pool.ErrCorrupt},
+		"no id either":           {behind(of(high, low, 'X')...), pool.ErrCorrupt},
+		"half a tombstone":       {behind('E', 3, 0, 0, 0), pool.ErrCorrupt},
 		"an unknown frame":       {sealed(append(bytes.Clone(body[:len(body)-2]), 'Z', 0)), pool.ErrCorrupt},
 		"no end":                 {sealed(body[:len(body)-2]), pool.ErrCorrupt},
 		"frames out of order":    {sealed(append(bytes.Clone(body[:len(body)-2]), 'S', 2, '{', '}', '.', 0)), pool.ErrCorrupt},
-		"a claim of 60 MiB":      {sealed(append(bytes.Clone(body[:len(body)-2]), 'L', 0x80, 0x80, 0x80, 0x1e)), pool.ErrCorrupt},
-		"a claim of too much":    {sealed(append(bytes.Clone(body[:len(body)-2]), 'L', 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f)), pool.ErrCorrupt},
+		"a claim of 60 MiB":      {sealed(append(bytes.Clone(body[:len(body)-2]), 'E', 0x80, 0x80, 0x80, 0x1e)), pool.ErrCorrupt},
+		"a claim of too much":    {sealed(append(bytes.Clone(body[:len(body)-2]), 'E', 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f)), pool.ErrCorrupt},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -227,6 +256,7 @@ func TestDamagedSnapshots(t *testing.T) {
 			require.Contains(t, e.Error(), map[string]string{ // which of several checks has found it
 				"a used host": `host "d/h00" corrupt: used: cpu 2 cores`, "a project's use": "project", "a total": "totals", "something behind": "nothing after",
 				"a claim of too much": "64 MiB", "a claim of 60 MiB": "cut short", "members of a project": "project",
+				"a record twice": "ascend", "a tombstone twice": "once", "one of the living": "not ended", "no id": "once", "no id either": "once", "half a tombstone": "whole ones",
 			}[name])
 		})
 	}
@@ -238,7 +268,7 @@ func TestDamagedSnapshots(t *testing.T) {
 		_, err = pool.ReadSnapshot(bytes.NewReader(good[:at]))
 		require.ErrorIs(t, err, pool.ErrCorrupt)
 	}
-	_, err := pool.ReadSnapshot(io.MultiReader(bytes.NewReader(good[:len(good)/2]), broken{}))
+	_, err = pool.ReadSnapshot(io.MultiReader(bytes.NewReader(good[:len(good)/2]), broken{}))
 	require.ErrorIs(t, err, pool.ErrUnavailable)
 	_, err = s.Snapshot().WriteTo(broken{})
 	require.ErrorIs(t, err, errBroken)

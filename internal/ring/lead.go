@@ -154,7 +154,7 @@ func (l *leadership) note(events []pool.Event) {
 			delete(l.paused, j)
 			l.due(j)
 		case *pool.RebootWanted:
-			l.due(job{instance: p.Instance})
+			l.asked(p.Instance)
 		case *pool.Refused:
 			l.dueMachine(p.Machine)
 		case *pool.Observed:
@@ -170,13 +170,13 @@ func (l *leadership) note(events []pool.Event) {
 		case *pool.Ended:
 			l.left(p.Instance, p.Hold)
 		case *pool.Moving:
-			l.due(job{instance: p.Instance})
+			l.asked(p.Instance)
 		case *pool.Moved:
 			l.dueMachine(p.Machine)
 		case *pool.Stayed:
 			l.dueMachine(p.Machine)
 		case *pool.ResizeWanted:
-			l.due(job{instance: p.Instance})
+			l.asked(p.Instance)
 		case *pool.Of:
 			l.due(job{instance: p.Instance})
 		}
@@ -207,6 +207,12 @@ func (l *leadership) conditions(id pool.HostID, c pool.Conditions, now time.Time
 	if c.Has(pool.Draining) || was.IsZero() != w.offAt.IsZero() {
 		l.due(job{all: id})
 	}
+}
+
+// asked plans at once for an instance of which something new is wanted, whatever it has been waiting for.
+func (l *leadership) asked(id pool.InstanceID) {
+	delete(l.paused, job{instance: id})
+	l.due(job{instance: id})
 }
 
 func (l *leadership) due(j job) { l.ready[j] = struct{}{} }

@@ -21,8 +21,10 @@ import (
 //   - Addresses: the simulated guests have some, and libvirt's test driver has no leases.
 //   - A refusal in the hypervisor's own words, see plain.
 //
-// Everything else of the books is compared, and of each host's machines their power and sizes, so that the books are
-// right on both sides and not only alike.
+// Compared is all else that commands, drivers and observations change, and of each host's machines their power and
+// sizes, so that the books are right on both sides and not only alike. What a spec and an image were at launch is the
+// command's own. Which of several members of a cluster is refused first by its hypervisor is a matter of time, and with it
+// where there is still room for the others; no script leaves that to chance.
 
 // plain is a text in which both hypervisors' own words for the same are the same words.
 func plain(text string) string {
