@@ -178,6 +178,9 @@ func (c *chance) event() pool.Event {
 		p := c.place(0)
 		return c.tape.event(pool.KindMoving, &pool.Moving{Instance: id, Host: p.Host, Allocation: p.Allocation, Cold: c.IntN(2) == 0})
 	case 27, 28:
+		if i, ok := c.s.Instance(id); ok && i.Move != nil && c.IntN(2) == 0 {
+			return c.tape.event(pool.KindStayed, &pool.Stayed{Machine: of.Machine, Reason: pick(c, words)})
+		}
 		to := pick(c, everyHost)
 		if i, ok := c.s.Instance(id); ok && i.Move != nil && c.IntN(4) > 0 {
 			to = i.Move.Host
@@ -298,7 +301,7 @@ func TestRandomHistories(t *testing.T) {
 			equal(t, direct, replayed)
 			checkBooks(t, replayed, true)
 			require.Equal(t, portrait(direct, false), portrait(forgotten, false), "a fold works without personal data")
-			if c.IntN(5) == 0 {
+			if c.IntN(10) == 0 {
 				written := string(snapshotOf(t, direct.Snapshot()))
 				restored, err := pool.ReadSnapshot(strings.NewReader(written))
 				require.NoError(t, err)

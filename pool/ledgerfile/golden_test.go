@@ -27,7 +27,7 @@ var writeGolden = flag.Bool("write-golden", false, "write the golden file of the
 const golden = "testdata/kinds1.ledger"
 
 // goldenRoot is the root of its tree.
-const goldenRoot = "fc548cace56380058b55857877006f9098cc340ca1917d476242bfd7a1618598"
+const goldenRoot = "3fff8518683ddf1a035ea099104b7f3761cfb21d88a2e1bb050b8fc3a66e8b93"
 
 // kinds1 is what the golden file was written from.
 func kinds1(t *testing.T) *pool.MemoryLedger {
@@ -118,6 +118,7 @@ func kinds1(t *testing.T) *pool.MemoryLedger {
 	add(pool.KindDeleted, &pool.Ended{Instance: member})
 	add(pool.KindClusterRemoved, &pool.ClusterRemoved{Cluster: cluster})
 
+	add(pool.KindForgotten, &pool.Forgotten{Subject: string(b)})
 	add(pool.KindImported, &pool.Imported{Ledger: "golden copy", From: "golden"})
 	add(pool.KindConfirmed, &pool.Confirmed{Ledger: "golden copy"})
 	return l
