@@ -214,7 +214,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 		"private data":       {"UPDATE berthage_private SET private = zeroblob(LENGTH(private))", "revision 4 corrupt: the private part"},
 		"an edited snapshot": {"UPDATE berthage_snapshot SET data = CAST(REPLACE(CAST(data AS TEXT), 'daemon', 'deamon') AS BLOB)", "corrupt: the snapshot"},
 		"a snapshot whose hash was edited too": {
-			"UPDATE berthage_snapshot SET sum = x'', data = CAST(REPLACE(CAST(data AS TEXT), 'daemon', 'deamon') AS BLOB)", "the snapshot of revision 14 is not what the events give"},
+			"UPDATE berthage_snapshot SET sum = x'', data = CAST(REPLACE(CAST(data AS TEXT), 'daemon', 'deamon') AS BLOB)", "the snapshot of revision 14: read a snapshot: checksum corrupt"},
 	} {
 		data := filled(t, 10)
 		must(t, data, "compact")

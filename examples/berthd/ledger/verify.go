@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"flag"
 	"fmt"
 
@@ -53,7 +54,10 @@ func verify(ctx context.Context, c *call, upTo pool.Revision, root string) error
 		if st.Head() != checkpoint {
 			return nil
 		}
-		if _, err := pool.ReadSnapshot(bytes.NewReader(snapshot)); err != nil {
+		switch _, err := pool.ReadSnapshot(bytes.NewReader(snapshot)); {
+		case err != nil && !errors.Is(err, pool.ErrUnknownKind):
+			return damagedError{fmt.Errorf("the snapshot of revision %d: %w", checkpoint, err)}
+		case err != nil:
 			said = fmt.Sprint("of revision ", checkpoint, ", of another version of the program; it is not used")
 			return nil
 		}
