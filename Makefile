@@ -94,7 +94,7 @@ docs: ## check links, code, commands and claims in the documents
 PARTS := $(EXTRA) test-unit test-sim test-mutants test-ledgers test-drivers test-browser test-vm
 test-unit-packages := ./...!/hypervisor/libvirt examples:./...!/browser \
 	$(addprefix internal/integration:./,guest/... importing readme)
-test-ledgers-packages := $(addprefix internal/integration:./,ledgers fleet)
+test-ledgers-packages := $(addprefix internal/integration:./,fleet ledgers)
 test-drivers-packages := ./hypervisor/libvirt
 test-browser-packages := examples:./berthd/browser/...
 
@@ -107,7 +107,7 @@ define go-test
 endef
 
 .PHONY: test
-test: ## everything, with what could not be run listed at the end; about 12 minutes on two cores
+test: ## everything, with what could not be run listed at the end; about 16 minutes on two cores
 	@rm -rf "$(TALLY)"
 	$(if $(RACE),,@$(tally) skip "race detector" "no C compiler")
 	@status=0; for part in $(PARTS); do echo "make $$part" >&2; $(MAKE) --no-print-directory $$part || status=1; done; \
@@ -118,8 +118,12 @@ test-unit: ## the root module and the examples, with the race detector
 	$(call go-test,$@)
 
 .PHONY: test-ledgers
-test-ledgers: ## the ledger suite on real databases
-	$(call go-test,$@)
+test-ledgers: ## the ledger suite on SQLite, PostgreSQL and MariaDB, and a table of what passed where
+	@internal/integration/ledgers/servers.sh $(MAKE) --no-print-directory test-ledgers-here
+
+.PHONY: test-ledgers-here
+test-ledgers-here: # with the servers that the environment names
+	$(call go-test,test-ledgers)
 
 .PHONY: test-drivers
 test-drivers: ## the driver suite on real libvirt daemons
@@ -162,8 +166,8 @@ test-house: ## the rules of the house only: imports, documentation, builds for e
 	go test -count=1 ./internal/house/...
 
 .PHONY: test-all
-test-all: ## make check and make test
-	$(MAKE) test EXTRA=test-check
+test-all: ## make check and make test, with long rounds
+	$(MAKE) test EXTRA=test-check BERTHAGE_LEDGER_ROUNDS=4
 
 .PHONY: test-race
 test-race: ## the concurrency tests many times over (COUNT=20)

@@ -32,6 +32,7 @@ func TestMove(t *testing.T) {
 	for name, tc := range map[string]struct {
 		without []hypervisor.Ability
 		fault   fake.Fault // of the first migration
+		next    fake.Fault // of the second
 		cold    bool
 		refused bool // by the command
 		stays   bool
@@ -45,6 +46,8 @@ func TestMove(t *testing.T) {
 		"late":                      {fault: fake.Fault{Kind: fake.Late, After: 30 * time.Second}},
 		"twice":                     {fault: fake.Fault{Kind: fake.Duplicate, After: 20 * time.Second}},
 		"refused by the hypervisor": {fault: fake.Fault{Kind: fake.Refuse}, stays: true},
+		"late, and then refused":    {fault: fake.Fault{Kind: fake.Late, After: 30 * time.Second}, next: fake.Fault{Kind: fake.Refuse}},
+		"lost, and then refused":    {fault: fake.Fault{Kind: fake.Drop}, next: fake.Fault{Kind: fake.Refuse}},
 		"never reached":             {fault: fake.Fault{Kind: fake.Unavailable}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -53,8 +56,11 @@ func TestMove(t *testing.T) {
 				n := 0
 				b := start(t, fake.Config{Hosts: hosts(2), Without: tc.without, Migrate: time.Second, Hook: func(c fake.Call) fake.Fault {
 					if c.Op == fake.OpMigrate {
-						if n++; n == 1 {
+						switch n++; n {
+						case 1:
 							return tc.fault
+						case 2:
+							return tc.next
 						}
 					}
 					return fake.Fault{}
@@ -77,7 +83,7 @@ func TestMove(t *testing.T) {
 				require.Equal(t, tc.stays, now.Place.Host == from)
 				require.Equal(t, tc.stays, now.Reason != "", now.Reason)
 				time.Sleep(2 * time.Minute)
-				require.Equal(t, map[pool.HostID]pool.Power{now.Place.Host: pool.Running}, at(b.fleet, now))
+				require.Equal(t, map[pool.HostID]pool.Power{now.Place.Host: pool.Running}, at(b.fleet, now), "it stays where it was when the move had ended")
 				require.Empty(t, b.m.Unknown())
 				sound(t, b.m, b.fleet)
 				_, err = b.m.Move(ctx, i.ID, now.Place.Host, false)
@@ -339,6 +345,68 @@ func TestEvacuation(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What was sent to a host before it went off may still be carried out when it is back: until it cannot, nothing is
+// made anew elsewhere.
+func TestEvacuationWaitsForWhatWasSent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		starts, sent := 0, time.Time{}
+		b := start(t, fake.Config{Hosts: hosts(3), Settles: 2 * time.Minute, Without: []hypervisor.Ability{hypervisor.CanFence}, Hook: func(c fake.Call) fake.Fault {
+			if c.Op == fake.OpStart {
+				if starts++; starts == 2 {
+					sent = time.Now()
+					return fake.Fault{Kind: fake.Late, After: 108 * time.Second}
+				}
+			}
+			return fake.Fault{}
+		}})
+		defer b.stop()
+		ctx := context.Background()
+		i := settle(t, b.m, b.launch("one").ID)
+		for _, want := range []pool.Power{pool.Stopped, pool.Running} {
+			_, err := b.m.SetPower(ctx, i.ID, want)
+			require.NoError(t, err)
+			time.Sleep(500 * time.Millisecond)
+		}
+		require.Equal(t, 2, starts)
+		require.NoError(t, b.fleet.SetHostState(i.Place.Host, fake.Dead))
+		eventually(t, func() bool {
+			_, err := b.m.ConfirmOff(ctx, i.Place.Host, "no power")
+			return err == nil
+		}, "unreachable")
+		time.Sleep(time.Until(sent.Add(107900 * time.Millisecond)))
+		require.NoError(t, b.fleet.SetHostState(i.Place.Host, fake.Up))
+		time.Sleep(10 * time.Minute)
+		require.Equal(t, map[pool.Power]int{pool.Running: 1}, machines(b.fleet))
+		sound(t, b.m, b.fleet)
+	})
+}
+
+// A host of which nobody has answered that it is off may still run everything.
+func TestFenceWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, fake.Config{Hosts: hosts(3), Hook: func(c fake.Call) fake.Fault {
+			if c.Op == fake.OpFence {
+				return fake.Fault{Kind: fake.Drop}
+			}
+			return fake.Fault{}
+		}})
+		defer b.stop()
+		i := settle(t, b.m, b.launch("one").ID)
+		require.NoError(t, b.fleet.SetHostState(i.Place.Host, fake.CutOff))
+		time.Sleep(20 * time.Minute)
+		require.NotZero(t, b.fleet.Calls()[fake.OpFence])
+		now, err := b.m.Instance(i.ID)
+		require.NoError(t, err)
+		require.Equal(t, i.Machine(), now.Machine())
+		b.m.View(func(st *pool.State) {
+			h, _ := st.Host(i.Place.Host)
+			require.False(t, h.Conditions.Has(pool.Fenced))
+		})
+	})
 }
 
 // Where most hosts are silent it is rather we who are cut off: nothing is switched off.

@@ -50,6 +50,9 @@ func (s *State) want(e *Event, p *Wanted) error {
 	}
 	return s.onInstance(e, p.Instance, func(n *Instance) {
 		n.Want, n.Ran = p.Want, p.Ran
+		if p.Want != Absent {
+			n.Shelving = p.Want == Shelved && n.Phase == Active
+		}
 		if p.Reason != "" {
 			n.Reason = storable(p.Reason)
 		}
@@ -146,6 +149,7 @@ func (s *State) moveTo(e *Event, p *Placed) error {
 			n.Spec, n.Resize, n.Resized = i.Resize.Sizes.Of(i.Spec), nil, true
 		}
 		n.Place, n.Phase, n.Is, n.Created = p.Place, Building, Absent, 0
+		n.Shelving = false
 		n.Started, n.Fault, n.Addresses = false, "", nil
 	})
 }
@@ -163,6 +167,9 @@ func (s *State) end(e *Event, p *Ended) error {
 		d := draft{at: e.Revision}
 		if err := d.leave(s, i, p.Hold); err != nil {
 			return err
+		}
+		if d.held != nil && e.Kind == KindShelved {
+			d.held.Shelving = false // it has been, for the instance
 		}
 		if i.Move != nil {
 			if err := d.goes(s, i.Move.Host, i.Move.Allocation); err != nil {
@@ -185,7 +192,7 @@ func (s *State) end(e *Event, p *Ended) error {
 		n.Phase, n.Is, n.Move = Failed, Absent, nil
 		n.Started, n.Fault, n.Addresses = false, "", nil
 		if e.Kind == KindShelved {
-			n.Phase, n.Resize = Aside, nil
+			n.Phase, n.Resize, n.Shelving = Aside, nil, false
 			if i.Phase == Active {
 				n.Shelf = &Shelf{Machine: i.Machine(), Host: i.Place.Host}
 			} else if n.Want != Absent { // it could not be made anew; what is put aside still is

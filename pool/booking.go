@@ -46,7 +46,7 @@ func (d *draft) leave(s *State, i *Instance, hold bool) error {
 	h.Placed--
 	if hold {
 		h.Held++
-		d.held = &Held{Machine: i.Machine(), Host: h.ID, Launched: i.Launched, Allocation: i.Place.Allocation, Reason: i.Reason}
+		d.held = &Held{Machine: i.Machine(), Host: h.ID, Launched: i.Launched, Allocation: i.Place.Allocation, Reason: i.Reason, Shelving: i.Shelving}
 	} else if err := h.free(i.Place.Allocation); err != nil {
 		return err
 	}

@@ -163,10 +163,11 @@ type Instance struct {
 	Avoid     []HostID  `json:"avoid,omitempty"`     // hosts on which creation failed
 	Addresses []string  `json:"addresses,omitempty"` // of the guest, as observed
 
-	Move    *Move     `json:"move,omitempty"`    // while it is being moved
-	Resize  *Resizing `json:"resize,omitempty"`  // while it is being resized
-	Resized bool      `json:"resized,omitempty"` // it has other sizes than it was launched with
-	Shelf   *Shelf    `json:"shelf,omitempty"`   // while disks of it are put aside
+	Move     *Move     `json:"move,omitempty"`     // while it is being moved
+	Resize   *Resizing `json:"resize,omitempty"`   // while it is being resized
+	Resized  bool      `json:"resized,omitempty"`  // it has other sizes than it was launched with
+	Shelving bool      `json:"shelving,omitempty"` // its machine may have been put aside, or still be
+	Shelf    *Shelf    `json:"shelf,omitempty"`    // while disks of it are put aside
 
 	Cluster ClusterID `json:"cluster,omitempty"` // that it is a member of
 	Index   int       `json:"index,omitempty"`   // its number there, never used again
@@ -197,7 +198,10 @@ func (i Instance) Settled() bool {
 	case Aside:
 		return i.Want == Shelved
 	case Active:
-		return (i.Is == i.Want || i.Fault != "") && i.Reboots == i.Rebooted && i.Move == nil && i.Resize == nil && i.Shelf == nil
+		if i.Fault != "" { // a person decides
+			return i.Move == nil && i.Shelf == nil
+		}
+		return i.Is == i.Want && i.Reboots == i.Rebooted && i.Move == nil && i.Resize == nil && i.Shelf == nil
 	}
 	return false
 }
@@ -230,4 +234,5 @@ type Held struct {
 	Launched   Revision   `json:"launched"`
 	Allocation Allocation `json:"allocation"`
 	Reason     string     `json:"reason"`
+	Shelving   bool       `json:"shelving,omitempty"` // it may have been put aside, for nobody
 }

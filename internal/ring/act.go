@@ -17,6 +17,7 @@ type action struct {
 	ref      hypervisor.Ref
 	instance *pool.Instance // as planned; nil for a held allocation
 	known    knowledge
+	shelving bool // of a held allocation: its machine may have been put aside
 }
 
 // How often a create is tried before it is undone.
@@ -164,11 +165,23 @@ func (l *leadership) destroy(ctx context.Context, d hypervisor.Driver, a action)
 		}
 	}
 	for _, ref := range refs {
-		if err := d.Destroy(ctx, ref); err != nil && !errors.Is(err, hypervisor.ErrForeign) {
+		if err := l.erase(ctx, d, ref, a.instance.Shelving); err != nil {
 			return l.failed(ctx, a, err)
 		}
 	}
 	return l.report(a, result{kind: pool.KindDeleted, doubt: doubtful(a.instance, a.known)})
+}
+
+// erase destroys a machine, and then what may have been put aside of it: once the machine is gone nothing more
+// can be.
+func (l *leadership) erase(ctx context.Context, d hypervisor.Driver, ref hypervisor.Ref, shelving bool) error {
+	if err := d.Destroy(ctx, ref); err != nil && !errors.Is(err, hypervisor.ErrForeign) {
+		return err
+	}
+	if s, ok := hypervisor.As[hypervisor.Shelver](d); ok && shelving {
+		return s.Discard(ctx, ref)
+	}
+	return nil
 }
 
 // release destroys what a held allocation is held for, and gives it back once nothing can land any more.
@@ -176,7 +189,7 @@ func (l *leadership) release(ctx context.Context, d hypervisor.Driver, a action)
 	if a.known.since.IsZero() {
 		a.known.since = time.Now()
 	}
-	if err := d.Destroy(ctx, a.ref); err != nil && !errors.Is(err, hypervisor.ErrForeign) {
+	if err := l.erase(ctx, d, a.ref, a.shelving); err != nil {
 		return l.failed(ctx, a, err)
 	}
 	listed := time.Now()

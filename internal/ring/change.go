@@ -28,7 +28,7 @@ func (l *leadership) shelve(ctx context.Context, d hypervisor.Driver, a action) 
 	switch {
 	case err == nil:
 		return l.report(a, result{kind: pool.KindShelved, doubt: a.instance.Place.Doubt})
-	case errors.Is(err, hypervisor.ErrWrongPower), errors.Is(err, hypervisor.ErrNotFound):
+	case errors.Is(err, hypervisor.ErrWrongPower):
 		l.pollSoon(a.ref.Host, false) // it is not what the books say
 	case !hypervisor.Nothing(err):
 		a.known.shelving = time.Now()

@@ -51,8 +51,8 @@ type job struct {
 	host     pool.HostID
 	driver   string
 	fence    pool.HostID
-	all      pool.HostID // its instances
-	helds    bool        // the held allocations
+	all      pool.HostID     // its instances
+	behind   pool.InstanceID // the held allocations of its former machines
 }
 
 type flight struct {
@@ -215,18 +215,14 @@ func (l *leadership) dueMachine(m pool.MachineID) {
 	l.due(job{instance: id})
 }
 
-// left plans for the held allocation that an instance has left behind on its place, or drops what was known
-// of its machine, which is gone. An action of ours has found that out and is still under way.
+// left plans for what an instance may have left behind on its place; what was known of a machine that is gone is
+// dropped. The action of ours that has found that out is still under way.
 func (l *leadership) left(id pool.InstanceID, hold bool) {
 	j := job{instance: id}
 	l.due(j)
-	switch f := l.flight[j]; {
-	case f == nil && hold: // a person's word
-		l.due(job{helds: true})
-	case f == nil:
-	case hold:
-		l.due(job{held: f.machine})
-	default:
+	if hold {
+		l.due(job{behind: id})
+	} else if f := l.flight[j]; f != nil {
 		delete(l.known, f.machine)
 	}
 }
@@ -290,9 +286,11 @@ func (l *leadership) dispatchJob(j job, now time.Time) {
 	case j.all != "":
 		l.dispatchAll(j.all, now)
 		return
-	case j.helds:
+	case j.behind != "":
 		for h := range l.r.st.Held() {
-			l.at(job{held: h.Machine}, now)
+			if id, _, _ := h.Machine.Split(); id == j.behind {
+				l.dispatchJob(job{held: h.Machine}, now)
+			}
 		}
 		return
 	}
@@ -317,7 +315,7 @@ func (l *leadership) dispatchJob(j job, now time.Time) {
 			delete(l.paused, j)
 			return
 		}
-		a = action{verb: doRelease, ref: hypervisor.Ref{Host: h.Host, Tag: hypervisor.Tag{Ledger: l.identity, Machine: h.Machine, Launched: h.Launched}}}
+		a = action{verb: doRelease, shelving: h.Shelving, ref: hypervisor.Ref{Host: h.Host, Tag: hypervisor.Tag{Ledger: l.identity, Machine: h.Machine, Launched: h.Launched}}}
 	default:
 		i, ok := l.r.st.Instance(j.instance)
 		if !ok {

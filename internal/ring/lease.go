@@ -15,7 +15,9 @@ type lease struct {
 	Holder  string `json:"holder"`
 	Address string `json:"address,omitempty"`
 
-	seen time.Time // when this process read it
+	seen    time.Time // when this process read it
+	version int64     // of the key, which every renewal changes
+	since   time.Time // when this process first read this version
 }
 
 func (r *Ring) leaseKey() string { return "berthage/lease/" + r.Status().Identity }
@@ -93,17 +95,14 @@ func (r *Ring) tail(ctx context.Context) {
 // contend takes the lease whenever it is free and leads while it holds it.
 func (r *Ring) contend(ctx context.Context) {
 	pause := r.cfg.LeaseTTL / 3
-	var last lapse
 	for ctx.Err() == nil && r.staleErr() == nil {
 		start := time.Now()
-		version, err := r.claim(ctx, last.free(start, r.cfg.LeaseTTL))
+		version, err := r.claim(ctx, r.abandoned())
 		switch {
 		case err == nil:
 			r.hold(ctx, version, start)
 		case errors.Is(err, pool.ErrConflict):
-			if version := r.readLease(ctx); version != last.version {
-				last = lapse{version, time.Now()}
-			}
+			r.readLease(ctx)
 		case errored(err):
 			r.log.Warn("cannot ask for the lease", "error", err)
 		}
@@ -114,7 +113,7 @@ func (r *Ring) contend(ctx context.Context) {
 	}
 }
 
-// claim puts our name on the lease; prev is zero, our own version to renew it, or one that has lapsed.
+// claim puts our name on the lease; prev is zero, our own version to renew it, or that of an abandoned one.
 func (r *Ring) claim(ctx context.Context, prev int64) (int64, error) {
 	value, err := json.Marshal(lease{Holder: r.cfg.Name, Address: r.cfg.Address})
 	if err != nil {
@@ -125,34 +124,27 @@ func (r *Ring) claim(ctx context.Context, prev int64) (int64, error) {
 	return r.cfg.Scratch.Put(ctx, r.leaseKey(), value, prev, r.cfg.LeaseTTL)
 }
 
-// lapse is a lease that has not been renewed since a moment of our own clock. The store's clock says when a lease
-// expires; should somebody set it back by an hour, the lease of a dead holder would stand for that hour.
-type lapse struct {
-	version int64
-	since   time.Time
-}
-
-// free returns the version of a lease that has not been renewed for so long that its holder, by its own clock,
-// has stopped; zero if there is none. A claim of that version takes it over.
-func (l lapse) free(now time.Time, ttl time.Duration) int64 {
-	if l.version != 0 && now.Sub(l.since) >= ttl {
-		return l.version
-	}
-	return 0
-}
-
-// readLease remembers who holds the lease and returns its version, zero when it is free or cannot be read.
-func (r *Ring) readLease(ctx context.Context) int64 {
+func (r *Ring) readLease(ctx context.Context) {
 	value, version, err := r.cfg.Scratch.Get(ctx, r.leaseKey())
-	l := &lease{seen: time.Now()}
+	now := time.Now()
+	l := &lease{seen: now, version: version, since: now}
+	if old := r.holder.Load(); old != nil && old.version == version {
+		l.since = old.since
+	}
 	if err != nil || json.Unmarshal(value, l) != nil {
 		l = nil
 	}
 	r.holder.Store(l)
-	if err != nil {
-		return 0
+}
+
+// abandoned returns the version of a lease that has not been renewed for two of its lives by our own clock, zero
+// when there is none. By the store's clock it has ended too, unless that has been set back; whoever held it has
+// stopped by his own.
+func (r *Ring) abandoned() int64 {
+	if l := r.holder.Load(); l != nil && time.Since(l.since) > 2*r.cfg.LeaseTTL {
+		return l.version
 	}
-	return version
+	return 0
 }
 
 // leaderElsewhere returns the holder of the lease as last seen, when it is another process and may still

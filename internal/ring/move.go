@@ -174,8 +174,8 @@ func (c *Rebuild) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	switch h, ok := st.Host(i.Place.Host); {
 	case c.Machine != i.Machine():
 		return nil, invalid("machine", string(c.Machine), string(i.Machine()))
-	case i.Phase != pool.Active || i.Move != nil:
-		return nil, &pool.Error{Kind: pool.ErrWrongState, Field: "instance", Value: string(c.Instance), Want: "an instance that has, or had, a machine, not one that is " + i.Status()}
+	case i.Phase != pool.Active || i.Move != nil || i.Shelving:
+		return nil, &pool.Error{Kind: pool.ErrWrongState, Field: "instance", Value: string(c.Instance), Want: "an instance that has, or had, a machine and is not being moved or shelved, not one that is " + i.Status()}
 	case i.Is != pool.Absent && i.Fault == "" && ok && !h.Conditions.Has(pool.Fenced):
 		return nil, &pool.Error{Kind: pool.ErrWrongState, Field: "instance", Value: string(c.Instance), Want: "an instance that is missing or broken, or whose host is known to be off"}
 	}

@@ -150,6 +150,8 @@ func planActive(i *pool.Instance, h *pool.HostRecord, lost bool) verb {
 			return doStop
 		}
 		return doMigrate
+	case i.Is == pool.Absent && i.Shelving:
+		return doShelve // it may have been, without an answer
 	case i.Is == pool.Absent, i.Fault != "":
 		return nothing // a person decides; a later observation may find it again
 	case i.Resize != nil:

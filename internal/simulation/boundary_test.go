@@ -17,6 +17,7 @@ func (w *world) calls() []string {
 		"append", "read", "now", "watch",
 		"hosts", "machines", "create", "start", "stop", "destroy", "suspend", "resume", "reboot",
 	}
+	out = append(out, lifeCalls()...)
 	if w.leases {
 		out = append(out, "lease get", "lease put", "lease delete")
 	}

@@ -2,6 +2,7 @@ package simulation_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
@@ -47,7 +48,7 @@ func (w *world) asks() []command {
 		return func(i *pool.Instance) bool { return i.Phase == pool.Active && i.Is == p && i.Want != pool.Absent }
 	}
 	any := func(i *pool.Instance) bool { return i.Want != pool.Absent || i.Launched%8 == 0 } // now and then one that is being deleted
-	return []command{
+	return append(w.lifeAsks(), []command{
 		{"launch", 40, []string{"create", "start"}, launch},
 		{"delete", 3, []string{"destroy"}, remove(any)},
 		{"delete a new one", 4, nil, remove(func(i *pool.Instance) bool {
@@ -66,7 +67,7 @@ func (w *world) asks() []command {
 		{"add host", 3, []string{"hosts"}, addHost},
 		{"set quota", 2, nil, setQuota},
 		{"release held", 2, nil, releaseHeld},
-	}
+	}...)
 }
 
 // happened is the promise that the ledger holds an event, named by words.
@@ -272,13 +273,15 @@ func (w *world) ask() {
 // choose prefers what leads to the call that is aimed at, and deletes when the fleet is full.
 func (w *world) choose() command {
 	all, sum := w.commands, 0
-	aim := w.aiming()
+	aim, full := w.aiming(), w.monitor.full()
 	weight := func(c command) int {
 		switch {
 		case slices.Contains(c.calls, aim.call):
 			return c.weight + 30
-		case c.name == "delete" && w.monitor.full():
+		case full && c.name == "delete":
 			return 8 * c.weight
+		case full && c.name == "launch":
+			return c.weight / 2
 		}
 		return c.weight
 	}
@@ -315,7 +318,7 @@ func (w *world) give(p *process, name string, try attempt) {
 		defer w.mu.Unlock()
 		w.promises = append(w.promises, promise)
 	case err != nil && !isOne(err, pool.ErrUnavailable, pool.ErrUnknown, pool.ErrNoRoom, pool.ErrOverQuota, pool.ErrWrongState,
-		pool.ErrNotFound, pool.ErrInUse, hypervisor.ErrRefused, context.DeadlineExceeded, context.Canceled):
+		pool.ErrNotFound, pool.ErrInUse, pool.ErrInvalid, errors.ErrUnsupported, hypervisor.ErrRefused, context.DeadlineExceeded, context.Canceled):
 		w.broken(stuck, "%s: %v", name, err)
 	}
 }

@@ -22,6 +22,14 @@ func disturbances() []disturbance {
 		{25, (*world).pause},
 		{25, (*world).strikeHost},
 		{4, (*world).returnHost},
+		{5, func(w *world) {
+			if w.aiming().call == "fence" && len(w.down) == 0 {
+				w.strikeHost()
+				for id := range w.down {
+					w.dark[id] = time.Now().Add(time.Minute)
+				}
+			}
+		}},
 		{80, (*world).storeOutage},
 		{60, (*world).cutFromStore},
 		{60, (*world).jumpClock},
@@ -29,11 +37,11 @@ func disturbances() []disturbance {
 	}
 }
 
-// How calls go wrong. Of those that change something a third does, of the others a quarter.
+// How calls go wrong: a third of them. What is slow besides is not counted.
 func driverFaults(unique bool) fake.Faults {
 	f := fake.Faults{
-		Unavailable: 0.13, Shorten: 0.14,
-		Refuse: 0.04, Drop: 0.03, Lose: 0.04, Late: 0.07, Spoil: 0.04,
+		Unavailable: 0.14, Shorten: 0.20,
+		Refuse: 0.04, Break: 0.02, Drop: 0.03, Lose: 0.04, Late: 0.07, Spoil: 0.04,
 		Hang: 0.3, LateBy: latest,
 	}
 	if unique { // else a second delivery makes a second machine, which nothing can prevent
@@ -96,12 +104,17 @@ func (w *world) strikeHost() {
 	w.count("host " + string(state))
 	w.note(string(id) + " " + string(state))
 	w.down[id] = state
+	if w.random.IntN(3) == 0 { // long enough to be given up
+		w.dark[id] = time.Now().Add(w.between(30*time.Second, 3*time.Minute))
+	}
 	w.must(w.fleet.SetHostState(id, state))
 }
 
+// returnHost has hosts work again, also those that somebody has switched off.
 func (w *world) returnHost() {
 	for _, h := range w.hosts {
-		if w.down[h.ID] == "" || w.random.IntN(2) == 0 {
+		v, ok := w.fleet.InspectHost(h.ID)
+		if !ok || v.State == fake.Up || time.Now().Before(w.dark[h.ID]) || w.random.IntN(2) == 0 {
 			continue
 		}
 		w.count("host returned")

@@ -3,6 +3,7 @@ package simulation_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/berthage/berthage/hypervisor"
@@ -113,22 +114,34 @@ func (m *monitor) remember(e *pool.Event) {
 	case *pool.Launched:
 		m.launches++
 		m.born[p.Instance] = time.Now()
-		if p.Instance != pool.NewInstanceID(m.st.Identity(), p.Project, p.Name) { // its name is its token
+		project, id := p.Project, pool.NewInstanceID(m.st.Identity(), p.Project, p.Name) // its name is its token
+		if p.Cluster != "" {
+			project, id = p.Cluster.Project(), pool.NewClusterMember(m.st.Identity(), p.Cluster, p.Cluster.Name(), p.Index)
+		}
+		if p.Instance != id {
 			m.w.broken(duplicates, "revision %d: %s was launched as %s, which nobody has asked for", e.Revision, p.Name, p.Instance)
 		}
 		m.saw("wanted", string(p.Instance), string(p.Want))
 		m.booked(p.Place.Host)
-		if r, ok := m.st.Project(p.Project); ok {
+		if r, ok := m.st.Project(project); ok {
 			for c, most := range r.Quota {
 				if r.Used[c] > most {
-					m.w.broken(leaks, "revision %d: project %s over its quota: %d of %d %s", e.Revision, p.Project, r.Used[c], most, c)
+					m.w.broken(leaks, "revision %d: project %s over its quota: %d of %d %s", e.Revision, project, r.Used[c], most, c)
 				}
 			}
 		}
 	case *pool.Placed:
 		m.booked(p.Place.Host)
+	case *pool.Moving:
+		m.booked(p.Host)
+	case *pool.ResizeWanted:
+		if i, ok := m.st.Instance(p.Instance); ok {
+			m.booked(i.Place.Host)
+		}
+	case *pool.ClusterPut:
+		m.saw("cluster", string(p.Cluster))
 	case *pool.Observed:
-		if p.Is == pool.Absent && m.w.there(p.Machine) {
+		if p.Is == pool.Absent && m.isThere(p.Machine) {
 			m.w.broken(leaks, "revision %d: machine %s is there and taken for missing", e.Revision, p.Machine)
 		}
 	case *pool.Wanted:
@@ -145,6 +158,17 @@ func (m *monitor) remember(e *pool.Event) {
 			delete(m.held, p.Machine)
 		}
 	}
+}
+
+// isThere reports whether a machine is on the host of its place.
+func (m *monitor) isThere(id pool.MachineID) bool {
+	of, _, _ := id.Split()
+	i, ok := m.st.Instance(of)
+	if !ok {
+		return false
+	}
+	v, _ := m.w.fleet.InspectHost(i.Place.Host)
+	return slices.ContainsFunc(v.Machines, func(x machineView) bool { return x.Tag.Machine == id && x.Power != fake.Debris })
 }
 
 // booked checks a host on which something has just been booked.
@@ -190,6 +214,9 @@ func (m *monitor) sums() {
 		if i.Placed() {
 			add("project "+i.Project, i.Place.Allocation, 1)
 			add(string(i.Place.Host), i.Place.Allocation, 0)
+			if i.Move != nil {
+				add(string(i.Move.Host), i.Move.Allocation, 0)
+			}
 		}
 	}
 	now := time.Now()
@@ -309,7 +336,7 @@ func (m *monitor) named(r hypervisor.Ref) bool {
 	}
 	id, n, _ := r.Machine.Split()
 	i, ok := m.st.Instance(id)
-	return ok && i.Placed() && i.Place.Number == n && i.Place.Host == r.Host && i.Launched == r.Launched
+	return ok && i.Placed() && i.Place.Number == n && i.Launched == r.Launched && (i.Place.Host == r.Host || i.Move != nil && i.Move.Host == r.Host)
 }
 
 // differ says in what two States at the same revision differ, looking at the records changed after a revision.

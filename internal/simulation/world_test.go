@@ -69,6 +69,8 @@ type world struct {
 	lives    int
 	foreign  int
 	down     map[pool.HostID]fake.HostState
+	dark     map[pool.HostID]time.Time // hosts that do not return before
+	clusters int
 	undo     []func()
 	ahead    time.Duration // of the store's clock
 	aimEnds  time.Time
@@ -77,6 +79,8 @@ type world struct {
 	healed   atomic.Bool
 	began    time.Time
 	took     time.Duration // until it was healed
+	called   int           // driver calls until then
+	faulted  int           // of which faulty
 
 	mu       sync.Mutex
 	luck     *rand.Rand // for chance
@@ -100,7 +104,7 @@ func newWorld(seed uint64, target int) *world {
 		// The seed's bits rather than chance, so that a few seeds have seen everything.
 		sweeps: seed%2 == 0, unique: seed/2%2 == 0, known: seed%7 != 0,
 		luck: rand.New(rand.NewPCG(seed, 2)), clock: new(clock),
-		down: make(map[pool.HostID]fake.HostState), ids: make(map[string]pool.InstanceID), counts: make(map[string]int),
+		down: make(map[pool.HostID]fake.HostState), dark: make(map[pool.HostID]time.Time), ids: make(map[string]pool.InstanceID), counts: make(map[string]int),
 		crashes: make(map[point]int), breaches: make(map[breach]int), wrongs: disturbances(),
 		began: time.Now(),
 	}
@@ -133,7 +137,7 @@ func newWorld(seed uint64, target int) *world {
 	w.fleet = fake.New(fake.Config{
 		Name: driverName, Hosts: w.hosts, Seed: seed, Overfill: true, Copies: !w.unique, Settles: late,
 		Latency: fake.Latency{Mean: 100 * time.Millisecond, Max: time.Second},
-		Build:   time.Second, Boot: 2 * time.Second, Shutdown: 2 * time.Second, Hook: w.delayed,
+		Build:   time.Second, Boot: 2 * time.Second, Shutdown: 2 * time.Second, Migrate: 2 * time.Second, Hook: w.delayed, Without: without(seed),
 	})
 	w.store = &clocked{pool.NewMemoryLedger(), w.clock}
 	w.faulty = ledgertest.NewFaulty(w.store, seed, ledgertest.Faults{})
@@ -175,6 +179,12 @@ func (w *world) play() {
 		w.monitor.audit()
 	}
 	w.took = time.Since(w.began)
+	for _, n := range w.fleet.Calls() {
+		w.called += n
+	}
+	for _, n := range w.fleet.Injected() {
+		w.faulted += n
+	}
 	if !w.hopeless() {
 		w.heal()
 	}
@@ -218,15 +228,15 @@ func (w *world) heal() {
 	for _, undo := range w.undo {
 		undo()
 	}
-	for _, h := range w.hosts {
-		w.must(w.fleet.SetHostState(h.ID, fake.Up))
-	}
 	w.callers.Wait()
 	for end := time.Now().Add(patience); ; {
 		for n := range w.seats {
 			if p := w.at(n); p != nil {
 				p.cut.Store(false)
 			}
+		}
+		for _, h := range w.hosts { // also one that is switched off now, by an order that was late
+			w.must(w.fleet.SetHostState(h.ID, fake.Up))
 		}
 		w.revive()
 		if try := releaseHeld(w); try != nil {
@@ -291,6 +301,12 @@ func (w *world) final() {
 				w.broken(leaks, "machine %s is %s, the books say %s", x.Tag.Machine, x.Power, is)
 			}
 			delete(books, x.Ref)
+		}
+	}
+	for _, x := range w.fleet.Shelf() {
+		id, _, _ := x.Tag.Machine.Split()
+		if i, ok := w.monitor.st.Instance(id); !ok || i.Shelf == nil || i.Shelf.Machine != x.Tag.Machine {
+			w.broken(orphans, "disks of machine %s are put aside, and nobody knows", x.Tag.Machine)
 		}
 	}
 	for r := range books {
@@ -382,7 +398,7 @@ func (w *world) takeAim() {
 	aim := w.aim
 	w.mu.Unlock()
 	if aim == (point{}) && w.aimEnds.IsZero() { // the last one was hit
-		w.aimEnds = now.Add(w.between(time.Second, 14*time.Second))
+		w.aimEnds = now.Add(w.between(time.Second, 20*time.Second))
 		return
 	}
 	if now.Before(w.aimEnds) {
@@ -404,6 +420,8 @@ func (w *world) takeAim() {
 	switch next.call {
 	case "now", "watch", "lease delete": // only when one starts or ends
 		w.ends(w.any1())
+	case "fence": // only when a host has been silent for long enough
+		w.aimEnds = now.Add(90 * time.Second)
 	}
 }
 

@@ -191,6 +191,7 @@ func TestBrokenScratchesAreCaught(t *testing.T) {
 		}},
 		"looks before it stores, without a lock": {"racing puts", unlocked},
 		"increments are lost":                    {"counting", unlocked},
+		"puts over what is being deleted":        {"racing put and delete", unlocked},
 		"takes a ttl of zero": {"limits", func(b *brokenScratch) {
 			b.put = func(ctx context.Context, key string, value []byte, prev int64, ttl time.Duration) (int64, error) {
 				return b.MemoryScratch.Put(ctx, key, value, prev, max(ttl, 1))

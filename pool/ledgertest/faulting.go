@@ -9,16 +9,14 @@ import (
 	"github.com/berthage/berthage/pool"
 )
 
-const landing = 300 * time.Millisecond // how much later than its lost reply a commit lands
-
 func faultCases() []Case[Store] {
 	const settled = "An Append whose reply was lost is ErrUnknown; the same batch at the same prev settles it, whenever the first one lands: it is stored once."
 	const raced = "Where a lost Append and another batch race for a revision exactly one stands, and both callers learn which."
 	return []Case[Store]{
 		{"lost reply, landed at once", settled, func(ctx context.Context, s Store) error { return settle(ctx, s, 0) }},
-		{"lost reply, landing later", settled, func(ctx context.Context, s Store) error { return settle(ctx, s, landing) }},
+		{"lost reply, landing later", settled, func(ctx context.Context, s Store) error { return settle(ctx, s, s.landing()) }},
 		{"lost reply, another batch follows at once", raced, func(ctx context.Context, s Store) error { return overtaken(ctx, s, 0) }},
-		{"lost reply, another batch comes first", raced, func(ctx context.Context, s Store) error { return overtaken(ctx, s, landing) }},
+		{"lost reply, another batch comes first", raced, func(ctx context.Context, s Store) error { return overtaken(ctx, s, s.landing()) }},
 		{"outage", "While the store cannot be reached calls are ErrUnavailable, or ErrUnknown for an Append that was sent; afterwards all goes on without a restart.", outage},
 	}
 }

@@ -11,6 +11,7 @@
 package ledgertest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,9 +34,15 @@ type Store struct {
 	// judges how the store settles, but not whether it says ErrUnknown by itself.
 	LoseReply func(later time.Duration)
 
+	// Landing is how much later than its lost reply a late commit lands; 0 stands for 300 ms.
+	Landing time.Duration
+
 	// Outage makes the store unreachable for Ledger until end is called. Nil: the case is skipped.
 	Outage func() (end func())
 }
+
+// landing returns Landing or what stands for it.
+func (s Store) landing() time.Duration { return cmp.Or(s.Landing, 300*time.Millisecond) }
 
 // handles returns the ledger and, where the store has such a thing, a second handle.
 func (s Store) handles(ctx context.Context) ([]pool.Ledger, error) {

@@ -22,6 +22,7 @@ func Scratch() []Case[ScratchStore] {
 		{"renewal", "A Put sets the expiry anew.", renewal},
 		{"versions never repeat", "A version of a key never comes again, also across its deletion or expiry.", versions},
 		{"racing puts", "Of Puts that race for one version exactly one succeeds and the others are ErrConflict.", racingPuts},
+		{"racing put and delete", "Of a Put and a Delete that race for one version exactly one succeeds and the other is ErrConflict.", racingPutDelete},
 		{"counting", "Nothing that was put with compare-and-swap is lost: racing increments add up.", counting},
 		{"limits", "Keys, values and ttls out of bounds are ErrInvalid; the largest are kept.", limits},
 		{"ended context", "A call whose context has ended does nothing and returns the context's error.", scratchEnded},
@@ -299,6 +300,55 @@ func racingPuts(ctx context.Context, st ScratchStore) error {
 		}
 		version = next.Load()
 		if err := value(ctx, st.Scratch, "k", winner.Load().(string), version); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func racingPutDelete(ctx context.Context, st ScratchStore) error {
+	handles, err := st.handles(ctx)
+	if err != nil {
+		return err
+	}
+	for round := range 60 {
+		s, other := handles[round%len(handles)], handles[(round+1)%len(handles)]
+		version, err := s.Put(ctx, "k", nil, 0, time.Hour)
+		if err != nil {
+			return fmt.Errorf("put over an absent key: %w", err)
+		}
+		g := newGroup(ctx)
+		start := make(chan struct{})
+		var put int64
+		var putErr, deleteErr error
+		racers := []func(){
+			func() { put, putErr = s.Put(g, "k", []byte("put"), version, time.Hour) },
+			func() { deleteErr = other.Delete(g, "k", version) },
+		}
+		for i := range racers {
+			g.Go(func() error {
+				<-start
+				racers[(i+round/2)%2]() // which one is woken first is not left to the scheduler
+				return nil
+			})
+		}
+		close(start)
+		if err := g.Wait(); err != nil {
+			return err
+		}
+		switch {
+		case putErr == nil && errors.Is(deleteErr, pool.ErrConflict):
+			if err := value(ctx, s, "k", "put", put); err != nil {
+				return err
+			}
+			if err := s.Delete(ctx, "k", put); err != nil {
+				return err
+			}
+		case deleteErr == nil && errors.Is(putErr, pool.ErrConflict):
+		default:
+			return fmt.Errorf("in round %d: Put: %w, Delete: %w", round, orNone(putErr), orNone(deleteErr))
+		}
+		if err := absent(ctx, s, "k"); err != nil {
 			return err
 		}
 	}

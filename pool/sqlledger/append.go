@@ -63,12 +63,12 @@ func (s *Store) insert(ctx context.Context, tx *sql.Conn, events []pool.Event) e
 		e := &events[i]
 		leaf := e.Leaf()
 		rows = append(rows, []any{int64(e.Revision), int64(e.Index), e.ID, e.Time.UnixMicro(), e.Actor, e.Cause, e.Epoch, e.Kind, int64(e.Version),
-			blob(e.Data), e.Subject, blob(e.PrivateHash), leaf[:]})
+			blob(e.Data), e.Subject, blob(e.PrivateHash), leaf[:], len(events)})
 		if e.Private != nil {
 			private = append(private, []any{int64(e.Revision), int64(e.Index), e.Subject, 0, blob(e.Private), blob(e.Salt)})
 		}
 	}
-	err := s.insertRows(ctx, tx, "berthage_events", "revision, idx, id, time, actor, cause, epoch, kind, version, data, subject, private_hash, leaf", rows)
+	err := s.insertRows(ctx, tx, "berthage_events", "revision, idx, id, time, actor, cause, epoch, kind, version, data, subject, private_hash, leaf, size", rows)
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (s *Store) insert(ctx context.Context, tx *sql.Conn, events []pool.Event) e
 
 // insertRows writes several rows with one statement, as a statement costs more than a row.
 func (s *Store) insertRows(ctx context.Context, tx *sql.Conn, table, columns string, rows [][]any) error {
-	const most = 32 // in one statement; with 13 columns well below any database's limit of values
+	const most = 32 // in one statement; with 14 columns well below any database's limit of values
 	for part := range slices.Chunk(rows, most) {
 		row := "(?" + strings.Repeat(", ?", strings.Count(columns, ",")) + ")"
 		statement := "INSERT INTO " + table + " (" + columns + ") VALUES " + row + strings.Repeat(", "+row, len(part)-1)

@@ -1,8 +1,11 @@
 package sqlledger
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/binary"
 	"slices"
 
 	"github.com/berthage/berthage/pool"
@@ -19,16 +22,17 @@ func (s *Store) Checkpoint(ctx context.Context) (at pool.Revision, snapshot []by
 	}
 	err = s.retry(ctx, func() error {
 		at, snapshot = 0, nil
-		rows, err := s.db.QueryContext(ctx, "SELECT revision, part, data FROM berthage_snapshot"+
+		rows, err := s.db.QueryContext(ctx, "SELECT revision, part, data, sum FROM berthage_snapshot"+
 			" WHERE revision = (SELECT MAX(revision) FROM berthage_snapshot) ORDER BY part")
 		if err != nil {
 			return err
 		}
 		defer func() { _ = rows.Close() }()
+		var sum []byte
 		for next := 0; rows.Next(); next++ {
 			var part int
 			var data sql.RawBytes
-			if err := rows.Scan(&at, &part, &data); err != nil {
+			if err := rows.Scan(&at, &part, &data, &sum); err != nil {
 				return err
 			}
 			if part != next {
@@ -36,7 +40,13 @@ func (s *Store) Checkpoint(ctx context.Context) (at pool.Revision, snapshot []by
 			}
 			snapshot = append(blob(snapshot), data...)
 		}
-		return rows.Err()
+		if err := rows.Err(); err != nil {
+			return err
+		}
+		if len(sum) > 0 && !bytes.Equal(sum, snapshotSum(at, snapshot)) {
+			return corrupt(at, "the snapshot does not match its hash")
+		}
+		return nil
 	})
 	if err != nil {
 		return 0, nil, s.failed(ctx, "checkpoint", err)
@@ -47,6 +57,9 @@ func (s *Store) Checkpoint(ctx context.Context) (at pool.Revision, snapshot []by
 // Compact implements pool.Ledger. Its cost is that of writing the snapshot, whatever the number of batches.
 func (s *Store) Compact(ctx context.Context, at pool.Revision, snapshot []byte) error {
 	err := s.write(ctx, "compact", func(tx *sql.Conn) error {
+		if _, err := tx.ExecContext(ctx, lock); err != nil { // or of two at once the older one's snapshot would stay behind
+			return err
+		}
 		var checkpoint, head pool.Revision
 		err := tx.QueryRowContext(ctx, borders).Scan(&checkpoint, &head)
 		if err != nil {
@@ -60,8 +73,9 @@ func (s *Store) Compact(ctx context.Context, at pool.Revision, snapshot []byte) 
 		if len(parts) == 0 {
 			parts = [][]byte{{}}
 		}
+		sum := snapshotSum(at, snapshot)
 		for i, part := range parts {
-			_, err := tx.ExecContext(ctx, s.dialect.sql("INSERT INTO berthage_snapshot (revision, part, data) VALUES (?, ?, ?)"), int64(at), i, part)
+			_, err := tx.ExecContext(ctx, s.dialect.sql("INSERT INTO berthage_snapshot (revision, part, data, sum) VALUES (?, ?, ?, ?)"), int64(at), i, part, sum)
 			if err != nil {
 				return err
 			}
@@ -73,4 +87,12 @@ func (s *Store) Compact(ctx context.Context, at pool.Revision, snapshot []byte) 
 		s.flush(ctx) // the snapshot before may hold what has been forgotten since
 	}
 	return err
+}
+
+// snapshotSum is SHA-256 over the revision, as 8 bytes, and the snapshot. Every part of it is stored with it.
+func snapshotSum(at pool.Revision, snapshot []byte) []byte {
+	h := sha256.New()
+	h.Write(binary.BigEndian.AppendUint64(nil, uint64(at)))
+	h.Write(snapshot)
+	return h.Sum(nil)
 }

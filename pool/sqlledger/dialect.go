@@ -9,8 +9,8 @@ import (
 // Dialect is what differs between SQL databases. It is made by a function named after the database.
 type Dialect struct {
 	name  string
-	begin string // starts a transaction that will write
-	now   string // expression: the store's clock, in whole microseconds since the Unix epoch
+	begin []string // statements that start a transaction that will write, on a connection with none
+	now   string   // expression: the store's clock, in whole microseconds since the Unix epoch
 
 	// placeholder returns the n-th placeholder of a statement, from 1; nil stands for question marks.
 	placeholder func(n int) string
@@ -21,7 +21,8 @@ type Dialect struct {
 	// prepare makes sure of what the database must offer, before anything is read or written.
 	prepare func(context.Context, *sql.DB) error
 
-	// migrations make the schema, in order.
+	// migrations make the schema, in order. Where a database commits after each statement that changes the
+	// schema, they can be run again after a part of them, and by several programs at once.
 	migrations []migration
 
 	// forget is the statement that removes the private parts of a subject that are not forgotten yet. flush,

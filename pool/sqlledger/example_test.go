@@ -35,6 +35,50 @@ func ExampleOpen() {
 	fmt.Println(version, err)
 }
 
+// Several daemons share one ledger on a server. The schema "berthage" is the ledger's own; the driver, here pgx,
+// is registered as "pgx".
+func ExamplePostgreSQL() {
+	db, err := sql.Open("pgx", "postgres://berthage@db.example.com/fleet?sslmode=verify-full&search_path=berthage")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer db.Close()
+	store, err := sqlledger.Open(context.Background(), db, sqlledger.PostgreSQL())
+	fmt.Println(store, err)
+}
+
+// With MariaDB a database is the ledger's own. The driver, here go-sql-driver/mysql, is registered as "mysql".
+func ExampleMariaDB() {
+	db, err := sql.Open("mysql", "berthage@tcp(db.example.com:3306)/berthage?tls=true")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer db.Close()
+	store, err := sqlledger.Open(context.Background(), db, sqlledger.MariaDB())
+	fmt.Println(store, err)
+}
+
+// Before a backup is trusted, and from time to time, a ledger is read as a whole and compared. The tree that
+// Verify returns is kept elsewhere: a history that was rewritten or cut off has another.
+func ExampleStore_Verify() {
+	ctx := context.Background()
+	db, err := sql.Open("sqlite", "berthage.db")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer db.Close()
+	store, err := sqlledger.Open(ctx, db, sqlledger.SQLite())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	tree, err := store.Verify(ctx, 0)
+	fmt.Printf("%d events up to revision %d, root %x, error %v\n", tree.Size, tree.Revision, tree.Root, err)
+}
+
 // A dialect is required; what cannot be used is refused with a typed error.
 func ExampleOpen_refused() {
 	db := sql.OpenDB(new(fake))

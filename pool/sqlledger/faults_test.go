@@ -226,7 +226,7 @@ func TestReadBreaksOff(t *testing.T) {
 	}{
 		{nil, errNetwork, pool.ErrUnavailable},
 		{nil, nil, pool.ErrCorrupt}, // the head is 1, and nothing comes
-		{[][]driver.Value{make([]driver.Value, 16)}, nil, pool.ErrUnavailable},
+		{[][]driver.Value{make([]driver.Value, 17)}, nil, pool.ErrUnavailable},
 	} {
 		f.script = func(query string, args []driver.NamedValue) ([][]driver.Value, error) {
 			if strings.HasPrefix(query, "SELECT e.revision") {
@@ -260,7 +260,7 @@ func TestReadIsBounded(t *testing.T) {
 		for r := args[0].Value.(int64) + 1; r <= args[1].Value.(int64); r++ {
 			e := pool.Event{ID: "e", Revision: pool.Revision(r), Kind: "k", Version: 1, Time: time.Unix(0, 0), Data: data}
 			leaf := e.Leaf()
-			rows = append(rows, []driver.Value{r, int64(0), "e", int64(0), "", "", int64(0), "k", int64(1), data, "", []byte{}, leaf[:], nil, nil, nil})
+			rows = append(rows, []driver.Value{r, int64(0), "e", int64(0), "", "", int64(0), "k", int64(1), data, "", []byte{}, leaf[:], int64(1), nil, nil, nil})
 		}
 		return rows, nil
 	}
@@ -325,55 +325,28 @@ func TestMigrations(t *testing.T) {
 	f, err := schema()
 	require.NoError(t, err)
 	require.Equal(t, 1, f.count("CREATE TABLE berthage_events"))
-	require.Equal(t, 1, f.count("INSERT INTO berthage_schema"))
+	require.Equal(t, 2, f.count("INSERT INTO berthage_schema"))
 	require.Equal(t, 1, f.count("COMMIT"))
 
-	f, err = schema([]driver.Value{int64(1), sqlledger.SQLiteChecksums()[0]})
+	sums := sqlledger.Checksums(sqlledger.SQLite())
+	one, two := []driver.Value{int64(1), sums[0]}, []driver.Value{int64(2), sums[1]}
+	f, err = schema(one)
+	require.NoError(t, err)
+	require.Zero(t, f.count("CREATE TABLE berthage_events"))
+	require.Equal(t, 1, f.count("UPDATE berthage_events SET size"))
+	require.Equal(t, 1, f.count("INSERT INTO berthage_schema"))
+
+	f, err = schema(one, two)
 	require.NoError(t, err)
 	require.Zero(t, f.count("CREATE TABLE berthage_events"))
 	require.Zero(t, f.count("INSERT INTO berthage_schema"))
 
-	f, err = schema([]driver.Value{int64(1), sqlledger.SQLiteChecksums()[0]}, []driver.Value{int64(2), "x"})
+	f, err = schema(one, two, []driver.Value{int64(3), "x"})
 	require.ErrorIs(t, err, sqlledger.ErrNewerSchema)
-	require.ErrorContains(t, err, `schema version "2" schema of a newer program: at most 1; use a newer program`)
+	require.ErrorContains(t, err, `schema version "3" schema of a newer program: at most 2; use a newer program`)
 	require.Zero(t, f.count("COMMIT"))
 	require.Equal(t, 1, f.count("ROLLBACK"))
 
 	_, err = schema([]driver.Value{int64(1), "changed"})
 	require.ErrorIs(t, err, pool.ErrCorrupt)
-}
-
-// TestReleasedMigrations: what has been released is never changed, only followed by more.
-func TestReleasedMigrations(t *testing.T) {
-	t.Parallel()
-	require.Equal(t, []string{
-		"2837f971aeb93be557fe9315634326163875c9e4e4914242d0c823db2ca934d4",
-	}, sqlledger.SQLiteChecksums())
-}
-
-// TestClassify: SQLite's codes, and its texts for drivers that give no code.
-func TestClassify(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		err  error
-		want string
-	}{
-		{errBusy, "again"}, {&coded{517, "snapshot"}, "again"}, {&coded{6, "locked"}, "again"}, {&coded{262, "shared cache"}, "again"},
-		{errors.New("database is locked"), "again"}, {fmt.Errorf("exec: %w", errBusy), "again"},
-		{errFull, "refused"}, {errors.New("database or disk is full"), "refused"}, {&coded{8, "read-only"}, "refused"},
-		{errors.New("attempt to write a readonly database"), "refused"}, {&coded{1555, "primary key"}, "refused"}, {&coded{275, "check"}, "refused"},
-		{errFlush, "doubtful"}, {&coded{10, "disk I/O error"}, "doubtful"}, {&coded{9, "interrupted"}, "doubtful"}, {&coded{7, "out of memory"}, "doubtful"},
-		{errNetwork, "doubtful"}, {errors.New("unknown"), "doubtful"}, {&coded{1, "database is locked"}, "doubtful"},
-	} {
-		require.Equal(t, c.want, sqlledger.ClassifySQLite(c.err), "%v", c.err)
-	}
-}
-
-// TestDialectText: placeholders and the clock's expression.
-func TestDialectText(t *testing.T) {
-	t.Parallel()
-	const statement = "SELECT {now} FROM t WHERE a = ? AND b IN (?, ?) AND c > {now}"
-	require.Equal(t, "SELECT clock() FROM t WHERE a = ? AND b IN (?, ?) AND c > clock()", sqlledger.Text(nil, "clock()", statement))
-	numbered := func(n int) string { return fmt.Sprint("$", n) }
-	require.Equal(t, "SELECT clock() FROM t WHERE a = $1 AND b IN ($2, $3) AND c > clock()", sqlledger.Text(numbered, "clock()", statement))
 }

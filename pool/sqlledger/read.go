@@ -55,6 +55,9 @@ func (s *Store) batches(ctx context.Context, op string, after pool.Revision, end
 			if err != nil {
 				return err
 			}
+			if checkpoint > head {
+				return corrupt(head+1, "no such revision, though the checkpoint is "+number(checkpoint))
+			}
 			last, err = end(checkpoint, head)
 			return err
 		})
@@ -89,7 +92,7 @@ func (s *Store) batches(ctx context.Context, op string, after pool.Revision, end
 // page returns the batches after at and up to end, or as many of them as fit a page, and at least one.
 func (s *Store) page(ctx context.Context, at, end pool.Revision) ([]pool.Batch, error) {
 	rows, err := s.db.QueryContext(ctx, s.dialect.sql("SELECT e.revision, e.idx, e.id, e.time, e.actor, e.cause, e.epoch, e.kind, e.version,"+
-		" e.data, e.subject, e.private_hash, e.leaf, p.revision, p.private, p.salt"+
+		" e.data, e.subject, e.private_hash, e.leaf, e.size, p.revision, p.private, p.salt"+
 		" FROM berthage_events e LEFT JOIN berthage_private p ON p.revision = e.revision AND p.idx = e.idx AND p.forgotten = 0"+
 		" WHERE e.revision > ? AND e.revision <= ? ORDER BY e.revision, e.idx"), int64(at), int64(end))
 	if err != nil {
@@ -97,20 +100,33 @@ func (s *Store) page(ctx context.Context, at, end pool.Revision) ([]pool.Batch, 
 	}
 	defer func() { _ = rows.Close() }()
 	page := make([]pool.Batch, 0, end-at)
-	size := 0
+	size, events := 0, 0 // bytes in the page; events that the present batch must have, or 0 if that is not known
+	whole := func() error {
+		if events != 0 && len(page[len(page)-1].Events) != events {
+			return corrupt(at, "it has "+number(int64(len(page[len(page)-1].Events)))+" events of "+number(int64(events)))
+		}
+		return nil
+	}
 	for rows.Next() {
-		e, err := scan(rows)
+		e, of, err := scan(rows)
 		if err != nil {
 			return nil, err
 		}
 		if e.Index == 0 {
+			if err := whole(); err != nil {
+				return nil, err
+			}
 			if size > pageBytes {
 				return page, nil
 			}
 			at++
 			page = append(page, pool.Batch{Revision: at})
+			events = of
 		}
-		b := &page[max(len(page)-1, 0)]
+		if len(page) == 0 {
+			return nil, corrupt(at+1, "its first event is missing")
+		}
+		b := &page[len(page)-1]
 		if e.Revision != at || e.Index != len(b.Events) {
 			return nil, corrupt(at, "a gap before revision "+number(e.Revision)+", event "+number(int64(e.Index)))
 		}
@@ -120,36 +136,43 @@ func (s *Store) page(ctx context.Context, at, end pool.Revision) ([]pool.Batch, 
 	if err := rows.Err(); err != nil {
 		return nil, err
 	}
+	if err := whole(); err != nil {
+		return nil, err
+	}
 	if at != end {
 		return nil, corrupt(at+1, "no such revision")
 	}
 	return page, nil
 }
 
-// scan returns the event of the current row, once it has proved to be the one that was stored.
-func scan(rows *sql.Rows) (e pool.Event, err error) {
+// scan returns the event of the current row, once it has proved to be the one that was stored, and how many
+// its batch has.
+func scan(rows *sql.Rows) (e pool.Event, of int, err error) {
 	var revision, index, micro, version int64
 	var leaf, private, salt sql.RawBytes
 	var data []byte
 	var kept sql.NullInt64
-	err = rows.Scan(&revision, &index, &e.ID, &micro, &e.Actor, &e.Cause, &e.Epoch, &e.Kind, &version, &data, &e.Subject, &e.PrivateHash, &leaf,
+	err = rows.Scan(&revision, &index, &e.ID, &micro, &e.Actor, &e.Cause, &e.Epoch, &e.Kind, &version, &data, &e.Subject, &e.PrivateHash, &leaf, &of,
 		&kept, &private, &salt)
 	if err != nil {
-		return e, err
+		return e, of, err
 	}
 	e.Revision, e.Index, e.Version, e.Data = pool.Revision(revision), int(index), int(version), data
 	e.Time = time.UnixMicro(micro).UTC()
+	if len(e.PrivateHash) == 0 {
+		e.PrivateHash = nil // drivers differ in what they make of no bytes
+	}
 	if hash := e.Leaf(); string(leaf) != string(hash[:]) {
-		return e, corrupt(e.Revision, "event "+number(index)+" does not match its leaf hash")
+		return e, of, corrupt(e.Revision, "event "+number(index)+" does not match its leaf hash")
 	}
 	if kept.Valid {
 		stored := e.PrivateHash
 		e.Private, e.Salt = append([]byte{}, private...), append([]byte{}, salt...)
 		if e.Seal(); !bytes.Equal(stored, e.PrivateHash) {
-			return e, corrupt(e.Revision, "the private part of event "+number(index)+" does not match its hash")
+			return e, of, corrupt(e.Revision, "the private part of event "+number(index)+" does not match its hash")
 		}
 	}
-	return e, nil
+	return e, of, nil
 }
 
 func corrupt(at pool.Revision, what string) error {

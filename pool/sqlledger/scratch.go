@@ -9,6 +9,10 @@ import (
 	"github.com/berthage/berthage/pool"
 )
 
+// lock makes the transaction wait until no other one is past it, on any database: the one row of the sequence
+// is the lock.
+const lock = "UPDATE berthage_sequence SET version = version"
+
 // Get implements pool.Scratch.
 func (s *Store) Get(ctx context.Context, key string) (value []byte, version int64, err error) {
 	if err := ctx.Err(); err != nil {
@@ -38,7 +42,7 @@ func (s *Store) Put(ctx context.Context, key string, value []byte, prev int64, t
 		return 0, err
 	}
 	err = s.write(ctx, "put", func(tx *sql.Conn) error {
-		// The row of the sequence is the lock: of several Puts one is here, on any database.
+		// As lock does, and takes a version.
 		if _, err := tx.ExecContext(ctx, "UPDATE berthage_sequence SET version = version + 1"); err != nil {
 			return err
 		}
@@ -77,6 +81,9 @@ func (s *Store) Delete(ctx context.Context, key string, version int64) error {
 		return err
 	}
 	return s.write(ctx, "delete", func(tx *sql.Conn) error {
+		if _, err := tx.ExecContext(ctx, lock); err != nil { // or a Put that has found this version would not see it go
+			return err
+		}
 		result, err := tx.ExecContext(ctx, s.dialect.sql("DELETE FROM berthage_scratch WHERE name = ? AND version = ? AND expires > {now}"), key, version)
 		if err != nil {
 			return err

@@ -18,11 +18,11 @@ func SQLite() Dialect {
 		// right to write at once. FULL is what makes a commit last through a power cut. secure_delete overwrites
 		// what is deleted. The timeout is short as it cannot be interrupted: waiting is done outside of SQLite,
 		// where it ends with the context.
-		begin:      "PRAGMA busy_timeout = 20; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; BEGIN IMMEDIATE",
+		begin:      []string{"PRAGMA busy_timeout = 20; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; BEGIN IMMEDIATE"},
 		now:        "CAST(ROUND(unixepoch('subsec') * 1000) AS INTEGER) * 1000",
 		classify:   classifySQLite,
 		prepare:    prepareSQLite,
-		migrations: []migration{sqliteSchema1()},
+		migrations: []migration{sqliteSchema1(), sqliteSchema2()},
 		flush:      "PRAGMA wal_checkpoint(TRUNCATE)",
 		// Bytes of the same length are written in place. To delete the row instead would let SQLite move its
 		// neighbours together, which leaves copies of them behind that no later deletion finds.
@@ -76,6 +76,17 @@ func sqliteSchema1() migration {
 		`CREATE INDEX berthage_scratch_expires ON berthage_scratch (expires)`,
 		`CREATE TABLE berthage_sequence (version INTEGER NOT NULL) STRICT`, // the last version given in scratch
 		`INSERT INTO berthage_sequence (version) VALUES (0)`,
+	}
+}
+
+// sqliteSchema2 adds what tells that a batch or the snapshot is whole: how many events the batch has, and a
+// hash of the snapshot. Batches that are there get their number, a snapshot that is there stays unproved until
+// the next Compact.
+func sqliteSchema2() migration {
+	return migration{
+		`ALTER TABLE berthage_events ADD COLUMN size INTEGER NOT NULL DEFAULT 0`, // events of the batch; 0: stored by a program of schema 1
+		`UPDATE berthage_events SET size = (SELECT COUNT(*) FROM berthage_events b WHERE b.revision = berthage_events.revision)`,
+		`ALTER TABLE berthage_snapshot ADD COLUMN sum BLOB NOT NULL DEFAULT x''`, // of all parts together; empty: as above
 	}
 }
 

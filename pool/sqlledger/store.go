@@ -58,7 +58,8 @@ func (s *Store) Now(ctx context.Context) (time.Time, error) {
 }
 
 // How long locks, deadlocks and broken connections are waited out, and the pauses between tries. The pauses
-// stay short, or one who waits would rarely look just when a busy lock is free.
+// stay short, or one who waits would rarely look just when a busy lock is free. Dialects whose database waits
+// by itself bound that by the same time.
 const (
 	patience     = 10 * time.Second
 	firstPause   = time.Millisecond
@@ -128,9 +129,11 @@ func (s *Store) transaction(ctx context.Context, body func(tx *sql.Conn) error) 
 		}
 		_ = conn.Close()
 	}()
-	if _, err := conn.ExecContext(ctx, s.dialect.begin); err != nil {
-		clean = s.class(err) == again && !errors.Is(err, driver.ErrBadConn)
-		return err
+	for i, statement := range s.dialect.begin {
+		if _, err := conn.ExecContext(ctx, statement); err != nil {
+			clean = i == 0 && s.class(err) == again && !errors.Is(err, driver.ErrBadConn)
+			return err
+		}
 	}
 	err = body(conn)
 	if err == nil {

@@ -2,8 +2,8 @@ package ledgers_test
 
 import (
 	"context"
-	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,15 +11,18 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// engines are the ledgers that are compared.
+// engines are the ledgers that are compared. Servers are compared if there are any; see servers.sh.
 func engines() map[string]func(b *testing.B) pool.Ledger {
-	return map[string]func(b *testing.B) pool.Ledger{
+	all := map[string]func(b *testing.B) pool.Ledger{
 		"memory": func(*testing.B) pool.Ledger { return pool.NewMemoryLedger() },
-		"sqlite": func(b *testing.B) pool.Ledger {
-			s, _ := openSQLite(b, filepath.Join(b.TempDir(), "ledger.db"))
-			return s
-		},
 	}
+	for _, e := range sqlEngines() {
+		all[strings.ToLower(e.name)] = func(b *testing.B) pool.Ledger {
+			s, _ := e.store(b).ledger(b)
+			return s
+		}
+	}
+	return all
 }
 
 // batchOf returns n events of the size of a launch, every fifth with a private part.
@@ -99,6 +102,39 @@ func BenchmarkCompact(b *testing.B) {
 				b.StartTimer()
 				require.NoError(b, l.Compact(context.Background(), prev, snapshot))
 			}
+		})
+	}
+}
+
+// BenchmarkVerify measures reading with its checks, and what of it is the price of the hashes: leaf, private
+// part and tree.
+func BenchmarkVerify(b *testing.B) {
+	const batches, events = 1000, 30
+	b.Run("hashes", func(b *testing.B) {
+		all := batchOf(events, 0)
+		b.ReportAllocs()
+		for b.Loop() {
+			for i := range all {
+				_ = all[i].Leaf()
+				all[i].Seal()
+			}
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*events), "ns/event")
+	})
+	for _, e := range sqlEngines() {
+		b.Run(strings.ToLower(e.name), func(b *testing.B) {
+			s, _ := e.store(b).ledger(b)
+			for i := range pool.Revision(batches) {
+				_, err := s.Append(context.Background(), i, batchOf(events, int(i))...)
+				require.NoError(b, err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				tree, err := s.Verify(context.Background(), 0)
+				require.NoError(b, err)
+				require.EqualValues(b, batches*events, tree.Size)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*batches*events), "ns/event")
 		})
 	}
 }

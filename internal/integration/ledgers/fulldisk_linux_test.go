@@ -39,8 +39,8 @@ func TestSQLiteFullDisk(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	var want []pool.Batch
 	refusedAppends, refusedPuts := 0, 0
-	for round := range 8 {
-		largest := []int{200, 5_000, 60_000, 500_000}[round%4]
+	for round := range 2 * rounds(t) {
+		largest := []int{200, 5_000, 60_000, 500_000}[3-round%4]
 		n := 0
 		next := func() []pool.Event {
 			n++

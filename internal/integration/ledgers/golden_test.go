@@ -2,22 +2,26 @@ package ledgers_test
 
 import (
 	"crypto/sha256"
-	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"flag"
+	"fmt"
+	"net"
+	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/berthage/berthage/pool"
-	"github.com/berthage/berthage/pool/sqlledger"
 	"github.com/stretchr/testify/require"
 )
 
-var writeGolden = flag.Bool("write-golden", false, "write the golden database of the present schema, if there is none")
+var writeGolden = flag.Bool("write-golden", false, "write the golden databases of the present schemas that are not there")
 
 // goldenBatches are what the golden databases hold: 30 batches, of which 12 are archived; the subject
 // "forgotten" has been forgotten.
@@ -47,78 +51,120 @@ func goldenBatches(t *testing.T) []pool.Batch {
 // goldenDigest is SHA-256 over the leaf hashes of all events, in order.
 const goldenDigest = "55bfb39a29ef572dae1f24ce1e77eb2da8c854c0ff7c74d0a2ab991d6f15d362"
 
-// TestSQLiteGolden opens databases of every released schema and goes on with them.
-func TestSQLiteGolden(t *testing.T) {
+// TestGolden opens databases of every released schema, of SQLite as a file and of servers as their own dump,
+// and goes on with them.
+func TestGolden(t *testing.T) {
 	t.Parallel()
-	if *writeGolden {
-		write(t, filepath.Join("testdata", "schema1.db"))
-	}
-	files, err := filepath.Glob(filepath.Join("testdata", "schema*.db"))
-	require.NoError(t, err)
-	require.NotEmpty(t, files)
-	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			t.Parallel()
-			content, err := os.ReadFile(file)
-			require.NoError(t, err)
-			path := filepath.Join(t.TempDir(), "ledger.db")
-			require.NoError(t, os.WriteFile(path, content, 0o600))
-			s, _ := openSQLite(t, path)
-
-			want := goldenBatches(t)
-			digest := sha256.New()
-			for i := range want {
-				for j := range want[i].Events {
-					e := &want[i].Events[j]
-					leaf := e.Leaf()
-					digest.Write(leaf[:])
-					if e.Subject == "forgotten" {
-						e.Private, e.Salt = nil, nil
-					}
-				}
-			}
-			require.Equal(t, goldenDigest, hex.EncodeToString(digest.Sum(nil)))
-			at, snapshot, err := s.Checkpoint(t.Context())
-			require.NoError(t, err)
-			require.EqualValues(t, 12, at)
-			require.Equal(t, "golden snapshot", string(snapshot))
-			var got []pool.Batch
-			for b, err := range s.Archive(t.Context(), 0) {
-				require.NoError(t, err)
-				got = append(got, b)
-			}
-			for b, err := range s.Read(t.Context(), at) {
-				require.NoError(t, err)
-				got = append(got, b)
-			}
-			require.Equal(t, want, got)
-			value, version, err := s.Get(t.Context(), "golden key")
-			require.NoError(t, err)
-			require.Equal(t, "golden value", string(value))
-			require.EqualValues(t, 2, version)
-
-			version, err = s.Put(t.Context(), "new key", nil, 0, time.Hour)
-			require.NoError(t, err)
-			require.EqualValues(t, 3, version, "versions go on where they stood")
-			rev, err := s.Append(t.Context(), 30, batchOf(3, 31)...)
-			require.NoError(t, err)
-			require.EqualValues(t, 31, rev)
-			rev, err = s.Append(t.Context(), 4, want[4].Events...)
-			require.NoError(t, err, "an archived batch again")
-			require.EqualValues(t, 5, rev)
-		})
-	}
+	files := map[string]string{"SQLite": "sqlite%d.db", "PostgreSQL": "postgresql%d.sql", "MariaDB": "mariadb%d.sql"}
+	each(t, sqlEngines(), "written by every released schema", func(t *testing.T, e engine) {
+		_, db := e.store(t).ledger(t)
+		var present int
+		require.NoError(t, db.QueryRow("SELECT MAX(version) FROM berthage_schema").Scan(&present))
+		if *writeGolden {
+			write(t, e, filepath.Join("testdata", fmt.Sprintf(files[e.name], present)))
+		}
+		for version := 1; version <= present; version++ {
+			d := e.store(t)
+			restore(t, d, filepath.Join("testdata", fmt.Sprintf(files[e.name], version)))
+			golden(t, d)
+		}
+	})
 }
 
-// write makes the golden database of the present schema. One that is there is never replaced.
-func write(t *testing.T, path string) {
+// golden checks that the database holds what a golden one must, and goes on with it.
+func golden(t *testing.T, d database) {
 	t.Helper()
-	_, err := os.Stat(path)
-	require.ErrorIs(t, err, os.ErrNotExist, "a released golden file is never replaced")
-	db, err := sql.Open("sqlite", path)
+	s, db := d.ledger(t)
+	want := goldenBatches(t)
+	digest := sha256.New()
+	tree := treeOf(want)
+	for i := range want {
+		for j := range want[i].Events {
+			e := &want[i].Events[j]
+			leaf := e.Leaf()
+			digest.Write(leaf[:])
+			if e.Subject == "forgotten" {
+				e.Private, e.Salt = nil, nil
+			}
+		}
+	}
+	require.Equal(t, goldenDigest, hex.EncodeToString(digest.Sum(nil)))
+	at, snapshot, err := s.Checkpoint(t.Context())
 	require.NoError(t, err)
-	s, err := sqlledger.Open(t.Context(), db, sqlledger.SQLite())
+	require.EqualValues(t, 12, at)
+	require.Equal(t, "golden snapshot", string(snapshot))
+	var got []pool.Batch
+	for b, err := range s.Archive(t.Context(), 0) {
+		require.NoError(t, err)
+		got = append(got, b)
+	}
+	for b, err := range s.Read(t.Context(), at) {
+		require.NoError(t, err)
+		got = append(got, b)
+	}
+	require.True(t, reflect.DeepEqual(want, got))
+	verified, err := s.Verify(t.Context(), 0)
 	require.NoError(t, err)
+	require.Equal(t, tree, verified)
+	value, version, err := s.Get(t.Context(), "golden key")
+	require.NoError(t, err)
+	require.Equal(t, "golden value", string(value))
+	require.EqualValues(t, 2, version)
+
+	version, err = s.Put(t.Context(), "new key", nil, 0, time.Hour)
+	require.NoError(t, err)
+	require.EqualValues(t, 3, version, "versions go on where they stood")
+	rev, err := s.Append(t.Context(), 30, batchOf(3, 31)...)
+	require.NoError(t, err)
+	require.EqualValues(t, 31, rev)
+	rev, err = s.Append(t.Context(), 4, want[4].Events...)
+	require.NoError(t, err, "an archived batch again")
+	require.EqualValues(t, 5, rev)
+
+	// What older schemas did not have was filled in: the last event of an old batch is missed too.
+	_, err = db.Exec("DELETE FROM berthage_events WHERE revision = 29 AND idx = 2")
+	require.NoError(t, err)
+	_, err = s.Verify(t.Context(), 28)
+	require.NoError(t, err)
+	_, err = s.Verify(t.Context(), 29)
+	require.ErrorIs(t, err, pool.ErrCorrupt)
+	require.NoError(t, s.Compact(t.Context(), 31, []byte("newer snapshot")))
+	_, snapshot, err = s.Checkpoint(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "newer snapshot", string(snapshot))
+}
+
+// inDump stands in a dump of PostgreSQL for the schema's name.
+const inDump = "berthage_golden"
+
+// restore makes the database what the file says.
+func restore(t *testing.T, d database, file string) {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	require.NoError(t, err)
+	if d.path != "" {
+		require.NoError(t, os.WriteFile(d.path, content, 0o600))
+		return
+	}
+	options := url.Values{}
+	if d.engine.name == "MariaDB" {
+		options.Set("multiStatements", "true")
+	}
+	db := d.open(t, d.server, options)
+	db.SetMaxIdleConns(0) // a dump changes the session
+	_, err = db.Exec(strings.ReplaceAll(string(content), inDump, d.name))
+	require.NoError(t, err)
+}
+
+// write makes the golden database of the present schema, if it is not there. One that is there is never
+// replaced.
+func write(t *testing.T, e engine, file string) {
+	t.Helper()
+	if _, err := os.Stat(file); err == nil {
+		return
+	}
+	d := e.store(t)
+	s, db := d.ledger(t)
 	for _, b := range goldenBatches(t) {
 		_, err := s.Append(t.Context(), b.Revision-1, b.Events...)
 		require.NoError(t, err)
@@ -130,5 +176,27 @@ func write(t *testing.T, path string) {
 	require.NoError(t, err)
 	_, err = s.Put(t.Context(), "golden key", []byte("golden value"), version, 200*365*24*time.Hour)
 	require.NoError(t, err)
-	require.NoError(t, db.Close())
+	if d.path != "" {
+		require.NoError(t, db.Close())
+		content, err := os.ReadFile(d.path)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(file, content, 0o644))
+		return
+	}
+	host, port, err := net.SplitHostPort(d.server)
+	require.NoError(t, err)
+	dump := exec.Command("pg_dump", "-h", host, "-p", port, "-U", "berthage", "-d", "postgres", "-n", d.name, "--inserts", "--no-owner", "--no-privileges", "--no-comments")
+	if e.name == "MariaDB" {
+		dump = exec.Command("mariadb-dump", "--no-defaults", "-h", host, "-P", port, "-u", "root", "--hex-blob", "--skip-dump-date", d.name)
+	}
+	dump.Stderr = os.Stderr
+	content, err := dump.Output()
+	require.NoError(t, err)
+	var lines []string
+	for line := range strings.Lines(strings.ReplaceAll(string(content), d.name, inDump)) {
+		if !strings.HasPrefix(line, "\\") && !strings.HasPrefix(line, "--") && !strings.HasPrefix(line, "CREATE SCHEMA") && strings.TrimSpace(line) != "" {
+			lines = append(lines, line) // without the commands of psql and what is there already
+		}
+	}
+	require.NoError(t, os.WriteFile(file, []byte(strings.Join(lines, "")), 0o644))
 }

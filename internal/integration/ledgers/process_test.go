@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -21,31 +20,22 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// childPath, when set, makes this test program a process that appends to the ledger at that path until it
-// is killed or has done what it was told.
-const childPath = "BERTHAGE_TEST_LEDGER"
-
-func TestMain(m *testing.M) {
-	if path := os.Getenv(childPath); path != "" {
-		if err := child(path, os.Args[1]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	os.Exit(m.Run())
-}
+// childLedger, when set, makes this test program a process that appends to a ledger until it is killed or has
+// done what it was told. It names the driver and, after a space, the database as that driver wants it.
+const childLedger = "BERTHAGE_TEST_LEDGER"
 
 // child has 4 appenders write batches of 3 events, and prints the ids of each batch once it is
 // acknowledged. It ends when its standard input does.
-func child(path, name string) error {
-	db, err := sql.Open("sqlite", path)
+func child(ledger, name string) error {
+	driver, dsn, _ := strings.Cut(ledger, " ")
+	dialect := map[string]sqlledger.Dialect{"sqlite": sqlledger.SQLite(), "pgx": sqlledger.PostgreSQL(), "mysql": sqlledger.MariaDB()}[driver]
+	db, err := sql.Open(driver, dsn)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	s, err := sqlledger.Open(ctx, db, sqlledger.SQLite())
+	s, err := sqlledger.Open(ctx, db, dialect)
 	if err != nil {
 		return err
 	}
@@ -113,12 +103,12 @@ type process struct {
 	err   *strings.Builder
 }
 
-func start(t *testing.T, path, name string) *process {
+func start(t *testing.T, d database, name string) *process {
 	t.Helper()
 	exe, err := os.Executable()
 	require.NoError(t, err)
 	p := &process{cmd: exec.Command(exe, name), lines: make(chan string, 1<<16), err: new(strings.Builder)}
-	p.cmd.Env = append(os.Environ(), childPath+"="+path)
+	p.cmd.Env = append(os.Environ(), childLedger+"="+d.driver+" "+d.dsn)
 	p.cmd.Stderr = p.err
 	stdin, err := p.cmd.StdinPipe()
 	require.NoError(t, err)
@@ -175,12 +165,14 @@ func (p *process) drain() (lines []string) {
 
 // verify opens the ledger and compares it with what was acknowledged. It returns the number of batches
 // that are stored though their acknowledgement never came.
-func verify(t *testing.T, path string, acknowledged []string) (surplus int) {
+func verify(t *testing.T, d database, acknowledged []string) (surplus int) {
 	t.Helper()
-	s, db := openSQLite(t, path)
-	var check string
-	require.NoError(t, db.QueryRow("PRAGMA integrity_check").Scan(&check))
-	require.Equal(t, "ok", check)
+	s, db := d.ledger(t)
+	if d.path != "" {
+		var check string
+		require.NoError(t, db.QueryRow("PRAGMA integrity_check").Scan(&check))
+		require.Equal(t, "ok", check)
+	}
 	stored := make(map[string]bool)
 	seen := make(map[string]bool)
 	for i, b := range read(t, s) {
@@ -198,37 +190,43 @@ func verify(t *testing.T, path string, acknowledged []string) (surplus int) {
 	return len(stored) - len(acknowledged)
 }
 
-// TestSQLiteProcesses: two processes race on one file; nothing is lost, nothing twice.
-func TestSQLiteProcesses(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "ledger.db")
-	a, b := start(t, path, "a"), start(t, path, "b")
-	time.Sleep(4 * time.Second)
-	fromA, fromB := a.stop(t), b.stop(t)
-	t.Logf("acknowledged: %d by one process, %d by the other", len(fromA), len(fromB))
-	require.Greater(t, len(fromA), 10)
-	require.Greater(t, len(fromB), 10)
-	require.LessOrEqual(t, verify(t, path, append(fromA, fromB...)), 8, "at most one batch of each appender was cut off")
+// TestProcesses: two processes race on one ledger; nothing is lost, nothing twice.
+func TestProcesses(t *testing.T) {
+	t.Parallel()
+	each(t, sqlEngines(), "two processes", func(t *testing.T, e engine) {
+		d := e.store(t)
+		a, b := start(t, d, "a"), start(t, d, "b")
+		a.await(t, 20)
+		b.await(t, 20)
+		time.Sleep(time.Duration(rounds(t)) * time.Second)
+		fromA, fromB := a.stop(t), b.stop(t)
+		t.Logf("acknowledged: %d by one process, %d by the other", len(fromA), len(fromB))
+		require.LessOrEqual(t, verify(t, d, append(fromA, fromB...)), 8, "at most one batch of each appender was cut off")
+	})
 }
 
-// TestSQLiteKill kills processes in the middle of their writing; what they acknowledged is there.
-func TestSQLiteKill(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "ledger.db")
-	var acknowledged []string
-	const kills = 12
-	surplus := 0
-	for i := range kills {
-		p, other := start(t, path, fmt.Sprint("p", i)), start(t, path, fmt.Sprint("q", i))
-		p.await(t, 10)
-		other.await(t, 10)
-		time.Sleep(rand.N(300 * time.Millisecond))
-		acknowledged = append(acknowledged, p.kill(t)...)
-		if i%2 == 0 {
-			acknowledged = append(acknowledged, other.kill(t)...)
-		} else { // it must go on with what the dead one left
+// TestKill kills processes in the middle of their writing; what they acknowledged is there.
+func TestKill(t *testing.T) {
+	t.Parallel()
+	each(t, sqlEngines(), "processes killed", func(t *testing.T, e engine) {
+		d := e.store(t)
+		var acknowledged []string
+		kills := 3 * rounds(t)
+		surplus := 0
+		for i := range kills {
+			p, other := start(t, d, fmt.Sprint("p", i)), start(t, d, fmt.Sprint("q", i))
+			p.await(t, 10)
 			other.await(t, 10)
-			acknowledged = append(acknowledged, other.stop(t)...)
+			time.Sleep(rand.N(300 * time.Millisecond))
+			acknowledged = append(acknowledged, p.kill(t)...)
+			if i%2 == 0 {
+				acknowledged = append(acknowledged, other.kill(t)...)
+			} else { // it must go on with what the dead one left
+				other.await(t, 10)
+				acknowledged = append(acknowledged, other.stop(t)...)
+			}
+			surplus = verify(t, d, acknowledged)
 		}
-		surplus = verify(t, path, acknowledged)
-	}
-	t.Logf("%d kills: %d batches acknowledged, 0 lost, %d stored without their reply having come", kills+kills/2, len(acknowledged), surplus)
+		t.Logf("%d kills: %d batches acknowledged, 0 lost, %d stored without their reply having come", kills+(kills+1)/2, len(acknowledged), surplus)
+	})
 }

@@ -1,0 +1,59 @@
+package sqlledger_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"math/bits"
+	"testing"
+
+	"github.com/berthage/berthage/pool/sqlledger"
+	"github.com/stretchr/testify/require"
+)
+
+// mth is the tree hash as RFC 6962, section 2.1 writes it down: split at the largest power of two below n.
+func mth(leaves [][32]byte) [32]byte {
+	switch n := len(leaves); n {
+	case 0:
+		return sha256.Sum256(nil)
+	case 1:
+		return leaves[0]
+	default:
+		k := 1 << (bits.Len(uint(n-1)) - 1)
+		left, right := mth(leaves[:k]), mth(leaves[k:])
+		return sha256.Sum256(append(append([]byte{1}, left[:]...), right[:]...))
+	}
+}
+
+// TestTreeAgainstTheDefinition: for every size the tree that is built leaf by leaf is the one of the
+// definition.
+func TestTreeAgainstTheDefinition(t *testing.T) {
+	t.Parallel()
+	var leaves [][32]byte
+	for n := range 300 {
+		require.Equal(t, mth(leaves), sqlledger.Root(leaves), "%d leaves", n)
+		leaves = append(leaves, sha256.Sum256([]byte{0, byte(n), byte(n >> 8)}))
+	}
+}
+
+// TestTreeVectors: the roots that Certificate Transparency's own tests have for their eight entries.
+func TestTreeVectors(t *testing.T) {
+	t.Parallel()
+	var leaves [][32]byte
+	for _, c := range []struct{ root, next string }{ // root of the tree so far, next entry
+		{"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", ""},
+		{"6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d", "00"},
+		{"fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125", "10"},
+		{"aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77", "2021"},
+		{"d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7", "3031"},
+		{"4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4", "40414243"},
+		{"76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef", "5051525354555657"},
+		{"ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c", "606162636465666768696a6b6c6d6e6f"},
+		{"5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328", ""},
+	} {
+		root := sqlledger.Root(leaves)
+		require.Equal(t, c.root, hex.EncodeToString(root[:]), "%d leaves", len(leaves))
+		entry, err := hex.DecodeString(c.next)
+		require.NoError(t, err)
+		leaves = append(leaves, sha256.Sum256(append([]byte{0}, entry...)))
+	}
+}
