@@ -231,7 +231,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 	code, _ = do(t, data, "verify", "--revision", "99")
 	require.Equal(t, 1, code)
 	// A snapshot of another version of the program is no damage.
-	exec(t, data, "INSERT INTO berthage_snapshot (revision, part, data, sum) VALUES (5, 0, ?, x'')", []byte(`{"version":99}`))
+	exec(t, data, "INSERT INTO berthage_snapshot (revision, part, data, sum) VALUES (5, 0, ?, x'')", []byte("berthage snapshot 99\n"))
 	require.Contains(t, must(t, data, "verify"), "of another version")
 	require.Contains(t, must(t, data, "compact"), "archived")
 	require.Contains(t, must(t, data, "compact"), "already")
