@@ -64,7 +64,7 @@ func (w *world) delayed(c fake.Call) fake.Fault {
 	r := rand.New(rand.NewPCG(w.seed, h.Sum64()))
 	slow := time.Duration(r.Int64N(int64(5 * time.Second)))
 	switch n := r.IntN(100); {
-	case n < 4 && c.Ref.Machine != "" && c.Op != fake.OpCreate:
+	case n < 4 && c.Ref.Machine != "" && c.Op != fake.OpCreate && c.Op != fake.OpUnshelve: // of those a second delivery makes a second machine
 		return fake.Fault{Kind: fake.Duplicate, After: time.Duration(r.Int64N(int64(latest)))}
 	case n < 12 && c.Ref.Machine != "":
 		w.count("driver: slow")
