@@ -7,7 +7,8 @@ import (
 	"github.com/berthage/berthage/pool"
 )
 
-// AddHost admits a host that its driver reports now, also one that was removed before.
+// AddHost admits a host that its driver reports now, also one that was removed before. What machines of others
+// take there is counted as reserved.
 func (m *Manager) AddHost(ctx context.Context, id pool.HostID) (pool.HostRecord, error) {
 	op := "add host " + pool.Quote(string(id))
 	d, err := m.ring.Driver(id)
@@ -20,6 +21,9 @@ func (m *Manager) AddHost(ctx context.Context, id pool.HostID) (pool.HostRecord,
 	}
 	for _, h := range hosts {
 		if h.ID == id {
+			if h, err = m.ring.Offered(ctx, h); err != nil {
+				return pool.HostRecord{}, &pool.Error{Op: op, Kind: pool.ErrUnavailable, Cause: err}
+			}
 			if err := m.do(ctx, ring.Command{AddHost: &ring.AddHost{Host: h}}); err != nil {
 				return pool.HostRecord{}, named(err, op)
 			}

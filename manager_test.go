@@ -273,3 +273,22 @@ func TestSweepIsLimited(t *testing.T) {
 		require.Equal(t, 2, machines(b.fleet)[pool.Stopped], "five in the second")
 	})
 }
+
+// A host that is admitted by hand has no more to give than what machines of others leave of it.
+func TestAddedHostHasWhatOthersLeave(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, fake.Config{Hosts: hosts(2)})
+		defer b.stop()
+		ctx, id := context.Background(), hosts(2)[1].ID
+		require.NoError(t, b.m.RemoveHost(ctx, id))
+		_, err := b.fleet.AddForeign(hypervisor.Machine{
+			Ref:       hypervisor.Ref{Host: id, Tag: hypervisor.Tag{Ledger: "another", Machine: pool.NewInstanceID("another", "p", "t").Machine(0), Launched: 3}},
+			Resources: pool.Resources{pool.CPU: pool.Core / 2}, Power: pool.Running,
+		})
+		require.NoError(t, err)
+		h, err := b.m.AddHost(ctx, id)
+		require.NoError(t, err)
+		require.Equal(t, 8*pool.Core-pool.Core/2, h.Capacity[pool.CPU])
+	})
+}

@@ -93,6 +93,7 @@ func (l *leadership) create(ctx context.Context, d hypervisor.Driver, a action) 
 	err := l.make(ctx, d, a)
 	switch {
 	case err == nil:
+		a.known.made = true
 		return l.report(a, result{kind: pool.KindCreated, doubt: !a.known.clean()})
 	case errors.Is(err, hypervisor.ErrExists), errors.Is(err, hypervisor.ErrUnavailable):
 		// What exists is looked at next. If no list shows it, that ends as a host does that cannot be reached.
@@ -134,8 +135,7 @@ func (l *leadership) look(ctx context.Context, d hypervisor.Driver, a action) en
 	for _, m := range machines {
 		switch {
 		case m.Tag == a.ref.Tag:
-			// Seeing it is the answer to one of them.
-			return l.report(a, result{kind: pool.KindCreated, doubt: !a.known.sentHere || a.known.unknown > 1})
+			return l.report(a, result{kind: pool.KindCreated, doubt: a.known.mayFollow()})
 		case m.Tag.Ledger == a.ref.Ledger && m.Tag.Machine == a.ref.Machine:
 			return l.report(a, result{kind: pool.KindRefused, doubt: !a.known.clean(),
 				reason: "a machine of that id, which this ledger knows nothing of, is on the host"})

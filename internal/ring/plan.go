@@ -77,6 +77,7 @@ func (e Evacuation) lost(c pool.Conditions) bool {
 type knowledge struct {
 	sentHere bool      // this leader sent the first create itself
 	unknown  int       // creates that ended without an answer
+	made     bool      // one was answered: it has made the machine, whether or not that could be recorded
 	failed   int       // creates that could not be sent
 	since    time.Time // the last moment at which a create may have been sent, as far as this leader knows
 
@@ -89,6 +90,12 @@ type knowledge struct {
 
 // clean reports whether every create that was ever sent has been answered.
 func (k knowledge) clean() bool { return k.sentHere && k.unknown == 0 }
+
+// mayFollow reports, of a machine that is there, whether a create may land yet: seeing it is the answer to one of
+// those that were not answered, unless another was answered with it.
+func (k knowledge) mayFollow() bool {
+	return !k.sentHere || k.unknown > 1 || k.made && k.unknown > 0
+}
 
 // plan returns the next action for an instance; h is the host of its place, nil when it has none. It is pure;
 // what must wait is found out by the action itself and comes back as a later moment.

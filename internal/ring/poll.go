@@ -140,17 +140,31 @@ func (l *leadership) withOthers(ctx context.Context, driver string, hosts []pool
 		l.mu.Unlock()
 		switch {
 		case w == nil:
-			machines, err := l.r.cfg.Drivers[driver].Machines(ctx, h.ID)
-			if err != nil {
+			var err error
+			if h, err = l.r.Offered(ctx, h); err != nil {
 				continue // not admitted before it can be observed
 			}
-			_, _, others = l.judgeAll(machines)
 		case !polled:
 			o.unobserved[h.ID] = true
 		}
 		o.hosts = append(o.hosts, reserve(h, others))
 	}
 	return o
+}
+
+// Offered returns a host as it can be admitted: with what machines that are not in the books take counted as
+// reserved. It asks the host's driver.
+func (r *Ring) Offered(ctx context.Context, h pool.Host) (pool.Host, error) {
+	d, err := r.Driver(h.ID)
+	if err != nil {
+		return h, err
+	}
+	machines, err := d.Machines(ctx, h.ID)
+	if err != nil {
+		return h, err
+	}
+	_, _, others := r.judgeAll(machines)
+	return reserve(h, others), nil
 }
 
 // reserve returns the host with more reserved, at most all of it. Devices are left as they are: a list of

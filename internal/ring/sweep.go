@@ -83,9 +83,9 @@ func judge(st *pool.State, m hypervisor.Machine) (stray bool, why string) {
 
 // judgeAll sorts the machines of a host into strays and unknown ones, and sums up what those unknown ones
 // take that carry a tag. Untagged ones their driver counts as reserved itself.
-func (l *leadership) judgeAll(machines []hypervisor.Machine) (strays []hypervisor.Machine, unknown []Unknown, others pool.Resources) {
+func (r *Ring) judgeAll(machines []hypervisor.Machine) (strays []hypervisor.Machine, unknown []Unknown, others pool.Resources) {
 	now := time.Now()
-	l.r.View(func(st *pool.State) {
+	r.View(func(st *pool.State) {
 		for _, m := range machines {
 			stray, why := judge(st, m)
 			switch {
@@ -108,7 +108,7 @@ func (l *leadership) judgeAll(machines []hypervisor.Machine) (strays []hyperviso
 // classify judges the machines of a host, remembers the unknown ones, and destroys strays that have been
 // seen for long enough.
 func (l *leadership) classify(o machinesSeen) {
-	strays, unknown, others := l.judgeAll(o.machines)
+	strays, unknown, others := l.r.judgeAll(o.machines)
 	l.r.View(func(st *pool.State) {
 		if !st.Confirmed() {
 			strays = nil // the ledger that it is a copy of may know better

@@ -3,7 +3,9 @@ package simulation_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/berthage/berthage/hypervisor"
@@ -43,39 +45,57 @@ func (d *driver) Hosts(ctx context.Context) ([]pool.Host, error) {
 }
 
 func (d *driver) Machines(ctx context.Context, h pool.HostID) ([]hypervisor.Machine, error) {
-	return outside(ctx, d.p, "machines", func(ctx context.Context) ([]hypervisor.Machine, error) { return d.Driver.Machines(ctx, h) })
+	began := time.Since(d.p.w.began)
+	return outside(ctx, d.p, "machines", func(ctx context.Context) ([]hypervisor.Machine, error) {
+		list, err := d.Driver.Machines(ctx, h)
+		d.p.w.trace(func() string {
+			s := fmt.Sprintf("%s: machines of %s since %v: %d", d.p.name, h, began, len(list))
+			for _, m := range list {
+				if strings.Contains(string(m.Tag.Machine), traced) {
+					s += fmt.Sprintf(", %s %s", m.Tag.Machine, m.Power)
+				}
+			}
+			return fmt.Sprint(s, " ", err)
+		})
+		return list, err
+	})
 }
 
 func (d *driver) Create(ctx context.Context, o hypervisor.Order) error {
-	return d.change(ctx, "create", func(ctx context.Context) error { return d.Driver.Create(ctx, o) })
+	return d.change(ctx, "create", o.Ref, func(ctx context.Context) error { return d.Driver.Create(ctx, o) })
 }
 
 func (d *driver) Start(ctx context.Context, r hypervisor.Ref) error {
-	return d.change(ctx, "start", func(ctx context.Context) error { return d.Driver.Start(ctx, r) })
+	return d.change(ctx, "start", r, func(ctx context.Context) error { return d.Driver.Start(ctx, r) })
 }
 
 func (d *driver) Stop(ctx context.Context, r hypervisor.Ref) error {
-	return d.change(ctx, "stop", func(ctx context.Context) error { return d.Driver.Stop(ctx, r) })
+	return d.change(ctx, "stop", r, func(ctx context.Context) error { return d.Driver.Stop(ctx, r) })
 }
 
 func (d *driver) Destroy(ctx context.Context, r hypervisor.Ref) error {
-	return d.change(ctx, "destroy", func(ctx context.Context) error { return d.Driver.Destroy(ctx, r) })
+	return d.change(ctx, "destroy", r, func(ctx context.Context) error { return d.Driver.Destroy(ctx, r) })
 }
 
 func (d *driver) Suspend(ctx context.Context, r hypervisor.Ref) error {
-	return d.change(ctx, "suspend", func(ctx context.Context) error { return d.Driver.Suspend(ctx, r) })
+	return d.change(ctx, "suspend", r, func(ctx context.Context) error { return d.Driver.Suspend(ctx, r) })
 }
 
 func (d *driver) Resume(ctx context.Context, r hypervisor.Ref) error {
-	return d.change(ctx, "resume", func(ctx context.Context) error { return d.Driver.Resume(ctx, r) })
+	return d.change(ctx, "resume", r, func(ctx context.Context) error { return d.Driver.Resume(ctx, r) })
 }
 
 func (d *driver) Reboot(ctx context.Context, r hypervisor.Ref) error {
-	return d.change(ctx, "reboot", func(ctx context.Context) error { return d.Driver.Reboot(ctx, r) })
+	return d.change(ctx, "reboot", r, func(ctx context.Context) error { return d.Driver.Reboot(ctx, r) })
 }
 
-func (d *driver) change(ctx context.Context, call string, f func(context.Context) error) error {
-	_, err := outside(ctx, d.p, call, func(ctx context.Context) (none struct{}, err error) { return none, f(ctx) })
+func (d *driver) change(ctx context.Context, call string, r hypervisor.Ref, f func(context.Context) error) error {
+	_, err := outside(ctx, d.p, call, func(ctx context.Context) (none struct{}, err error) {
+		d.p.w.trace(func() string { return fmt.Sprintf("%s: %s %s on %s", d.p.name, call, r.Machine, r.Host) })
+		err = f(ctx)
+		d.p.w.trace(func() string { return fmt.Sprintf("%s: %s %s on %s: %v", d.p.name, call, r.Machine, r.Host, err) })
+		return none, err
+	})
 	if errors.Is(err, context.DeadlineExceeded) {
 		d.p.w.count("driver: hang")
 	}

@@ -37,23 +37,23 @@ func lifeCalls() []string {
 func whole() bool { return os.Getenv("BERTHAGE_LIFECYCLE") != "" }
 
 func (d *driver) Shelve(ctx context.Context, r hypervisor.Ref) error {
-	return d.change(ctx, "shelve", func(ctx context.Context) error { return d.Driver.Shelve(ctx, r) })
+	return d.change(ctx, "shelve", r, func(ctx context.Context) error { return d.Driver.Shelve(ctx, r) })
 }
 
 func (d *driver) Unshelve(ctx context.Context, o hypervisor.Order, from hypervisor.Ref) error {
-	return d.change(ctx, "unshelve", func(ctx context.Context) error { return d.Driver.Unshelve(ctx, o, from) })
+	return d.change(ctx, "unshelve", o.Ref, func(ctx context.Context) error { return d.Driver.Unshelve(ctx, o, from) })
 }
 
 func (d *driver) Discard(ctx context.Context, r hypervisor.Ref) error {
-	return d.change(ctx, "discard", func(ctx context.Context) error { return d.Driver.Discard(ctx, r) })
+	return d.change(ctx, "discard", r, func(ctx context.Context) error { return d.Driver.Discard(ctx, r) })
 }
 
 func (d *driver) Resize(ctx context.Context, o hypervisor.Order) error {
-	return d.change(ctx, "resize", func(ctx context.Context) error { return d.Driver.Resize(ctx, o) })
+	return d.change(ctx, "resize", o.Ref, func(ctx context.Context) error { return d.Driver.Resize(ctx, o) })
 }
 
 func (d *driver) Migrate(ctx context.Context, from hypervisor.Ref, o hypervisor.Order) error {
-	return d.change(ctx, "migrate", func(ctx context.Context) error { return d.Driver.Migrate(ctx, from, o) })
+	return d.change(ctx, "migrate", o.Ref, func(ctx context.Context) error { return d.Driver.Migrate(ctx, from, o) })
 }
 
 func (d *driver) Fence(ctx context.Context, h pool.HostID) (string, error) {

@@ -93,6 +93,9 @@ func (m *monitor) follow() {
 		}
 		for n := range b.Events {
 			e := &b.Events[n]
+			m.w.trace(func() string {
+				return fmt.Sprintf("revision %d, %s: %s %s, epoch %d: %s", b.Revision, e.Time.Format(time.TimeOnly), e.Kind, e.Cause, e.Epoch, e.Data)
+			})
 			if e.Time.Before(m.st.Time()) || e.Epoch < m.st.Epoch() {
 				m.w.broken(leaks, "revision %d, %s: time or epoch run back: %v, %d after %v, %d", b.Revision, e.Kind, e.Time, e.Epoch, m.st.Time(), m.st.Epoch())
 			}

@@ -95,6 +95,7 @@ type world struct {
 	reports  []string
 	notes    []string // the last things that happened
 	strays   []string // machines that the books did not speak of at some second
+	traced   []func() string
 }
 
 func newWorld(seed uint64, target int) *world {
@@ -497,6 +498,27 @@ func (w *world) note(what string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.noteLocked(what)
+}
+
+// trace keeps what happened, for when something is traced. It is put into words after the world has ended: what
+// writes or looks through maps would make another history of it.
+func (w *world) trace(what func() string) {
+	if traced != "" {
+		now := time.Since(w.began).Truncate(time.Millisecond)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.traced = append(w.traced, func() string { return now.String() + " " + what() })
+	}
+}
+
+// traces returns what was kept of that which is traced.
+func (w *world) traces() (out []string) {
+	for _, what := range w.traced {
+		if s := what(); strings.Contains(s, traced) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 func (w *world) noteLocked(what string) {
