@@ -14,6 +14,7 @@ func foldMachine(e *Event, p *OfMachine, i *Instance) {
 		i.Place.Doubt = p.Doubt
 		if i.Phase == Building {
 			i.Phase, i.Reason = Active, ""
+			i.Shelving = i.Want == Shelved // wanted of the machine before, and now of this one
 		}
 	case KindRebooted:
 		i.Rebooted = i.Reboots

@@ -57,6 +57,10 @@ func unbusy(st *pool.State, id pool.InstanceID) (*pool.Instance, error) {
 	return i, nil
 }
 
+// stopped reports whether the machine is stopped and stays so: one that is to be started may be running before
+// anything else is done to it.
+func stopped(i *pool.Instance) bool { return i.Is == pool.Stopped && i.Want == pool.Stopped }
+
 // moving decides where a machine is moved.
 func (r *rules) moving(st *pool.State, i *pool.Instance, to pool.HostID, cold bool, avoid []pool.HostID) ([]pool.Event, error) {
 	from := i.Place.Host
@@ -65,7 +69,7 @@ func (r *rules) moving(st *pool.State, i *pool.Instance, to pool.HostID, cold bo
 	switch {
 	case !has(can, string(hypervisor.CanMigrate)):
 		return nil, &pool.Error{Kind: errors.ErrUnsupported, Field: "move", Want: "a host whose driver can move machines"}
-	case i.Is != pool.Stopped && !live && !cold:
+	case !stopped(i) && !live && !cold:
 		return nil, &pool.Error{Kind: pool.ErrWrongState, Field: "move", Want: "a stopped instance, or leave to stop it, as its host cannot move running ones"}
 	}
 	s := r.among(func(h *pool.HostRecord) string {
@@ -75,7 +79,7 @@ func (r *rules) moving(st *pool.State, i *pool.Instance, to pool.HostID, cold bo
 			return "not the host asked for"
 		case h.ID.Driver() != from.Driver() || !has(there, string(hypervisor.CanMigrate)):
 			return "machines of " + pool.Quote(string(from)) + " cannot be moved to it"
-		case i.Is != pool.Stopped && !cold && !has(there, string(hypervisor.CanMigrateLive)):
+		case !stopped(i) && !cold && !has(there, string(hypervisor.CanMigrateLive)):
 			return "it takes no running machines"
 		}
 		return ""
@@ -88,7 +92,7 @@ func (r *rules) moving(st *pool.State, i *pool.Instance, to pool.HostID, cold bo
 		return nil, err
 	}
 	live = live && has(r.capabilities(d.Host).Abilities, string(hypervisor.CanMigrateLive))
-	return one(pool.KindMoving, &pool.Moving{Instance: i.ID, Host: d.Host, Allocation: d.Allocation, Cold: i.Is != pool.Stopped && !live})
+	return one(pool.KindMoving, &pool.Moving{Instance: i.ID, Host: d.Host, Allocation: d.Allocation, Cold: !live})
 }
 
 // evict is the leader's wish to move an instance off a host that is being drained.

@@ -159,11 +159,13 @@ func (r *Ring) Offered(ctx context.Context, h pool.Host) (pool.Host, error) {
 	if err != nil {
 		return h, err
 	}
+	var head pool.Revision
+	r.View(func(st *pool.State) { head = st.Head() })
 	machines, err := d.Machines(ctx, h.ID)
 	if err != nil {
 		return h, err
 	}
-	_, _, others := r.judgeAll(machines)
+	_, _, others := r.judgeAll(machines, head)
 	return reserve(h, others), nil
 }
 

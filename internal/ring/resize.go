@@ -44,7 +44,7 @@ func (c *Resize) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	switch {
 	case !has(can, string(hypervisor.CanResize)):
 		return nil, &pool.Error{Kind: errors.ErrUnsupported, Field: "resize", Want: "a host that can resize its machines"}
-	case i.Is != pool.Stopped && !hot && !c.Cold:
+	case !stopped(i) && !hot && !c.Cold:
 		return nil, &pool.Error{Kind: pool.ErrWrongState, Field: "resize", Want: "a stopped instance, or leave to stop it, as its host cannot resize running ones"}
 	}
 	h, ok := st.Host(i.Place.Host)
@@ -59,7 +59,7 @@ func (c *Resize) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		return nil, err
 	}
 	return one(pool.KindResizing, &pool.ResizeWanted{
-		Instance: i.ID, Sizes: sizes, After: after, During: larger(i.Place.Allocation, after), Cold: i.Is != pool.Stopped && !hot,
+		Instance: i.ID, Sizes: sizes, After: after, During: larger(i.Place.Allocation, after), Cold: !hot,
 	})
 }
 

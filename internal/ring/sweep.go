@@ -81,14 +81,16 @@ func judge(st *pool.State, m hypervisor.Machine) (stray bool, why string) {
 	return false, whyNoRecord
 }
 
-// judgeAll sorts the machines of a host into strays and unknown ones, and sums up what those unknown ones
-// take that carry a tag. Untagged ones their driver counts as reserved itself.
-func (r *Ring) judgeAll(machines []hypervisor.Machine) (strays []hypervisor.Machine, unknown []Unknown, others pool.Resources) {
+// judgeAll sorts the machines of a host, on a list that was begun at head, into strays and unknown ones, and sums
+// up what those unknown ones take that carry a tag. Untagged ones their driver counts as reserved itself. Of what
+// has changed since the list was begun it says nothing.
+func (r *Ring) judgeAll(machines []hypervisor.Machine, head pool.Revision) (strays []hypervisor.Machine, unknown []Unknown, others pool.Resources) {
 	now := time.Now()
 	r.View(func(st *pool.State) {
 		for _, m := range machines {
 			stray, why := judge(st, m)
 			switch {
+			case changedSince(st, m.Tag, head):
 			case stray:
 				strays = append(strays, m)
 			case why != "":
@@ -105,10 +107,20 @@ func (r *Ring) judgeAll(machines []hypervisor.Machine) (strays []hypervisor.Mach
 	return strays, unknown, others
 }
 
+// changedSince reports whether the instance of a machine of this ledger has changed, or ended, after head.
+func changedSince(st *pool.State, tag hypervisor.Tag, head pool.Revision) bool {
+	id, _, _ := tag.Machine.Split()
+	if i, ok := st.Instance(id); ok {
+		return i.Launched == tag.Launched && i.Changed > head
+	}
+	t, ok := st.Ended(id)
+	return ok && t.Launched == tag.Launched && t.Ended > head
+}
+
 // classify judges the machines of a host, remembers the unknown ones, and destroys strays that have been
 // seen for long enough.
 func (l *leadership) classify(o machinesSeen) {
-	strays, unknown, others := l.r.judgeAll(o.machines)
+	strays, unknown, others := l.r.judgeAll(o.machines, o.head)
 	l.r.View(func(st *pool.State) {
 		if !st.Confirmed() {
 			strays = nil // the ledger that it is a copy of may know better

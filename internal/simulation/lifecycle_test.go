@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -26,15 +25,8 @@ var (
 
 // lifeCalls are the kinds of call that the commands below lead to.
 func lifeCalls() []string {
-	if !whole() {
-		return nil
-	}
 	return []string{"shelve", "unshelve", "discard", "resize", "migrate", "fence"}
 }
-
-// whole reports whether the commands of this file are given. They are not by themselves yet: in a few of a hundred
-// worlds a machine is left behind without a record, and that is not understood.
-func whole() bool { return os.Getenv("BERTHAGE_LIFECYCLE") != "" }
 
 func (d *driver) Shelve(ctx context.Context, r hypervisor.Ref) error {
 	return d.change(ctx, "shelve", r, func(ctx context.Context) error { return d.Driver.Shelve(ctx, r) })
@@ -127,17 +119,7 @@ func (w *world) lifeAsks() []command {
 		{"scale cluster", 3, nil, scaleCluster},
 		{"steer cluster", 6, []string{"suspend", "resume", "shelve", "stop"}, steerCluster},
 	}
-	if !whole() {
-		return nil
-	}
-	if w.unique {
-		return all
-	}
-	// On a hypervisor that takes a second machine of the same id, moving and shelving are not in it yet: there
-	// machines and disks have been seen that were left behind, and that is not understood.
-	return slices.DeleteFunc(all, func(c command) bool {
-		return !slices.Contains([]string{"resize", "create cluster", "scale cluster", "confirm off", "rebuild"}, c.name)
-	})
+	return all
 }
 
 func (w *world) move(i *pool.Instance) attempt {
