@@ -21,12 +21,15 @@ func missing(verb string, ref hypervisor.Ref) error {
 
 // shelve puts the disks of a stopped machine aside.
 func (l *leadership) shelve(ctx context.Context, d hypervisor.Driver, a action) ending {
-	err := missing("shelve", a.ref)
-	if s, ok := hypervisor.As[hypervisor.Shelver](d); ok {
+	var err error
+	if s, ok := hypervisor.As[hypervisor.Shelver](d); !ok {
+		err = missing("shelve", a.ref)
+	} else if !a.known.shelved { // else it could only not be recorded
 		err = s.Shelve(ctx, a.ref)
 	}
 	switch {
 	case err == nil:
+		a.known.shelved = true
 		return l.report(a, result{kind: pool.KindShelved, doubt: a.instance.Place.Doubt})
 	case errors.Is(err, hypervisor.ErrWrongPower):
 		l.pollSoon(a.ref.Host, false) // it is not what the books say
@@ -67,13 +70,16 @@ func (l *leadership) discard(ctx context.Context, a action) ending {
 // resize gives the machine its new sizes.
 func (l *leadership) resize(ctx context.Context, d hypervisor.Driver, a action) ending {
 	r := a.instance.Resize
-	err := missing("resize", a.ref)
-	if s, ok := hypervisor.As[hypervisor.Resizer](d); ok {
+	var err error
+	if s, ok := hypervisor.As[hypervisor.Resizer](d); !ok {
+		err = missing("resize", a.ref)
+	} else if a.known.carried != r.Ordered {
 		o := order(a)
 		o.Spec, o.Allocation, o.Revision = r.Sizes.Of(o.Spec), r.After, r.Ordered
 		err = s.Resize(ctx, o)
 	}
 	if err == nil {
+		a.known.carried = r.Ordered
 		return l.report(a, result{kind: pool.KindResized})
 	}
 	if e, more := l.unheard(ctx, &a, r.Ordered, err); more {
@@ -138,6 +144,9 @@ func (l *leadership) quiet(a *action, ordered pool.Revision, now time.Time) (boo
 // migrate moves the machine to the host that the books have chosen.
 func (l *leadership) migrate(ctx context.Context, d hypervisor.Driver, a action) ending {
 	m := a.instance.Move
+	if a.known.carried == m.Ordered { // what could not be recorded
+		return l.moved(a)
+	}
 	since := l.lastUnheard(&a, m.Ordered)
 	off := l.off(a.ref.Host)
 	if !since.IsZero() {
@@ -195,6 +204,7 @@ const notThereFor = 10 * time.Minute
 
 func (l *leadership) moved(a action) ending {
 	l.pollSoon(a.instance.Move.Host, a.instance.Want == pool.Running)
+	a.known.carried = a.instance.Move.Ordered
 	return l.report(a, result{kind: pool.KindMoved, host: a.instance.Move.Host})
 }
 
