@@ -135,6 +135,16 @@ func (d *Driver) TestBoot(ctx context.Context, id pool.HostID, how VirtType) (bo
 	return b.testBoot("default", how)
 }
 
+// LeaveProbe leaves behind what a process leaves that is killed while it tests KVM.
+func (d *Driver) LeaveProbe(ctx context.Context, id pool.HostID) error {
+	h, err := d.host(id)
+	if err != nil {
+		return err
+	}
+	_, err = (&build{session: h.session(ctx)}).probeVolume("default")
+	return err
+}
+
 // BootProbe is the boot sector of the test machine in hexadecimal.
 const BootProbe = bootProbe
 

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -74,9 +75,20 @@ func (b *build) kvmWorks(poolName string) (bool, error) {
 // testBoot boots the test machine and reports whether it has switched itself off. What takes longer than the
 // time for it does not work; an error says that nothing was found out.
 func (b *build) testBoot(poolName string, how VirtType) (bool, error) {
+	vol, err := b.probeVolume(poolName)
+	if err != nil {
+		return false, fmt.Errorf("test of KVM: %w", err)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), 10*time.Second)
+		defer cancel()
+		if err := b.h.session(ctx).deleteVolume(vol); err != nil {
+			b.h.log.Warn("the disk of the test of KVM is left behind", "volume", vol.Name, "error", err)
+		}
+	}()
 	ctx, cancel := context.WithTimeout(b.ctx, b.h.timeouts.Probe)
 	defer cancel()
-	works, err := b.boot(ctx, poolName, how)
+	works, err := b.boot(ctx, vol, how)
 	if err != nil && ctx.Err() != nil && b.ctx.Err() == nil {
 		return false, nil
 	}
@@ -86,28 +98,65 @@ func (b *build) testBoot(poolName string, how VirtType) (bool, error) {
 	return works, nil
 }
 
-// boot is testBoot without its end. The machine has a connection of its own, with which libvirt ends it, also
-// should this process die.
-func (b *build) boot(ctx context.Context, poolName string, how VirtType) (bool, error) {
+// probeIdle is for how long no test machine must run before its disk is taken for one that a dead process has
+// left behind: longer than it takes to fill the disk and start the machine.
+const probeIdle = 3 * time.Second
+
+// probeVolume makes the disk of the test machine. There is one at a time in a storage pool, so that what a process
+// leaves behind that is killed here is found by the next; another's is waited for.
+func (b *build) probeVolume(poolName string) (lv.StorageVol, error) {
+	idle := time.Now()
+	for {
+		// SeaBIOS boots no disk that is smaller than a cylinder.
+		vol, err := b.createVolume(poolName, probeName+"disk.img", volumeXML{
+			Capacity: bytesXML(1 << 20), Target: volumeTargetXML{Format: formatXML{"raw"}},
+		})
+		if !said(err, lv.ErrStorageVolExist) {
+			return vol, err
+		}
+		domains, err := read(b.session, func(api *lv.Libvirt) ([]lv.Domain, error) {
+			l, _, err := api.ConnectListAllDomains(1, lv.ConnectListDomainsActive)
+			return l, err
+		})
+		if err != nil {
+			return vol, err
+		}
+		if slices.ContainsFunc(domains, isProbe) {
+			idle = time.Now()
+		} else if time.Since(idle) > probeIdle {
+			p, err := b.activePool(poolName)
+			if err != nil {
+				return vol, err
+			}
+			old, err := read(b.session, func(api *lv.Libvirt) (lv.StorageVol, error) {
+				return api.StorageVolLookupByName(p, probeName+"disk.img")
+			})
+			if err == nil {
+				b.h.log.Info("removing the disk of a test of KVM whose process has died", "volume", old.Name)
+				err = b.deleteVolume(old)
+			}
+			if err != nil && !said(err, lv.ErrNoStorageVol) {
+				return vol, err
+			}
+			idle = time.Now()
+			continue
+		}
+		select {
+		case <-b.ctx.Done():
+			return vol, b.ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// boot is testBoot without its beginning and end. The machine has a connection of its own, with which libvirt ends
+// it, also should this process die.
+func (b *build) boot(ctx context.Context, vol lv.StorageVol, how VirtType) (bool, error) {
 	word := attempt()
 	disk, err := hex.DecodeString(strings.Join(strings.Fields(bootProbe), ""))
 	if err != nil {
 		return false, err
 	}
-	// SeaBIOS boots no disk that is smaller than a cylinder.
-	vol, err := b.createVolume(poolName, probeName+word+".img", volumeXML{
-		Capacity: bytesXML(1 << 20), Target: volumeTargetXML{Format: formatXML{"raw"}},
-	})
-	if err != nil {
-		return false, err
-	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), 10*time.Second)
-		defer cancel()
-		if err := b.h.session(ctx).deleteVolume(vol); err != nil {
-			b.h.log.Warn("the disk of the test of KVM is left behind", "volume", vol.Name, "error", err)
-		}
-	}()
 	if err := b.h.upload(ctx, vol, bytes.NewReader(disk), int64(len(disk))); err != nil {
 		return false, err
 	}

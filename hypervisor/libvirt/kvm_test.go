@@ -41,6 +41,7 @@ func TestKVMProbe(t *testing.T) {
 	before, err := d.Traces(t.Context(), "libvirt/h1")
 	require.NoError(t, err)
 
+	require.NoError(t, d.LeaveProbe(t.Context(), "libvirt/h1"))
 	begin := time.Now()
 	works, err := d.TestBoot(t.Context(), "libvirt/h1", libvirt.QEMU)
 	require.NoError(t, err)
