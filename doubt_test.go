@@ -93,3 +93,91 @@ func TestDoubtIsNotAnsweredTwice(t *testing.T) {
 		require.Equal(t, 1, held(b.m))
 	})
 }
+
+// A create that was answered, and could not be recorded, is no answer to one that was sent before it and may still
+// land.
+func TestAnAnsweredCreateAnswersNoOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, ledger := faulty(t, 1)
+		b.stop()
+		var creates atomic.Int32
+		b.fleet = fake.New(fake.Config{Name: "sim", Hosts: hosts(1), Settles: time.Minute, Hook: func(c fake.Call) fake.Fault {
+			if c.Op != fake.OpCreate {
+				return fake.Fault{}
+			}
+			if creates.Add(1) == 1 {
+				return fake.Fault{Kind: fake.Late, After: 50 * time.Second}
+			}
+			ledger.Next(ledgertest.Refused)
+			return fake.Fault{}
+		}})
+		b.m = open(t, b.fleet, ledger)
+		defer run(t, b.m)()
+		i := b.launch("one")
+		require.Equal(t, "running", settle(t, b.m, i.ID).Status())
+		require.EqualValues(t, 2, creates.Load())
+		_, err := b.m.Delete(context.Background(), i.ID)
+		require.NoError(t, err)
+		settle(t, b.m, i.ID)
+		require.Equal(t, 1, held(b.m))
+		time.Sleep(5 * time.Minute)
+		require.Zero(t, held(b.m))
+		sound(t, b.m, b.fleet)
+	})
+}
+
+// What was carried out, and could not be recorded, is recorded then, and not ordered again: the second order would
+// be refused.
+func TestCarriedOutAndNotRecorded(t *testing.T) {
+	t.Parallel()
+	for op, ask := range map[fake.Op]func(*berthage.Manager, pool.Instance) error{
+		fake.OpMigrate: func(m *berthage.Manager, i pool.Instance) error {
+			_, err := m.Move(context.Background(), i.ID, "", true)
+			return err
+		},
+		fake.OpResize: func(m *berthage.Manager, i pool.Instance) error {
+			_, err := m.Resize(context.Background(), berthage.Resize{Instance: i.ID, Resources: pool.Resources{pool.CPU: 2 * pool.Core}})
+			return err
+		},
+		fake.OpShelve: func(m *berthage.Manager, i pool.Instance) error {
+			_, err := m.SetPower(context.Background(), i.ID, pool.Shelved)
+			return err
+		},
+	} {
+		t.Run(string(op), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b, ledger := faulty(t, 2)
+				b.stop()
+				calls := 0
+				b.fleet = fake.New(fake.Config{Name: "sim", Hosts: hosts(2), Hook: func(c fake.Call) fake.Fault {
+					if c.Op != op {
+						return fake.Fault{}
+					}
+					if calls++; calls > 1 {
+						return fake.Fault{Kind: fake.Refuse}
+					}
+					ledger.Next(ledgertest.Refused)
+					return fake.Fault{}
+				}})
+				b.m = open(t, b.fleet, ledger, func(c *berthage.Config) { c.Poll = time.Hour })
+				defer run(t, b.m)()
+				i := b.launch("one")
+				i = settle(t, b.m, i.ID)
+				require.NoError(t, ask(b.m, i))
+				now := settle(t, b.m, i.ID)
+				require.Equal(t, 1, calls)
+				switch op {
+				case fake.OpMigrate:
+					require.NotEqual(t, i.Place.Host, now.Place.Host)
+				case fake.OpResize:
+					require.Equal(t, 2*pool.Core, now.Spec.Resources[pool.CPU])
+				case fake.OpShelve:
+					require.Equal(t, "shelved", now.Status())
+				}
+				sound(t, b.m, b.fleet)
+			})
+		})
+	}
+}

@@ -498,3 +498,32 @@ func TestRebuild(t *testing.T) {
 		sound(t, b.m, b.fleet)
 	})
 }
+
+// An instance that is being started may run before anything else is done to it: that needs leave to stop it.
+func TestWhatIsBeingStartedIsNotStopped(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, fake.Config{
+			Hosts: hosts(2), Without: []hypervisor.Ability{hypervisor.CanResizeHot, hypervisor.CanMigrateLive},
+			Hook: first(fake.OpStart, 1, fake.Fault{Before: 10 * time.Second}),
+		})
+		defer b.stop()
+		ctx, i := context.Background(), b.launch("one")
+		time.Sleep(5 * time.Second)
+		now, err := b.m.Instance(i.ID)
+		require.NoError(t, err)
+		require.Equal(t, pool.Stopped, now.Is)
+		bigger := berthage.Resize{Instance: i.ID, Resources: pool.Resources{pool.CPU: 2 * pool.Core}}
+		_, err = b.m.Resize(ctx, bigger)
+		require.ErrorIs(t, err, pool.ErrWrongState)
+		_, err = b.m.Move(ctx, i.ID, "", false)
+		require.ErrorIs(t, err, pool.ErrWrongState)
+		bigger.Cold = true
+		_, err = b.m.Resize(ctx, bigger)
+		require.NoError(t, err)
+		now = settle(t, b.m, i.ID)
+		require.Equal(t, "running", now.Status())
+		require.Equal(t, 2*pool.Core, now.Spec.Resources[pool.CPU])
+		sound(t, b.m, b.fleet)
+	})
+}

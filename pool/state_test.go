@@ -561,6 +561,31 @@ func TestAFailedInstanceIsPlacedAgain(t *testing.T) {
 	require.Equal(t, pool.Building, i.Phase)
 }
 
+// A machine that takes the place of one that was to be put aside may be put aside too.
+func TestAnInstanceWantedShelvedIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	p, s, id := setUp(t)
+	for _, e := range []pool.Event{
+		p.next(pool.KindSent, &pool.OfMachine{Machine: id.Machine(0)}),
+		p.next(pool.KindCreated, &pool.OfMachine{Machine: id.Machine(0)}),
+		p.next(pool.KindWanted, &pool.Wanted{Instance: id, Want: pool.Shelved}),
+		p.next(pool.KindRefused, &pool.Refused{Machine: id.Machine(0), Reason: "given up"}),
+		p.next(pool.KindPlaced, &pool.Placed{Instance: id, Place: place("d/h00", 1)}),
+	} {
+		require.NoError(t, s.Apply(&e))
+	}
+	i, _ := s.Instance(id)
+	require.False(t, i.Shelving, "nothing of it is there")
+	for _, e := range []pool.Event{
+		p.next(pool.KindSent, &pool.OfMachine{Machine: id.Machine(1)}),
+		p.next(pool.KindCreated, &pool.OfMachine{Machine: id.Machine(1)}),
+	} {
+		require.NoError(t, s.Apply(&e))
+	}
+	i, _ = s.Instance(id)
+	require.True(t, i.Shelving)
+}
+
 func TestShrinkingAndGrowingFollowAtOnce(t *testing.T) {
 	t.Parallel()
 	p, s, _ := setUp(t)

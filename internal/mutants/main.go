@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path"
 	"path/filepath"
@@ -23,6 +22,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/berthage/berthage/internal/overlay"
 )
 
 //go:embed faults/*.mutant
@@ -51,13 +52,18 @@ func run(ctx context.Context, names []string) error {
 	if len(all) == 0 {
 		return errors.New("no bug of that name")
 	}
-	list := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}")
-	list.Env = append(os.Environ(), "GOWORK=off")
-	out, err := list.Output()
+	tree, err := overlay.Here(ctx)
 	if err != nil {
-		return fmt.Errorf("find the module: %w", err)
+		return err
 	}
-	root := strings.TrimSpace(string(out))
+	exact, err := overlay.Exact()
+	if err != nil {
+		return err
+	}
+	if _, err := overlay.Apply(exact, tree.Read); err != nil {
+		fmt.Fprintf(os.Stderr, "REPLAYS ARE NOT EXACT: %v\n", err)
+		exact = nil
+	}
 	dir, err := os.MkdirTemp("", "mutants-")
 	if err != nil {
 		return err
@@ -72,7 +78,7 @@ func run(ctx context.Context, names []string) error {
 		wg.Go(func() {
 			for m := range next {
 				start := time.Now()
-				by, err := try(ctx, root, filepath.Join(dir, m.name), m)
+				by, err := try(ctx, tree, filepath.Join(dir, m.name), m, exact)
 				mu.Lock()
 				if err != nil {
 					fmt.Printf("%-40s NOT CAUGHT after %.0fs: %v\n", m.name, time.Since(start).Seconds(), err)

@@ -4,25 +4,20 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/berthage/berthage/internal/overlay"
 )
 
-// mutant is one seeded bug. Its file has
+// mutant is one seeded bug. Its file is a set of changes (see package overlay) with the keys
 //
-//	why: what the bug is and what comes of it, in as many lines as it takes
+//	why: what the bug is and what comes of it
 //	test: ./package TestName NAME=value ...
-//	file: path/of/a/source.go
-//	<<<<
-//	the lines as they are, which the file has exactly once
-//	====
-//	the lines with the bug
-//	>>>>
 //
-// with as many tests as are to be tried one after another until one catches it, and as many files and changes
-// as the bug needs.
+// and as many tests as are to be tried one after another until one catches it.
 type mutant struct {
 	name, why string
 	tests     []test
-	changes   []change
+	changes   []overlay.Change
 }
 
 // test is a test that is to catch a bug, with variables for its environment.
@@ -31,70 +26,29 @@ type test struct {
 	env       []string
 }
 
-// change is one place of a bug.
-type change struct{ file, old, new string }
-
 func parse(name, text string) (mutant, error) {
 	m := mutant{name: name}
-	file, section := "", ""
-	var old, new strings.Builder
-	for n, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
-		bad := func(what string) (mutant, error) { return m, fmt.Errorf("line %d: %s", n+1, what) }
-		key, value, _ := strings.Cut(line, ": ")
-		switch {
-		case line == "<<<<" && section != "old" && section != "new":
-			if file == "" {
-				return bad("a change without a file")
-			}
-			section = "old"
-		case line == "====" && section == "old":
-			section = "new"
-		case line == ">>>>" && section == "new":
-			m.changes = append(m.changes, change{file, old.String(), new.String()})
-			old.Reset()
-			new.Reset()
-			section = ""
-		case section == "old":
-			old.WriteString(line + "\n")
-		case section == "new":
-			new.WriteString(line + "\n")
-		case key == "why":
-			m.why, section = value, "why"
-		case key == "test":
-			words := strings.Fields(value)
+	set, err := overlay.Parse(text)
+	if err != nil {
+		return m, err
+	}
+	m.changes = set.Changes
+	for _, said := range set.Said {
+		switch said.Key {
+		case "why":
+			m.why = said.Text
+		case "test":
+			words := strings.Fields(said.Text)
 			if len(words) < 2 {
-				return bad("a test is a package and a name")
+				return m, errors.New("a test is a package and a name")
 			}
-			m.tests, section = append(m.tests, test{words[0], words[1], words[2:]}), ""
-		case key == "file":
-			file, section = value, ""
-		case section == "why":
-			m.why += " " + line
-		case line != "":
-			return bad("why, test, file, or a change between <<<< and >>>> is wanted")
+			m.tests = append(m.tests, test{words[0], words[1], words[2:]})
+		default:
+			return m, fmt.Errorf("%s: why or test is wanted", said.Key)
 		}
 	}
-	if m.why == "" || len(m.tests) == 0 || len(m.changes) == 0 || section == "old" || section == "new" {
-		return m, errors.New("it needs a why, a test and a whole change")
+	if m.why == "" || len(m.tests) == 0 {
+		return m, errors.New("it needs a why and a test")
 	}
 	return m, nil
-}
-
-// apply returns the changed text of each file, read by read.
-func (m mutant) apply(read func(name string) (string, error)) (map[string]string, error) {
-	out := make(map[string]string)
-	for _, c := range m.changes {
-		text, ok := out[c.file]
-		if !ok {
-			var err error
-			if text, err = read(c.file); err != nil {
-				return nil, err
-			}
-		}
-		if n := strings.Count(text, c.old); n != 1 || c.old == "" {
-			return nil, fmt.Errorf("%s has these lines %d times, not once:\n%s", c.file, n, c.old)
-		}
-		out[c.file] = strings.Replace(text, c.old, c.new, 1)
-	}
-	return out, nil
 }

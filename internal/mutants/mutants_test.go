@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/berthage/berthage/internal/overlay"
 )
 
 // Every seeded bug can still be laid over the source, and what comes of it is Go.
@@ -19,7 +21,7 @@ func TestSeededBugsFitTheSource(t *testing.T) {
 	for _, m := range all {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			changed, err := m.apply(func(name string) (string, error) {
+			changed, err := overlay.Apply(m.changes, func(name string) (string, error) {
 				b, err := os.ReadFile(filepath.Join("..", "..", filepath.FromSlash(name)))
 				return string(b), err
 			})
@@ -37,20 +39,11 @@ func TestParse(t *testing.T) {
 	m, err := parse("x", "why: one\n two\ntest: ./p TestX A=1\nfile: a.go\n<<<<\nold\n====\nnew\n>>>>\n")
 	require.NoError(t, err)
 	require.Equal(t, mutant{
-		name: "x", why: "one  two", tests: []test{{"./p", "TestX", []string{"A=1"}}}, changes: []change{{"a.go", "old\n", "new\n"}},
+		name: "x", why: "one two", tests: []test{{"./p", "TestX", []string{"A=1"}}}, changes: []overlay.Change{{File: "a.go", Old: "old\n", New: "new\n"}},
 	}, m)
-	read := func(text string) func(string) (string, error) {
-		return func(string) (string, error) { return text, nil }
-	}
-	out, err := m.apply(read("a\nold\nb\n"))
-	require.NoError(t, err)
-	require.Equal(t, map[string]string{"a.go": "a\nnew\nb\n"}, out)
-	for _, text := range []string{"a\n", "old\nold\n"} {
-		_, err := m.apply(read(text))
-		require.Error(t, err, text)
-	}
 	for _, bad := range []string{
-		"", "why: x\n", "why: x\ntest: ./p\n", "why: x\ntest: ./p T\n<<<<\n", "what\n", "why: x\ntest: ./p T\nfile: a\n<<<<\na\n====\nb\n",
+		"", "why: x\nfile: a\n<<<<\na\n====\nb\n>>>>\n", "why: x\ntest: ./p\nfile: a\n<<<<\na\n====\nb\n>>>>\n",
+		"test: ./p T\nfile: a\n<<<<\na\n====\nb\n>>>>\n", "hm: x\nwhy: x\ntest: ./p T\nfile: a\n<<<<\na\n====\nb\n>>>>\n",
 	} {
 		_, err := parse("x", bad)
 		require.Error(t, err, bad)

@@ -2,46 +2,25 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+
+	"github.com/berthage/berthage/internal/overlay"
 )
 
-// try seeds a bug and returns what caught it.
-func try(ctx context.Context, root, dir string, m mutant) (by string, err error) {
-	changed, err := m.apply(func(name string) (string, error) {
-		b, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
-		return string(b), err
-	})
+// try seeds a bug and returns what caught it. Exact are the changes under which the simulation repeats a seed.
+func try(ctx context.Context, tree overlay.Tree, dir string, m mutant, exact []overlay.Change) (by string, err error) {
+	at, err := tree.Write(dir, slices.Concat(exact, m.changes))
 	if err != nil {
-		return "", err
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	overlay := struct{ Replace map[string]string }{make(map[string]string)}
-	for name, text := range changed {
-		to := filepath.Join(dir, strings.ReplaceAll(name, "/", "_"))
-		if err := os.WriteFile(to, []byte(text), 0o644); err != nil {
-			return "", err
-		}
-		overlay.Replace[filepath.Join(root, filepath.FromSlash(name))] = to
-	}
-	list, err := json.Marshal(overlay)
-	if err != nil {
-		return "", err
-	}
-	at := filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(at, list, 0o644); err != nil {
 		return "", err
 	}
 	for _, t := range m.tests {
-		by, err := t.run(ctx, root, at)
+		by, err := t.run(ctx, tree.Module, at)
 		if err != nil || by != "" {
 			return by, err
 		}

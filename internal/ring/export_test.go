@@ -33,6 +33,10 @@ func MayRelease(since time.Time, c hypervisor.Capabilities, listed time.Time) (b
 
 func Doubtful(i *pool.Instance, k Knowledge) bool { return doubtful(i, k.inner()) }
 
+func SortOut(st *pool.State, machines []hypervisor.Machine, head pool.Revision) (strays []hypervisor.Machine, unknown []Unknown, others pool.Resources) {
+	return sortOut(st, machines, head)
+}
+
 func Judge(st *pool.State, m hypervisor.Machine) (stray bool, why string) { return judge(st, m) }
 
 // Report submits the result of a driver call as the leader of that epoch would.

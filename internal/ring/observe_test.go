@@ -76,3 +76,37 @@ func TestHostsThatAreTheSame(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, events)
 }
+
+// A list that was begun before a machine was moved off the host, or before its instance ended, shows it still: it is
+// nobody else's, and no stray.
+func TestOldListsSayNothingOfStrangers(t *testing.T) {
+	t.Parallel()
+	st := pool.NewState()
+	fold(t, st, event(t, pool.KindOpened, &pool.Opened{Ledger: "ledger"}))
+	fold(t, st, event(t, pool.KindHostPut, &pool.HostPut{Host: pool.Host{ID: "sim/a", Conditions: pool.Ready}}),
+		event(t, pool.KindHostPut, &pool.HostPut{Host: pool.Host{ID: "sim/b", Conditions: pool.Ready}}),
+		event(t, pool.KindProjectPut, &pool.Project{Name: "shop"}))
+	moved, ended := pool.NewInstanceID("ledger", "shop", "moved"), pool.NewInstanceID("ledger", "shop", "ended")
+	var machines []hypervisor.Machine
+	for _, id := range []pool.InstanceID{moved, ended} {
+		fold(t, st, event(t, pool.KindLaunched, &pool.Launched{Instance: id, Project: "shop", Want: pool.Running, Place: pool.Placement{Host: "sim/a"}}),
+			event(t, pool.KindCreated, &pool.OfMachine{Machine: id.Machine(0)}))
+		i, _ := st.Instance(id)
+		machines = append(machines, hypervisor.Machine{Ref: ring.Ref("ledger", i), Resources: pool.Resources{pool.CPU: pool.Core}})
+	}
+	begun := st.Head()
+	fold(t, st, event(t, pool.KindMoving, &pool.Moving{Instance: moved, Host: "sim/b"}),
+		event(t, pool.KindMoved, &pool.Moved{Machine: moved.Machine(0), Host: "sim/b"}),
+		event(t, pool.KindWanted, &pool.Wanted{Instance: ended, Want: pool.Absent}),
+		event(t, pool.KindDeleted, &pool.Ended{Instance: ended}))
+
+	strays, unknown, others := ring.SortOut(st, machines, begun)
+	require.Empty(t, strays)
+	require.Empty(t, unknown)
+	require.Empty(t, others)
+
+	strays, unknown, others = ring.SortOut(st, machines, st.Head())
+	require.Len(t, strays, 1)
+	require.Len(t, unknown, 1)
+	require.Equal(t, pool.Resources{pool.CPU: pool.Core}, others)
+}

@@ -81,29 +81,36 @@ func judge(st *pool.State, m hypervisor.Machine) (stray bool, why string) {
 	return false, whyNoRecord
 }
 
-// judgeAll sorts the machines of a host, on a list that was begun at head, into strays and unknown ones, and sums
-// up what those unknown ones take that carry a tag. Untagged ones their driver counts as reserved itself. Of what
-// has changed since the list was begun it says nothing.
+// judgeAll judges the machines of a host by the books as they are.
 func (r *Ring) judgeAll(machines []hypervisor.Machine, head pool.Revision) (strays []hypervisor.Machine, unknown []Unknown, others pool.Resources) {
+	r.View(func(st *pool.State) { strays, unknown, others = sortOut(st, machines, head) })
 	now := time.Now()
-	r.View(func(st *pool.State) {
-		for _, m := range machines {
-			stray, why := judge(st, m)
-			switch {
-			case changedSince(st, m.Tag, head):
-			case stray:
-				strays = append(strays, m)
-			case why != "":
-				unknown = append(unknown, Unknown{Machine: m, Why: why, Since: now})
-				if m.Tag == (hypervisor.Tag{}) {
-					continue
-				}
-				if sum, err := others.Add(m.Resources); err == nil {
-					others = sum
-				}
+	for n := range unknown {
+		unknown[n].Since = now
+	}
+	return strays, unknown, others
+}
+
+// sortOut sorts the machines of a host, on a list that was begun at head, into strays and unknown ones, and sums up
+// what those unknown ones take that carry a tag. Untagged ones their driver counts as reserved itself. Of what has
+// changed since the list was begun it says nothing.
+func sortOut(st *pool.State, machines []hypervisor.Machine, head pool.Revision) (strays []hypervisor.Machine, unknown []Unknown, others pool.Resources) {
+	for _, m := range machines {
+		stray, why := judge(st, m)
+		switch {
+		case changedSince(st, m.Tag, head):
+		case stray:
+			strays = append(strays, m)
+		case why != "":
+			unknown = append(unknown, Unknown{Machine: m, Why: why})
+			if m.Tag == (hypervisor.Tag{}) {
+				continue
+			}
+			if sum, err := others.Add(m.Resources); err == nil {
+				others = sum
 			}
 		}
-	})
+	}
 	return strays, unknown, others
 }
 
