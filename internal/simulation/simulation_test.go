@@ -66,6 +66,9 @@ func TestSimulation(t *testing.T) {
 						o.Seed, o.Breaches, o.Reports = uint64(from+i), map[breach]int{stuck: 1}, []string{err.Error()}
 					}
 					total.add(o)
+					if traced != "" {
+						fmt.Printf("seed %d, history %s:\n", o.Seed, o.Digest)
+					}
 					for _, what := range o.Traced {
 						fmt.Println(what)
 					}

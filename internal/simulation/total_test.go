@@ -51,6 +51,7 @@ func (s *total) add(o outcome) {
 	}
 	if len(o.Breaches) > 0 {
 		s.failed = append(s.failed, o.Seed)
+		fmt.Printf("seed %d is broken (history %s): %.300s\n", o.Seed, o.Digest, o.Reports[0])
 	}
 	if len(s.digests) < 3 && o.Digest != "" {
 		s.digests[o.Seed] = o.Digest

@@ -27,15 +27,11 @@ func write() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
 	changes, err := overlay.Exact()
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(cache, "berthage", "exact", runtime.Version())
+	dir := filepath.Join(tree.Module, "build", "exact") // of this checkout: the overlay names its files
 	at, err := tree.Write(dir, changes)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "REPLAYS ARE NOT EXACT with %s: %v\n", runtime.Version(), err)
