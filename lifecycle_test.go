@@ -527,3 +527,37 @@ func TestWhatIsBeingStartedIsNotStopped(t *testing.T) {
 		sound(t, b.m, b.fleet)
 	})
 }
+
+// What is put aside goes with the instance, also when it is deleted while the machine that was to be made of it is
+// being removed.
+func TestDeletedWhileUnshelvingIsUndone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, fake.Config{Hosts: hosts(2), Hook: func(c fake.Call) fake.Fault {
+			switch c.Op {
+			case fake.OpUnshelve:
+				return fake.Fault{Kind: fake.Refuse}
+			case fake.OpDestroy:
+				return fake.Fault{Before: 5 * time.Second}
+			}
+			return fake.Fault{}
+		}})
+		defer b.stop()
+		ctx, i := context.Background(), settle(t, b.m, b.launch("one").ID)
+		_, err := b.m.SetPower(ctx, i.ID, pool.Shelved)
+		require.NoError(t, err)
+		settle(t, b.m, i.ID)
+		require.Len(t, b.fleet.Shelf(), 1)
+		_, err = b.m.SetPower(ctx, i.ID, pool.Running)
+		require.NoError(t, err)
+		time.Sleep(3 * time.Second)
+		_, err = b.m.Delete(ctx, i.ID)
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+		require.Empty(t, b.fleet.Shelf())
+		b.m.View(func(st *pool.State) {
+			_, ended := st.Ended(i.ID)
+			require.True(t, ended)
+		})
+	})
+}

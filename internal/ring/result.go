@@ -109,6 +109,9 @@ func (c result) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 // failed creation is tried on another host, or given up. What may still land holds its place.
 func (r *rules) gone(st *pool.State, i *pool.Instance, doubt bool) ([]pool.Event, error) {
 	hold := doubt || i.Place.Doubt
+	if i.Want == pool.Absent && i.Shelf != nil {
+		return nil, nil // what is put aside of it goes first
+	}
 	switch i.Phase {
 	case pool.Failed, pool.Aside:
 		return deleted(st, i, false)
