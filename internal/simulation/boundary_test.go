@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime"
 	"strings"
 	"time"
 
@@ -45,11 +46,13 @@ func (d *driver) Hosts(ctx context.Context) ([]pool.Host, error) {
 }
 
 func (d *driver) Machines(ctx context.Context, h pool.HostID) ([]hypervisor.Machine, error) {
-	began := time.Since(d.p.w.began)
+	began, pcs := time.Since(d.p.w.began), make([]uintptr, 8)
+	pcs = pcs[:runtime.Callers(2, pcs)]
 	return outside(ctx, d.p, "machines", func(ctx context.Context) ([]hypervisor.Machine, error) {
 		list, err := d.Driver.Machines(ctx, h)
 		d.p.w.trace(func() string {
-			s := fmt.Sprintf("%s: machines of %s since %v: %d", d.p.name, h, began, len(list))
+			by, _ := runtime.CallersFrames(pcs).Next()
+			s := fmt.Sprintf("%s: machines of %s for %s since %v: %d", d.p.name, h, by.Function[strings.LastIndex(by.Function, ".")+1:], began, len(list))
 			for _, m := range list {
 				if strings.Contains(string(m.Tag.Machine), traced) {
 					s += fmt.Sprintf(", %s %s", m.Tag.Machine, m.Power)

@@ -54,7 +54,20 @@ func storeFaults() ledgertest.Faults {
 	return ledgertest.Faults{Refused: 0.04, LostRequest: 0.02, LostReply: 0.03, Late: 0.02, LateBy: 2 * time.Second, Latency: 20 * time.Millisecond}
 }
 
-// delayed makes some calls slow, and delivers some other than creates a second time, some time later.
+// again reports whether a call may be delivered a second time, some time later: not a create, which makes a second
+// machine, and a move only where the sweeper looks for what it leaves. One that was refused may go through then, when
+// its instance is no longer to be moved, or is gone.
+func (w *world) again(op fake.Op) bool {
+	switch op {
+	case fake.OpCreate, fake.OpUnshelve:
+		return false
+	case fake.OpMigrate:
+		return w.sweeps
+	}
+	return true
+}
+
+// delayed makes some calls slow, and delivers some a second time.
 func (w *world) delayed(c fake.Call) fake.Fault {
 	if w.healed.Load() {
 		return fake.Fault{}
@@ -64,7 +77,7 @@ func (w *world) delayed(c fake.Call) fake.Fault {
 	r := rand.New(rand.NewPCG(w.seed, h.Sum64()))
 	slow := time.Duration(r.Int64N(int64(5 * time.Second)))
 	switch n := r.IntN(100); {
-	case n < 4 && c.Ref.Machine != "" && c.Op != fake.OpCreate && c.Op != fake.OpUnshelve: // of those a second delivery makes a second machine
+	case n < 4 && c.Ref.Machine != "" && w.again(c.Op):
 		return fake.Fault{Kind: fake.Duplicate, After: time.Duration(r.Int64N(int64(latest)))}
 	case n < 12 && c.Ref.Machine != "":
 		w.count("driver: slow")

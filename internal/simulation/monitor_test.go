@@ -28,6 +28,7 @@ type monitor struct {
 	held     map[pool.MachineID]time.Time  // since when
 	born     map[pool.InstanceID]time.Time // when its launch was seen
 
+	tookOver   time.Time                // when the last leader did: what it sees it sees anew
 	unrecorded map[unrecorded]time.Time // machines that the books do not speak of, since when
 	orphans    map[unrecorded]bool      // those that have been reported
 	over       int                      // seconds times hosts
@@ -114,6 +115,8 @@ func (m *monitor) remember(e *pool.Event) {
 	p, err := e.Payload()
 	m.w.must(err)
 	switch p := p.(type) {
+	case *pool.TakenOver:
+		m.tookOver = time.Now()
 	case *pool.Launched:
 		m.launches++
 		m.born[p.Instance] = time.Now()
@@ -320,7 +323,7 @@ func (m *monitor) fleet() {
 			if !known {
 				m.w.stray(fmt.Sprintf("machine %s, %s on %s", x.Tag.Machine, x.Power, h.Host.ID))
 				m.unrecorded[at] = now
-			} else if now.Sub(since) > orphanAge && !m.orphans[at] {
+			} else if now.Sub(since) > orphanAge && now.Sub(m.tookOver) > orphanAge && !m.orphans[at] {
 				m.orphans[at] = true
 				m.w.broken(orphans, "machine %s on %s has no record", x.Tag.Machine, h.Host.ID)
 			}

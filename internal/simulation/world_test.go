@@ -26,7 +26,7 @@ const (
 	callTimeout = 20 * time.Second
 	leaseTTL    = 6 * time.Second
 	strayAge    = 10 * time.Second
-	orphanAge   = 2 * time.Minute  // how long a machine may be without a record
+	orphanAge   = 2 * time.Minute  // how long a machine may be without a record under one leader
 	patience    = 15 * time.Minute // until all must be at rest after all faults have ended
 )
 
@@ -158,6 +158,7 @@ func newWorld(seed uint64, target int) *world {
 // play runs the world to its end. All its goroutines have ended when it returns.
 func (w *world) play() {
 	defer w.close()
+	w.must(w.strangers())
 	w.start(0)
 	w.must(w.catalogue())
 	for n := 1; n < len(w.seats); n++ {
@@ -191,17 +192,15 @@ func (w *world) play() {
 	}
 }
 
-// catalogue puts in what launches need, and machines of strangers, before anything goes wrong.
-func (w *world) catalogue() error {
-	ctx := context.Background()
-	var m *berthage.Manager
-	for ; m == nil || !m.Status().Leading; time.Sleep(100 * time.Millisecond) {
-		m = w.at(0).open()
+// strangers puts machines on the hosts that are not ours to touch, before anybody looks: one that came later would
+// take room that is booked already.
+func (w *world) strangers() error {
+	m, err := berthage.Open(context.Background(), berthage.Config{Ledger: w.store, Drivers: map[string]hypervisor.Driver{driverName: w.fleet}})
+	if err != nil {
+		return err
 	}
-	errs := []error{m.PutImage(ctx, pool.Image{Name: "debian-12", User: "debian", Sources: map[string]string{driverName: "debian"}})}
-	for _, p := range projects {
-		errs = append(errs, m.PutProject(ctx, pool.Project{Name: p, Quota: pool.Resources{pool.Instances: 14}}))
-	}
+	defer m.Close()
+	var errs []error
 	ours := m.Status().Ledger
 	for n, tag := range []hypervisor.Tag{
 		{},
@@ -214,6 +213,20 @@ func (w *world) catalogue() error {
 		})
 		errs = append(errs, err)
 		w.foreign++
+	}
+	return errors.Join(errs...)
+}
+
+// catalogue puts in what launches need, before anything goes wrong.
+func (w *world) catalogue() error {
+	ctx := context.Background()
+	var m *berthage.Manager
+	for ; m == nil || !m.Status().Leading; time.Sleep(100 * time.Millisecond) {
+		m = w.at(0).open()
+	}
+	errs := []error{m.PutImage(ctx, pool.Image{Name: "debian-12", User: "debian", Sources: map[string]string{driverName: "debian"}})}
+	for _, p := range projects {
+		errs = append(errs, m.PutProject(ctx, pool.Project{Name: p, Quota: pool.Resources{pool.Instances: 14}}))
 	}
 	return errors.Join(errs...)
 }
