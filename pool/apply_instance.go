@@ -132,6 +132,11 @@ func (s *State) moveTo(e *Event, p *Placed) error {
 		if err := d.leave(s, i, p.Hold); err != nil {
 			return err
 		}
+		if !p.Hold {
+			if err := d.relieve(s, i); err != nil {
+				return err
+			}
+		}
 	}
 	if err := d.take(s, p.Place, i.Project); err != nil {
 		return err
@@ -168,6 +173,11 @@ func (s *State) end(e *Event, p *Ended) error {
 		d := draft{at: e.Revision}
 		if err := d.leave(s, i, p.Hold); err != nil {
 			return err
+		}
+		if !p.Hold {
+			if err := d.relieve(s, i); err != nil {
+				return err
+			}
 		}
 		if d.held != nil && e.Kind == KindShelved {
 			d.held.Shelving = false // it has been, for the instance

@@ -109,7 +109,7 @@ func Seen(st *pool.State, host pool.HostID, machines []hypervisor.Machine) ([]po
 	for i := range st.InstancesOn(host) {
 		o.expected = append(o.expected, i.ID)
 	}
-	return o.decide(nil, st)
+	return o.decide(&rules{}, st)
 }
 
 func SeenHosts(st *pool.State, driver string, hosts ...pool.Host) ([]pool.Event, error) {

@@ -119,7 +119,7 @@ func (c *Launch) resolve(r *rules, st *pool.State) (scheduler.Request, error) {
 	if err := r.limits.Check(spec); err != nil {
 		return fail(pool.InField("spec", err))
 	}
-	return scheduler.Request{Spec: spec, Image: *image, Project: c.Project}, nil
+	return scheduler.Request{Spec: spec, Image: *image, Project: c.Project, Now: r.now}, nil
 }
 
 // made reports whether an instance of the same token is what this request asks for. What the catalogue had
@@ -163,7 +163,7 @@ func (r *Ring) Explain(c Launch) (scheduler.Explanation, error) {
 	var err error
 	r.View(func(st *pool.State) {
 		var req scheduler.Request
-		if req, err = c.resolve(&r.rules, st); err == nil {
+		if req, err = c.resolve(r.rules.at(r.now()), st); err == nil {
 			out, err = r.rules.scheduler.Explain(st, req)
 		}
 	})

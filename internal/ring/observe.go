@@ -152,7 +152,7 @@ type machinesSeen struct {
 	found    map[pool.InstanceID]pool.HostID // on which other host a later list than the last change shows them
 }
 
-func (o machinesSeen) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
+func (o machinesSeen) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	if st.Epoch() != o.epoch {
 		return nil, errDropped
 	}
@@ -165,6 +165,7 @@ func (o machinesSeen) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 		}
 	}
 	var out portion
+	var filled []string // shapes
 	for _, id := range o.expected {
 		i, ok := st.Instance(id)
 		// A list begun before our last change of an instance says nothing about it.
@@ -172,7 +173,8 @@ func (o machinesSeen) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 			continue
 		}
 		is, fault, addresses := pool.Absent, "", []string(nil)
-		if m := seen[Ref(st.LedgerOf(i.Machine(), i.Launched), i).Tag]; m != nil {
+		m := seen[Ref(st.LedgerOf(i.Machine(), i.Launched), i).Tag]
+		if m != nil {
 			is, fault, addresses = m.Power, printable(m.Fault, 400), m.Addresses
 		} else if i.Move != nil {
 			continue // it may be on the other host
@@ -190,8 +192,13 @@ func (o machinesSeen) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 		}
 		var err error
 		if fault != "" && !i.Started && i.Move == nil && i.Resize == nil {
-			// Accepted and then not made: as if it had been refused.
-			err = out.add(pool.KindRefused, &pool.Refused{Machine: i.Machine(), Reason: fault})
+			// Accepted and then not made: as if it had been refused. One of a shape says that it is full.
+			shape := i.Place.Allocation.Shape
+			full := m.Full && !slices.Contains(filled, shape)
+			if full {
+				filled = append(filled, shape)
+			}
+			err = out.add(pool.KindRefused, &pool.Refused{Machine: i.Machine(), Reason: fault, Until: r.fullUntil(st, i, full)})
 		} else {
 			err = out.add(pool.KindObserved, &pool.Observed{Machine: i.Machine(), Is: is, Fault: fault, Addresses: addresses})
 		}

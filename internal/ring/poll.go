@@ -291,7 +291,7 @@ func (l *leadership) tell(in input, who Caller) error {
 	for {
 		var events []pool.Event
 		var err error
-		l.r.View(func(st *pool.State) { events, err = l.r.decide(in, st) })
+		l.r.View(func(st *pool.State) { events, err = l.r.decide(in, st, l.r.now()) })
 		if err == nil && len(events) > 0 {
 			_, err = l.r.submit(l.ctx, in, who)
 		}

@@ -25,6 +25,7 @@ type result struct {
 	is      pool.Power  // of KindObserved
 	host    pool.HostID // of KindMoved
 	reason  string      // of what was refused or has come to nothing
+	full    bool        // of KindRefused: for want of room
 	doubt   bool        // of KindCreated, KindRefused, and of a machine that is gone: a create may still land
 }
 
@@ -61,7 +62,7 @@ func (c result) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		if i.Phase != pool.Building && i.Phase != pool.Deleting {
 			return nil, nil
 		}
-		return one(c.kind, &pool.Refused{Machine: c.machine, Reason: c.reason, Doubt: c.doubt})
+		return one(c.kind, &pool.Refused{Machine: c.machine, Reason: c.reason, Doubt: c.doubt, Until: r.fullUntil(st, i, c.full)})
 	case pool.KindObserved:
 		if i.Phase != pool.Active || i.Is == c.is {
 			return nil, nil
@@ -129,7 +130,7 @@ func (r *rules) gone(st *pool.State, i *pool.Instance, doubt bool) ([]pool.Event
 		return one(end, &pool.Ended{Instance: i.ID, Reason: i.Reason, Hold: hold})
 	}
 	avoid := append([]pool.HostID{i.Place.Host}, i.Avoid...)
-	d, err := r.again(st, i, scheduler.Request{Spec: i.Spec, Image: i.Image, Avoid: avoid, Project: i.Project})
+	d, err := r.again(st, i, scheduler.Request{Spec: i.Spec, Image: i.Image, Avoid: avoid, Project: i.Project, Now: r.now})
 	if err != nil {
 		return one(end, &pool.Ended{Instance: i.ID, Reason: i.Reason + "; and elsewhere: " + reason(err), Hold: hold})
 	}
