@@ -46,6 +46,9 @@ func (r *Ring) Cluster(id pool.ClusterID) (ClusterView, bool) {
 			case i.Phase == pool.Failed, i.Fault != "":
 				m.Outcome, m.Reason = "failed", strings.Join(slices.DeleteFunc([]string{i.Reason, i.Fault}, func(s string) bool { return s == "" }), "; ")
 				v.Failed++
+			case c.Want == pool.Shelved && i.Want != pool.Shelved && i.Reason != "" && skip < 0: // it was refused
+				m.Outcome = "failed"
+				v.Failed++
 			case skip >= 0:
 				m.Outcome, m.Reason = "skipped", c.Op.Skipped[skip].Reason
 				v.Skipped++

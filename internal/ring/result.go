@@ -22,7 +22,7 @@ type result struct {
 	epoch   int64
 	kind    string
 	machine pool.MachineID
-	is      pool.Power  // of KindObserved
+	is      pool.Power  // of KindObserved; of KindWanted what is still wanted, if it is
 	host    pool.HostID // of KindMoved
 	reason  string      // of what was refused or has come to nothing
 	full    bool        // of KindRefused: for want of room
@@ -84,7 +84,16 @@ func (c result) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		if i.Want != pool.Shelved || i.Phase != pool.Active {
 			return nil, nil
 		}
-		return one(c.kind, &pool.Wanted{Instance: i.ID, Want: pool.Stopped, Reason: c.reason})
+		back := pool.Shelve{Want: pool.Stopped}
+		switch {
+		case c.is == pool.Shelved && i.Reason == c.reason:
+			return nil, nil
+		case c.is == pool.Shelved:
+			back = pool.Shelve{Want: pool.Shelved, Ran: i.Ran}
+		case i.Shelve != nil:
+			back = *i.Shelve
+		}
+		return one(c.kind, &pool.Wanted{Instance: i.ID, Want: back.Want, Ran: back.Ran, Reason: c.reason})
 	case pool.KindResized, pool.KindUnresized:
 		if i.Phase != pool.Active || i.Resize == nil {
 			return nil, nil
