@@ -113,7 +113,11 @@ func Seen(st *pool.State, host pool.HostID, machines []hypervisor.Machine) ([]po
 }
 
 func SeenHosts(st *pool.State, driver string, hosts ...pool.Host) ([]pool.Event, error) {
-	return hostsSeen{epoch: st.Epoch(), driver: driver, hosts: hosts}.decide(&rules{}, st)
+	o := hostsSeen{epoch: st.Epoch(), driver: driver, hosts: hosts, listed: make(map[pool.HostID]bool)}
+	for _, h := range hosts {
+		o.listed[h.ID] = true
+	}
+	return o.decide(&rules{}, st)
 }
 
 // Wire sends an error across processes and back.

@@ -8,13 +8,14 @@ import (
 	"github.com/berthage/berthage/pool"
 )
 
-// hostsSeen is a driver's complete list of its hosts.
+// hostsSeen is what a driver says of its hosts.
 type hostsSeen struct {
 	epoch  int64
 	driver string
-	hosts  []pool.Host
+	hosts  []pool.Host // checked by Normalize, each once
 
 	unobserved map[pool.HostID]bool // known hosts of which only the readiness is judged
+	listed     map[pool.HostID]bool // all that the driver lists; nil: that is not judged here
 }
 
 func (o hostsSeen) decide(r *rules, st *pool.State) ([]pool.Event, error) {
@@ -22,44 +23,21 @@ func (o hostsSeen) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		return nil, errDropped
 	}
 	var out portion
-	listed := make(map[pool.HostID]bool, len(o.hosts))
 	for _, h := range o.hosts {
-		h, err := h.Normalize()
-		if err != nil || h.ID.Driver() != o.driver || listed[h.ID] {
-			continue // reported where the list is read
-		}
-		listed[h.ID] = true
-		h.Conditions &= pool.Ready
-		old, known := st.Host(h.ID)
-		switch {
-		case known && o.unobserved[h.ID]:
-			if old.Conditions.Has(pool.Ready) && !h.Conditions.Has(pool.Ready) {
-				c := pool.HostConditions{Host: h.ID, Conditions: old.Conditions.Without(pool.Ready), Reason: why(old, "not ready, says its driver"), Cold: old.Cold}
-				if err := out.add(pool.KindHostConditions, &c); err != nil {
-					return nil, err
-				}
-			}
-			continue
-		case known:
-			h.Conditions |= old.Conditions.Without(pool.Ready)
-			if sameHost(old.Host, h) {
-				continue
-			}
-		default:
-			if _, removed := st.HostRemoved(h.ID); removed || r.admit != nil && !r.admit(h) {
-				continue
-			}
-		}
-		if err := out.add(pool.KindHostPut, &pool.HostPut{Host: h}); err != nil {
+		e, err := o.host(r, st, h)
+		if err != nil {
 			return nil, err
 		}
+		if e != nil {
+			out.take(*e)
+		}
 	}
-	// A host that its driver no longer lists is not ready, at once.
-	for h := range st.Hosts() {
-		if h.ID.Driver() == o.driver && !listed[h.ID] && h.Conditions.Has(pool.Ready) {
-			c := pool.HostConditions{Host: h.ID, Conditions: h.Conditions.Without(pool.Ready), Reason: why(h, "no longer listed by its driver"), Cold: h.Cold}
-			if err := out.add(pool.KindHostConditions, &c); err != nil {
-				return nil, err
+	if o.listed != nil { // a host that its driver no longer lists is not ready, at once
+		for h := range st.Hosts() {
+			if h.ID.Driver() == o.driver && !o.listed[h.ID] && h.Conditions.Has(pool.Ready) {
+				if err := out.add(pool.KindHostConditions, notReady(h, "no longer listed by its driver")); err != nil {
+					return nil, err
+				}
 			}
 		}
 	}
@@ -67,22 +45,64 @@ func (o hostsSeen) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	return out.events, nil
 }
 
-// portion collects as many events as fit a batch with room for others; what is left out comes when the same
-// observation is decided again.
+// host decides on one host; nil says that nothing is new.
+func (o hostsSeen) host(r *rules, st *pool.State, h pool.Host) (*pool.Event, error) {
+	h, err := h.Normalize()
+	if err != nil {
+		return nil, err
+	}
+	h.Conditions &= pool.Ready
+	kind, payload := pool.KindHostPut, any(nil)
+	old, known := st.Host(h.ID)
+	switch {
+	case known && o.unobserved[h.ID]:
+		if !old.Conditions.Has(pool.Ready) || h.Conditions.Has(pool.Ready) {
+			return nil, nil
+		}
+		kind, payload = pool.KindHostConditions, notReady(old, "not ready, says its driver")
+	case known:
+		h.Conditions |= old.Conditions.Without(pool.Ready)
+		if sameHost(old.Host, h) {
+			return nil, nil
+		}
+	default:
+		if _, removed := st.HostRemoved(h.ID); removed || r.admit != nil && !r.admit(h) {
+			return nil, nil
+		}
+	}
+	if payload == nil {
+		payload = &pool.HostPut{Host: h}
+	}
+	e, err := pool.NewEvent(kind, payload)
+	return &e, err
+}
+
+func notReady(h *pool.HostRecord, reason string) *pool.HostConditions {
+	return &pool.HostConditions{Host: h.ID, Conditions: h.Conditions.Without(pool.Ready), Reason: why(h, reason), Cold: h.Cold}
+}
+
+// mostOfBatch is how much of a batch one observation fills, envelopes aside; what is left is for what is decided with it.
+const mostOfBatch = pool.MaxBatch - 64<<10
+
+// portion collects as many events as fit a batch; what is left out comes when the same observation is decided again.
 type portion struct {
 	events []pool.Event
 	size   int
 }
 
 func (p *portion) add(kind string, payload any) error {
-	if p.size > pool.MaxBatch/2 {
+	if p.size > mostOfBatch {
 		return nil
 	}
 	e, err := pool.NewEvent(kind, payload)
-	if p.size += len(e.Data) + len(e.Private); p.size <= pool.MaxBatch/2 || len(p.events) == 0 {
+	p.take(e)
+	return err
+}
+
+func (p *portion) take(e pool.Event) {
+	if p.size += len(e.Data) + len(e.Private); p.size <= mostOfBatch || len(p.events) == 0 {
 		p.events = append(p.events, e)
 	}
-	return err
 }
 
 // sameHost compares two normalized hosts; an empty list and none are the same.
@@ -139,6 +159,21 @@ func why(h *pool.HostRecord, reason string) string {
 		return h.Reason
 	}
 	return reason
+}
+
+// observation is that a host has answered, and what it has said.
+type observation struct {
+	reach
+	seen machinesSeen
+}
+
+func (o observation) decide(r *rules, st *pool.State) ([]pool.Event, error) {
+	events, err := o.reach.decide(r, st)
+	if err != nil {
+		return nil, err
+	}
+	seen, err := o.seen.decide(r, st)
+	return append(events, seen...), err
 }
 
 // machinesSeen is the complete list of the machines of one host, with what the leader knew when it asked.
