@@ -88,3 +88,36 @@ func BenchmarkCommit(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkStart is the time from the start of a Manager until all hosts that its driver lists are in the pool: each has
+// been looked at, and is in the ledger. It reports the batches that this took.
+func BenchmarkStart(b *testing.B) {
+	for _, n := range []int{200, 2_000, 20_000} {
+		b.Run(fmt.Sprintf("hosts=%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			fleet := fake.New(fake.Config{Name: "sim", Hosts: fake.Fleet("sim", n, 1)})
+			batches := pool.Revision(0)
+			for b.Loop() {
+				m, err := berthage.Open(b.Context(), berthage.Config{
+					Drivers: map[string]hypervisor.Driver{"sim": fleet}, Ledger: pool.NewMemoryLedger(),
+				})
+				require.NoError(b, err)
+				ctx, stop := context.WithCancel(b.Context())
+				done := make(chan error, 1)
+				go func() { done <- m.Run(ctx) }()
+				for range m.Events(ctx, 0) {
+					count := 0
+					m.View(func(st *pool.State) { count = st.HostCount() })
+					if count == n {
+						break
+					}
+				}
+				batches = m.Status().Revision
+				stop()
+				require.NoError(b, <-done)
+				m.Close()
+			}
+			b.ReportMetric(float64(batches), "batches")
+		})
+	}
+}

@@ -10,7 +10,8 @@ import (
 // CreateCluster asks for n instances of one spec under a project and a name, which is theirs with a number.
 //
 // The errors are those of Launch, for the first member that has no place unless BestEffort is set;
-// pool.ErrExists when the name is taken by a cluster that was created with another token or spec.
+// pool.ErrExists when the token was used in the project for another request, of another name, spec, size or stagger,
+// or when the name is taken by a cluster of another token.
 type CreateCluster = ring.CreateCluster
 
 // ScaleCluster asks for another number of members.
@@ -35,7 +36,9 @@ type Cluster = ring.ClusterView
 type Member = ring.Member
 
 // CreateCluster places and records all members in one commit, all of them or none, or with BestEffort as many as
-// there is room for but at least one. Repeated with the same token it returns what there is.
+// there is room for but at least one. Repeated with the same token it returns what there is, scaled as it may be by
+// then; of a cluster that is gone, with nothing but its id. Once it is gone, its token with another name makes another
+// cluster.
 func (m *Manager) CreateCluster(ctx context.Context, c CreateCluster) (Cluster, error) {
 	c.Spec = c.Spec.Clone()
 	return m.cluster(pool.NewClusterID(c.Project, c.Name), m.do(ctx, ring.Command{CreateCluster: &c}), "create cluster ")

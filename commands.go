@@ -61,7 +61,9 @@ func (m *Manager) Instance(id pool.InstanceID) (pool.Instance, error) {
 // SetPower wants the instance pool.Running, pool.Stopped, pool.Suspended or pool.Shelved and returns it as
 // recorded. It keeps its place in all of them but the last, which stops it and puts its disks aside; wanted
 // pool.Running or pool.Stopped after that it is placed anew, if there is room. Suspending needs a running
-// instance, and both a host that can.
+// instance, and both a host that can. An instance that its hypervisor then refuses to put aside, and that has been
+// stopped for that, is wanted again what it was wanted before, and Reason says why; what a suspended one had in memory
+// is lost.
 func (m *Manager) SetPower(ctx context.Context, id pool.InstanceID, want pool.Power) (pool.Instance, error) {
 	if err := m.do(ctx, ring.Command{Power: &ring.SetPower{Instance: id, Want: want}}); err != nil {
 		return pool.Instance{}, named(err, "set power of "+pool.Quote(string(id)))

@@ -59,6 +59,7 @@ type Config struct {
 	LeaseTTL    time.Duration // 0: 15 s
 	Tail        time.Duration // between two looks for other processes' events; 0: 250 ms
 	MaxCalls    int           // driver calls under way per host; 0: 4
+	MaxPolls    int           // observations under way per driver, and as many of hosts that did not answer the last one; 0: 256
 	MaxPlaces   int           // hosts tried for one launch; 0: 3
 	StrayAge    time.Duration // how long a stray is seen before it is destroyed; 0: 1 min
 
@@ -129,8 +130,8 @@ func (c Config) ring() (ring.Config, error) {
 			return ring.Config{}, pool.InField(field, err)
 		}
 	}
-	if c.MaxCalls < 0 || c.MaxPlaces < 0 {
-		return bad("MaxCalls, MaxPlaces", "zero or more")
+	if c.MaxCalls < 0 || c.MaxPolls < 0 || c.MaxPlaces < 0 {
+		return bad("MaxCalls, MaxPolls, MaxPlaces", "zero or more")
 	}
 	switch c.Evacuation {
 	case "", EvacuateNever, EvacuateFenced, EvacuateAlways:
@@ -146,7 +147,7 @@ func (c Config) ring() (ring.Config, error) {
 		Scheduler: c.Scheduler, Limits: limits, Admit: c.Admit, Logger: or(c.Logger, slog.New(slog.DiscardHandler)),
 		Poll: or(c.Poll, 10*time.Second), PollTimeout: or(c.PollTimeout, 30*time.Second), Grace: or(c.Grace, time.Minute),
 		CallTimeout: or(c.CallTimeout, 10*time.Minute), LeaseTTL: or(c.LeaseTTL, 15*time.Second),
-		Tail: or(c.Tail, 250*time.Millisecond), MaxCalls: or(c.MaxCalls, 4), MaxPlaces: or(c.MaxPlaces, 3),
+		Tail: or(c.Tail, 250*time.Millisecond), MaxCalls: or(c.MaxCalls, 4), MaxPolls: or(c.MaxPolls, 256), MaxPlaces: or(c.MaxPlaces, 3),
 		StrayAge: or(c.StrayAge, time.Minute), Evacuation: or(c.Evacuation, EvacuateFenced), FenceAfter: or(c.FenceAfter, 4*time.Minute),
 	}, nil
 }

@@ -175,6 +175,7 @@ func TestBadConfig(t *testing.T) {
 		"real and forgetful": {Ledger: ledger, Drivers: map[string]hypervisor.Driver{"sim": struct{ hypervisor.Driver }{drivers["sim"]}}},
 		"negative":           {Ledger: ledger, Drivers: drivers, Poll: -1},
 		"negative calls":     {Ledger: ledger, Drivers: drivers, MaxCalls: -1},
+		"negative polls":     {Ledger: ledger, Drivers: drivers, MaxPolls: -1},
 		"lease of a moment":  {Ledger: ledger, Drivers: drivers, LeaseTTL: 1},
 		"name of no text":    {Ledger: ledger, Drivers: drivers, Name: "a\xff"},
 	} {

@@ -56,6 +56,79 @@ func TestSameTokenAfterTheCatalogueChanged(t *testing.T) {
 	})
 }
 
+// A token stands for one request: what is asked with it again is the cluster that there is, and anything else is refused,
+// whatever has become of the cluster since.
+func TestSameTokenSameCluster(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		b := start(t, fake.Config{Hosts: hosts(4)})
+		defer b.stop()
+		require.NoError(t, b.m.PutProject(ctx, pool.Project{Name: "other"}))
+		require.NoError(t, b.m.PutFlavor(ctx, pool.Flavor{Name: "small", Resources: spec().Resources}))
+		ask := web(4)
+		ask.Stagger, ask.Spec.Resources, ask.Spec.Flavor = 2, nil, "small"
+		first, err := b.m.CreateCluster(ctx, ask)
+		require.NoError(t, err)
+		idle(t, b.m, first.ID)
+		check := func(m *berthage.Manager, members int) {
+			t.Helper()
+			before := head(m)
+			c, err := m.CreateCluster(ctx, ask)
+			require.NoError(t, err)
+			require.Equal(t, first.ID, c.ID)
+			require.Equal(t, first.Launched, c.Launched)
+			require.Len(t, c.Members, members)
+			for name, change := range map[string]func(*berthage.CreateCluster){
+				"size":          func(c *berthage.CreateCluster) { c.Size = 5 },
+				"present size":  func(c *berthage.CreateCluster) { c.Size = 2 },
+				"spec":          func(c *berthage.CreateCluster) { c.Spec.Labels = map[string]string{"role": "db"} },
+				"sizes":         func(c *berthage.CreateCluster) { c.Spec.Flavor, c.Spec.Resources = "", spec().Resources },
+				"stagger":       func(c *berthage.CreateCluster) { c.Stagger = 0 },
+				"name":          func(c *berthage.CreateCluster) { c.Name = "db" },
+				"name and spec": func(c *berthage.CreateCluster) { c.Name, c.Spec.Labels = "db", map[string]string{"role": "db"} },
+			} {
+				other := ask
+				other.Spec = ask.Spec.Clone()
+				change(&other)
+				_, err := m.CreateCluster(ctx, other)
+				require.ErrorIs(t, err, pool.ErrExists, name)
+				require.ErrorContains(t, err, `token "t" already exists`, name)
+				require.ErrorContains(t, err, "a token of its own for each different request", name)
+			}
+			other := ask
+			other.Token = "u"
+			_, err = m.CreateCluster(ctx, other)
+			require.ErrorIs(t, err, pool.ErrExists)
+			require.ErrorContains(t, err, `cluster "shop/web" already exists`)
+			require.Equal(t, before, head(m))
+		}
+		check(b.m, 4)
+		check(open(t, b.fleet, b.ledger), 4)
+		_, err = b.m.ScaleCluster(ctx, berthage.ScaleCluster{Cluster: first.ID, Size: 2})
+		require.NoError(t, err)
+		idle(t, b.m, first.ID)
+		require.NoError(t, b.m.RemoveFlavor(ctx, "small"))
+		require.NoError(t, b.m.RemoveImage(ctx, "debian-12"))
+		check(b.m, 2)
+		catalogue(t, b.m)
+
+		// Tokens are a project's own, as with launches: nobody learns of others' by trying.
+		elsewhere := web(1)
+		elsewhere.Project = "other"
+		c, err := b.m.CreateCluster(ctx, elsewhere)
+		require.NoError(t, err)
+		require.Equal(t, pool.NewClusterID("other", "web"), c.ID)
+		l := berthage.Launch{Token: "t", Name: "web", Spec: spec()}
+		for _, p := range []string{"shop", "other"} {
+			l.Project = p
+			i, err := b.m.Launch(ctx, l)
+			require.NoError(t, err)
+			require.Equal(t, p, i.Project)
+		}
+	})
+}
+
 // What a caller does with his maps afterwards does not reach the books.
 func TestTheBooksKeepTheirOwnMaps(t *testing.T) {
 	t.Parallel()

@@ -87,6 +87,8 @@ type Machine struct {
 	// had accepted, say, and then found no room for. It is Stopped, Start is ErrRefused, and Destroy removes it.
 	// Empty: no fault.
 	Fault string `json:"fault,omitempty"`
+	// Full: the fault is that there was no room, as with ErrFull.
+	Full bool `json:"full,omitempty"`
 }
 
 // Capabilities says what can be asked for on one host, before any call is made.

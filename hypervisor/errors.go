@@ -18,6 +18,9 @@ var (
 	// ErrRefused: the hypervisor has said no, on this host and for now (full, a quota, an image that is
 	// missing there). Nothing was done. Another host may do better.
 	ErrRefused = errors.New("refused")
+	// ErrFull: a cause of ErrRefused: the hypervisor has no room, whatever it has reported of its inventory.
+	// Drivers of aggregates say so where they can tell it: the shape is not tried again there for a while.
+	ErrFull = errors.New("full")
 	// ErrInvalid: no host of this driver will ever do this. Nothing was done.
 	ErrInvalid = pool.ErrInvalid
 	// ErrWrongPower: the machine is not in the power state that the call needs. Nothing was done.

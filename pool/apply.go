@@ -67,21 +67,9 @@ func (s *State) fold(e *Event, payload any) error {
 		}
 		return s.onMachine(e, p.Machine, func(i *Instance) { foldMachine(e, p, i) })
 	case *Refused:
-		return s.onMachine(e, p.Machine, func(i *Instance) {
-			i.Reason = storable(p.Reason)
-			i.Place.Doubt = i.Place.Doubt || p.Doubt
-			if i.Phase == Building || i.Phase == Active && !i.Started {
-				i.Phase = Undoing
-			}
-		})
+		return s.refuse(e, p)
 	case *Observed:
-		return s.onMachine(e, p.Machine, func(i *Instance) {
-			i.Is, i.Fault, i.Addresses = p.Is, storable(p.Fault), nil
-			i.Started = i.Started || p.Is == Running
-			for _, a := range p.Addresses {
-				i.Addresses = append(i.Addresses, storable(a))
-			}
-		})
+		return s.observe(e, p)
 	case *Wanted:
 		return s.want(e, p)
 	case *RebootWanted:
@@ -139,6 +127,8 @@ func (s *State) foldHost(payload any, at Revision) error {
 		if old != nil {
 			n.Used, n.DeviceUsed, n.Placed, n.Held = old.Used, old.DeviceUsed, old.Placed, old.Held
 			n.Reason, n.Cold, n.Proof = old.Reason, old.Cold, old.Proof
+			n.Full = old.Full
+			n.keepFull(func(name string, _ Full) bool { return h.Shape(name) != nil })
 		}
 		d.put(old, n)
 		if err := d.commit(s); err != nil {

@@ -69,6 +69,9 @@ func (s *State) moved(e *Event, p *Moved) error {
 	if err := d.rebook(s, i, place); err != nil {
 		return err
 	}
+	if err := d.relieve(s, i); err != nil {
+		return err
+	}
 	if err := d.commit(s); err != nil {
 		return err
 	}
@@ -149,6 +152,11 @@ func (s *State) resized(e *Event, m MachineID, done bool, reason string) error {
 	d := draft{at: e.Revision}
 	if err := d.rebook(s, i, place); err != nil {
 		return err
+	}
+	if done && !i.Resize.Before.Resources.Fits(place.Allocation.Resources) { // it has become smaller somewhere
+		if err := d.relieve(s, i); err != nil {
+			return err
+		}
 	}
 	if err := d.commit(s); err != nil {
 		return err

@@ -15,6 +15,9 @@ func foldMachine(e *Event, p *OfMachine, i *Instance) {
 		if i.Phase == Building {
 			i.Phase, i.Reason = Active, ""
 			i.Shelving = i.Want == Shelved // wanted of the machine before, and now of this one
+			if i.Shelving && i.Shelve != nil {
+				i.Shelve = &Shelve{Want: i.Shelve.Want, Ran: i.Shelve.Ran, Ordered: e.Revision}
+			}
 		}
 	case KindRebooted:
 		i.Rebooted = i.Reboots
@@ -53,12 +56,18 @@ func (s *State) want(e *Event, p *Wanted) error {
 		n.Want, n.Ran = p.Want, p.Ran
 		if p.Want != Absent {
 			n.Shelving = p.Want == Shelved && n.Phase == Active
+			switch {
+			case !n.Shelving:
+				n.Shelve = nil
+			case i.Want != Shelved:
+				n.Shelve = &Shelve{Want: i.Want, Ran: i.Ran, Ordered: e.Revision}
+			}
 		}
 		if p.Reason != "" {
 			n.Reason = storable(p.Reason)
 		}
 		if p.Want == Absent && n.Placed() { // a failed one has nothing to be destroyed
-			n.Phase = Deleting
+			n.Phase, n.Shelve = Deleting, nil
 		}
 	})
 }
@@ -132,6 +141,11 @@ func (s *State) moveTo(e *Event, p *Placed) error {
 		if err := d.leave(s, i, p.Hold); err != nil {
 			return err
 		}
+		if !p.Hold {
+			if err := d.relieve(s, i); err != nil {
+				return err
+			}
+		}
 	}
 	if err := d.take(s, p.Place, i.Project); err != nil {
 		return err
@@ -150,7 +164,9 @@ func (s *State) moveTo(e *Event, p *Placed) error {
 			n.Spec, n.Resize, n.Resized = i.Resize.Sizes.Of(i.Spec), nil, true
 		}
 		n.Place, n.Phase, n.Is, n.Created = p.Place, Building, Absent, 0
-		n.Shelving = false
+		if n.Shelving = false; n.Want != Shelved {
+			n.Shelve = nil
+		}
 		n.Started, n.Fault, n.Addresses = false, "", nil
 	})
 }
@@ -168,6 +184,11 @@ func (s *State) end(e *Event, p *Ended) error {
 		d := draft{at: e.Revision}
 		if err := d.leave(s, i, p.Hold); err != nil {
 			return err
+		}
+		if !p.Hold {
+			if err := d.relieve(s, i); err != nil {
+				return err
+			}
 		}
 		if d.held != nil && e.Kind == KindShelved {
 			d.held.Shelving = false // it has been, for the instance
@@ -193,7 +214,7 @@ func (s *State) end(e *Event, p *Ended) error {
 		n.Phase, n.Is, n.Move = Failed, Absent, nil
 		n.Started, n.Fault, n.Addresses = false, "", nil
 		if e.Kind == KindShelved {
-			n.Phase, n.Resize, n.Shelving = Aside, nil, false
+			n.Phase, n.Resize, n.Shelving, n.Shelve = Aside, nil, false, nil
 			if i.Phase == Active {
 				n.Shelf = &Shelf{Machine: i.Machine(), Host: i.Place.Host}
 			} else if n.Want != Absent { // it could not be made anew; what is put aside still is

@@ -33,6 +33,7 @@ type Cluster struct {
 	Token   string    `json:"token"`             // of its creation; its members' ids derive from it
 	Spec    Spec      `json:"spec"`              // of every member, resolved; Guest is absent once forgotten
 	Image   Image     `json:"image"`             // as it was at creation
+	Asked   int       `json:"asked,omitempty"`   // members asked for at creation
 	Size    int       `json:"size"`              // members asked for last
 	Want    Power     `json:"want"`              // of its members, as asked last
 	Stagger int       `json:"stagger,omitempty"` // members acted on at a time; 0: no bound of its own
@@ -76,6 +77,7 @@ type ClusterPut struct {
 	Token   string    `json:"token"`
 	Spec    Spec      `json:"spec"` // without Guest
 	Image   Image     `json:"image"`
+	Size    int       `json:"size,omitempty"` // asked for
 	Stagger int       `json:"stagger,omitempty"`
 
 	Guest Guest `json:"-"` // in the event's Private
@@ -105,7 +107,7 @@ func (s *State) foldCluster(e *Event, payload any) error {
 			return notFound("project", p.Cluster.Project())
 		}
 		c := &Cluster{
-			ID: p.Cluster, Token: p.Token, Spec: p.Spec, Image: p.Image, Stagger: p.Stagger,
+			ID: p.Cluster, Token: p.Token, Spec: p.Spec, Image: p.Image, Asked: p.Size, Stagger: p.Stagger,
 			Want: Running, Launched: e.Revision, Changed: e.Revision,
 		}
 		c.Spec.Guest = p.Guest

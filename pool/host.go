@@ -159,6 +159,16 @@ func (h *Host) Device(id string) *Device {
 	return nil
 }
 
+// Shape returns the aggregate's shape of that name, or nil.
+func (h *Host) Shape(name string) *Shape {
+	for i := range h.Shapes {
+		if h.Shapes[i].Name == name {
+			return &h.Shapes[i]
+		}
+	}
+	return nil
+}
+
 // Normalize checks the host and returns a copy that is ready to be booked: deep, devices sorted by class
 // and id, and the inventory of every class that has devices set to their sum. A sum beyond an int64 is
 // ErrOverflow, anything malformed ErrInvalid.

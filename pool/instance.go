@@ -139,6 +139,13 @@ func (z Sizes) Of(s Spec) Spec {
 	return s
 }
 
+// Shelve is an order to shelve, and what the instance goes back to should that be refused.
+type Shelve struct {
+	Want    Power    `json:"want"`          // before
+	Ran     bool     `json:"ran,omitempty"` // Instance.Ran before
+	Ordered Revision `json:"ordered"`
+}
+
 // Shelf is where an instance's disks are put aside: those of one of its former machines.
 type Shelf struct {
 	Machine MachineID `json:"machine"`
@@ -167,6 +174,7 @@ type Instance struct {
 	Resize   *Resizing `json:"resize,omitempty"`   // while it is being resized
 	Resized  bool      `json:"resized,omitempty"`  // it has other sizes than it was launched with
 	Shelving bool      `json:"shelving,omitempty"` // its machine may have been put aside, or still be
+	Shelve   *Shelve   `json:"shelve,omitempty"`   // while it is to be shelved and is not yet
 	Shelf    *Shelf    `json:"shelf,omitempty"`    // while disks of it are put aside
 
 	Cluster ClusterID `json:"cluster,omitempty"` // that it is a member of

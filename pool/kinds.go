@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"time"
 )
 
 // The kinds of event that State folds, each with the payload that its Data holds.
@@ -119,11 +120,12 @@ type OfMachine struct {
 
 // Refused is the data of KindRefused: of a create, or of a machine that the hypervisor has given up before it
 // ever ran. Doubt says that the create ended without an answer, so that it may
-// still land.
+// still land. Until is set when an aggregate had no room for the shape: the shape counts as full there until then.
 type Refused struct {
 	Machine MachineID `json:"machine"`
 	Reason  string    `json:"reason"`
 	Doubt   bool      `json:"doubt,omitempty"`
+	Until   time.Time `json:"until,omitzero"`
 }
 
 // Observed is the data of KindObserved.

@@ -89,6 +89,7 @@ type savedHost struct {
 	Proof      string           `json:"proof,omitempty"`
 	Used       Resources        `json:"used"`
 	DeviceUsed map[string]int64 `json:"device_used,omitempty"`
+	Full       map[string]Full  `json:"full,omitempty"`
 	Placed     int              `json:"placed"`
 	Held       int              `json:"held,omitempty"`
 	Changed    Revision         `json:"changed"`
@@ -207,7 +208,7 @@ func (s *Snapshot) write(w *snapshotWriter) error {
 		return err
 	}
 	for _, h := range sorted(&st.hosts) {
-		r := savedHost{h.Host, h.Reason, h.Cold, h.Proof, h.Used, h.DeviceUsed, h.Placed, h.Held, h.Changed}
+		r := savedHost{h.Host, h.Reason, h.Cold, h.Proof, h.Used, h.DeviceUsed, h.Full, h.Placed, h.Held, h.Changed}
 		if err := w.record(frameHost, r); err != nil {
 			return err
 		}

@@ -235,7 +235,7 @@ func (l *loading) host(v *savedHost) error {
 	l.derived[h.ID] = &derivedHost{used: make(Resources), devices: make(map[string]int64)}
 	l.s.hosts.set(h.ID, &HostRecord{
 		Host: h, Reason: v.Reason, Cold: v.Cold, Proof: v.Proof, Capacity: h.Capacity(),
-		Used: v.Used, DeviceUsed: v.DeviceUsed, Placed: v.Placed, Held: v.Held, Changed: v.Changed,
+		Used: v.Used, DeviceUsed: v.DeviceUsed, Full: v.Full, Placed: v.Placed, Held: v.Held, Changed: v.Changed,
 	})
 	return nil
 }

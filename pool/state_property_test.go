@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -45,6 +46,9 @@ func (c *chance) host() pool.Host {
 			ID: fmt.Sprint("dev", i), Class: pick(c, []pool.Class{pool.StorageSSD, pool.GPU}), Inventory: amount(),
 		})
 	}
+	if c.IntN(2) == 0 {
+		h.Shapes = []pool.Shape{{Name: pick(c, []string{"s", "s", "m"}), Resources: pool.Resources{pool.CPU: 1}}}
+	}
 	switch c.IntN(30) {
 	case 0:
 		h.Inventory[pool.Memory] = pool.Inventory{Total: math.MaxInt64 - c.Int64N(100)}
@@ -72,6 +76,7 @@ func (c *chance) place(number int) pool.Placement {
 			p.Allocation.Resources[d.Class] += n
 		}
 	}
+	p.Allocation.Shape = pick(c, []string{"", "s", "s", "m"})
 	switch c.IntN(40) {
 	case 0:
 		p.Allocation.Resources[pool.CPU] = math.MaxInt64 - c.Int64N(3)
@@ -157,7 +162,11 @@ func (c *chance) event() pool.Event {
 	case 16, 38, 39:
 		return c.tape.event(pick(c, []string{pool.KindSent, pool.KindCreated, pool.KindCreated, pool.KindRebooted}), of)
 	case 17:
-		return c.tape.event(pool.KindRefused, &pool.Refused{Machine: of.Machine, Reason: pick(c, words), Doubt: c.IntN(2) == 0})
+		r := &pool.Refused{Machine: of.Machine, Reason: pick(c, words), Doubt: c.IntN(2) == 0}
+		if c.IntN(2) == 0 {
+			r.Until = time.Unix(1_700_000_000+int64(c.revision)+c.Int64N(20), 0).UTC()
+		}
+		return c.tape.event(pool.KindRefused, r)
 	case 18, 19:
 		o := &pool.Observed{Machine: of.Machine, Is: pick(c, []pool.Power{pool.Running, pool.Stopped, pool.Absent})}
 		for range c.IntN(3) {

@@ -576,6 +576,7 @@ func TestAnInstanceWantedShelvedIsMadeAnew(t *testing.T) {
 	}
 	i, _ := s.Instance(id)
 	require.False(t, i.Shelving, "nothing of it is there")
+	require.Equal(t, pool.Running, i.Shelve.Want, "should it be refused in the end")
 	for _, e := range []pool.Event{
 		p.next(pool.KindSent, &pool.OfMachine{Machine: id.Machine(1)}),
 		p.next(pool.KindCreated, &pool.OfMachine{Machine: id.Machine(1)}),
@@ -584,6 +585,13 @@ func TestAnInstanceWantedShelvedIsMadeAnew(t *testing.T) {
 	}
 	i, _ = s.Instance(id)
 	require.True(t, i.Shelving)
+	require.Equal(t, &pool.Shelve{Want: pool.Running, Ordered: s.Head()}, i.Shelve, "no call for it has been sent before")
+	for _, e := range []pool.Event{p.next(pool.KindWanted, &pool.Wanted{Instance: id, Want: pool.Running})} {
+		require.NoError(t, s.Apply(&e))
+	}
+	i, _ = s.Instance(id)
+	require.False(t, i.Shelving)
+	require.Nil(t, i.Shelve)
 }
 
 func TestShrinkingAndGrowingFollowAtOnce(t *testing.T) {

@@ -178,6 +178,9 @@ func (d *decision) fits(h *pool.HostRecord, v view) failure {
 		if d.shape = smallestShape(h, d.demand); d.shape == nil {
 			return failure{by: ByShape}
 		}
+		if _, full := h.FullAt(d.shape.Name, d.req.Now); full && v == asItIs {
+			return failure{by: ByFull}
+		}
 		d.needs = d.needsOf(h, d.shape)
 	}
 	d.usage = 0

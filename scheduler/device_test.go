@@ -1,7 +1,9 @@
 package scheduler_test
 
 import (
+	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -158,6 +160,50 @@ func TestAggregatesBookTheSmallestShape(t *testing.T) {
 		r.Hosts[0].Reason.String())
 	require.True(t, r.Never)
 	require.Equal(t, `host "d/region" could take it: ask for 1 GiB less of memory`, r.Nearest.String())
+}
+
+// A shape that was refused a short time ago is passed by, and nothing larger is taken in its place: that would cost
+// more than what was asked for.
+func TestAggregatesThatHaveRefusedAShape(t *testing.T) {
+	t.Parallel()
+	var s scheduler.Scheduler
+	b := newBooks(t, region(shape("small", 2, 4), shape("large", 16, 64)))
+	d, err := s.Place(b.state, want(2, 4))
+	require.NoError(t, err)
+	until := time.Date(2030, 1, 1, 12, 30, 0, 5, time.UTC)
+	id, booked := b.book(want(2, 4), d), d.Allocation
+	b.fold(pool.KindRefused, &pool.Refused{Machine: id.Machine(0), Reason: "no valid host", Until: until})
+
+	_, err = s.Place(b.state, want(1, 1))
+	var r *scheduler.Refusal
+	require.ErrorAs(t, err, &r)
+	require.False(t, r.Never)
+	require.Equal(t, []scheduler.Count{{Constraint: scheduler.ByFull, Hosts: 1}}, r.Counts)
+	require.Equal(t, b.state.Time(), r.Hosts[0].Reason.At)
+	require.Equal(t, `shape "small" was refused as full at `+b.state.Time().Format(time.RFC3339)+`; tried again at 2030-01-01T12:30:00Z`, r.Hosts[0].Reason.String())
+	require.Equal(t, []scheduler.Step{{Do: scheduler.Wait, Value: "small", Until: until}}, r.Nearest.Steps)
+	require.Contains(t, r.Error(), `1 by full; nearest: host "d/region" could take it: wait until 2030-01-01T12:30:00Z, when its shape "small", refused as full, is tried again`)
+	js, err := json.Marshal(r)
+	require.NoError(t, err)
+	var back scheduler.Refusal
+	require.NoError(t, json.Unmarshal(js, &back))
+	require.Equal(t, *r, back)
+
+	d, err = s.Place(b.state, want(3, 1))
+	require.NoError(t, err, "another shape")
+	require.Equal(t, "large", d.Allocation.Shape)
+	for _, tc := range []struct {
+		now  time.Time
+		fits bool
+	}{{until.Add(-1), false}, {until, true}} {
+		req := want(1, 1)
+		req.Now = tc.now
+		_, err = s.Place(b.state, req)
+		require.Equal(t, tc.fits, err == nil, tc.now)
+	}
+	h, _ := b.state.Host("d/region")
+	_, err = s.Resize(h, booked, want(2, 3).Spec)
+	require.NoError(t, err, "whether it has room for one that is there the aggregate says itself")
 }
 
 func TestAggregatesAreFullWhenTheShapeIsTooLarge(t *testing.T) {

@@ -77,7 +77,7 @@ func (r *Refusal) Unwrap() error { return pool.ErrNoRoom }
 // Explain says for every host whether it qualifies, with its score, or why not. It is the long form of
 // Place and costs more; the errors are those of Place without *Refusal.
 func (s *Scheduler) Explain(st *pool.State, req Request) (Explanation, error) {
-	d, err := s.decide(req)
+	d, err := s.decide(req.at(st))
 	if err != nil {
 		return Explanation{}, err
 	}

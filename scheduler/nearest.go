@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/berthage/berthage/pool"
 )
@@ -20,6 +21,7 @@ const (
 	AddSource Action = "add-source" // the image needs a source for the driver, which is Value
 	Free      Action = "free"       // Amount of Class must become free on the host, on Device if named
 	Shrink    Action = "shrink"     // the request must ask for Amount of Class less, of Disk if named
+	Wait      Action = "wait"       // until Until, as the aggregate has refused its shape, which is Value, for want of room
 )
 
 // Change is what would make a request fit on one host: all of Steps together. It is worked out with the
@@ -44,6 +46,7 @@ type Step struct {
 	Device     string          `json:"device,omitempty"`
 	Disk       *int            `json:"disk,omitempty"` // index in Spec.Disks
 	Amount     int64           `json:"amount,omitempty"`
+	Until      time.Time       `json:"until,omitzero"`
 }
 
 // String says it to people, on one line.
@@ -71,6 +74,8 @@ func (s *Step) String() string {
 		return "do not ask for label " + pool.Quote(s.Label)
 	case AddSource:
 		return "give the image a source for driver " + pool.Quote(s.Value)
+	case Wait:
+		return "wait until " + moment(s.Until) + ", when its shape " + pool.Quote(s.Value) + ", refused as full, is tried again"
 	case Free:
 		out := "free " + s.Class.Format(s.Amount) + " of " + string(s.Class)
 		if s.Device != "" {
@@ -342,6 +347,9 @@ func (d *decision) cutTo(h *pool.HostRecord, s *pool.Shape, c *Change) bool {
 	booked := smallestShape(h, cut)
 	if booked == nil {
 		return false
+	}
+	if f, full := h.FullAt(booked.Name, d.req.Now); full {
+		c.add(1, Step{Do: Wait, Value: booked.Name, Until: f.Until})
 	}
 	all := booked.Resources.Clone()
 	for class, n := range cut {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/berthage/berthage/pool"
 )
@@ -23,6 +24,7 @@ const (
 	ByKind      Constraint = "kind"      // does not run VMs, or containers
 	ByFilter    Constraint = "filter"    // a Filter of the importer
 	ByShape     Constraint = "shape"     // an aggregate that sells no shape large enough
+	ByFull      Constraint = "full"      // an aggregate that has refused that shape a short time ago, whatever its inventory says
 	ByResource  Constraint = "resource"  // too little of a class
 	ByDevice    Constraint = "device"    // no device has room for the whole of a disk or GPU
 )
@@ -39,7 +41,9 @@ type Reason struct {
 	Conditions pool.Conditions `json:"conditions,omitempty"` // of the host, when they stand in the way
 	Label      string          `json:"label,omitempty"`      // key of the label
 	Want       []string        `json:"want,omitempty"`       // zones or label value asked for; drivers that the image has sources for; kind asked for
-	Have       string          `json:"have,omitempty"`       // the host's zone, label value, driver or kinds
+	Have       string          `json:"have,omitempty"`       // the host's zone, label value, driver, kinds or shape
+	At         time.Time       `json:"at,omitzero"`          // when the shape was refused
+	Until      time.Time       `json:"until,omitzero"`       // until when it counts as full
 
 	Class    pool.Class `json:"class,omitempty"`
 	Disk     *int       `json:"disk,omitempty"`   // index in Spec.Disks, where one disk found no device
@@ -83,6 +87,8 @@ func (r *Reason) String() string {
 		return "runs " + r.Have + ", asked for " + list(r.Want)
 	case ByShape:
 		return "sells no shape that covers the request; the nearest has " + r.amounts()
+	case ByFull:
+		return "shape " + pool.Quote(r.Have) + " was refused as full at " + moment(r.At) + "; tried again at " + moment(r.Until)
 	case ByResource:
 		return string(r.Class) + ": " + r.amounts()
 	case ByDevice:
@@ -93,6 +99,9 @@ func (r *Reason) String() string {
 	}
 	return "refused by a filter: " + pool.Quote(r.Detail)
 }
+
+// moment is a time for people: the second after which it is over.
+func moment(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 func (r *Reason) amounts() string {
 	f := r.Class.Format
@@ -162,6 +171,9 @@ func (d *decision) reason(h *pool.HostRecord, f failure) Reason {
 		r.Constraint = ByFilter
 	case ByShape:
 		d.shapeReason(h, &r)
+	case ByFull:
+		f, _ := h.FullAt(d.shape.Name, d.req.Now)
+		r.Have, r.At, r.Until = d.shape.Name, f.At, f.Until
 	case ByResource:
 		n := d.needs[f.index]
 		r.Class, r.Need, r.Capacity = n.class, n.amount, h.Capacity[n.class]

@@ -14,6 +14,7 @@ import (
 // The error is that of Place: a *Refusal, about this one host, when there is no room.
 func (s *Scheduler) Resize(h *pool.HostRecord, old pool.Allocation, spec pool.Spec) (pool.Allocation, error) {
 	without := *h
+	without.Full = nil // whether it has room for one that it has already the aggregate says itself
 	var err error
 	if without.Used, err = h.Used.Sub(old.Resources); err != nil {
 		return pool.Allocation{}, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"time"
 
 	"github.com/berthage/berthage/pool"
 )
@@ -73,6 +74,15 @@ type Request struct {
 	Image   pool.Image    // with its sources
 	Avoid   []pool.HostID // hosts that are out of the question, such as those on which creation failed
 	Project string        // for filters and scores of the importer
+	Now     time.Time     // of the decision; zero: that of the last event in the State
+}
+
+// at returns the request with its moment filled in.
+func (r Request) at(st *pool.State) Request {
+	if r.Now.IsZero() {
+		r.Now = st.Time()
+	}
+	return r
 }
 
 // Decision is where an instance goes, and what it takes there.
@@ -90,7 +100,7 @@ type Decision struct {
 // malformed whatever the hosts is pool.ErrInvalid or pool.ErrOverflow; a Filter or Score that misbehaves
 // ErrExtension.
 func (s *Scheduler) Place(st *pool.State, req Request) (Decision, error) {
-	d, err := s.decide(req)
+	d, err := s.decide(req.at(st))
 	if err != nil {
 		return Decision{}, err
 	}

@@ -194,6 +194,11 @@ func (d *Driver) land(r *request, f Fault) error {
 func (d *Driver) later(in time.Duration, r *request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.schedule(in, r)
+}
+
+// schedule is later for whoever holds the lock.
+func (d *Driver) schedule(in time.Duration, r *request) {
 	if d.err != nil {
 		return
 	}

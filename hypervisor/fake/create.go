@@ -112,7 +112,7 @@ func (d *Driver) create(h *host, o *making, p pool.Power) error {
 	}
 	claims, err := h.room(o.demand, o.Spec.Disks, o.Allocation.Claims, d.config.Overfill)
 	if err != nil {
-		return o.refused(err.Error())
+		return wrongf(o.op, o.Ref, hypervisor.ErrRefused, err)
 	}
 	m := &machine{
 		Host: o.Host, Native: h.native(native), Name: o.Name, Tag: o.Tag,
@@ -121,7 +121,13 @@ func (d *Driver) create(h *host, o *making, p pool.Power) error {
 		Revision: o.Revision, Content: data,
 	}
 	m.Disks, m.Stores = sizes(o.Spec.Disks)
-	if err := d.put(h, m.in(p, "created")); err != nil {
+	m = m.in(p, "created")
+	if h.really.Accepts && p != Debris {
+		m.Decided = m.Since.Add(h.really.After)
+	} else if err := h.lacks(m); err != nil {
+		return wrongf(o.op, o.Ref, hypervisor.ErrRefused, err)
+	}
+	if err := d.put(h, m); err != nil {
 		return o.refused(err.Error())
 	}
 	if p != Debris {
@@ -132,6 +138,7 @@ func (d *Driver) create(h *host, o *making, p pool.Power) error {
 		}
 	}
 	d.full(h, o.Ref)
+	d.accepted(h, o)
 	return nil
 }
 
@@ -141,12 +148,7 @@ func (d *Driver) breakDown(h *host, o *making, why error) error {
 	if err != nil || len(found) == 0 {
 		return nil // it has been destroyed in the meantime
 	}
-	m := found[len(found)-1]
-	next := m.in(pool.Stopped, "given up")
-	if next.Fault = "no valid host was found"; why != nil {
-		next.Fault = why.Error()
-	}
-	if err := d.put(h, next); err != nil {
+	if err := d.put(h, found[len(found)-1].givenUp(why)); err != nil {
 		return wrongf(o.op, o.Ref, hypervisor.ErrUnknown, err)
 	}
 	return nil

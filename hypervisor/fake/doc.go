@@ -11,7 +11,7 @@
 // Faults come by chance from Config.Faults, or exactly where a test wants them from Config.Hook. The chances
 // are drawn from the seed, the call's arguments and how often that call was made before, so that they do not
 // depend on the order in which goroutines happen to run. SetHostState kills a host, cuts it off while its
-// machines go on running, and brings it back.
+// machines go on running, and brings it back. SetRoom gives an aggregate less room than its inventory says.
 //
 // A request that has been sent is not called back: when the context ends before the effect, the call returns
 // the context's error and the effect still lands at its time. Effects that land later than their call are

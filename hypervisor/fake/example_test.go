@@ -41,7 +41,7 @@ func Example() {
 	// 20 hosts, the first with 188 GiB of memory
 	// <nil> <nil>
 	// web-0 is running at [10.0.0.1]
-	// create huge-0 on fake/node-0001: refused: memory: 16 TiB asked for, 184 GiB free
+	// create huge-0 on fake/node-0001: refused: full: memory: 16 TiB asked for, 184 GiB free
 }
 
 // A test that wants a reply to be lost at one exact point scripts it.

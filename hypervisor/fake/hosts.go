@@ -38,6 +38,8 @@ type host struct {
 	calls map[Op]int
 
 	fences int // how often the host has been fenced
+
+	really Room
 }
 
 // usage is what machines take of a host.

@@ -32,6 +32,8 @@ type machine struct {
 
 	Revision  pool.Revision `json:"revision,omitempty"`  // of the latest order that was carried out
 	Fault     string        `json:"fault,omitempty"`     // why it will never run
+	Full      bool          `json:"full,omitempty"`      // that is for want of room
+	Decided   time.Time     `json:"decided,omitzero"`    // when its aggregate knows whether it has room for it
 	Content   content       `json:"content,omitzero"`    // of its disks
 	Snapshots []snapshot    `json:"snapshots,omitempty"` // oldest first
 
@@ -136,7 +138,7 @@ func (m *machine) tagged() bool { return m.Tag != hypervisor.Tag{} }
 
 // show is the machine as Machines reports it.
 func (m *machine) show(now time.Time) hypervisor.Machine {
-	out := hypervisor.Machine{Ref: m.ref(), Native: m.Native, Name: m.Name, Power: m.Power, Fault: m.Fault, Resources: make(pool.Resources)}
+	out := hypervisor.Machine{Ref: m.ref(), Native: m.Native, Name: m.Name, Power: m.Power, Fault: m.Fault, Full: m.Full, Resources: make(pool.Resources)}
 	for _, c := range []pool.Class{pool.CPU, pool.Memory} {
 		if n := m.Demand[c]; n != 0 {
 			out.Resources[c] = n

@@ -95,6 +95,9 @@ func (d *Driver) Start(ctx context.Context, r hypervisor.Ref) error {
 		case pool.Suspended:
 			return d.power(h, m, m.in(pool.Running, "resumed"), OpStart)
 		}
+		if m.Decided.After(time.Now()) {
+			return wrong(OpStart, r, hypervisor.ErrWrongPower, "it is being built")
+		}
 		if err := d.power(h, m, m.booted(d.config.Boot, "booting"), OpStart); err != nil {
 			return err
 		}

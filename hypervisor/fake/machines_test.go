@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -526,4 +527,79 @@ func TestCallsAreCounted(t *testing.T) {
 	}, calls)
 	require.Equal(t, map[fake.Op]int{fake.OpCreate: 1, fake.OpStart: 1, fake.OpMachines: 2, fake.OpHosts: 2}, d.Calls())
 	require.Equal(t, "create", fmt.Sprint(fake.OpCreate))
+}
+
+// An aggregate may have less room than its inventory says, and find out late.
+func TestAggregateWithoutRoom(t *testing.T) {
+	t.Parallel()
+	region := pool.Host{
+		ID:        "fake/region",
+		Inventory: map[pool.Class]pool.Inventory{pool.Memory: {Total: 64 * pool.GiB}},
+		Shapes:    []pool.Shape{{Name: "s1", Resources: pool.Resources{pool.Memory: pool.GiB}}, {Name: "s2", Resources: pool.Resources{pool.Memory: 2 * pool.GiB}}},
+	}
+	sized := func(n int, shape pool.Shape) hypervisor.Order {
+		o := order("fake/region", n)
+		o.Allocation = pool.Allocation{Shape: shape.Name, Resources: shape.Resources}
+		return o
+	}
+	small := func(n int) hypervisor.Order { return sized(n, region.Shapes[0]) }
+	for name, room := range map[string]fake.Room{
+		"refuses": {}, "gives up at once": {Accepts: true}, "gives up later": {Accepts: true, After: time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				d := fake.New(fake.Config{Hosts: []pool.Host{region}})
+				defer func() { require.NoError(t, d.Close()) }()
+				room.Resources = pool.Resources{pool.Memory: 3 * pool.GiB}
+				require.NoError(t, d.SetRoom(region.ID, room))
+				faults := func() (out []string) {
+					list, err := d.Machines(t.Context(), region.ID)
+					require.NoError(t, err)
+					for _, m := range list {
+						require.Equal(t, m.Full, m.Fault != "")
+						if out = append(out, ""); m.Full {
+							out[len(out)-1] = "full"
+							require.Contains(t, m.Fault, "no valid host was found: memory: 2 GiB asked for, 1 GiB free")
+						}
+					}
+					return out
+				}
+				for n := range 2 {
+					require.NoError(t, d.Create(t.Context(), small(n)))
+				}
+				large := sized(2, region.Shapes[1])
+				err := d.Create(t.Context(), large)
+				if !room.Accepts {
+					require.ErrorIs(t, err, hypervisor.ErrRefused)
+					require.ErrorIs(t, err, hypervisor.ErrFull)
+					require.NoError(t, d.Create(t.Context(), small(3)), "a smaller one")
+					return
+				}
+				require.NoError(t, err)
+				require.NoError(t, d.Create(t.Context(), small(3)), "the one that it has no room for takes none")
+				if room.After > 0 {
+					require.Equal(t, []string{"", "", "", ""}, faults())
+					require.ErrorIs(t, d.Start(t.Context(), large.Ref), hypervisor.ErrWrongPower)
+					time.Sleep(room.After)
+					synctest.Wait()
+				}
+				require.Equal(t, []string{"", "", "full", ""}, faults())
+				require.ErrorIs(t, d.Start(t.Context(), large.Ref), hypervisor.ErrRefused)
+				require.NoError(t, d.Start(t.Context(), small(3).Ref))
+				require.NoError(t, d.Destroy(t.Context(), large.Ref))
+
+				require.NoError(t, d.SetRoom(region.ID, fake.Room{}))
+				large.Machine += "9"
+				require.NoError(t, d.Create(t.Context(), large))
+				require.NotContains(t, faults(), "full")
+			})
+		})
+	}
+	d := fake.New(fake.Config{Hosts: []pool.Host{region, fake.Fleet("fake", 1, 1)[0]}})
+	require.ErrorIs(t, d.SetRoom("fake/node-0001", fake.Room{}), pool.ErrNotFound)
+	require.ErrorIs(t, d.SetRoom("fake/none", fake.Room{}), pool.ErrNotFound)
+	require.ErrorIs(t, d.SetRoom(region.ID, fake.Room{Resources: pool.Resources{pool.Memory: -1}}), pool.ErrInvalid)
+	require.NoError(t, d.Close())
+	require.ErrorIs(t, d.SetRoom(region.ID, fake.Room{}), pool.ErrUnavailable)
 }

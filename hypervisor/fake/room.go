@@ -2,10 +2,12 @@ package fake
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
 
+	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -23,7 +25,7 @@ func (h *host) room(demand pool.Resources, disks []pool.Disk, asked []pool.Claim
 			}
 		}
 		if free := free(dev.Class, h.device(&dev), used, overfill); asked > free {
-			return nil, errors.New(string(dev.Class) + " on " + pool.Quote(dev.ID) + ": " + short(dev.Class, asked, free))
+			return nil, fmt.Errorf("%w: %s on %s: %s", hypervisor.ErrFull, dev.Class, pool.Quote(dev.ID), short(dev.Class, asked, free))
 		}
 	}
 	for _, c := range demand.Classes() {
@@ -33,7 +35,7 @@ func (h *host) room(demand pool.Resources, disks []pool.Disk, asked []pool.Claim
 		}
 		// Where a class is divided its devices have been asked, and the sum must only not overflow.
 		if free := free(c, inv, h.ours.class[c], overfill || h.divided(c)); demand[c] > free {
-			return nil, errors.New(string(c) + ": " + short(c, demand[c], free))
+			return nil, fmt.Errorf("%w: %s: %s", hypervisor.ErrFull, c, short(c, demand[c], free))
 		}
 	}
 	return claims, nil

@@ -106,7 +106,7 @@ func (l *leadership) create(ctx context.Context, d hypervisor.Driver, a action) 
 		return l.failed(ctx, a, err)
 	}
 	l.r.log.Warn("create refused", "machine", a.ref.Machine, "host", a.ref.Host, "error", err)
-	return l.report(a, result{kind: pool.KindRefused, reason: reason(err), doubt: !a.known.clean()})
+	return l.report(a, result{kind: pool.KindRefused, reason: reason(err), doubt: !a.known.clean(), full: errors.Is(err, hypervisor.ErrFull)})
 }
 
 // make sends the create itself: of an image, or of what was put aside.

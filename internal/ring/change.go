@@ -33,20 +33,23 @@ func (l *leadership) shelve(ctx context.Context, d hypervisor.Driver, a action) 
 		return l.report(a, result{kind: pool.KindShelved, doubt: a.instance.Place.Doubt})
 	case errors.Is(err, hypervisor.ErrWrongPower):
 		l.pollSoon(a.ref.Host, false) // it is not what the books say
-	case !hypervisor.Nothing(err):
-		a.known.shelving = time.Now()
-	case !errors.Is(err, hypervisor.ErrUnavailable):
-		// It will not be shelved; unless a call that was not answered still does it.
-		since := a.known.shelving
-		if since.IsZero() {
-			since = l.began // another leader may have sent one
+	case errors.Is(err, hypervisor.ErrUnavailable):
+	default:
+		ordered := a.instance.Launched // of an order that an earlier version has recorded
+		if o := a.instance.Shelve; o != nil {
+			ordered = o.Ordered
 		}
-		switch ok, at := settled(since, l.r.Capabilities(a.ref.Host), time.Now()); {
-		case ok:
+		e, more := l.unheard(ctx, &a, ordered, err)
+		switch {
+		case !more: // it will not be shelved
 			return l.report(a, result{kind: pool.KindWanted, reason: reason(err)})
-		case !at.IsZero():
-			return ending{known: &a.known, at: at}
+		case hypervisor.Nothing(err) && e.at.IsZero():
+			// Nobody can say when a call that was not answered is over, and until then nothing else can be done.
+			if e := l.report(a, result{kind: pool.KindWanted, is: pool.Shelved, reason: reason(err) + "; tried again"}); e.retry {
+				return e
+			}
 		}
+		return e
 	}
 	return l.failed(ctx, a, err)
 }

@@ -1,8 +1,6 @@
 package ring
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -31,15 +29,24 @@ func (c *CreateCluster) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	if err := validToken(c.Token); err != nil {
 		return nil, err
 	}
+	// Before anything else, as with Launch: a request that has been carried out is not refused for what has changed since.
 	id := pool.NewClusterID(c.Project, c.Name)
 	if old, ok := st.Cluster(id); ok {
-		if old.Token != c.Token || !c.made(old) {
+		switch {
+		case old.Token != c.Token:
 			return nil, &pool.Error{Kind: pool.ErrExists, Field: "cluster", Value: string(id)}
+		case !c.made(old):
+			return nil, errToken(c.Token)
 		}
 		return nil, nil
 	}
 	if _, ended := st.Ended(st.MemberFor(id, c.Token, 0)); ended {
 		return nil, nil // it has been, and is gone
+	}
+	for other := range st.Clusters() {
+		if other.Token == c.Token && other.ID.Project() == c.Project { // a token is its project's own
+			return nil, errToken(c.Token)
+		}
 	}
 	switch {
 	case len(c.Name) > maxClusterName:
@@ -54,7 +61,7 @@ func (c *CreateCluster) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		return nil, err
 	}
 	d := drafting{rules: r, st: st.Overlay()}
-	if err := d.add(pool.KindClusterPut, &pool.ClusterPut{Cluster: id, Token: c.Token, Spec: req.Spec, Image: req.Image, Stagger: c.Stagger}); err != nil {
+	if err := d.add(pool.KindClusterPut, &pool.ClusterPut{Cluster: id, Token: c.Token, Spec: req.Spec, Image: req.Image, Size: c.Size, Stagger: c.Stagger}); err != nil {
 		return nil, err
 	}
 	op, err := d.grow(id, c.Size, c.BestEffort)
@@ -65,22 +72,11 @@ func (c *CreateCluster) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	return d.end(pool.ClusterActed{Cluster: id, Op: op, Size: c.Size, Want: pool.Running})
 }
 
-// made reports whether the cluster is what this request asks for, but for its size; see Launch.made.
+// made reports whether the cluster is what this request asks for, whatever its size is now. Whether as few as there
+// was room for would do says how to make it and not what.
 func (c *CreateCluster) made(old *pool.Cluster) bool {
-	asked, got := c.Spec, old.Spec
-	if asked.Kind == "" {
-		asked.Kind = pool.VM
-	}
-	if asked.Flavor != "" && len(asked.Resources) == 0 {
-		asked.Resources = got.Resources
-	}
-	if len(asked.Disks) == 0 {
-		asked.Disks = got.Disks
-	}
-	asked.Guest, got.Guest = pool.Guest{}, pool.Guest{}
-	a, err := json.Marshal(asked)
-	b, bad := json.Marshal(got)
-	return err == nil && bad == nil && bytes.Equal(a, b)
+	return sameSpec(c.Spec, old.Spec) && c.Stagger == old.Stagger &&
+		(c.Size == old.Asked || old.Asked == 0) // an earlier version has not recorded it
 }
 
 // ScaleCluster wants a cluster to have another number of members. Failed members go first, then the newest.
@@ -319,7 +315,7 @@ func (d *drafting) member(id pool.ClusterID) error {
 	if !ok {
 		return notFound("project", id.Project())
 	}
-	placed, err := d.rules.scheduler.Place(d.st, scheduler.Request{Spec: c.Spec, Image: c.Image, Project: id.Project()})
+	placed, err := d.rules.scheduler.Place(d.st, scheduler.Request{Spec: c.Spec, Image: c.Image, Project: id.Project(), Now: d.rules.now})
 	if err != nil {
 		return err
 	}

@@ -143,7 +143,7 @@ func (r *rules) power(st *pool.State, i *pool.Instance, want pool.Power, ran boo
 	case i.Phase != pool.Aside:
 		return wrong(pool.ErrWrongState, "an instance that is not just being shelved")
 	}
-	d, err := r.again(st, i, scheduler.Request{Spec: i.Spec, Image: i.Image, Project: i.Project})
+	d, err := r.again(st, i, scheduler.Request{Spec: i.Spec, Image: i.Image, Project: i.Project, Now: r.now})
 	if err != nil {
 		return nil, err
 	}

@@ -161,20 +161,29 @@ func (r *Ring) decideAll(work []*pending) (*batch, []*pending) {
 var errFull = errors.New("batch full")
 
 // decide asks an input for its events. A panic in an importer's code fails this decision and nothing else.
-func (r *Ring) decide(in input, st *pool.State) (events []pool.Event, err error) {
+func (r *Ring) decide(in input, st *pool.State, now time.Time) (events []pool.Event, err error) {
+	err = r.guarded(func() error {
+		events, err = in.decide(r.rules.at(now), st)
+		return err
+	})
+	return events, err
+}
+
+// guarded makes an error of a panic in what may call an importer's code.
+func (r *Ring) guarded(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			r.log.Error("panic in a decision", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			events, err = nil, fmt.Errorf("panic in a decision: %v", v)
+			err = fmt.Errorf("panic in a decision: %v", v)
 		}
 	}()
-	return in.decide(&r.rules, st)
+	return f()
 }
 
 // decideOne decides one input and adds its events to the batch, all of them or none. What a ledger would not
 // take is refused here, so that one caller's events cannot spoil another's.
 func (r *Ring) decideOne(p *pending, b *batch, now time.Time) error {
-	events, err := r.decide(p.in, b.overlay)
+	events, err := r.decide(p.in, b.overlay, now)
 	if err != nil || len(events) == 0 {
 		return err
 	}

@@ -109,11 +109,15 @@ func Seen(st *pool.State, host pool.HostID, machines []hypervisor.Machine) ([]po
 	for i := range st.InstancesOn(host) {
 		o.expected = append(o.expected, i.ID)
 	}
-	return o.decide(nil, st)
+	return o.decide(&rules{}, st)
 }
 
 func SeenHosts(st *pool.State, driver string, hosts ...pool.Host) ([]pool.Event, error) {
-	return hostsSeen{epoch: st.Epoch(), driver: driver, hosts: hosts}.decide(&rules{}, st)
+	o := hostsSeen{epoch: st.Epoch(), driver: driver, hosts: hosts, listed: make(map[pool.HostID]bool)}
+	for _, h := range hosts {
+		o.listed[h.ID] = true
+	}
+	return o.decide(&rules{}, st)
 }
 
 // Wire sends an error across processes and back.

@@ -32,7 +32,7 @@ func (c *Launch) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	}
 	if old, ok := st.Instance(id); ok {
 		if !c.made(old) {
-			return nil, &pool.Error{Kind: pool.ErrExists, Field: "token", Value: c.Token, Want: "a token of its own for each different request"}
+			return nil, errToken(c.Token)
 		}
 		return nil, nil
 	}
@@ -119,13 +119,26 @@ func (c *Launch) resolve(r *rules, st *pool.State) (scheduler.Request, error) {
 	if err := r.limits.Check(spec); err != nil {
 		return fail(pool.InField("spec", err))
 	}
-	return scheduler.Request{Spec: spec, Image: *image, Project: c.Project}, nil
+	return scheduler.Request{Spec: spec, Image: *image, Project: c.Project, Now: r.now}, nil
 }
 
-// made reports whether an instance of the same token is what this request asks for. What the catalogue had
-// filled in counts as it was then; what is personal is left out, as it may have been forgotten.
+// errToken refuses a request whose token stands for another one.
+func errToken(token string) error {
+	return &pool.Error{Kind: pool.ErrExists, Field: "token", Value: token, Want: "a token of its own for each different request"}
+}
+
+// made reports whether an instance of the same token is what this request asks for.
 func (c *Launch) made(i *pool.Instance) bool {
-	asked, got := c.Spec, i.Spec
+	asked := c.Spec
+	if i.Resized { // nobody knows any more with what sizes it was launched
+		asked.Flavor, asked.Resources, asked.Disks = i.Spec.Flavor, i.Spec.Resources, i.Spec.Disks
+	}
+	return c.Name == i.Name && sameSpec(asked, i.Spec)
+}
+
+// sameSpec reports whether got is what has become of the spec that is asked for. What the catalogue had filled in
+// counts as it was then; what is personal is left out, as it may have been forgotten.
+func sameSpec(asked, got pool.Spec) bool {
 	if asked.Kind == "" {
 		asked.Kind = pool.VM
 	}
@@ -135,13 +148,10 @@ func (c *Launch) made(i *pool.Instance) bool {
 	if len(asked.Disks) == 0 {
 		asked.Disks = got.Disks
 	}
-	if i.Resized { // nobody knows any more with what sizes it was launched
-		asked.Flavor, asked.Resources, asked.Disks = got.Flavor, got.Resources, got.Disks
-	}
 	asked.Guest, got.Guest = pool.Guest{}, pool.Guest{}
 	a, err := json.Marshal(asked) // in which an empty list and none are the same, as they are in the ledger
 	b, bad := json.Marshal(got)
-	return c.Name == i.Name && err == nil && bad == nil && bytes.Equal(a, b)
+	return err == nil && bad == nil && bytes.Equal(a, b)
 }
 
 // offered is the scheduler's filter for what a host's driver can do.
@@ -163,7 +173,7 @@ func (r *Ring) Explain(c Launch) (scheduler.Explanation, error) {
 	var err error
 	r.View(func(st *pool.State) {
 		var req scheduler.Request
-		if req, err = c.resolve(&r.rules, st); err == nil {
+		if req, err = c.resolve(r.rules.at(r.now()), st); err == nil {
 			out, err = r.rules.scheduler.Explain(st, req)
 		}
 	})

@@ -38,6 +38,7 @@ type leadership struct {
 	ailing  map[pool.HostID]backoff      // hosts that did not answer
 	hosts   map[pool.HostID]*watch       //
 	lists   map[string]*listing          // by driver
+	lanes   map[lane]*traffic            // observations
 	sweep   sweeper
 }
 
@@ -79,9 +80,10 @@ func (r *Ring) leadFor(ctx context.Context, until *deadline) bool {
 		slots: make(map[pool.HostID]int), known: make(map[pool.MachineID]knowledge), paused: make(map[job]backoff),
 		ailing: make(map[pool.HostID]backoff), hosts: make(map[pool.HostID]*watch), lists: make(map[string]*listing),
 		queued: make(map[pool.ClusterID][]job), turns: make(map[pool.ClusterID]int), seen: make(map[pool.InstanceID]sighting),
+		lanes: make(map[lane]*traffic),
 	}
 	for name := range r.cfg.Drivers {
-		l.lists[name] = &listing{}
+		l.lists[name] = newListing()
 		l.due(job{driver: name})
 	}
 	// From here on publications reach note; what was published before is read now.

@@ -84,7 +84,7 @@ func (r *rules) moving(st *pool.State, i *pool.Instance, to pool.HostID, cold bo
 		}
 		return ""
 	})
-	d, err := s.Place(st, scheduler.Request{Spec: i.Spec, Image: i.Image, Avoid: append([]pool.HostID{from}, avoid...), Project: i.Project})
+	d, err := s.Place(st, scheduler.Request{Spec: i.Spec, Image: i.Image, Avoid: append([]pool.HostID{from}, avoid...), Project: i.Project, Now: r.now})
 	if err == nil {
 		err = grows(st, i, d.Allocation)
 	}
@@ -150,7 +150,7 @@ func (r *rules) rebuilt(st *pool.State, i *pool.Instance) ([]pool.Event, error) 
 	if i.Resize != nil {
 		spec = i.Resize.Sizes.Of(spec)
 	}
-	d, err := r.again(st, i, scheduler.Request{Spec: spec, Image: i.Image, Avoid: i.Avoid, Project: i.Project})
+	d, err := r.again(st, i, scheduler.Request{Spec: spec, Image: i.Image, Avoid: i.Avoid, Project: i.Project, Now: r.now})
 	if err != nil {
 		return nil, err
 	}

@@ -8,13 +8,14 @@ import (
 	"github.com/berthage/berthage/pool"
 )
 
-// hostsSeen is a driver's complete list of its hosts.
+// hostsSeen is what a driver says of its hosts.
 type hostsSeen struct {
 	epoch  int64
 	driver string
-	hosts  []pool.Host
+	hosts  []pool.Host // checked by Normalize, each once
 
 	unobserved map[pool.HostID]bool // known hosts of which only the readiness is judged
+	listed     map[pool.HostID]bool // all that the driver lists; nil: that is not judged here
 }
 
 func (o hostsSeen) decide(r *rules, st *pool.State) ([]pool.Event, error) {
@@ -22,44 +23,21 @@ func (o hostsSeen) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		return nil, errDropped
 	}
 	var out portion
-	listed := make(map[pool.HostID]bool, len(o.hosts))
 	for _, h := range o.hosts {
-		h, err := h.Normalize()
-		if err != nil || h.ID.Driver() != o.driver || listed[h.ID] {
-			continue // reported where the list is read
-		}
-		listed[h.ID] = true
-		h.Conditions &= pool.Ready
-		old, known := st.Host(h.ID)
-		switch {
-		case known && o.unobserved[h.ID]:
-			if old.Conditions.Has(pool.Ready) && !h.Conditions.Has(pool.Ready) {
-				c := pool.HostConditions{Host: h.ID, Conditions: old.Conditions.Without(pool.Ready), Reason: why(old, "not ready, says its driver"), Cold: old.Cold}
-				if err := out.add(pool.KindHostConditions, &c); err != nil {
-					return nil, err
-				}
-			}
-			continue
-		case known:
-			h.Conditions |= old.Conditions.Without(pool.Ready)
-			if sameHost(old.Host, h) {
-				continue
-			}
-		default:
-			if _, removed := st.HostRemoved(h.ID); removed || r.admit != nil && !r.admit(h) {
-				continue
-			}
-		}
-		if err := out.add(pool.KindHostPut, &pool.HostPut{Host: h}); err != nil {
+		e, err := o.host(r, st, h)
+		if err != nil {
 			return nil, err
 		}
+		if e != nil {
+			out.take(*e)
+		}
 	}
-	// A host that its driver no longer lists is not ready, at once.
-	for h := range st.Hosts() {
-		if h.ID.Driver() == o.driver && !listed[h.ID] && h.Conditions.Has(pool.Ready) {
-			c := pool.HostConditions{Host: h.ID, Conditions: h.Conditions.Without(pool.Ready), Reason: why(h, "no longer listed by its driver"), Cold: h.Cold}
-			if err := out.add(pool.KindHostConditions, &c); err != nil {
-				return nil, err
+	if o.listed != nil { // a host that its driver no longer lists is not ready, at once
+		for h := range st.Hosts() {
+			if h.ID.Driver() == o.driver && !o.listed[h.ID] && h.Conditions.Has(pool.Ready) {
+				if err := out.add(pool.KindHostConditions, notReady(h, "no longer listed by its driver")); err != nil {
+					return nil, err
+				}
 			}
 		}
 	}
@@ -67,22 +45,64 @@ func (o hostsSeen) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	return out.events, nil
 }
 
-// portion collects as many events as fit a batch with room for others; what is left out comes when the same
-// observation is decided again.
+// host decides on one host; nil says that nothing is new.
+func (o hostsSeen) host(r *rules, st *pool.State, h pool.Host) (*pool.Event, error) {
+	h, err := h.Normalize()
+	if err != nil {
+		return nil, err
+	}
+	h.Conditions &= pool.Ready
+	kind, payload := pool.KindHostPut, any(nil)
+	old, known := st.Host(h.ID)
+	switch {
+	case known && o.unobserved[h.ID]:
+		if !old.Conditions.Has(pool.Ready) || h.Conditions.Has(pool.Ready) {
+			return nil, nil
+		}
+		kind, payload = pool.KindHostConditions, notReady(old, "not ready, says its driver")
+	case known:
+		h.Conditions |= old.Conditions.Without(pool.Ready)
+		if sameHost(old.Host, h) {
+			return nil, nil
+		}
+	default:
+		if _, removed := st.HostRemoved(h.ID); removed || r.admit != nil && !r.admit(h) {
+			return nil, nil
+		}
+	}
+	if payload == nil {
+		payload = &pool.HostPut{Host: h}
+	}
+	e, err := pool.NewEvent(kind, payload)
+	return &e, err
+}
+
+func notReady(h *pool.HostRecord, reason string) *pool.HostConditions {
+	return &pool.HostConditions{Host: h.ID, Conditions: h.Conditions.Without(pool.Ready), Reason: why(h, reason), Cold: h.Cold}
+}
+
+// mostOfBatch is how much of a batch one observation fills, envelopes aside; what is left is for what is decided with it.
+const mostOfBatch = pool.MaxBatch - 64<<10
+
+// portion collects as many events as fit a batch; what is left out comes when the same observation is decided again.
 type portion struct {
 	events []pool.Event
 	size   int
 }
 
 func (p *portion) add(kind string, payload any) error {
-	if p.size > pool.MaxBatch/2 {
+	if p.size > mostOfBatch {
 		return nil
 	}
 	e, err := pool.NewEvent(kind, payload)
-	if p.size += len(e.Data) + len(e.Private); p.size <= pool.MaxBatch/2 || len(p.events) == 0 {
+	p.take(e)
+	return err
+}
+
+func (p *portion) take(e pool.Event) {
+	if p.size += len(e.Data) + len(e.Private); p.size <= mostOfBatch || len(p.events) == 0 {
 		p.events = append(p.events, e)
 	}
-	return err
 }
 
 // sameHost compares two normalized hosts; an empty list and none are the same.
@@ -141,6 +161,21 @@ func why(h *pool.HostRecord, reason string) string {
 	return reason
 }
 
+// observation is that a host has answered, and what it has said.
+type observation struct {
+	reach
+	seen machinesSeen
+}
+
+func (o observation) decide(r *rules, st *pool.State) ([]pool.Event, error) {
+	events, err := o.reach.decide(r, st)
+	if err != nil {
+		return nil, err
+	}
+	seen, err := o.seen.decide(r, st)
+	return append(events, seen...), err
+}
+
 // machinesSeen is the complete list of the machines of one host, with what the leader knew when it asked.
 type machinesSeen struct {
 	epoch    int64
@@ -152,7 +187,7 @@ type machinesSeen struct {
 	found    map[pool.InstanceID]pool.HostID // on which other host a later list than the last change shows them
 }
 
-func (o machinesSeen) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
+func (o machinesSeen) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	if st.Epoch() != o.epoch {
 		return nil, errDropped
 	}
@@ -165,6 +200,7 @@ func (o machinesSeen) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 		}
 	}
 	var out portion
+	var filled []string // shapes
 	for _, id := range o.expected {
 		i, ok := st.Instance(id)
 		// A list begun before our last change of an instance says nothing about it.
@@ -172,7 +208,8 @@ func (o machinesSeen) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 			continue
 		}
 		is, fault, addresses := pool.Absent, "", []string(nil)
-		if m := seen[Ref(st.LedgerOf(i.Machine(), i.Launched), i).Tag]; m != nil {
+		m := seen[Ref(st.LedgerOf(i.Machine(), i.Launched), i).Tag]
+		if m != nil {
 			is, fault, addresses = m.Power, printable(m.Fault, 400), m.Addresses
 		} else if i.Move != nil {
 			continue // it may be on the other host
@@ -190,8 +227,13 @@ func (o machinesSeen) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 		}
 		var err error
 		if fault != "" && !i.Started && i.Move == nil && i.Resize == nil {
-			// Accepted and then not made: as if it had been refused.
-			err = out.add(pool.KindRefused, &pool.Refused{Machine: i.Machine(), Reason: fault})
+			// Accepted and then not made: as if it had been refused. One of a shape says that it is full.
+			shape := i.Place.Allocation.Shape
+			full := m.Full && !slices.Contains(filled, shape)
+			if full {
+				filled = append(filled, shape)
+			}
+			err = out.add(pool.KindRefused, &pool.Refused{Machine: i.Machine(), Reason: fault, Until: r.fullUntil(st, i, full)})
 		} else {
 			err = out.add(pool.KindObserved, &pool.Observed{Machine: i.Machine(), Is: is, Fault: fault, Addresses: addresses})
 		}

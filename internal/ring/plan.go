@@ -82,12 +82,11 @@ type knowledge struct {
 	since    time.Time // the last moment at which a create may have been sent, as far as this leader knows
 
 	carried  pool.Revision             // the order to move or resize that a call was answered to have carried out
-	order    pool.Revision             // the order to move or resize that the next two are of
+	order    pool.Revision             // the order to move, resize or shelve that the next two are of
 	unheard  time.Time                 // when a call for it was last left unanswered; zero: never
 	refusals int                       // calls for it that could not be sent
 	notThere map[pool.HostID]time.Time // hosts to which it could not be moved, and until when not to try
-	shelving time.Time                 // when a shelve was last left unanswered
-	shelved  bool                      // one was answered: it is put aside
+	shelved  bool                      // a shelve was answered: it is put aside
 }
 
 // clean reports whether every create that was ever sent has been answered.

@@ -46,6 +46,9 @@ func (r *Ring) Cluster(id pool.ClusterID) (ClusterView, bool) {
 			case i.Phase == pool.Failed, i.Fault != "":
 				m.Outcome, m.Reason = "failed", strings.Join(slices.DeleteFunc([]string{i.Reason, i.Fault}, func(s string) bool { return s == "" }), "; ")
 				v.Failed++
+			case c.Want == pool.Shelved && i.Want != pool.Shelved && i.Reason != "" && skip < 0: // it was refused
+				m.Outcome = "failed"
+				v.Failed++
 			case skip >= 0:
 				m.Outcome, m.Reason = "skipped", c.Op.Skipped[skip].Reason
 				v.Skipped++
@@ -84,7 +87,7 @@ func (r *Ring) Leaving(host pool.HostID) []Leaver {
 				l.To = i.Move.Host
 			} else if _, err := unbusy(st, i.ID); err != nil {
 				l.Reason = reason(err)
-			} else if _, err := r.rules.moving(st, i, "", h.Cold, nil); err != nil {
+			} else if _, err := r.rules.at(r.now()).moving(st, i, "", h.Cold, nil); err != nil {
 				l.Reason = reason(err)
 			}
 			out = append(out, l)

@@ -22,9 +22,10 @@ type result struct {
 	epoch   int64
 	kind    string
 	machine pool.MachineID
-	is      pool.Power  // of KindObserved
+	is      pool.Power  // of KindObserved; of KindWanted what is still wanted, if it is
 	host    pool.HostID // of KindMoved
 	reason  string      // of what was refused or has come to nothing
+	full    bool        // of KindRefused: for want of room
 	doubt   bool        // of KindCreated, KindRefused, and of a machine that is gone: a create may still land
 }
 
@@ -61,7 +62,7 @@ func (c result) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		if i.Phase != pool.Building && i.Phase != pool.Deleting {
 			return nil, nil
 		}
-		return one(c.kind, &pool.Refused{Machine: c.machine, Reason: c.reason, Doubt: c.doubt})
+		return one(c.kind, &pool.Refused{Machine: c.machine, Reason: c.reason, Doubt: c.doubt, Until: r.fullUntil(st, i, c.full)})
 	case pool.KindObserved:
 		if i.Phase != pool.Active || i.Is == c.is {
 			return nil, nil
@@ -83,7 +84,16 @@ func (c result) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		if i.Want != pool.Shelved || i.Phase != pool.Active {
 			return nil, nil
 		}
-		return one(c.kind, &pool.Wanted{Instance: i.ID, Want: pool.Stopped, Reason: c.reason})
+		back := pool.Shelve{Want: pool.Stopped}
+		switch {
+		case c.is == pool.Shelved && i.Reason == c.reason:
+			return nil, nil
+		case c.is == pool.Shelved:
+			back = pool.Shelve{Want: pool.Shelved, Ran: i.Ran}
+		case i.Shelve != nil:
+			back = *i.Shelve
+		}
+		return one(c.kind, &pool.Wanted{Instance: i.ID, Want: back.Want, Ran: back.Ran, Reason: c.reason})
 	case pool.KindResized, pool.KindUnresized:
 		if i.Phase != pool.Active || i.Resize == nil {
 			return nil, nil
@@ -129,7 +139,7 @@ func (r *rules) gone(st *pool.State, i *pool.Instance, doubt bool) ([]pool.Event
 		return one(end, &pool.Ended{Instance: i.ID, Reason: i.Reason, Hold: hold})
 	}
 	avoid := append([]pool.HostID{i.Place.Host}, i.Avoid...)
-	d, err := r.again(st, i, scheduler.Request{Spec: i.Spec, Image: i.Image, Avoid: avoid, Project: i.Project})
+	d, err := r.again(st, i, scheduler.Request{Spec: i.Spec, Image: i.Image, Avoid: avoid, Project: i.Project, Now: r.now})
 	if err != nil {
 		return one(end, &pool.Ended{Instance: i.ID, Reason: i.Reason + "; and elsewhere: " + reason(err), Hold: hold})
 	}

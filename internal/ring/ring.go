@@ -35,6 +35,7 @@ type Config struct {
 	LeaseTTL    time.Duration
 	Tail        time.Duration // between two looks for what other processes appended
 	MaxCalls    int           // under way per host
+	MaxPolls    int           // observations under way per driver
 	MaxPlaces   int           // placements tried per launch
 	StrayAge    time.Duration // a stray is seen this long before it is destroyed
 	Evacuation  Evacuation

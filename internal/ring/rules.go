@@ -2,6 +2,7 @@ package ring
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/pool"
@@ -9,14 +10,21 @@ import (
 )
 
 // rules is what decisions rest on besides the books: configuration that does not change while the ring is
-// open.
+// open, and the moment of the decision.
 type rules struct {
+	now          time.Time
 	scheduler    *scheduler.Scheduler
 	limits       pool.Limits
 	maxPlaces    int
 	evacuation   Evacuation
 	capabilities func(pool.HostID) hypervisor.Capabilities
 	admit        func(pool.Host) bool
+}
+
+// at returns the rules as of a moment.
+func (r rules) at(now time.Time) *rules {
+	r.now = now
+	return &r
 }
 
 // one returns a single event as a list.

@@ -85,8 +85,9 @@ type Device struct {
 
 // Shape is a size that an aggregate sells.
 type Shape struct {
-	Name      string  `json:"name"`
-	Resources Amounts `json:"resources"`
+	Name      string     `json:"name"`
+	Resources Amounts    `json:"resources"`
+	FullUntil *time.Time `json:"full_until,omitempty" doc:"The aggregate has refused it for want of room; until then nothing of that shape is placed there"`
 }
 
 // Capabilities says what can be asked of a host, before any call is made.
@@ -150,7 +151,11 @@ func host(h *pool.HostRecord, c hypervisor.Capabilities) Host {
 		})
 	}
 	for _, s := range h.Shapes {
-		out.Shapes = append(out.Shapes, Shape{Name: s.Name, Resources: amounts(s.Resources)})
+		shape := Shape{Name: s.Name, Resources: amounts(s.Resources)}
+		if f, full := h.FullAt(s.Name, time.Now()); full {
+			shape.FullUntil = &f.Until
+		}
+		out.Shapes = append(out.Shapes, shape)
 	}
 	return out
 }

@@ -1,6 +1,8 @@
 package problem
 
 import (
+	"time"
+
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/scheduler"
 )
@@ -34,21 +36,23 @@ type Verdict struct {
 
 // Reason says why a host was refused and by how much.
 type Reason struct {
-	Constraint string   `json:"constraint" enum:"avoid,condition,host,zone,label,image,kind,filter,shape,resource,device" doc:"The first constraint that failed"`
-	Message    string   `json:"message" doc:"The same for people" example:"memory: 64 GiB asked, 12 GiB free of 60 GiB: short of 52 GiB"`
-	Never      bool     `json:"never" doc:"The host could not take it even when empty"`
-	Conditions []string `json:"conditions,omitempty" doc:"Of the host, where they stand in the way"`
-	Label      string   `json:"label,omitempty" doc:"Key of the label"`
-	Want       []string `json:"want,omitempty" doc:"What was asked for"`
-	Have       string   `json:"have,omitempty" doc:"What the host has"`
-	Class      string   `json:"class,omitempty" doc:"Class of resource"`
-	Disk       *int     `json:"disk,omitempty" doc:"Index of the disk that found no device"`
-	Device     string   `json:"device,omitempty" doc:"The device with the most room"`
-	Need       int64    `json:"need,omitempty" doc:"What was asked"`
-	Free       int64    `json:"free,omitempty" doc:"What was there"`
-	Capacity   int64    `json:"capacity,omitempty" doc:"What the host or device has in all"`
-	Short      int64    `json:"short,omitempty" doc:"Need less free"`
-	Detail     string   `json:"detail,omitempty" doc:"A filter's own words"`
+	Constraint string    `json:"constraint" enum:"avoid,condition,host,zone,label,image,kind,filter,shape,full,resource,device" doc:"The first constraint that failed"`
+	Message    string    `json:"message" doc:"The same for people" example:"memory: 64 GiB asked, 12 GiB free of 60 GiB: short of 52 GiB"`
+	Never      bool      `json:"never" doc:"The host could not take it even when empty"`
+	Conditions []string  `json:"conditions,omitempty" doc:"Of the host, where they stand in the way"`
+	Label      string    `json:"label,omitempty" doc:"Key of the label"`
+	Want       []string  `json:"want,omitempty" doc:"What was asked for"`
+	Have       string    `json:"have,omitempty" doc:"What the host has"`
+	Class      string    `json:"class,omitempty" doc:"Class of resource"`
+	Disk       *int      `json:"disk,omitempty" doc:"Index of the disk that found no device"`
+	Device     string    `json:"device,omitempty" doc:"The device with the most room"`
+	Need       int64     `json:"need,omitempty" doc:"What was asked"`
+	Free       int64     `json:"free,omitempty" doc:"What was there"`
+	Capacity   int64     `json:"capacity,omitempty" doc:"What the host or device has in all"`
+	Short      int64     `json:"short,omitempty" doc:"Need less free"`
+	At         time.Time `json:"at,omitzero" doc:"When the aggregate refused the shape"`
+	Until      time.Time `json:"until,omitzero" doc:"Until when it counts as full"`
+	Detail     string    `json:"detail,omitempty" doc:"A filter's own words"`
 }
 
 // Change is what would make a request fit on one host: all steps together.
@@ -61,14 +65,15 @@ type Change struct {
 
 // Step is one part of a change.
 type Step struct {
-	Do      string `json:"do" enum:"make-ready,allow-host,allow-zone,drop-label,add-source,free,shrink" doc:"What to do"`
-	Message string `json:"message" doc:"The same for people"`
-	Label   string `json:"label,omitempty" doc:"Key of the label"`
-	Value   string `json:"value,omitempty" doc:"Zone, label value or driver"`
-	Class   string `json:"class,omitempty" doc:"Class of resource"`
-	Device  string `json:"device,omitempty" doc:"The device"`
-	Disk    *int   `json:"disk,omitempty" doc:"Index of the disk"`
-	Amount  int64  `json:"amount,omitempty" doc:"How much"`
+	Do      string    `json:"do" enum:"make-ready,allow-host,allow-zone,drop-label,add-source,free,shrink,wait" doc:"What to do"`
+	Message string    `json:"message" doc:"The same for people"`
+	Label   string    `json:"label,omitempty" doc:"Key of the label"`
+	Value   string    `json:"value,omitempty" doc:"Zone, label value or driver"`
+	Class   string    `json:"class,omitempty" doc:"Class of resource"`
+	Device  string    `json:"device,omitempty" doc:"The device"`
+	Disk    *int      `json:"disk,omitempty" doc:"Index of the disk"`
+	Amount  int64     `json:"amount,omitempty" doc:"How much"`
+	Until   time.Time `json:"until,omitzero" doc:"How long to wait"`
 }
 
 // NewRefusal converts an explanation.
@@ -92,7 +97,7 @@ func NewRefusal(e scheduler.Explanation) *Refusal {
 		for _, s := range e.Nearest.Steps {
 			n.Steps = append(n.Steps, Step{
 				Do: string(s.Do), Message: s.String(), Label: s.Label, Value: s.Value,
-				Class: string(s.Class), Device: s.Device, Disk: s.Disk, Amount: s.Amount,
+				Class: string(s.Class), Device: s.Device, Disk: s.Disk, Amount: s.Amount, Until: s.Until,
 			})
 		}
 		out.Nearest = n
@@ -106,7 +111,7 @@ func verdict(v scheduler.Verdict) Verdict {
 		out.Reason = &Reason{
 			Constraint: string(r.Constraint), Message: r.String(), Never: r.Never, Label: r.Label, Want: r.Want,
 			Have: r.Have, Class: string(r.Class), Disk: r.Disk, Device: r.Device, Need: r.Need, Free: r.Free,
-			Capacity: r.Capacity, Short: r.Short, Detail: r.Detail,
+			Capacity: r.Capacity, Short: r.Short, Detail: r.Detail, At: r.At, Until: r.Until,
 		}
 		if r.Conditions != pool.Conditions(0) {
 			out.Reason.Conditions = r.Conditions.Names()

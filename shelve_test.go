@@ -1,0 +1,169 @@
+package berthage_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/hypervisor/fake"
+	"github.com/berthage/berthage/pool"
+)
+
+// shelves answers the n-th shelve of a machine with the n-th fault, and those after with the last.
+func shelves(faults ...fake.Fault) func(fake.Call) fake.Fault {
+	calls := make(chan map[pool.MachineID]int, 1)
+	calls <- make(map[pool.MachineID]int)
+	return func(c fake.Call) fake.Fault {
+		if c.Op != fake.OpShelve {
+			return fake.Fault{}
+		}
+		n := <-calls
+		f := faults[min(n[c.Ref.Machine], len(faults)-1)]
+		n[c.Ref.Machine]++
+		calls <- n
+		return f
+	}
+}
+
+// An instance that its hypervisor refuses to shelve has been stopped for that. It is brought back to what it was
+// before, and says why it is not shelved.
+func TestShelveIsRefused(t *testing.T) {
+	t.Parallel()
+	refuse := fake.Fault{Kind: fake.Refuse, Err: fmt.Errorf("the store is full")}
+	for name, tc := range map[string]struct {
+		before  pool.Power
+		faults  []fake.Fault
+		settles time.Duration
+		within  time.Duration
+		stays   bool // as a shelve that may still be carried out
+	}{
+		"running":                      {before: pool.Running, faults: []fake.Fault{refuse}, within: 5 * time.Second},
+		"stopped":                      {before: pool.Stopped, faults: []fake.Fault{refuse}, within: 5 * time.Second},
+		"suspended":                    {before: pool.Suspended, faults: []fake.Fault{refuse}, within: 5 * time.Second},
+		"not known how late":           {before: pool.Running, faults: []fake.Fault{refuse}, settles: -1, within: 5 * time.Second},
+		"after one without an answer":  {before: pool.Running, faults: []fake.Fault{{Kind: fake.Drop}, refuse}, within: 2 * time.Minute},
+		"that, and not known how late": {before: pool.Running, faults: []fake.Fault{{Kind: fake.Drop}, refuse}, settles: -1, within: 10 * time.Minute, stays: true},
+		"not reached, then refused":    {before: pool.Running, faults: []fake.Fault{{Kind: fake.Unavailable}, refuse}, within: time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := start(t, fake.Config{Hosts: hosts(1), Settles: tc.settles, Hook: shelves(tc.faults...)})
+				defer b.stop()
+				ctx := context.Background()
+				i := settle(t, b.m, b.launch("one").ID)
+				if tc.before != pool.Running {
+					_, err := b.m.SetPower(ctx, i.ID, tc.before)
+					require.NoError(t, err)
+					settle(t, b.m, i.ID)
+				}
+				_, err := b.m.SetPower(ctx, i.ID, pool.Shelved)
+				require.NoError(t, err)
+				time.Sleep(tc.within)
+				now, err := b.m.Instance(i.ID)
+				require.NoError(t, err)
+				require.Contains(t, now.Reason, "the store is full")
+				if tc.stays {
+					require.Equal(t, pool.Shelved, now.Want)
+					require.Contains(t, now.Reason, "tried again")
+					before := head(b.m)
+					time.Sleep(time.Hour)
+					require.Equal(t, before, head(b.m), "it is said once")
+					return
+				}
+				require.True(t, now.Settled())
+				require.Equal(t, tc.before, now.Want)
+				require.Equal(t, tc.before, now.Is)
+				require.Equal(t, i.Machine(), now.Machine())
+				require.Empty(t, b.fleet.Shelf())
+				require.Zero(t, now.Shelve)
+				sound(t, b.m, b.fleet)
+			})
+		})
+	}
+}
+
+// A leader that inherits a shelve does not know what was sent: it waits until nothing can land any more.
+func TestShelveIsRefusedAfterATakeOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		fleet := fake.Config{Hosts: hosts(1), Hook: shelves(fake.Fault{Kind: fake.Unavailable}, fake.Fault{Kind: fake.Refuse})}
+		b := start(t, fleet)
+		defer func() { b.stop() }()
+		i := settle(t, b.m, b.launch("one").ID)
+		_, err := b.m.SetPower(context.Background(), i.ID, pool.Shelved)
+		require.NoError(t, err)
+		time.Sleep(100 * time.Millisecond)
+		b.stop()
+		b.m = open(t, b.fleet, b.ledger)
+		b.stop = run(t, b.m)
+		time.Sleep(50 * time.Second)
+		now, err := b.m.Instance(i.ID)
+		require.NoError(t, err)
+		require.Equal(t, pool.Shelved, now.Want)
+		time.Sleep(time.Minute)
+		now, err = b.m.Instance(i.ID)
+		require.NoError(t, err)
+		require.Equal(t, pool.Running, now.Is)
+		require.Equal(t, pool.Running, now.Want)
+	})
+}
+
+// Of a cluster that is to give its places back, the members that cannot be shelved go on, count as failed, and are
+// what they were to a resume.
+func TestClusterThatCannotBeShelved(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, id := context.Background(), pool.NewClusterID("shop", "web")
+		var refused pool.MachineID
+		b := start(t, fake.Config{Hosts: hosts(2), Hook: func(c fake.Call) fake.Fault {
+			if c.Op == fake.OpShelve && c.Ref.Machine == refused {
+				return fake.Fault{Kind: fake.Refuse}
+			}
+			return fake.Fault{}
+		}})
+		defer b.stop()
+		c, err := b.m.CreateCluster(ctx, web(3))
+		require.NoError(t, err)
+		idle(t, b.m, id)
+		refused = c.Members[1].Instance.Machine(0)
+		_, err = b.m.SteerCluster(ctx, berthage.SteerCluster{Cluster: id, Verb: berthage.Suspend, Release: true})
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+		c, err = b.m.Cluster(id)
+		require.NoError(t, err)
+		require.Equal(t, []int{2, 0, 1, 0}, []int{c.Done, c.Pending, c.Failed, c.Skipped})
+		require.Equal(t, "failed", c.Members[1].Outcome)
+		require.Equal(t, "running", c.Members[1].Status)
+		require.Contains(t, c.Members[1].Reason, "refused")
+		require.Equal(t, map[pool.Power]int{pool.Running: 1}, machines(b.fleet))
+
+		_, err = b.m.SteerCluster(ctx, berthage.SteerCluster{Cluster: id, Verb: berthage.Resume})
+		require.NoError(t, err)
+		c = idle(t, b.m, id)
+		require.Equal(t, []int{3, 0, 0, 0}, []int{c.Done, c.Pending, c.Failed, c.Skipped})
+		require.Equal(t, map[pool.Power]int{pool.Running: 3}, machines(b.fleet))
+		sound(t, b.m, b.fleet)
+
+		// Of one that is stopped the members that ran before are still known.
+		_, err = b.m.SteerCluster(ctx, berthage.SteerCluster{Cluster: id, Verb: berthage.Stop})
+		require.NoError(t, err)
+		idle(t, b.m, id)
+		refused = c.Members[1].Instance.Machine(0)
+		_, err = b.m.SteerCluster(ctx, berthage.SteerCluster{Cluster: id, Verb: berthage.Suspend, Release: true})
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+		i, err := b.m.Instance(c.Members[1].Instance)
+		require.NoError(t, err)
+		require.Equal(t, pool.Stopped, i.Want)
+		_, err = b.m.SteerCluster(ctx, berthage.SteerCluster{Cluster: id, Verb: berthage.Resume})
+		require.NoError(t, err)
+		require.Equal(t, 3, idle(t, b.m, id).Done)
+		require.Equal(t, map[pool.Power]int{pool.Running: 3}, machines(b.fleet))
+	})
+}
