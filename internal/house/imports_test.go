@@ -55,11 +55,13 @@ func places() map[string]place {
 			ours:    []string{"pool"},
 			outside: why("github.com/kdomanski/iso9660", "writes the image that a guest reads its first-boot data from"),
 		},
-		"internal/history":     {ours: []string{"pool"}},
-		"internal/house":       {},
-		"internal/house/tally": {},
-		"internal/mutants":     {},
-		"internal/simulation":  {},
+		"internal/history":       {ours: []string{"pool"}},
+		"internal/house":         {},
+		"internal/house/tally":   {},
+		"internal/mutants":       {ours: []string{"internal/overlay"}},
+		"internal/overlay":       {},
+		"internal/overlay/exact": {ours: []string{"internal/overlay"}},
+		"internal/simulation":    {},
 	}
 }
 

@@ -31,7 +31,7 @@ func write() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(tree.Module, "build", "exact") // of this checkout: the overlay names its files
+	dir := filepath.Join(tree.Module, "build", "_exact") // of this checkout, whose files the overlay names; no package of it
 	at, err := tree.Write(dir, changes)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "REPLAYS ARE NOT EXACT with %s: %v\n", runtime.Version(), err)
