@@ -2,6 +2,7 @@ package berthage_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -238,6 +239,37 @@ func TestFullAggregateIsPassedBy(t *testing.T) {
 		require.Equal(t, hosts(1)[0].ID, two.Place.Host)
 		require.Equal(t, two.ID.Machine(0), two.Machine(), "not by way of the region")
 		require.Equal(t, 3, b.fleet.Calls()[fake.OpCreate])
+		sound(t, b.m, b.fleet)
+	})
+}
+
+// An aggregate is no server: it is not drained, nor given up as a whole, whatever the policy.
+func TestAggregateIsNoServer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, fake.Config{Hosts: append(hosts(1), aggregate())}, func(c *berthage.Config) {
+			c.Evacuation, c.Poll, c.Grace, c.FenceAfter = berthage.EvacuateAlways, time.Second, 5*time.Second, 5*time.Second
+		})
+		defer b.stop()
+		ctx := context.Background()
+		_, err := b.m.Cordon(ctx, hosts(1)[0].ID, "to have it there")
+		require.NoError(t, err)
+		i := settle(t, b.m, b.launch("one").ID)
+		require.Equal(t, region, i.Place.Host)
+		_, err = b.m.Uncordon(ctx, hosts(1)[0].ID)
+		require.NoError(t, err)
+		_, err = b.m.Drain(ctx, region, true, "new memory")
+		require.ErrorIs(t, err, errors.ErrUnsupported)
+		require.NoError(t, b.fleet.SetHostState(region, fake.CutOff))
+		time.Sleep(5 * time.Minute)
+		_, err = b.m.ConfirmOff(ctx, region, "the plug is pulled")
+		require.ErrorIs(t, err, errors.ErrUnsupported)
+		now, err := b.m.Instance(i.ID)
+		require.NoError(t, err)
+		require.Equal(t, region, now.Place.Host, "it is not made anew elsewhere")
+		require.NoError(t, b.fleet.SetHostState(region, fake.Up))
+		time.Sleep(time.Minute)
+		require.Equal(t, map[pool.Power]int{pool.Running: 1}, machines(b.fleet))
 		sound(t, b.m, b.fleet)
 	})
 }

@@ -2,6 +2,7 @@ package ring
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/berthage/berthage/hypervisor"
@@ -23,6 +24,9 @@ func (c *Drain) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 	}
 	if err := pool.ValidText(c.Reason, 255); err != nil {
 		return nil, pool.InField("reason", err)
+	}
+	if c.On && aggregate(h) {
+		return nil, noAggregate("drain", h, "cordon it, so that nothing new goes there")
 	}
 	conditions := h.Conditions.Without(pool.Draining)
 	if c.On {
@@ -59,6 +63,8 @@ func (c *Off) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 		return nil, invalid("proof", c.Proof, "how it is known that the host is off, in one line")
 	}
 	switch {
+	case aggregate(h):
+		return nil, noAggregate("off", h, "rebuild single instances")
 	case h.Conditions.Has(pool.Fenced):
 		return nil, nil
 	case !h.Conditions.Has(pool.Unreachable):
@@ -67,6 +73,14 @@ func (c *Off) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 	return one(pool.KindHostConditions, &pool.HostConditions{
 		Host: c.Host, Conditions: h.Conditions.With(pool.Fenced), Reason: h.Reason, Cold: h.Cold, Proof: c.Proof,
 	})
+}
+
+// aggregate reports whether a host places by itself, on hosts that are not seen from here: it cannot be drained,
+// switched off or given up as a whole.
+func aggregate(h *pool.HostRecord) bool { return len(h.Shapes) > 0 }
+
+func noAggregate(field string, h *pool.HostRecord, instead string) error {
+	return &pool.Error{Kind: errors.ErrUnsupported, Field: field, Value: string(h.ID), Want: "a server, not an aggregate that places by itself; " + instead}
 }
 
 // fence switches a host off and records that it is.
@@ -95,7 +109,7 @@ func (l *leadership) fence(ctx context.Context, d hypervisor.Driver, a action) e
 func (l *leadership) fenceAt(id pool.HostID, now time.Time) (bool, time.Time) {
 	st, w := l.r.st, l.hosts[id]
 	h, ok := st.Host(id)
-	if !ok || w == nil || l.r.cfg.Evacuation == EvacuateNever || !h.Conditions.Has(pool.Unreachable) || h.Conditions.Has(pool.Fenced) {
+	if !ok || w == nil || aggregate(h) || l.r.cfg.Evacuation == EvacuateNever || !h.Conditions.Has(pool.Unreachable) || h.Conditions.Has(pool.Fenced) {
 		return false, time.Time{}
 	}
 	if !has(l.r.Capabilities(id).Abilities, string(hypervisor.CanFence)) {

@@ -66,7 +66,12 @@ func (r *rules) moving(st *pool.State, i *pool.Instance, to pool.HostID, cold bo
 	from := i.Place.Host
 	can := r.capabilities(from).Abilities
 	live := has(can, string(hypervisor.CanMigrateLive))
+	h, ok := st.Host(from)
 	switch {
+	case !ok:
+		return nil, notFound("host", string(from))
+	case aggregate(h):
+		return nil, noAggregate("move", h, "rebuild it where it is to be")
 	case !has(can, string(hypervisor.CanMigrate)):
 		return nil, &pool.Error{Kind: errors.ErrUnsupported, Field: "move", Want: "a host whose driver can move machines"}
 	case !stopped(i) && !live && !cold:
@@ -77,6 +82,8 @@ func (r *rules) moving(st *pool.State, i *pool.Instance, to pool.HostID, cold bo
 		switch {
 		case to != "" && h.ID != to:
 			return "not the host asked for"
+		case aggregate(h):
+			return "it places by itself, and takes no machines from elsewhere"
 		case h.ID.Driver() != from.Driver() || !has(there, string(hypervisor.CanMigrate)):
 			return "machines of " + pool.Quote(string(from)) + " cannot be moved to it"
 		case !stopped(i) && !cold && !has(there, string(hypervisor.CanMigrateLive)):
@@ -133,7 +140,7 @@ func (o evacuate) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		return nil, errMoot
 	}
 	h, ok := st.Host(i.Place.Host)
-	if !ok || !r.evacuation.lost(h.Conditions) || planLost(i) != doEvacuate {
+	if !ok || aggregate(h) || !r.evacuation.lost(h.Conditions) || planLost(i) != doEvacuate {
 		return nil, errMoot
 	}
 	return r.rebuilt(st, i)

@@ -101,7 +101,7 @@ func (k knowledge) mayFollow() bool {
 // plan returns the next action for an instance; h is the host of its place, nil when it has none. It is pure;
 // what must wait is found out by the action itself and comes back as a later moment.
 func plan(i *pool.Instance, h *pool.HostRecord, policy Evacuation) verb {
-	lost := h != nil && i.Placed() && policy.lost(h.Conditions)
+	lost := h != nil && i.Placed() && !aggregate(h) && policy.lost(h.Conditions)
 	if lost && i.Move == nil {
 		return planLost(i)
 	}

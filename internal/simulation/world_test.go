@@ -131,6 +131,9 @@ func newWorld(seed uint64, target int) *world {
 		}
 		w.hosts = append(w.hosts, h)
 	}
+	if seed%5 == 2 {
+		w.hosts = append(w.hosts, region())
+	}
 	late := settles
 	if !w.known {
 		late = -1
@@ -140,6 +143,9 @@ func newWorld(seed uint64, target int) *world {
 		Latency: fake.Latency{Mean: 100 * time.Millisecond, Max: time.Second},
 		Build:   time.Second, Boot: 2 * time.Second, Shutdown: 2 * time.Second, Migrate: 2 * time.Second, Hook: w.delayed, Without: without(seed),
 	})
+	if seed%5 == 2 { // it has room for less than it says, and says so at once, or first takes what it gives up then
+		w.must(w.fleet.SetRoom(w.hosts[4].ID, fake.Room{Resources: pool.Resources{pool.Memory: 6 * pool.GiB}, Accepts: seed%2 == 0, After: 3 * time.Second}))
+	}
 	w.store = &clocked{pool.NewMemoryLedger(), w.clock}
 	w.faulty = ledgertest.NewFaulty(w.store, seed, ledgertest.Faults{})
 	if w.scratch = pool.Scratch(pool.NewMemoryScratch()); w.jumpy {
@@ -153,6 +159,20 @@ func newWorld(seed uint64, target int) *world {
 	first := int(seed*7) % len(w.aims)
 	w.aims = slices.Concat(w.aims[first:], w.aims[:first])
 	return w
+}
+
+// region is an aggregate: it sells two sizes and places by itself.
+func region() pool.Host {
+	shape := func(name string, n int64) pool.Shape {
+		return pool.Shape{Name: name, Resources: pool.Resources{pool.CPU: n * pool.Core, pool.Memory: 2 * n * pool.GiB, pool.StorageStandard: 20 * n * pool.GiB}}
+	}
+	return pool.Host{
+		ID: pool.NewHostID(driverName, "region"), Name: "region",
+		Inventory: map[pool.Class]pool.Inventory{
+			pool.CPU: {Total: 8 * pool.Core}, pool.Memory: {Total: 16 * pool.GiB}, pool.StorageStandard: {Total: pool.TiB},
+		},
+		Shapes: []pool.Shape{shape("small", 1), shape("large", 2)}, Conditions: pool.Ready,
+	}
 }
 
 // play runs the world to its end. All its goroutines have ended when it returns.
