@@ -93,6 +93,9 @@ func catalogue(t *testing.T, m *berthage.Manager) {
 func start(t *testing.T, c fake.Config, changes ...change) *bench {
 	t.Helper()
 	c.Name = "sim"
+	if c.Latency == (fake.Latency{}) { // nothing is done before somebody can ask for something else
+		c.Latency = fake.Latency{Mean: time.Millisecond, Max: time.Millisecond}
+	}
 	b := &bench{t: t, fleet: fake.New(c), ledger: pool.NewMemoryLedger()}
 	b.m = open(t, b.fleet, b.ledger, changes...)
 	catalogue(t, b.m)
