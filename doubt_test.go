@@ -181,3 +181,42 @@ func TestCarriedOutAndNotRecorded(t *testing.T) {
 		})
 	}
 }
+
+// A machine that a late create makes, after the one of its id has been put aside without an answer, is not taken for
+// it: what is put aside stays, and the late one goes.
+func TestPutAsideAndMadeAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		creates, shelves := 0, 0
+		b := start(t, fake.Config{Hosts: hosts(1), Settles: time.Minute, Hook: func(c fake.Call) fake.Fault {
+			switch c.Op {
+			case fake.OpCreate:
+				if creates++; creates == 1 {
+					return fake.Fault{Kind: fake.Late, After: 30 * time.Second}
+				}
+			case fake.OpShelve:
+				if shelves++; shelves == 1 {
+					return fake.Fault{Kind: fake.Lose}
+				}
+				return fake.Fault{Before: 15 * time.Second} // until the late one is there
+			}
+			return fake.Fault{}
+		}})
+		defer b.stop()
+		ctx, i := context.Background(), settle(t, b.m, b.launch("one").ID)
+		require.Equal(t, 2, creates)
+		time.Sleep(20 * time.Second)
+		_, err := b.m.SetPower(ctx, i.ID, pool.Shelved)
+		require.NoError(t, err)
+		require.Equal(t, "shelved", settle(t, b.m, i.ID).Status())
+		require.Greater(t, shelves, 1)
+		require.Len(t, b.fleet.Shelf(), 1)
+		time.Sleep(5 * time.Minute)
+		require.Zero(t, held(b.m))
+		require.Empty(t, machines(b.fleet))
+		_, err = b.m.SetPower(ctx, i.ID, pool.Running)
+		require.NoError(t, err)
+		require.Equal(t, "running", settle(t, b.m, i.ID).Status())
+		sound(t, b.m, b.fleet)
+	})
+}

@@ -44,7 +44,8 @@ type Rebooter interface {
 type Shelver interface {
 	// Shelve puts the disks of a stopped machine aside and removes the machine from its host, as a whole or not
 	// at all. It is nil when that has been done already, ErrNotFound when there is neither a machine nor anything
-	// put aside, and ErrWrongPower when the machine is not stopped. What is put aside is never replaced.
+	// put aside, and ErrWrongPower when the machine is not stopped. What is put aside is never replaced: ErrExists
+	// when something of that tag is put aside and a machine is there all the same, which a late create has made.
 	Shelve(ctx context.Context, r Ref) error
 
 	// Unshelve is Create with the disks that Shelve has put aside of the machine from, of which they stay a

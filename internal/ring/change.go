@@ -28,9 +28,11 @@ func (l *leadership) shelve(ctx context.Context, d hypervisor.Driver, a action) 
 		err = s.Shelve(ctx, a.ref)
 	}
 	switch {
-	case err == nil:
-		a.known.shelved = true
-		return l.report(a, result{kind: pool.KindShelved, doubt: a.instance.Place.Doubt})
+	case err == nil, errors.Is(err, hypervisor.ErrExists):
+		// With ErrExists a call that was not answered has put it aside. What is there now was made by a late create,
+		// and goes with the held allocation.
+		a.known.shelved, a.known.doubled = true, a.known.doubled || err != nil
+		return l.report(a, result{kind: pool.KindShelved, doubt: a.instance.Place.Doubt || a.known.doubled})
 	case errors.Is(err, hypervisor.ErrWrongPower):
 		l.pollSoon(a.ref.Host, false) // it is not what the books say
 	case errors.Is(err, hypervisor.ErrUnavailable):
@@ -105,7 +107,7 @@ func (l *leadership) unheard(ctx context.Context, a *action, ordered pool.Revisi
 			return l.failed(ctx, *a, err), true
 		}
 	}
-	if since.IsZero() {
+	if since.IsZero() || a.instance.Fault != "" { // what its hypervisor has given up nothing is done to any more
 		return ending{}, false
 	}
 	ok, at := settled(since, l.r.Capabilities(a.ref.Host), time.Now())

@@ -87,6 +87,7 @@ type knowledge struct {
 	refusals int                       // calls for it that could not be sent
 	notThere map[pool.HostID]time.Time // hosts to which it could not be moved, and until when not to try
 	shelved  bool                      // a shelve was answered: it is put aside
+	doubled  bool                      // and a late create has made another machine of its id
 }
 
 // clean reports whether every create that was ever sent has been answered.

@@ -329,9 +329,23 @@ func (m *monitor) fleet() {
 			}
 		}
 	}
+	m.shelf()
 	if foreign != m.w.foreign {
 		m.w.broken(strangers, "%d foreign machines, there were %d", foreign, m.w.foreign)
 		m.w.foreign = foreign
+	}
+}
+
+// shelf checks that what the books say is put aside is there.
+func (m *monitor) shelf() {
+	there := make(map[pool.MachineID]bool)
+	for _, x := range m.w.fleet.Shelf() {
+		there[x.Tag.Machine] = true
+	}
+	for i := range m.st.Instances() {
+		if i.Shelf != nil && i.Want != pool.Absent && i.Phase != pool.Active && !there[i.Shelf.Machine] {
+			m.w.broken(leaks, "the disks of instance %s, which is %s, are not put aside", i.ID, i.Status())
+		}
 	}
 }
 
