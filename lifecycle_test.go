@@ -561,3 +561,36 @@ func TestDeletedWhileUnshelvingIsUndone(t *testing.T) {
 		})
 	})
 }
+
+// What was put aside stays until the machine that was made of it has run: it may yet be given up, and shelved again
+// it is as it was.
+func TestPutAsideUntilItHasRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, fake.Config{Hosts: hosts(3), Hook: first(fake.OpUnshelve, 1, fake.Fault{Kind: fake.Break})})
+		defer b.stop()
+		ctx, i := context.Background(), settle(t, b.m, b.launch("one").ID)
+		to := func(want pool.Power, status string, aside int) pool.Instance {
+			t.Helper()
+			_, err := b.m.SetPower(ctx, i.ID, want)
+			require.NoError(t, err)
+			time.Sleep(2 * time.Minute)
+			now := settle(t, b.m, i.ID)
+			require.Equal(t, status, now.Status())
+			require.Len(t, b.fleet.Shelf(), aside)
+			return now
+		}
+		to(pool.Shelved, "shelved", 1)
+		now := to(pool.Running, "running", 0)
+		require.Equal(t, i.ID.Machine(2), now.Machine(), "the first one was given up")
+
+		to(pool.Shelved, "shelved", 1)
+		to(pool.Stopped, "stopped", 1)
+		require.Equal(t, map[pool.Power]int{pool.Stopped: 1}, machines(b.fleet))
+		to(pool.Shelved, "shelved", 1)
+		require.Empty(t, machines(b.fleet))
+		to(pool.Stopped, "stopped", 1)
+		to(pool.Running, "running", 0)
+		sound(t, b.m, b.fleet)
+	})
+}

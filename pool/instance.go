@@ -207,9 +207,10 @@ func (i Instance) Settled() bool {
 		return i.Want == Shelved
 	case Active:
 		if i.Fault != "" { // a person decides
-			return i.Move == nil && i.Shelf == nil
+			return i.Move == nil
 		}
-		return i.Is == i.Want && i.Reboots == i.Rebooted && i.Move == nil && i.Resize == nil && i.Shelf == nil
+		// What was put aside stays until the machine that was made of it has run.
+		return i.Is == i.Want && i.Reboots == i.Rebooted && i.Move == nil && i.Resize == nil && (i.Shelf == nil || !i.Started)
 	}
 	return false
 }

@@ -37,6 +37,8 @@ func (l *leadership) act(ctx context.Context, a action) ending {
 		return l.report(a, result{kind: pool.KindDeleted})
 	case doSkip:
 		return l.report(a, result{kind: pool.KindRebooted})
+	case doReturn:
+		return l.report(a, result{kind: pool.KindRefused, reason: "shelved before it has run"})
 	case doEvict, doEvacuate:
 		return l.relocate(ctx, a)
 	}

@@ -27,6 +27,7 @@ const (
 	doDiscard  verb = "discard"  // what is put aside
 	doResize   verb = "resize"   //
 	doMigrate  verb = "migrate"  //
+	doReturn   verb = "return"   // to what is put aside: the machine that was made of it has never run
 	doEvict    verb = "evict"    // decide where an instance goes whose host is being drained
 	doEvacuate verb = "evacuate" // decide where an instance goes whose host is off
 	doFence    verb = "fence"    // switch a host off
@@ -35,7 +36,7 @@ const (
 // calls reports whether the verb calls the driver of the instance's host.
 func (v verb) calls() bool {
 	switch v {
-	case doForget, doSkip, doEvict, doEvacuate:
+	case doForget, doSkip, doReturn, doEvict, doEvacuate:
 		return false
 	}
 	return true
@@ -152,8 +153,10 @@ func planLost(i *pool.Instance) verb {
 // planActive is plan for an instance that has a machine.
 func planActive(i *pool.Instance, h *pool.HostRecord, lost bool) verb {
 	switch {
-	case i.Shelf != nil:
+	case i.Shelf != nil && i.Started && i.Fault == "" && i.Is != pool.Absent:
 		return doDiscard
+	case i.Shelf != nil && !i.Started && i.Want == pool.Shelved:
+		return doReturn
 	case i.Move != nil:
 		if i.Move.Cold && i.Is != pool.Stopped && i.Is != pool.Absent && !lost {
 			return doStop

@@ -59,7 +59,7 @@ func (c result) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 			return nil, nil
 		}
 	case pool.KindRefused:
-		if i.Phase != pool.Building && i.Phase != pool.Deleting {
+		if i.Phase != pool.Building && i.Phase != pool.Deleting && (i.Phase != pool.Active || planActive(i, nil, false) != doReturn) {
 			return nil, nil
 		}
 		return one(c.kind, &pool.Refused{Machine: c.machine, Reason: c.reason, Doubt: c.doubt, Until: r.fullUntil(st, i, c.full)})
@@ -134,6 +134,9 @@ func (r *rules) gone(st *pool.State, i *pool.Instance, doubt bool) ([]pool.Event
 	end := pool.KindFailed
 	if i.Shelf != nil {
 		end = pool.KindShelved // what it was to be made of is still put aside
+	}
+	if i.Shelf != nil && i.Want == pool.Shelved {
+		return one(end, &pool.Ended{Instance: i.ID, Hold: hold})
 	}
 	if len(i.Avoid)+1 >= r.maxPlaces {
 		return one(end, &pool.Ended{Instance: i.ID, Reason: i.Reason, Hold: hold})
