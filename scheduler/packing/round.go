@@ -1,0 +1,172 @@
+package packing
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"slices"
+)
+
+// search looks for a plan that costs as little as the bound allows.
+type search struct {
+	in    *instance
+	sizes []int // flavors, large ones first
+
+	patterns []pattern // that were generated so far
+	best     *layout
+	cost     int64 // of best
+	least    int64 // no plan costs less
+	work     int64 // states that knapsacks may still look at
+	told     func(*search)
+}
+
+// offer keeps a complete layout if it is better than the best.
+func (s *search) offer(l *layout) {
+	if c := l.cost(); s.best == nil || c < s.cost {
+		s.best, s.cost = l, c
+		s.tell()
+	}
+}
+
+func (s *search) tell() {
+	if s.told != nil {
+		s.told(s)
+	}
+}
+
+func (s *search) done(ctx context.Context) bool { return s.cost <= s.least || ctx.Err() != nil }
+
+// greedy packs by best-fit decreasing, in an order by all classes and in one by each.
+func (s *search) greedy() {
+	for only := -1; only < len(s.in.classes); only++ {
+		if only >= 0 && len(s.in.classes) == 1 {
+			break
+		}
+		l := newLayout(s.in)
+		l.fill(s.in.bySize(only))
+		s.offer(l)
+		if s.cost <= s.least {
+			break
+		}
+	}
+}
+
+// dive rounds a relaxation to a plan: whole hosts of its patterns are taken, the program for what is left is
+// solved again, and where it has no whole hosts the pattern that comes nearest is taken once. After each
+// step what is left is packed by best-fit decreasing too. choice says which of the nearest is taken the first
+// time, so that dives differ.
+func (s *search) dive(ctx context.Context, from *layout, first *relaxation, choice int) {
+	l := from.clone()
+	r := first
+	for !s.done(ctx) {
+		if r == nil {
+			r = s.relax(ctx, l)
+		}
+		placed := l.cost() - s.unplaced(l)
+		if ctx.Err() != nil || float64(placed)+math.Ceil(r.value-1e-6) >= float64(s.cost) {
+			return
+		}
+		before := slices.Clone(l.demand)
+		s.takeWhole(l, r)
+		if slices.Equal(before, l.demand) {
+			s.takeNearest(l, r, choice)
+			choice = 0
+		}
+		r = nil
+		if slices.Equal(before, l.demand) {
+			return // nothing can be placed any more
+		}
+		l.absorb(s.sizes)
+		full := l.clone()
+		full.fill(s.sizes)
+		s.offer(full)
+		if !l.left() {
+			return
+		}
+	}
+}
+
+func (s *search) unplaced(l *layout) int64 {
+	n := int64(0)
+	for _, d := range l.demand {
+		n += d
+	}
+	return n * s.in.penalty
+}
+
+// relax solves the program for what is left, not to the end: what it is wanted for is patterns.
+func (s *search) relax(ctx context.Context, l *layout) *relaxation {
+	r := newRelaxation(s.in, l.demand, l.avail, s.patterns)
+	known := len(r.patterns)
+	r.solve(ctx, effort{widths: []int{256}, rounds: 60, work: &s.work})
+	s.patterns = append(s.patterns, r.patterns[known:]...)
+	return r
+}
+
+func (s *search) takeWhole(l *layout, r *relaxation) {
+	for i, u := range r.usage {
+		if n := math.Floor(u + 1e-6); n >= 1 {
+			l.use(&r.patterns[i], int64(n))
+		}
+	}
+}
+
+func (s *search) takeNearest(l *layout, r *relaxation, choice int) {
+	var order []int
+	for i, u := range r.usage {
+		if u > 1e-6 {
+			order = append(order, i)
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(r.usage[b], r.usage[a]) })
+	if len(order) == 0 {
+		return
+	}
+	l.use(&r.patterns[order[min(choice, len(order)-1)]], 1)
+	for _, i := range order {
+		if r.usage[i] > 0.95 {
+			l.use(&r.patterns[i], 1)
+		}
+	}
+}
+
+// repair takes the hosts that are filled worst out of the best plan and packs what was on them anew, while
+// that helps or the plan costs more than the bound.
+func (s *search) repair(ctx context.Context) {
+	for part := 1; part <= 16 && !s.done(ctx) && s.work > 0; {
+		before := s.cost
+		l := s.best.clone()
+		order := l.fullest()
+		slices.Reverse(order)
+		hosts := int64(part) * int64(len(s.in.flavors)+2)
+		var keep []group
+		drop := make(map[int]int64)
+		for _, i := range order {
+			if hosts == 0 {
+				break
+			}
+			n := min(hosts, l.groups[i].hosts)
+			hosts -= n
+			drop[i] = n
+		}
+		for i := range l.groups {
+			g := &l.groups[i]
+			n := drop[i]
+			for _, w := range g.loads {
+				l.demand[w.flavor] += n * w.copies
+			}
+			if l.avail[g.kind] != unlimited {
+				l.avail[g.kind] += n
+			}
+			if g.hosts -= n; g.hosts > 0 {
+				keep = append(keep, *g)
+			}
+		}
+		l.groups = keep
+		if s.dive(ctx, l, nil, 0); s.cost < before {
+			part = 1
+		} else {
+			part *= 2
+		}
+	}
+}
