@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/big"
 	"math/bits"
+	"slices"
 )
 
 // relaxation is the linear program over patterns: hosts may be used in fractions. Its columns are generated
@@ -22,7 +23,6 @@ type relaxation struct {
 	usage    []float64   // of each pattern, after solve
 	value    float64     // after solve
 	rounds   int         // pricing rounds
-	exact    bool        // no pattern is missing
 
 	best bound // the best that was proved
 }
@@ -127,11 +127,11 @@ func (r *relaxation) add(p pattern) {
 
 // effort says how hard a relaxation is worked on.
 type effort struct {
-	widths []int                      // of the knapsacks' lists, tried in turn until one settles the matter
-	rounds int                        // of pricing
-	prove  bool                       // whether bounds are wanted
-	work   *int64                     // states that knapsacks may still look at
-	told   func(value, bound float64) // after each round; may be nil
+	widths  []int                      // of the knapsacks' lists, tried in turn until one settles the matter
+	rounds  int                        // of pricing
+	settled bool                       // stop when the bound, as a whole number, is that of the program
+	work    *int64                     // states that knapsacks may still look at
+	told    func(value, bound float64) // after each round; may be nil
 }
 
 // solve generates columns until none is missing, the bound says that no more can be gained, or the effort
@@ -168,18 +168,41 @@ func (r *relaxation) objective() float64 {
 	return v
 }
 
-// price asks every knapsack for a pattern that is worth more than its host costs, adds those, and returns
-// whether the program can gain by them. A bound follows from what was proved on the way.
+// price adds patterns that are worth more than their host costs, and returns whether the program can gain by
+// them. A bound follows from what was proved on the way.
+//
+// The program's own prices jump about while patterns are few. So first those between them and the prices of
+// the best bound are tried, with little effort: they give better patterns and better bounds (smoothing, after
+// Wentges). Only when that brings nothing the program's own are, with all effort that is needed.
 func (r *relaxation) price(ctx context.Context, e effort) bool {
-	d := r.dual()
+	quick := e
+	quick.widths = e.widths[:1]
+	found := r.best.value != nil && r.ask(ctx, quick, smoothing) || r.ask(ctx, e, 0)
+	if !found || r.best.value == nil {
+		return found
+	}
+	b, _ := r.best.value.Float64()
+	gap := r.objective() - b
+	if e.settled && gap < 1e-3*b && r.in.whole(r.best.value) >= r.in.ceil(r.objective()) {
+		return false // what is left to gain changes no whole number
+	}
+	return gap > 1e-8*max(1, b)
+}
+
+// smoothing is how much the best bound's prices count.
+const smoothing = 0.6
+
+// ask looks for patterns under prices of which the best bound's are the given part.
+func (r *relaxation) ask(ctx context.Context, e effort, part float64) bool {
+	d := r.dual(part)
 	if d == nil {
 		return false
 	}
 	most := make([]int64, len(r.in.kinds)) // that a filling of the kind can be worth
-	before := len(r.patterns)
+	found := false
 	for h, k := range r.sacks {
 		floor := d.scale*r.in.kinds[h].cost + d.excess[h]
-		if most[h] = floor + floor>>30; k == nil { // what is worth so little more is no gain
+		if most[h] = floor + floor>>36; k == nil { // what is worth so little more is no gain
 			continue
 		}
 		floor = most[h]
@@ -187,38 +210,84 @@ func (r *relaxation) price(ctx context.Context, e effort) bool {
 			a := k.solve(ctx, d.prices, floor, width)
 			*e.work -= a.states + int64(len(k.items))
 			most[h] = a.most
-			if a.value > floor {
-				r.add(pattern{h, a.loads})
+			gains := a.value > floor && r.gain(pattern{h, a.loads})
+			if found = found || gains; gains {
+				r.more(ctx, h, d, a.loads, floor, e)
 			}
-			if a.value > floor || a.most == floor || *e.work <= 0 || ctx.Err() != nil {
+			if gains || a.most == floor || *e.work <= 0 || ctx.Err() != nil {
 				break
 			}
 		}
 	}
-	r.exact = len(r.patterns) == before
-	if e.prove && ctx.Err() == nil {
-		if b := r.in.scaled(r.demand, d, most); r.best.value == nil || b.value.Cmp(r.best.value) > 0 {
-			r.best = b
-		}
+	if ctx.Err() != nil {
+		return false
 	}
-	if r.exact || r.best.value == nil {
-		return !r.exact
+	if b := r.in.scaled(r.demand, d, most); r.best.value == nil || b.value.Cmp(r.best.value) > 0 {
+		r.best = b
 	}
-	b, _ := r.best.value.Float64()
-	return r.objective()-b > 1e-7*max(1, b)
+	return found
 }
 
-// dual makes integers of the program's prices. They need not be feasible.
-func (r *relaxation) dual() *bound {
+// gain adds a pattern if it is worth more than its host costs at the program's own prices.
+func (r *relaxation) gain(p pattern) bool {
+	before := len(r.lp.columns)
+	r.add(p)
+	if len(r.lp.columns) == before {
+		return false
+	}
+	c := &r.lp.columns[before]
+	if r.lp.reduced(c) < -optimalWithin*max(1, c.cost) {
+		return true
+	}
+	r.lp.columns, r.lp.place = r.lp.columns[:before], r.lp.place[:before]
+	r.patterns, r.columns = r.patterns[:len(r.patterns)-1], r.columns[:len(r.columns)-1]
+	return false
+}
+
+// more looks for a few further patterns without the flavors that the first ones have. With many flavors that
+// saves rounds.
+func (r *relaxation) more(ctx context.Context, h int, d *bound, loads []load, floor int64, e effort) {
+	values := slices.Clone(d.prices)
+	for n := len(r.sacks[h].items) / 20; n > 0 && len(loads) > 0; n-- {
+		for _, w := range loads {
+			values[w.flavor] = 0
+		}
+		a := r.sacks[h].solve(ctx, values, floor, 64)
+		*e.work -= a.states
+		if loads = a.loads; a.value <= floor || !r.gain(pattern{h, loads}) {
+			return
+		}
+	}
+}
+
+// ceil is the least cost of a plan that the program's value allows, which is no proof.
+func (in *instance) ceil(value float64) int64 {
+	b := new(big.Rat)
+	if b.SetFloat64(value-1e-7*max(1, value)) == nil {
+		return 0
+	}
+	return in.whole(b)
+}
+
+// dual makes integers of the program's prices, mixed with those of the best bound. They need not be feasible.
+func (r *relaxation) dual(part float64) *bound {
 	prices, excess := make([]float64, len(r.in.flavors)), make([]float64, len(r.in.kinds))
 	for g := range prices {
 		if row := r.rowOf[g]; row >= 0 {
-			prices[g] = max(0, r.lp.price[row])
+			prices[g] = (1 - part) * max(0, r.lp.price[row])
 		}
 	}
 	for h := range excess {
 		if row := r.rowOf[len(prices)+h]; row >= 0 {
-			excess[h] = max(0, -r.lp.price[row])
+			excess[h] = (1 - part) * max(0, -r.lp.price[row])
+		}
+	}
+	if part > 0 {
+		for g, p := range r.best.prices {
+			prices[g] += part * float64(p) / float64(r.best.scale)
+		}
+		for h, x := range r.best.excess {
+			excess[h] += part * float64(x) / float64(r.best.scale)
 		}
 	}
 	return r.in.integers(r.demand, prices, excess)

@@ -37,8 +37,9 @@ type knapsack struct {
 	extra []int64  // what these can add beyond their own prices
 	now   states
 	next  states
-	nodes []node // how states were reached
-	sort  []int64
+	nodes []node  // how states were reached
+	reach []int64 // of every state
+	order []int64 // the same, disordered
 }
 
 // packable is a flavor as the knapsack sees it.
@@ -212,17 +213,21 @@ func (k *knapsack) settle(i int, floor int64, a *answer) {
 	if best >= 0 {
 		a.loads = k.filling(s.node[best])
 	}
-	n, floor := 0, max(a.value, floor)
-	for j, v := range s.value {
-		key := s.key[j*k.words : j*k.words+k.words]
-		if v+k.reach(key, i) <= floor {
-			continue
+	floor = max(a.value, floor)
+	k.keep(func(j int, key []uint64) bool { return k.reaches(key, i, floor-s.value[j]) })
+}
+
+// keep drops all states but some.
+func (k *knapsack) keep(some func(j int, key []uint64) bool) {
+	s, n, w := &k.now, 0, k.words
+	for j := range s.value {
+		if key := s.key[j*w : j*w+w]; some(j, key) {
+			copy(s.key[n*w:], key)
+			s.value[n], s.node[n] = s.value[j], s.node[j]
+			n++
 		}
-		copy(s.key[n*k.words:], key)
-		s.value[n], s.node[n] = v, s.node[j]
-		n++
 	}
-	s.key, s.value, s.node = s.key[:n*k.words], s.value[:n], s.node[:n]
+	s.key, s.value, s.node = s.key[:n*w], s.value[:n], s.node[:n]
 }
 
 // take adds to the states those with copies more of item i, in order, of equal ones the more valuable.
@@ -248,7 +253,7 @@ func (k *knapsack) take(i int, copies, floor int64) {
 				taken[x] = s.key[add*w+x] - step[x]
 				fits = fits && taken[x]&k.guards[x] == k.guards[x]
 			}
-			fits = fits && s.value[add]+gain+k.reach(taken, i) > floor
+			fits = fits && k.reaches(taken, i, floor-gain-s.value[add])
 		}
 		if !fits {
 			break
@@ -286,20 +291,27 @@ func less(a, b []uint64) bool {
 	return false
 }
 
-// reach bounds what the flavors from i on can add to a state.
-func (k *knapsack) reach(key []uint64, i int) int64 {
+// reaches tells whether, for all that is known, the flavors from i on can add more than so much to a state.
+func (k *knapsack) reaches(key []uint64, i int, more int64) bool {
+	return k.byWhole(key, i) > more && (len(k.tails) == 0 || k.byTail(key, i) > more)
+}
+
+// byWhole bounds what the flavors from i on can add to a state.
+func (k *knapsack) byWhole(key []uint64, i int) int64 {
 	most := k.rest[i]
 	for c, f := range k.fields {
 		most += k.whole.worthUp(c, key[f.word]>>f.shift&f.mask)
 	}
-	if len(k.tails) == 0 {
-		return most
-	}
-	tail := k.extra[i]
+	return most
+}
+
+// byTail bounds the same by other prices.
+func (k *knapsack) byTail(key []uint64, i int) int64 {
+	most, p := k.extra[i], &k.tails[i]
 	for c, f := range k.fields {
-		tail += k.tails[i].worthUp(c, key[f.word]>>f.shift&f.mask)
+		most += p.worthUp(c, key[f.word]>>f.shift&f.mask)
 	}
-	return min(most, tail)
+	return most
 }
 
 // worthUp is the price of n of class c, rounded up.
@@ -320,26 +332,69 @@ func (p *prices) worthDown(c int, n uint64) int64 {
 
 // thin keeps the width most promising states and returns the bound of the best of the others.
 func (k *knapsack) thin(i, width int) int64 {
-	s := &k.now
-	k.sort = k.sort[:0]
+	s, w := &k.now, k.words
+	k.reach = k.reach[:0]
 	for j, v := range s.value {
-		k.sort = append(k.sort, v+k.reach(s.key[j*k.words:j*k.words+k.words], i))
-	}
-	order := slices.Clone(k.sort)
-	slices.Sort(order)
-	limit := order[len(order)-width] // at most width are above or equal, but for equal ones
-	dropped, n := int64(math.MinInt64), 0
-	for j, b := range k.sort {
-		if b < limit || n == width {
-			dropped = max(dropped, b)
-			continue
+		key := s.key[j*w : j*w+w]
+		r := k.byWhole(key, i)
+		if len(k.tails) > 0 {
+			r = min(r, k.byTail(key, i))
 		}
-		copy(s.key[n*k.words:], s.key[j*k.words:j*k.words+k.words])
-		s.value[n], s.node[n] = s.value[j], s.node[j]
-		n++
+		k.reach = append(k.reach, v+r)
 	}
-	s.key, s.value, s.node = s.key[:n*k.words], s.value[:n], s.node[:n]
+	k.order = append(k.order[:0], k.reach...)
+	limit := nth(k.order, width-1)
+	equal := width // of the states at the limit, so many may stay
+	for _, r := range k.reach {
+		if r > limit {
+			equal--
+		}
+	}
+	dropped := int64(math.MinInt64)
+	k.keep(func(j int, _ []uint64) bool {
+		r := k.reach[j]
+		if r == limit {
+			equal--
+		}
+		if r > limit || r == limit && equal >= 0 {
+			return true
+		}
+		dropped = max(dropped, r)
+		return false
+	})
 	return dropped
+}
+
+// nth returns the element that has n larger or equal ones before it when a is in descending order, and
+// disorders a.
+func nth(a []int64, n int) int64 {
+	for len(a) > 1 {
+		x, y, z := a[0], a[len(a)/2], a[len(a)-1]
+		pivot := max(min(x, y), min(max(x, y), z))
+		above, below := 0, len(a) // a[:above] > pivot, a[below:] < pivot
+		for i := 0; i < below; {
+			switch {
+			case a[i] > pivot:
+				a[above], a[i] = a[i], a[above]
+				above++
+				i++
+			case a[i] < pivot:
+				below--
+				a[below], a[i] = a[i], a[below]
+			default:
+				i++
+			}
+		}
+		switch {
+		case n < above:
+			a = a[:above]
+		case n >= below:
+			a, n = a[below:], n-below
+		default:
+			return pivot
+		}
+	}
+	return a[0]
 }
 
 // filling follows the way back from a state.

@@ -14,6 +14,10 @@ type Options struct {
 	// enough for demand of some hundred sizes, and some tens of seconds at most.
 	Work int64
 
+	// Tight asks for the bound of the linear program also where a weaker one proves as much of the plan, so that
+	// it can be compared with other plans.
+	Tight bool
+
 	// Progress is called now and then, from the goroutine that called Plan.
 	Progress func(Progress)
 }
@@ -27,7 +31,7 @@ type Progress struct {
 }
 
 const (
-	defaultWork = 400_000_000
+	defaultWork = 150_000_000
 	mostRows    = 800 // of the linear program; beyond, bounds come from prices of classes alone
 	proofWidth  = 1 << 17
 )
@@ -62,16 +66,19 @@ func Plan(ctx context.Context, p *Problem, o Options) (*Result, error) {
 	s.greedy()
 	proof := in.byClasses(ctx)
 	s.least = in.whole(proof.value)
-	if rows := len(in.flavors) + in.limited(); rows <= mostRows && !s.done(ctx) {
+	if rows := len(in.flavors) + in.limited(); rows <= mostRows && ctx.Err() == nil && (o.Tight || !s.done(ctx)) {
+		half := s.work / 2
+		s.work -= half
 		r := newRelaxation(in, newLayout(in).demand, newLayout(in).avail, s.best.patterns())
 		r.best = proof
 		r.solve(ctx, effort{
-			widths: []int{512, 8192, proofWidth}, rounds: 100 + 20*rows, prove: true, work: &s.work,
+			widths: []int{256, 4096, proofWidth}, rounds: 100 + 20*rows, settled: !o.Tight, work: &half,
 			told: func(value, bound float64) {
 				now.LP, now.Bound = value, bound
 				s.tell()
 			},
 		})
+		s.work += half
 		proof = r.best
 		s.least = in.whole(proof.value)
 		s.patterns = r.patterns

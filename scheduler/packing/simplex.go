@@ -37,7 +37,7 @@ const (
 	atZero  = -1
 	atUpper = -2
 
-	optimalWithin  = 1e-9  // a reduced cost this small counts as zero, relative to the costs
+	optimalWithin  = 1e-11 // a reduced cost this small counts as zero, relative to the costs
 	pivotAtLeast   = 1e-9  // smaller elements are no pivots
 	refreshAfter   = 128   // pivots after which the inverse is looked at
 	driftAtMost    = 1e-8  // relative error from which it is made anew
