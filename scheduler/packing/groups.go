@@ -229,6 +229,37 @@ func (l *layout) cheapest(f int) (kind int, copies int64) {
 	return kind, copies
 }
 
+// downsize moves what is on a host to one of a cheaper kind where that suffices.
+func (l *layout) downsize() {
+	for i := 0; i < len(l.groups); i++ {
+		g := &l.groups[i]
+		for h := range l.in.kinds {
+			k, old := &l.in.kinds[h], &l.in.kinds[g.kind]
+			room := slices.Clone(k.capacity)
+			fits := k.cost < old.cost && l.avail[h] > 0
+			for c := range room {
+				room[c] -= old.capacity[c] - g.room[c]
+				fits = fits && room[c] >= 0
+			}
+			if !fits {
+				continue
+			}
+			if n := l.avail[h]; n < g.hosts {
+				g = l.split(i, n)
+			}
+			if l.avail[g.kind] != unlimited {
+				l.avail[g.kind] += g.hosts
+			}
+			if l.avail[h] != unlimited {
+				l.avail[h] -= g.hosts
+			}
+			g.kind, g.room = h, room
+			i-- // once more: there may be a still cheaper one, or a rest
+			break
+		}
+	}
+}
+
 // bySize returns the flavors in decreasing order of the sum over classes of their part of the largest
 // capacity, or with one class only, of their part of that.
 func (in *instance) bySize(only int) []int {

@@ -34,6 +34,7 @@ const (
 	defaultWork = 150_000_000
 	mostRows    = 800 // of the linear program; beyond, bounds come from prices of classes alone
 	proofWidth  = 1 << 17
+	dives       = 16
 )
 
 // Plan packs the items on hosts so that these cost as little as possible: the fewest, if no costs are given.
@@ -82,7 +83,9 @@ func Plan(ctx context.Context, p *Problem, o Options) (*Result, error) {
 		proof = r.best
 		s.least = in.whole(proof.value)
 		s.patterns = r.patterns
-		for choice := 0; choice < 6 && !s.done(ctx) && s.work > 0; choice++ {
+		s.cover(r, true)
+		s.cover(r, false)
+		for choice := uint(0); choice < dives && !s.done(ctx) && s.work > 0; choice++ {
 			s.dive(ctx, newLayout(in), r, choice)
 		}
 		s.repair(ctx)

@@ -20,8 +20,9 @@ type search struct {
 	told     func(*search)
 }
 
-// offer keeps a complete layout if it is better than the best.
+// offer keeps a complete layout if it is better than the best, with its hosts as small as may be.
 func (s *search) offer(l *layout) {
+	l.downsize()
 	if c := l.cost(); s.best == nil || c < s.cost {
 		s.best, s.cost = l, c
 		s.tell()
@@ -53,9 +54,9 @@ func (s *search) greedy() {
 
 // dive rounds a relaxation to a plan: whole hosts of its patterns are taken, the program for what is left is
 // solved again, and where it has no whole hosts the pattern that comes nearest is taken once. After each
-// step what is left is packed by best-fit decreasing too. choice says which of the nearest is taken the first
-// time, so that dives differ.
-func (s *search) dive(ctx context.Context, from *layout, first *relaxation, choice int) {
+// step what is left is packed by best-fit decreasing too. Of the bits of choice each says whether the second
+// nearest is taken instead, so that dives differ.
+func (s *search) dive(ctx context.Context, from *layout, first *relaxation, choice uint) {
 	l := from.clone()
 	r := first
 	for !s.done(ctx) {
@@ -69,8 +70,8 @@ func (s *search) dive(ctx context.Context, from *layout, first *relaxation, choi
 		before := slices.Clone(l.demand)
 		s.takeWhole(l, r)
 		if slices.Equal(before, l.demand) {
-			s.takeNearest(l, r, choice)
-			choice = 0
+			s.takeNearest(l, r, int(choice&1))
+			choice >>= 1
 		}
 		r = nil
 		if slices.Equal(before, l.demand) {
@@ -103,6 +104,48 @@ func (s *search) relax(ctx context.Context, l *layout) *relaxation {
 	return r
 }
 
+// cover rounds a relaxation up, so that more is covered than is wanted, and then takes hosts away that are not
+// missed, the dearest or the cheapest first.
+func (s *search) cover(r *relaxation, dearest bool) {
+	over, hosts := make([]int64, len(s.in.flavors)), make([]int64, len(r.patterns))
+	for g := range s.in.flavors {
+		over[g] = -s.in.flavors[g].count
+	}
+	var order []int
+	for i, u := range r.usage {
+		if hosts[i] = int64(math.Ceil(u - 1e-6)); hosts[i] > 0 {
+			order = append(order, i)
+		}
+		for _, w := range r.patterns[i].loads {
+			over[w.flavor] += w.copies * hosts[i]
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		c := cmp.Compare(s.in.kinds[r.patterns[a].kind].cost, s.in.kinds[r.patterns[b].kind].cost)
+		if dearest {
+			c = -c
+		}
+		return cmp.Or(c, cmp.Compare(r.usage[a]-math.Floor(r.usage[a]), r.usage[b]-math.Floor(r.usage[b])))
+	})
+	l := newLayout(s.in)
+	for _, i := range order {
+		p := &r.patterns[i]
+		n := hosts[i]
+		for _, w := range p.loads {
+			n = min(n, max(0, over[w.flavor])/w.copies)
+		}
+		for _, w := range p.loads {
+			over[w.flavor] -= n * w.copies
+		}
+		hosts[i] -= n
+	}
+	for _, i := range order {
+		l.use(&r.patterns[i], hosts[i])
+	}
+	l.fill(s.sizes)
+	s.offer(l)
+}
+
 func (s *search) takeWhole(l *layout, r *relaxation) {
 	for i, u := range r.usage {
 		if n := math.Floor(u + 1e-6); n >= 1 {
@@ -111,7 +154,7 @@ func (s *search) takeWhole(l *layout, r *relaxation) {
 	}
 }
 
-func (s *search) takeNearest(l *layout, r *relaxation, choice int) {
+func (s *search) takeNearest(l *layout, r *relaxation, rank int) {
 	var order []int
 	for i, u := range r.usage {
 		if u > 1e-6 {
@@ -122,7 +165,7 @@ func (s *search) takeNearest(l *layout, r *relaxation, choice int) {
 	if len(order) == 0 {
 		return
 	}
-	l.use(&r.patterns[order[min(choice, len(order)-1)]], 1)
+	l.use(&r.patterns[order[min(rank, len(order)-1)]], 1)
 	for _, i := range order {
 		if r.usage[i] > 0.95 {
 			l.use(&r.patterns[i], 1)
