@@ -129,11 +129,16 @@ func verifyBound(ctx context.Context, p *Problem, r *Result) error {
 	for g := range in.flavors {
 		demand[g] = in.flavors[g].count
 	}
+	left := slices.Clone(c.Excess)
 	for h := range in.kinds {
 		b.excess[h] = c.Excess[in.kinds[h].index]
+		left[in.kinds[h].index] = 0
 		if err := in.worthItsCost(ctx, h, demand, b); err != nil {
 			return err
 		}
+	}
+	if h := slices.IndexFunc(left, func(x int64) bool { return x != 0 }); h >= 0 {
+		return notProof("kind %d has an excess, and nothing fits on it", h)
 	}
 	if b.value = in.worth(demand, b); b.value.Cmp(c.Bound) != 0 {
 		return notProof("its prices add up to %s and not to %s", b.value, c.Bound)
