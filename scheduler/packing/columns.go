@@ -130,6 +130,7 @@ type effort struct {
 	widths  []int                      // of the knapsacks' lists, tried in turn until one settles the matter
 	rounds  int                        // of pricing
 	settled bool                       // stop when the bound, as a whole number, is that of the program
+	target  int64                      // stop when no cost below it is possible; zero is none
 	work    *int64                     // states that knapsacks may still look at
 	told    func(value, bound float64) // after each round; may be nil
 }
@@ -183,6 +184,9 @@ func (r *relaxation) price(ctx context.Context, e effort) bool {
 	}
 	b, _ := r.best.value.Float64()
 	gap := r.objective() - b
+	if e.target > 0 && r.in.whole(r.best.value) >= e.target {
+		return false
+	}
 	if e.settled && gap < 1e-3*b && r.in.whole(r.best.value) >= r.in.ceil(r.objective()) {
 		return false // what is left to gain changes no whole number
 	}

@@ -60,12 +60,18 @@ func (g *group) clone() group {
 	return c
 }
 
-// cost is that of the hosts in use; what is not placed costs the penalty.
-func (l *layout) cost() int64 {
+// placed is the cost of the hosts in use.
+func (l *layout) placed() int64 {
 	sum := int64(0)
 	for i := range l.groups {
 		sum += l.groups[i].hosts * l.in.kinds[l.groups[i].kind].cost
 	}
+	return sum
+}
+
+// cost is the same, and the penalty for what is not placed.
+func (l *layout) cost() int64 {
+	sum := l.placed()
 	for _, n := range l.demand {
 		sum += n * l.in.penalty
 	}
@@ -140,12 +146,16 @@ func (l *layout) use(p *pattern, n int64) {
 	}
 }
 
-// fullest orders hosts by what is free on them, the fullest first.
-func (l *layout) fullest() []int {
-	order, free := make([]int, len(l.groups)), make([]float64, len(l.groups))
+// fullest returns the groups with room for a need, those with the least free first; nil asks for all.
+func (l *layout) fullest(need []int64) []int {
+	var order []int
+	free := make([]float64, len(l.groups))
 	for i := range l.groups {
 		g := &l.groups[i]
-		order[i] = i
+		if fits(need, g.room, 1) == 0 {
+			continue
+		}
+		order = append(order, i)
 		for c, n := range l.in.kinds[g.kind].capacity {
 			if n > 0 {
 				free[i] += float64(g.room[c]) / float64(n)
@@ -168,7 +178,7 @@ func (l *layout) absorbOne(f int) {
 		return
 	}
 	need := l.in.flavors[f].need
-	for _, i := range l.fullest() {
+	for _, i := range l.fullest(need) {
 		copies := fits(need, l.groups[i].room, l.demand[f])
 		if copies == 0 {
 			continue

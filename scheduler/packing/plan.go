@@ -88,8 +88,8 @@ func Plan(ctx context.Context, p *Problem, o Options) (*Result, error) {
 		for choice := uint(0); choice < dives && !s.done(ctx) && s.work > 0; choice++ {
 			s.dive(ctx, newLayout(in), r, choice)
 		}
-		s.repair(ctx)
 	}
+	s.repair(ctx)
 	result := s.result(p, &proof)
 	if ctx.Err() != nil {
 		return result, context.Cause(ctx)

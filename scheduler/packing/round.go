@@ -63,7 +63,7 @@ func (s *search) dive(ctx context.Context, from *layout, first *relaxation, choi
 		if r == nil {
 			r = s.relax(ctx, l)
 		}
-		placed := l.cost() - s.unplaced(l)
+		placed := l.placed()
 		if ctx.Err() != nil || float64(placed)+math.Ceil(r.value-1e-6) >= float64(s.cost) {
 			return
 		}
@@ -87,20 +87,15 @@ func (s *search) dive(ctx context.Context, from *layout, first *relaxation, choi
 	}
 }
 
-func (s *search) unplaced(l *layout) int64 {
-	n := int64(0)
-	for _, d := range l.demand {
-		n += d
-	}
-	return n * s.in.penalty
-}
-
 // relax solves the program for what is left, not to the end: what it is wanted for is patterns.
 func (s *search) relax(ctx context.Context, l *layout) *relaxation {
 	r := newRelaxation(s.in, l.demand, l.avail, s.patterns)
 	known := len(r.patterns)
-	r.solve(ctx, effort{widths: []int{256}, rounds: 60, work: &s.work})
+	r.solve(ctx, effort{widths: []int{256}, rounds: 60, target: s.cost - l.placed(), work: &s.work})
 	s.patterns = append(s.patterns, r.patterns[known:]...)
+	if n := len(s.patterns) - 4*mostRows; n > 0 {
+		s.patterns = s.patterns[n:]
+	}
 	return r
 }
 
@@ -173,43 +168,58 @@ func (s *search) takeNearest(l *layout, r *relaxation, rank int) {
 	}
 }
 
-// repair takes the hosts that are filled worst out of the best plan and packs what was on them anew, while
-// that helps or the plan costs more than the bound.
+// repair takes a few hosts at a time out of the best plan, the emptiest first, and packs what was on them anew,
+// until there is nothing to gain or the work is done.
 func (s *search) repair(ctx context.Context) {
-	for part := 1; part <= 16 && !s.done(ctx) && s.work > 0; {
+	const window = 48
+	idle := 8 + 500/(len(s.in.flavors)+1) // tries in a row that bring nothing
+	hosts := min(int64(len(s.in.flavors))+2, window)
+	for skip, failed := int64(0), 0; failed < idle && s.work > 0 && !s.done(ctx); {
+		l, more := s.without(skip, hosts)
 		before := s.cost
-		l := s.best.clone()
-		order := l.fullest()
-		slices.Reverse(order)
-		hosts := int64(part) * int64(len(s.in.flavors)+2)
-		var keep []group
-		drop := make(map[int]int64)
-		for _, i := range order {
-			if hosts == 0 {
-				break
-			}
-			n := min(hosts, l.groups[i].hosts)
-			hosts -= n
-			drop[i] = n
-		}
-		for i := range l.groups {
-			g := &l.groups[i]
-			n := drop[i]
-			for _, w := range g.loads {
-				l.demand[w.flavor] += n * w.copies
-			}
-			if l.avail[g.kind] != unlimited {
-				l.avail[g.kind] += n
-			}
-			if g.hosts -= n; g.hosts > 0 {
-				keep = append(keep, *g)
+		s.dive(ctx, l, nil, 0)
+		switch {
+		case s.cost < before:
+			failed = 0
+			continue
+		case more:
+			skip += hosts / 2
+		default: // through with all: larger parts now
+			skip, hosts = 0, 2*hosts
+			if hosts > 8*window {
+				return
 			}
 		}
-		l.groups = keep
-		if s.dive(ctx, l, nil, 0); s.cost < before {
-			part = 1
-		} else {
-			part *= 2
+		failed++
+	}
+}
+
+// without is the best plan without some of its hosts, once the emptiest have been skipped. It also returns
+// whether there would have been others.
+func (s *search) without(skip, hosts int64) (*layout, bool) {
+	l := s.best.clone()
+	order := l.fullest(nil)
+	slices.Reverse(order)
+	drop := make([]int64, len(l.groups))
+	for _, i := range order {
+		n := l.groups[i].hosts
+		over := min(skip, n)
+		drop[i] = min(hosts, n-over)
+		skip, hosts = skip-over, hosts-drop[i]
+	}
+	var keep []group
+	for i := range l.groups {
+		g := &l.groups[i]
+		for _, w := range g.loads {
+			l.demand[w.flavor] += drop[i] * w.copies
+		}
+		if l.avail[g.kind] != unlimited {
+			l.avail[g.kind] += drop[i]
+		}
+		if g.hosts -= drop[i]; g.hosts > 0 {
+			keep = append(keep, *g)
 		}
 	}
+	l.groups = keep
+	return l, hosts == 0 && len(keep) > 0
 }
