@@ -127,11 +127,11 @@ func (n *Need) grown(domains, remain int64) (*Problem, error) {
 	}
 	for i := range out.Hosts {
 		h := &out.Hosts[i]
-		if h.Count == 0 {
+		if h.limit() == unlimited {
 			continue
 		}
 		if h.Count = h.Count / domains * remain; h.Count == 0 {
-			h.Count, h.Capacity = 1, nil // fewer than there are domains: nothing fits on it, and indexes stay
+			h.Owned, h.Cost = true, 0 // fewer than there are domains, so that none can be used
 		}
 	}
 	return out, out.Valid()
@@ -172,7 +172,7 @@ func (c *Capacity) spare(p *Problem, k int64) {
 				continue
 			}
 			add := want
-			if limit := p.Hosts[g].Count; limit > 0 {
+			if limit := p.Hosts[g].limit(); limit != unlimited {
 				add = min(add, limit-c.Kinds[g].Busy-c.Kinds[g].Spare)
 			}
 			c.Kinds[g].Spare += add
@@ -189,9 +189,11 @@ func (c *Capacity) setLeast(n *Need, domains, remain int64) {
 	if c.Plan.Least == 0 || len(c.Plan.Short) > 0 {
 		return
 	}
-	cheapest := n.Hosts[0].cost()
+	cheapest := MaxCost
 	for i := range n.Hosts {
-		cheapest = min(cheapest, n.Hosts[i].cost())
+		if n.Hosts[i].limit() > 0 {
+			cheapest = min(cheapest, n.Hosts[i].cost())
+		}
 	}
 	t := new(big.Int).Mul(big.NewInt(n.Spare), big.NewInt(cheapest))
 	t.Add(t, big.NewInt(c.Plan.Least))

@@ -267,6 +267,9 @@ func nearest(p *Problem, item int) Never {
 	best := Never{Item: item, Count: p.Items[item].Count}
 	least := math.Inf(1)
 	for h := range p.Hosts {
+		if p.Hosts[h].limit() == 0 {
+			continue
+		}
 		lacks, n := 0.0, best
 		for _, c := range r.Classes() {
 			short := r[c] - p.Hosts[h].Capacity[c]

@@ -30,8 +30,8 @@ func small(r *rand.Rand) *packing.Problem {
 		if i > 0 || r.IntN(3) == 0 {
 			h.Count = r.Int64N(4)
 		}
-		if h.Count > 0 && r.IntN(3) == 0 {
-			h.Owned, h.Cost = true, 0
+		if i > 0 && r.IntN(3) == 0 {
+			h.Owned, h.Cost = true, 0 // also none of them
 		}
 		p.Hosts = append(p.Hosts, h)
 	}
@@ -44,7 +44,7 @@ func bruteForce(p *packing.Problem) (short, cost int64) {
 	for _, it := range p.Items {
 		fits := false
 		for _, h := range p.Hosts {
-			fits = fits || it.Resources.Fits(h.Capacity)
+			fits = fits || it.Resources.Fits(h.Capacity) && (h.Count > 0 || !h.Owned)
 		}
 		for range it.Count {
 			if fits {
@@ -86,7 +86,7 @@ func bruteForce(p *packing.Problem) (short, cost int64) {
 			hosts[k].used = old
 		}
 		for kind, h := range p.Hosts {
-			if !items[i].Fits(h.Capacity) || h.Count > 0 && count[kind] == h.Count {
+			if !items[i].Fits(h.Capacity) || (h.Count > 0 || h.Owned) && count[kind] == h.Count {
 				continue
 			}
 			count[kind]++

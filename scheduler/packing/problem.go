@@ -21,10 +21,10 @@ type Item struct {
 type HostKind struct {
 	Name     string         `json:"name,omitempty"`  // for people
 	Capacity pool.Resources `json:"capacity"`        // what allocations may take of one, see pool.Inventory.Capacity
-	Count    int64          `json:"count,omitempty"` // how many there are at most; zero is without limit
+	Count    int64          `json:"count,omitempty"` // how many there are; zero is without limit, but of owned hosts none
 
 	// Cost of using one host, in a unit of the caller's choice; zero means 1, so that by default the fewest
-	// hosts are sought. Owned hosts are there already: they cost nothing, and their Count must say how many.
+	// hosts are sought. Owned hosts are there already: they cost nothing, and Count says how many.
 	Cost  int64 `json:"cost,omitempty"`
 	Owned bool  `json:"owned,omitempty"`
 }
@@ -50,6 +50,14 @@ func (h *HostKind) cost() int64 {
 		return 1
 	}
 	return h.Cost
+}
+
+// limit returns how many hosts of the kind there are at most.
+func (h *HostKind) limit() int64 {
+	if h.Count == 0 && !h.Owned {
+		return unlimited
+	}
+	return h.Count
 }
 
 // Valid reports, as an error, what is malformed.
@@ -81,8 +89,6 @@ func (p *Problem) Valid() error {
 			return &pool.Error{Kind: pool.ErrInvalid, Field: at + ".count", Value: strconv.FormatInt(h.Count, 10), Want: "zero (no limit) to " + strconv.FormatInt(MaxCount, 10)}
 		case h.Cost < 0 || h.Cost > MaxCost:
 			return &pool.Error{Kind: pool.ErrInvalid, Field: at + ".cost", Value: strconv.FormatInt(h.Cost, 10), Want: "zero (meaning 1) to " + strconv.FormatInt(MaxCost, 10)}
-		case h.Owned && h.Count == 0:
-			return &pool.Error{Kind: pool.ErrInvalid, Field: at + ".count", Value: "0", Want: "how many of the owned hosts there are"}
 		case h.Owned && h.Cost != 0:
 			return &pool.Error{Kind: pool.ErrInvalid, Field: at + ".cost", Value: strconv.FormatInt(h.Cost, 10), Want: "no cost, since owned hosts have none"}
 		}
@@ -164,16 +170,13 @@ func reduce(p *Problem) (*instance, error) {
 	}
 	for i := range p.Hosts {
 		h := &p.Hosts[i]
-		k := kind{index: i, cost: h.cost(), limit: h.Count, capacity: make([]int64, len(in.classes))}
-		if k.limit == 0 {
-			k.limit = unlimited
-		}
+		k := kind{index: i, cost: h.cost(), limit: h.limit(), capacity: make([]int64, len(in.classes))}
 		useful := false
 		for c, class := range in.classes {
 			k.capacity[c] = h.Capacity[class] / unit[c]
 		}
 		for g := range in.flavors {
-			useful = useful || p.Items[in.flavors[g].items[0]].Resources.Fits(h.Capacity)
+			useful = useful || h.takes(p.Items[in.flavors[g].items[0]].Resources)
 		}
 		if useful {
 			in.kinds = append(in.kinds, k)
@@ -206,10 +209,13 @@ func equalItems(p *Problem) (same [][]int, group []int) {
 	return same, group
 }
 
+// takes reports whether there is a host of the kind and one such item fits on it.
+func (h *HostKind) takes(r pool.Resources) bool { return h.limit() > 0 && r.Fits(h.Capacity) }
+
 // fitsAny reports whether one such item fits on an empty host of any kind.
 func fitsAny(p *Problem, r pool.Resources) bool {
 	for i := range p.Hosts {
-		if r.Fits(p.Hosts[i].Capacity) {
+		if p.Hosts[i].takes(r) {
 			return true
 		}
 	}

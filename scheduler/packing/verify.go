@@ -84,8 +84,8 @@ func verifyPlan(p *Problem, r *Result) error {
 				load[c] += n * l.Count
 			}
 		}
-		if h.Count > 0 && used[g.Kind] > h.Count {
-			return notPlan("there are only %d hosts of kind %d", h.Count, g.Kind)
+		if used[g.Kind] > h.limit() {
+			return notPlan("there are only %d hosts of kind %d", h.limit(), g.Kind)
 		}
 	}
 	for g, n := range want {
@@ -121,7 +121,7 @@ func verifyBound(ctx context.Context, p *Problem, r *Result) error {
 		return err
 	}
 	for h := range p.Hosts {
-		if x := c.Excess[h]; x < 0 || x > 0 && p.Hosts[h].Count == 0 {
+		if x := c.Excess[h]; x < 0 || x > 0 && p.Hosts[h].limit() == unlimited {
 			return notProof("kind %d has an excess of %d", h, x)
 		}
 	}
