@@ -135,12 +135,18 @@ type effort struct {
 	told    func(value, bound float64) // after each round; may be nil
 }
 
+// stateCost is how many elements of a matrix are changed in the time that a knapsack looks at one state.
+const stateCost = 100
+
 // solve generates columns until none is missing, the bound says that no more can be gained, or the effort
 // is spent.
 func (r *relaxation) solve(ctx context.Context, e effort) {
 	for r.rounds < e.rounds && *e.work > 0 && ctx.Err() == nil {
 		r.rounds++
-		if !r.lp.solve(ctx) {
+		before := r.lp.steps
+		solved := r.lp.solve(ctx)
+		*e.work -= (r.lp.steps - before) * int64(len(r.lp.rhs)) * int64(len(r.lp.rhs)) / stateCost
+		if !solved {
 			break
 		}
 		found := r.price(ctx, e)

@@ -10,7 +10,8 @@ import (
 
 // Options are optional.
 type Options struct {
-	// Work bounds the time, the same on every machine: how many states the knapsacks may look at. Zero is
+	// Work bounds the time, the same on every machine: how many states the knapsacks may look at, and what the
+	// linear programs take in terms of that. Zero is
 	// enough for demand of some hundred sizes, and some tens of seconds at most.
 	Work int64
 

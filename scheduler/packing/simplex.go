@@ -24,6 +24,7 @@ type simplex struct {
 
 	enter  []float64 // the entering column in terms of the basis
 	pivots int       // since the inverse was made anew
+	steps  int64     // pivots in all
 }
 
 // column is a column of A with its cost and upper limit, which may be infinite.
@@ -213,6 +214,7 @@ func (s *simplex) pivot(j int, bland bool) (float64, bool) {
 		}
 	}
 	s.pivots++
+	s.steps++
 	return step, true
 }
 
