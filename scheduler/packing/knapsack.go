@@ -31,15 +31,17 @@ type knapsack struct {
 	ones   []float64
 	slacks []column
 
-	whole prices   // for all flavors
-	rest  []int64  // what the flavors from each on can add beyond those prices of what they take
-	tails []prices // for the flavors from each on; the last is of none
-	extra []int64  // what these can add beyond their own prices
-	now   states
-	next  states
-	nodes []node  // how states were reached
-	reach []int64 // of every state
-	order []int64 // the same, disordered
+	whole  prices   // for all flavors
+	rest   []int64  // what the flavors from each on can add beyond those prices of what they take
+	tails  []prices // for the flavors from each on; the last is of none
+	extra  []int64  // what these can add beyond their own prices
+	now    states
+	next   states
+	nodes  []node // how states were reached
+	stairs []stair
+	drop   []bool  // which states go
+	reach  []int64 // of every state
+	order  []int64 // the same, disordered
 }
 
 // packable is a flavor as the knapsack sees it.
@@ -215,6 +217,7 @@ func (k *knapsack) settle(i int, floor int64, a *answer) {
 	}
 	floor = max(a.value, floor)
 	k.keep(func(j int, key []uint64) bool { return k.reaches(key, i, floor-s.value[j]) })
+	k.dominate()
 }
 
 // keep drops all states but some.

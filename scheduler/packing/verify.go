@@ -26,13 +26,18 @@ var (
 //
 // The error is ErrPlan, ErrCertificate or ErrUndecided, that of ctx, or that of Problem.Valid.
 func Verify(ctx context.Context, p *Problem, r *Result) error {
+	return verify(ctx, p, r, 2*proofWidth)
+}
+
+// verify is Verify with knapsacks that keep so many states.
+func verify(ctx context.Context, p *Problem, r *Result, width int) error {
 	if err := p.Valid(); err != nil {
 		return err
 	}
 	if err := verifyPlan(p, r); err != nil {
 		return err
 	}
-	return verifyBound(ctx, p, r)
+	return verifyBound(ctx, p, r, width)
 }
 
 func notPlan(format string, args ...any) error {
@@ -104,7 +109,7 @@ func notProof(format string, args ...any) error {
 }
 
 // verifyBound checks that the prices are feasible, and what is said to follow from them.
-func verifyBound(ctx context.Context, p *Problem, r *Result) error {
+func verifyBound(ctx context.Context, p *Problem, r *Result, width int) error {
 	c := &r.Certificate
 	if len(c.Prices) != len(p.Items) || len(c.Excess) != len(p.Hosts) || c.Scale <= 0 || c.Bound == nil {
 		return notProof("it is incomplete")
@@ -133,7 +138,7 @@ func verifyBound(ctx context.Context, p *Problem, r *Result) error {
 	for h := range in.kinds {
 		b.excess[h] = c.Excess[in.kinds[h].index]
 		left[in.kinds[h].index] = 0
-		if err := in.worthItsCost(ctx, h, demand, b); err != nil {
+		if err := in.worthItsCost(ctx, h, demand, b, width); err != nil {
 			return err
 		}
 	}
@@ -184,7 +189,7 @@ func (in *instance) optional(item int) bool {
 }
 
 // worthItsCost proves that nothing that fits on a host of the kind is worth more than its cost and excess.
-func (in *instance) worthItsCost(ctx context.Context, h int, demand []int64, b *bound) error {
+func (in *instance) worthItsCost(ctx context.Context, h int, demand []int64, b *bound, width int) error {
 	k := &in.kinds[h]
 	hi, floor := bits.Mul64(uint64(b.scale), uint64(k.cost))
 	if floor += uint64(b.excess[h]); hi != 0 || floor >= math.MaxInt64 {
@@ -201,7 +206,7 @@ func (in *instance) worthItsCost(ctx context.Context, h int, demand []int64, b *
 			return notProof("the prices are too large for kind %d", k.index)
 		}
 	}
-	a := sack.solve(ctx, b.prices, int64(floor), 2*proofWidth)
+	a := sack.solve(ctx, b.prices, int64(floor), width)
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)

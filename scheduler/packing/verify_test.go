@@ -100,6 +100,41 @@ func TestVerifyRejects(t *testing.T) {
 	}
 }
 
+// A result is one for its problem only.
+func TestVerifyReadsTheProblem(t *testing.T) {
+	t.Parallel()
+	res, err := packing.Plan(t.Context(), mixed(), packing.Options{})
+	require.NoError(t, err)
+	for name, change := range map[string]func(*packing.Problem){
+		"less room":   func(p *packing.Problem) { p.Hosts[0].Capacity[pool.CPU]-- },
+		"fewer hosts": func(p *packing.Problem) { p.Hosts[2].Count-- },
+		"more demand": func(p *packing.Problem) { p.Items[1].Count++ },
+		"less demand": func(p *packing.Problem) { p.Items[1].Count-- },
+		"larger":      func(p *packing.Problem) { p.Items[0].Resources[pool.Memory] = 17 },
+	} {
+		p := mixed()
+		change(p)
+		require.ErrorIs(t, packing.Verify(t.Context(), p, res), packing.ErrPlan, name)
+	}
+}
+
+// What cannot be decided within the room given is not taken for proved.
+func TestVerifyUndecided(t *testing.T) {
+	t.Parallel()
+	undecided := 0
+	for seed := range uint64(10) {
+		p := large(seed, 25, 3, 1)
+		res, err := packing.Plan(t.Context(), p, packing.Options{Tight: true, Work: 20_000_000})
+		require.NoError(t, err)
+		require.NoError(t, packing.Verify(t.Context(), p, res))
+		if err := packing.VerifyWithin(t.Context(), p, res, 1); err != nil {
+			require.ErrorIs(t, err, packing.ErrUndecided)
+			undecided++
+		}
+	}
+	require.Positive(t, undecided)
+}
+
 // Whatever is changed in a certificate, it is either refused or still below the optimum.
 func TestVerifyIsNotFooled(t *testing.T) {
 	t.Parallel()
