@@ -127,12 +127,12 @@ func (r *relaxation) add(p pattern) {
 
 // effort says how hard a relaxation is worked on.
 type effort struct {
-	widths  []int                      // of the knapsacks' lists, tried in turn until one settles the matter
-	rounds  int                        // of pricing
-	settled bool                       // stop when the bound, as a whole number, is that of the program
-	target  int64                      // stop when no cost below it is possible; zero is none
-	work    *int64                     // states that knapsacks may still look at
-	told    func(value, bound float64) // after each round; may be nil
+	widths  []int  // of the knapsacks' lists, tried in turn until one settles the matter
+	rounds  int    // of pricing
+	settled bool   // stop when the bound, as a whole number, is that of the program
+	target  int64  // stop when no cost below it is possible; zero is none
+	work    *int64 // states that knapsacks may still look at
+	told    func() // after each round; may be nil
 }
 
 // stateCost is how many elements of a matrix are changed in the time that a knapsack looks at one state.
@@ -150,9 +150,8 @@ func (r *relaxation) solve(ctx context.Context, e effort) {
 			break
 		}
 		found := r.price(ctx, e)
-		if e.told != nil && r.best.value != nil {
-			b, _ := r.best.value.Float64()
-			e.told(r.objective(), b)
+		if e.told != nil {
+			e.told()
 		}
 		if !found {
 			break

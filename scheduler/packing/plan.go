@@ -54,48 +54,45 @@ func Plan(ctx context.Context, p *Problem, o Options) (*Result, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	s := &search{in: in, work: o.Work, sizes: in.bySize(-1)}
+	s := &search{in: in, work: o.Work, sizes: in.bySize(-1), told: o.Progress}
 	if s.work <= 0 {
 		s.work = defaultWork
 	}
-	now := Progress{}
-	if o.Progress != nil {
-		s.told = func(s *search) {
-			now.Cost, now.Patterns = s.cost, len(s.patterns)
-			o.Progress(now)
-		}
-	}
+	s.prove(in.byClasses(ctx))
 	s.greedy()
-	proof := in.byClasses(ctx)
-	s.least = in.whole(proof.value)
-	if rows := len(in.flavors) + in.limited(); rows <= mostRows && ctx.Err() == nil && (o.Tight || !s.done(ctx)) {
-		half := s.work / 2
-		s.work -= half
-		r := newRelaxation(in, newLayout(in).demand, newLayout(in).avail, s.best.patterns())
-		r.best = proof
-		r.solve(ctx, effort{
-			widths: []int{256, 4096, proofWidth}, rounds: 100 + 20*rows, settled: !o.Tight, work: &half,
-			told: func(value, bound float64) {
-				now.LP, now.Bound = value, bound
-				s.tell()
-			},
-		})
-		s.work += half
-		proof = r.best
-		s.least = in.whole(proof.value)
-		s.patterns = r.patterns
-		s.cover(r, true)
-		s.cover(r, false)
-		for choice := uint(0); choice < dives && !s.done(ctx) && s.work > 0; choice++ {
-			s.dive(ctx, newLayout(in), r, choice)
-		}
+	if len(in.flavors)+in.limited() <= mostRows && (o.Tight || !s.done(ctx)) {
+		s.byPatterns(ctx, o.Tight)
 	}
 	s.repair(ctx)
-	result := s.result(p, &proof)
+	result := s.result(p)
 	if ctx.Err() != nil {
 		return result, context.Cause(ctx)
 	}
 	return result, nil
+}
+
+// byPatterns solves the linear program over patterns, with half of the work at most, and rounds it.
+func (s *search) byPatterns(ctx context.Context, tight bool) {
+	l := newLayout(s.in)
+	r := newRelaxation(s.in, l.demand, l.avail, s.best.patterns())
+	r.best = s.proof
+	half := s.work / 2
+	s.work -= half
+	r.solve(ctx, effort{
+		widths: []int{256, 4096, proofWidth}, rounds: 100 + 20*len(r.lp.rhs), settled: !tight, work: &half,
+		told: func() {
+			s.now.LP, s.patterns = r.objective(), r.patterns
+			s.prove(r.best)
+		},
+	})
+	s.work += half
+	s.patterns = r.patterns
+	s.prove(r.best)
+	s.cover(r, true)
+	s.cover(r, false)
+	for choice := uint(0); choice < dives && !s.done(ctx) && s.work > 0; choice++ {
+		s.dive(ctx, l, r, choice)
+	}
 }
 
 // limited returns the number of kinds of which there are so many only.
@@ -205,8 +202,8 @@ func (in *instance) byClasses(ctx context.Context) bound {
 }
 
 // result puts what was found into the terms of the problem.
-func (s *search) result(p *Problem, proof *bound) *Result {
-	in := s.in
+func (s *search) result(p *Problem) *Result {
+	in, proof := s.in, &s.proof
 	out := &Result{Least: s.least, Certificate: Certificate{
 		Scale: proof.scale, Penalty: in.penalty, Bound: proof.value,
 		Prices: make([]int64, len(p.Items)), Excess: make([]int64, len(p.Hosts)),

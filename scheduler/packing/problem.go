@@ -191,12 +191,7 @@ func equalItems(p *Problem) (same [][]int, group []int) {
 	groups := make(map[string]int) // by what an item needs, printed
 	var key []byte
 	for i := range p.Items {
-		r := p.Items[i].Resources
-		key = key[:0]
-		for _, c := range r.Classes() {
-			key = strconv.AppendInt(append(append(key, c...), ' '), r[c], 10)
-			key = append(key, ' ')
-		}
+		key = appendKey(key[:0], p.Items[i].Resources)
 		g, ok := groups[string(key)]
 		if !ok {
 			g = len(same)
@@ -207,6 +202,15 @@ func equalItems(p *Problem) (same [][]int, group []int) {
 		group[i] = g
 	}
 	return same, group
+}
+
+// appendKey prints amounts, each in its own way.
+func appendKey(key []byte, r pool.Resources) []byte {
+	for _, c := range r.Classes() {
+		key = strconv.AppendInt(append(append(key, c...), ' '), r[c], 10)
+		key = append(key, ' ')
+	}
+	return key
 }
 
 // takes reports whether there is a host of the kind and one such item fits on it.

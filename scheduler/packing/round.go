@@ -15,9 +15,12 @@ type search struct {
 	patterns []pattern // that were generated so far
 	best     *layout
 	cost     int64 // of best
-	least    int64 // no plan costs less
+	proof    bound
+	least    int64 // no plan costs less, by proof
 	work     int64 // states that knapsacks may still look at
-	told     func(*search)
+
+	told func(Progress) // may be nil
+	now  Progress
 }
 
 // offer keeps a complete layout if it is better than the best, with its hosts as small as may be.
@@ -29,9 +32,17 @@ func (s *search) offer(l *layout) {
 	}
 }
 
+// prove takes over a bound.
+func (s *search) prove(b bound) {
+	s.proof, s.least = b, s.in.whole(b.value)
+	s.now.Bound, _ = b.value.Float64()
+	s.tell()
+}
+
 func (s *search) tell() {
-	if s.told != nil {
-		s.told(s)
+	if s.told != nil && s.best != nil {
+		s.now.Cost, s.now.Patterns = s.cost, len(s.patterns)
+		s.told(s.now)
 	}
 }
 

@@ -122,8 +122,8 @@ func TestVerifyReadsTheProblem(t *testing.T) {
 func TestVerifyUndecided(t *testing.T) {
 	t.Parallel()
 	undecided := 0
-	for seed := range uint64(10) {
-		p := large(seed, 25, 3, 1)
+	for seed := range uint64(6) {
+		p := large(seed, 16, 3, 1)
 		res, err := packing.Plan(t.Context(), p, packing.Options{Tight: true, Work: 20_000_000})
 		require.NoError(t, err)
 		require.NoError(t, packing.Verify(t.Context(), p, res))
