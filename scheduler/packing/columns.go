@@ -217,7 +217,7 @@ func (r *relaxation) ask(ctx context.Context, e effort, part float64) bool {
 		floor = most[h]
 		for _, width := range e.widths {
 			a := k.solve(ctx, d.prices, floor, width)
-			*e.work -= a.states + int64(len(k.items))
+			*e.work -= a.states
 			most[h] = a.most
 			gains := a.value > floor && r.gain(pattern{h, a.loads})
 			if found = found || gains; gains {

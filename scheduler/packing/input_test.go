@@ -79,7 +79,7 @@ func TestManySizes(t *testing.T) {
 		p.Items = append(p.Items, packing.Item{Count: 1 + r.Int64N(3), Resources: pool.Resources{
 			pool.CPU: 1 + r.Int64N(1<<18), pool.Memory: 1 + r.Int64N(1<<38)}})
 	}
-	res, err := packing.Plan(t.Context(), &p, packing.Options{Work: 500_000})
+	res, err := packing.Plan(t.Context(), &p, packing.Options{Work: 100_000})
 	require.NoError(t, err)
 	require.NoError(t, packing.Verify(t.Context(), &p, res))
 	t.Logf("%d hosts, bound %.2f", res.Hosts, res.Certificate.Value())
@@ -92,7 +92,7 @@ func TestPlanIsDeterministic(t *testing.T) {
 		p := large(seed, 20, 3, 3)
 		var first string
 		for range 2 {
-			res, err := packing.Plan(t.Context(), p, packing.Options{Work: 1_000_000})
+			res, err := packing.Plan(t.Context(), p, packing.Options{Work: 100_000})
 			require.NoError(t, err)
 			b, err := json.Marshal(res)
 			require.NoError(t, err)

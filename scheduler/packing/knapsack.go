@@ -154,7 +154,7 @@ type answer struct {
 	value  int64  // of the best filling that was found, if it is above the floor; else zero
 	loads  []load // that filling
 	most   int64  // no filling is worth more; at least the floor
-	states int64  // looked at
+	states int64  // looked at, a measure of the work
 }
 
 // maxWorth is what all copies together may be worth at most, so that no sum in solve overflows.
@@ -167,7 +167,7 @@ func (k *knapsack) solve(ctx context.Context, values []int64, floor int64, width
 		k.items[i].value = values[k.items[i].flavor]
 	}
 	k.setPrices(ctx)
-	a := answer{most: floor}
+	a := answer{most: floor, states: int64(len(k.items) * (len(k.items) + 16) / 16)} // what prices take, in terms of states
 	k.greedy(&a)
 	k.nodes = k.nodes[:0]
 	k.now.reset()
