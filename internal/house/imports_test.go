@@ -33,6 +33,8 @@ func places() map[string]place {
 		"hypervisor":    {ours: []string{"pool"}},
 		"pool":          {},
 
+		"scheduler/packing": {ours: []string{"pool"}},
+
 		"hypervisor/fake": {ours: []string{"hypervisor", "pool"}},
 		"hypervisor/libvirt": {
 			ours: []string{"hypervisor", "internal/cloudinit", "pool"},
