@@ -53,7 +53,7 @@ tidy-check: ## fail if go.mod or go.sum is not up to date
 
 .PHONY: lint
 lint: vet ## gofmt, go vet and staticcheck
-	@unformatted=$$(gofmt -l $(MODULES)); [ -z "$$unformatted" ] || { echo "gofmt differs: $$unformatted" >&2; exit 1; }
+	@unformatted=$$(find . -name '*.go' -not -path './build/*' -exec gofmt -l {} +); [ -z "$$unformatted" ] || { echo "gofmt differs: $$unformatted" >&2; exit 1; }
 	$(call each,go run honnef.co/go/tools/cmd/staticcheck@$(VERSION_STATICCHECK) ./...)
 
 .PHONY: golangci
