@@ -269,6 +269,9 @@ func normalizeDevices(in []Device, inv map[Class]Inventory) ([]Device, error) {
 		if err := d.Inventory.Valid(); err != nil {
 			return nil, InField(at, err)
 		}
+		if d.limited() {
+			return nil, InField(at, invalid("units", string(d.Class), "limits of what an instance takes in the inventory of the class"))
+		}
 		if err := ValidLabels(d.Labels); err != nil {
 			return nil, InField(at, err)
 		}
@@ -280,7 +283,9 @@ func normalizeDevices(in []Device, inv map[Class]Inventory) ([]Device, error) {
 		if !ok1 || !ok2 || !ok3 {
 			return nil, &Error{Kind: ErrOverflow, Field: at, Want: "a sum of the class within an int64"}
 		}
-		sums[d.Class] = Inventory{Total: total, Reserved: reserved}
+		class := inv[d.Class]
+		class.Total, class.Reserved, class.Ratio = total, reserved, 0
+		sums[d.Class] = class
 		capacities[d.Class] = capacity
 	}
 	maps.Copy(inv, sums)

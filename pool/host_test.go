@@ -57,7 +57,7 @@ func TestNormalizeHost(t *testing.T) {
 	labels := map[string]string{"tier": "gold"}
 	in := pool.Host{
 		ID: "d/h", Labels: labels, Kinds: []pool.Kind{pool.VM},
-		Inventory: map[pool.Class]pool.Inventory{pool.CPU: {Total: 4}, pool.StorageSSD: {Total: 999, Ratio: 2000}},
+		Inventory: map[pool.Class]pool.Inventory{pool.CPU: {Total: 4}, pool.StorageSSD: {Total: 999, Ratio: 2000, StepSize: 4}},
 		Devices: []pool.Device{
 			{ID: "b", Class: pool.StorageSSD, Inventory: pool.Inventory{Total: 10, Reserved: 2, Ratio: 1500}, Labels: labels},
 			{ID: "a", Class: pool.StorageSSD, Inventory: pool.Inventory{Total: 5}},
@@ -68,7 +68,7 @@ func TestNormalizeHost(t *testing.T) {
 	out, err := in.Normalize()
 	require.NoError(t, err)
 	require.Equal(t, []string{"z", "a", "b"}, []string{out.Devices[0].ID, out.Devices[1].ID, out.Devices[2].ID}, "by class and id")
-	require.Equal(t, pool.Inventory{Total: 15, Reserved: 2}, out.Inventory[pool.StorageSSD], "the sum of its devices")
+	require.Equal(t, pool.Inventory{Total: 15, Reserved: 2, StepSize: 4}, out.Inventory[pool.StorageSSD], "the sum of its devices")
 	require.Equal(t, pool.Resources{pool.CPU: 4, pool.StorageSSD: 17, pool.GPU: 1}, out.Capacity())
 	require.True(t, out.Aggregate())
 	require.Equal(t, "b", out.Device("b").ID)
@@ -113,6 +113,7 @@ func TestNormalizeRefuses(t *testing.T) {
 		"device class":       {device(pool.Device{ID: "a", Class: "<x>"}), pool.ErrInvalid},
 		"device label":       {device(pool.Device{ID: "a", Class: pool.GPU, Labels: map[string]string{"a\n": ""}}), pool.ErrInvalid},
 		"negative device":    {device(disk("a", -1)), pool.ErrInvalid},
+		"device with limits": {device(pool.Device{ID: "a", Class: pool.GPU, Inventory: pool.Inventory{MaxUnit: 1}}), pool.ErrInvalid},
 		"overflow":           {device(disk("a", math.MaxInt64), disk("b", 1)), pool.ErrOverflow},
 		"overflow by ratio":  {device(pool.Device{ID: "a", Class: pool.GPU, Inventory: pool.Inventory{Total: math.MaxInt64 / 2, Ratio: 2000}}, pool.Device{ID: "b", Class: pool.GPU, Inventory: pool.Inventory{Total: 2}}), pool.ErrOverflow},
 		"shape name":         {func(h *pool.Host) { h.Shapes = []pool.Shape{{Name: "a b"}} }, pool.ErrInvalid},

@@ -54,13 +54,40 @@ func (r *Ratio) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Inventory is what a host offers of one class, with the meaning it has in OpenStack Placement: an
-// allocation may take up to (Total - Reserved) * Ratio in sum.
+// Inventory is what a host offers of one class, with the meaning it has in OpenStack Placement: allocations may
+// take up to (Total - Reserved) * Ratio in sum, and each of them an amount that Allows accepts.
 type Inventory struct {
 	Total    int64 `json:"total"`              // what is physically there
 	Reserved int64 `json:"reserved,omitempty"` // what the host itself and machines that are not ours use
 	Ratio    Ratio `json:"ratio,omitempty"`    // over-commit, zero means 1.0
+
+	// What one instance may take of the class, if it takes any; zero is no limit.
+	MinUnit  int64 `json:"min_unit,omitempty"`  // no less
+	MaxUnit  int64 `json:"max_unit,omitempty"`  // no more
+	StepSize int64 `json:"step_size,omitempty"` // a multiple
 }
+
+// Allows reports whether one instance may take n, which is above zero, however much is free.
+func (i Inventory) Allows(n int64) bool {
+	return n >= i.MinUnit && (i.MaxUnit == 0 || n <= i.MaxUnit) && (i.StepSize == 0 || n%i.StepSize == 0)
+}
+
+// Most returns the largest amount up to n that Allows accepts, zero if there is none.
+func (i Inventory) Most(n int64) int64 {
+	if i.MaxUnit > 0 {
+		n = min(n, i.MaxUnit)
+	}
+	if i.StepSize > 0 {
+		n -= n % i.StepSize
+	}
+	if n < i.MinUnit {
+		return 0
+	}
+	return max(n, 0)
+}
+
+// limited reports whether what one instance may take is limited at all.
+func (i Inventory) limited() bool { return i.MinUnit|i.MaxUnit|i.StepSize != 0 }
 
 // Capacity returns (Total - Reserved) * Ratio, rounded down; never below zero, and the largest int64 where
 // the product is beyond it. An inventory that is not Valid has none or too little, never too much.
@@ -83,7 +110,7 @@ func (i Inventory) Capacity() int64 {
 	return int64(q)
 }
 
-// Valid reports, as an error, a negative amount or a ratio out of range. More may be reserved than there
+// Valid reports, as an error, a negative amount, a ratio out of range, or limits that no amount meets. More may be reserved than there
 // is: that is how a host looks that others have overloaded.
 func (i Inventory) Valid() error {
 	switch {
@@ -93,6 +120,14 @@ func (i Inventory) Valid() error {
 		return invalid("reserved", strconv.FormatInt(i.Reserved, 10), "zero or more")
 	case i.Ratio < 0 || i.Ratio > maxRatio:
 		return invalid("ratio", strconv.FormatInt(int64(i.Ratio), 10), "0.001 to 1000")
+	case i.MinUnit < 0:
+		return invalid("min_unit", strconv.FormatInt(i.MinUnit, 10), "zero or more")
+	case i.MaxUnit < 0:
+		return invalid("max_unit", strconv.FormatInt(i.MaxUnit, 10), "zero or more")
+	case i.StepSize < 0:
+		return invalid("step_size", strconv.FormatInt(i.StepSize, 10), "zero or more")
+	case i.Most(math.MaxInt64) == 0:
+		return invalid("max_unit", strconv.FormatInt(i.MaxUnit, 10), "a multiple of step_size that is no less than min_unit, or more")
 	}
 	return nil
 }

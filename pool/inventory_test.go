@@ -85,7 +85,8 @@ func TestInventoryCapacity(t *testing.T) {
 func TestInventoryValid(t *testing.T) {
 	t.Parallel()
 	for _, i := range []pool.Inventory{
-		{Total: -1}, {Reserved: -1}, {Ratio: -1}, {Ratio: 1000_001}, {Total: math.MinInt64}, {Total: 1, Reserved: math.MinInt64},
+		{MinUnit: -1}, {MaxUnit: -1}, {StepSize: -1}, {MinUnit: 3, MaxUnit: 2}, {MaxUnit: 3, StepSize: 4}, {MinUnit: 5, MaxUnit: 7, StepSize: 4},
+		{MinUnit: math.MaxInt64, StepSize: 2}, {Total: -1}, {Reserved: -1}, {Ratio: -1}, {Ratio: 1000_001}, {Total: math.MinInt64}, {Total: 1, Reserved: math.MinInt64},
 	} {
 		err := i.Valid()
 		require.ErrorIs(t, err, pool.ErrInvalid, "%+v", i)
@@ -93,6 +94,40 @@ func TestInventoryValid(t *testing.T) {
 	}
 	require.NoError(t, pool.Inventory{}.Valid())
 	require.NoError(t, pool.Inventory{Total: 1, Reserved: 2}.Valid(), "others may have taken more than there is")
+}
+
+func TestInventoryUnits(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		inv     pool.Inventory
+		allowed []int64 // of 1 to 10
+	}{
+		"no limits": {pool.Inventory{}, []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}},
+		"least":     {pool.Inventory{MinUnit: 8}, []int64{8, 9, 10}},
+		"most":      {pool.Inventory{MaxUnit: 2}, []int64{1, 2}},
+		"step":      {pool.Inventory{StepSize: 4}, []int64{4, 8}},
+		"all":       {pool.Inventory{MinUnit: 3, MaxUnit: 9, StepSize: 3}, []int64{3, 6, 9}},
+	} {
+		require.NoError(t, c.inv.Valid(), name)
+		var got []int64
+		for n := range int64(10) {
+			most := int64(0)
+			if c.inv.Allows(n + 1) {
+				got = append(got, n+1)
+			}
+			for _, a := range c.allowed {
+				if a <= n+1 {
+					most = a
+				}
+			}
+			require.Equal(t, most, c.inv.Most(n+1), name)
+		}
+		require.Equal(t, c.allowed, got, name)
+		require.Zero(t, c.inv.Most(-3), name)
+	}
+	js, err := json.Marshal(pool.Inventory{Total: 4})
+	require.NoError(t, err)
+	require.JSONEq(t, `{"total":4}`, string(js), "as ledgers have it that were written before there were limits")
 }
 
 func FuzzRatio(f *testing.F) {

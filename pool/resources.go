@@ -24,6 +24,7 @@ const (
 	IOPSSSD         Class = "iops.ssd"         // operations per second
 	IOPSNVMe        Class = "iops.nvme"        // operations per second
 	GPU             Class = "gpu"              // whole devices
+	GPUShare        Class = "gpu.share"        // thousandths of a device: up to 1000 on one, whole ones beyond that
 	Instances       Class = "instances"        // number of instances; counted by quotas, not by hosts
 )
 

@@ -224,6 +224,24 @@ func (s *State) Clusters() iter.Seq[*Cluster] { return values(&s.clusters) }
 // Totals returns the sums over all hosts per class. The map is the caller's.
 func (s *State) Totals() map[Class]Sum { return maps.Collect(s.totals.all()) }
 
+// Total returns the sum of one class over all hosts.
+func (s *State) Total(c Class) Sum {
+	sum, _ := s.totals.get(c)
+	return sum
+}
+
+// ChangedHosts yields the hosts of an overlay whose records are not those of the State under it, in no order. A
+// host that it has removed comes with nil.
+func (s *State) ChangedHosts() iter.Seq2[HostID, *HostRecord] {
+	return func(yield func(HostID, *HostRecord) bool) {
+		for id, h := range s.hosts.own {
+			if !yield(id, h.v) { // which is nil where it hides an entry
+				return
+			}
+		}
+	}
+}
+
 // Unsettled yields the instances whose want differs from their is. Only for a State that is no overlay.
 func (s *State) Unsettled() iter.Seq[*Instance] {
 	return func(yield func(*Instance) bool) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"iter"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -642,6 +643,22 @@ func TestCloneAndOverlayAreIndependent(t *testing.T) {
 	s.Absorb(o)
 	equal(t, c, s)
 	checkBooks(t, s, true)
+}
+
+func TestChangedHostsOfAnOverlay(t *testing.T) {
+	t.Parallel()
+	p, s, id := setUp(t)
+	o := s.Overlay()
+	require.Empty(t, maps.Collect(o.ChangedHosts()))
+	e := p.next(pool.KindDeleted, &pool.Ended{Instance: id})
+	require.NoError(t, o.Apply(&e))
+	h, _ := o.Host("d/h00")
+	require.Equal(t, map[pool.HostID]*pool.HostRecord{"d/h00": h}, maps.Collect(o.ChangedHosts()))
+	e = p.next(pool.KindHostRemoved, &pool.HostRemoved{Host: "d/h00"})
+	require.NoError(t, o.Apply(&e))
+	require.Equal(t, map[pool.HostID]*pool.HostRecord{"d/h00": nil}, maps.Collect(o.ChangedHosts()))
+	require.Equal(t, o.Totals()[pool.CPU], o.Total(pool.CPU))
+	require.Zero(t, o.Total("licence"))
 }
 
 func first[T any](seq iter.Seq[T]) (v T) {
