@@ -13,6 +13,7 @@ type need struct {
 	class  pool.Class
 	amount int64
 	pieces []piece // indivisible parts, largest first; nil for GPUs, of which every unit is one
+	apart  bool    // no two of the pieces on one device
 }
 
 // piece is a part that goes whole to one device.
@@ -31,14 +32,21 @@ type decision struct {
 	labels    []string                 // keys of Constraints.Labels, sorted
 	kind      pool.Kind
 
+	policy policy // for the needs of the request
+	total  totals // over the whole pool, for policies that follow its state
+
 	// Of the host looked at last.
 	needs []need      // asked, or on an aggregate what the shape takes
 	shape *pool.Shape // of an aggregate
-	usage float64     // sum over needs of the part of the capacity that is used after the placement
+	host  columns     // one host, per need
 
-	shaped []need // memory of needs on aggregates
-	room   []int64
-	chosen []int
+	shaped   []need // memory of needs on aggregates
+	balanced balanced
+	ofShape  balanced
+	rooms    []int64 // of each device of the host
+	room     []int64
+	chosen   []int
+	order    []int
 }
 
 // manyHosts is the number of hosts in a constraint from which a set is quicker than a list.
@@ -69,7 +77,7 @@ func (s *Scheduler) decide(req Request) (*decision, error) {
 	classes := d.demand.Classes()
 	d.asked = make([]need, len(classes))
 	for i, c := range classes {
-		d.asked[i] = need{class: c, amount: d.demand[c], pieces: pieces(c, d.demand[c], req.Spec.Disks)}
+		d.asked[i] = need{class: c, amount: d.demand[c], pieces: pieces(c, d.demand[c], req.Spec.Disks), apart: c == pool.GPUShare}
 	}
 	d.labels = slices.Sorted(maps.Keys(req.Spec.Constraints.Labels))
 	if hosts := req.Spec.Constraints.Hosts; len(hosts) > manyHosts {
@@ -81,10 +89,24 @@ func (s *Scheduler) decide(req Request) (*decision, error) {
 	return d, nil
 }
 
-// pieces divides an amount: storage and IOPS by disks, GPUs by units (nil), all else not at all.
+// wholeGPU is a whole device in the unit of pool.GPUShare; mostGPUs is more than any host has.
+const (
+	wholeGPU = 1000
+	mostGPUs = 1024
+)
+
+// pieces divides an amount: storage and IOPS by disks, GPUs by units (nil), shares of GPUs into whole ones and the
+// rest, all else not at all.
 func pieces(c pool.Class, amount int64, disks []pool.Disk) []piece {
-	if c == pool.GPU {
+	switch {
+	case c == pool.GPU:
 		return nil
+	case c == pool.GPUShare && amount > wholeGPU && amount <= mostGPUs*wholeGPU:
+		out := make([]piece, 0, amount/wholeGPU+1)
+		for ; amount > 0; amount -= wholeGPU {
+			out = append(out, piece{-1, min(amount, wholeGPU)})
+		}
+		return out
 	}
 	var out []piece
 	for i, d := range disks {
@@ -126,7 +148,7 @@ type failure struct {
 	reason *Reason // a Filter's own
 }
 
-// check returns the first constraint that the host fails. If it returns none, needs, shape and usage are set.
+// check returns the first constraint that the host fails. If it returns none, needs, shape and host are set.
 func (d *decision) check(h *pool.HostRecord, v view) (failure, error) {
 	f, err := d.admits(h, v)
 	if f.by == "" && err == nil {
@@ -171,7 +193,7 @@ func (d *decision) admits(h *pool.HostRecord, v view) (failure, error) {
 	return failure{}, nil
 }
 
-// fits asks whether there is room, and sets needs, shape and usage.
+// fits asks whether there is room, and sets needs, shape and host.
 func (d *decision) fits(h *pool.HostRecord, v view) failure {
 	d.needs, d.shape = d.asked, nil
 	if h.Aggregate() {
@@ -183,27 +205,34 @@ func (d *decision) fits(h *pool.HostRecord, v view) failure {
 		}
 		d.needs = d.needsOf(h, d.shape)
 	}
-	d.usage = 0
+	d.host.hold(len(d.needs))
 	for i := range d.needs {
 		n := &d.needs[i]
-		used, capacity := int64(0), h.Capacity[n.class]
+		free, capacity := h.Capacity[n.class], h.Capacity[n.class]
 		if v == asItIs {
-			used = h.Used[n.class]
+			free -= h.Used[n.class]
 		}
-		if n.amount > capacity-used {
+		if !h.Inventory[n.class].Allows(n.amount) {
+			return failure{by: ByUnit, index: i}
+		}
+		if n.amount > free {
 			return failure{by: ByResource, index: i}
 		}
-		d.usage += float64(used+n.amount) / float64(capacity)
+		d.host.need[i], d.host.free[i][0], d.host.capacity[i][0] = n.amount, free, capacity
 	}
 	if len(h.Devices) == 0 || d.shape != nil {
 		return failure{}
 	}
-	for i := range d.needs {
-		if !d.fitsDevices(h, &d.needs[i], v) {
-			return failure{by: ByDevice, index: i}
-		}
+	return d.fitsDevices(h, d.roomsOf(h, v))
+}
+
+// hold makes room for one host and that many needs.
+func (c *columns) hold(needs int) {
+	for len(c.free) < needs {
+		c.need = append(c.need[:len(c.free)], 0)
+		c.free, c.capacity = append(c.free, make([]int64, 1)), append(c.capacity, make([]int64, 1))
 	}
-	return failure{}
+	c.need = c.need[:needs]
 }
 
 func (d *decision) allowsHost(id pool.HostID) bool {
@@ -227,9 +256,7 @@ func (d *decision) allocate(h *pool.HostRecord) pool.Allocation {
 	d.fits(h, asItIs) // again, for needs and shape
 	a := d.amounts()
 	if d.shape == nil {
-		for i := range d.needs {
-			a.Claims = append(a.Claims, d.claims(h, &d.needs[i])...)
-		}
+		a.Claims = d.claims(nil, h.Devices, d.roomsOf(h, asItIs))
 	}
 	return a
 }

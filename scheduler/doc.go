@@ -16,8 +16,9 @@
 //  6. filter: every Filter of the importer, in order
 //  7. shape: on an aggregate, a shape covers the request
 //  8. full: the aggregate has not just refused that shape for want of room (pool.Full)
-//  9. resource: each class, in alphabetical order, has room; a class that the host lacks has none
-//  10. device: each disk, and each GPU, finds one device with room for the whole of it
+//  9. unit, resource: each class, in alphabetical order, is given out in such amounts and has room; a class that the
+//     host lacks has none
+//  10. device: each disk, each GPU, and each share of a GPU finds one device with room for the whole of it
 //
 // Of the hosts that qualify the one with the highest score is chosen, on equal scores the one whose id comes
 // first. A refusal tells for every host what stood in the way, and the nearest change that would help.

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,13 +82,15 @@ func (s *Scheduler) Explain(st *pool.State, req Request) (Explanation, error) {
 	if err != nil {
 		return Explanation{}, err
 	}
-	return d.explain(st)
+	d.follow(totalsOf(st))
+	return d.explain(st.Hosts(), st.HostCount())
 }
 
-func (d *decision) explain(st *pool.State) (Explanation, error) {
-	e := Explanation{Demand: d.demand, Hosts: make([]Verdict, 0, st.HostCount()), Counts: []Count{}, Never: st.HostCount() > 0}
+// explain looks at n hosts.
+func (d *decision) explain(hosts iter.Seq[*pool.HostRecord], n int) (Explanation, error) {
+	e := Explanation{Demand: d.demand, Hosts: make([]Verdict, 0, n), Counts: []Count{}, Never: n > 0}
 	counts := make(map[Count]int)
-	for h := range st.Hosts() {
+	for h := range hosts {
 		v, err := d.verdict(h)
 		if err != nil {
 			return Explanation{}, err
@@ -118,7 +121,7 @@ func (d *decision) explain(st *pool.State) (Explanation, error) {
 	})
 	if len(e.Hosts) > 0 && e.Hosts[0].Reason != nil {
 		var err error
-		if e.Nearest, err = d.nearest(st); err != nil {
+		if e.Nearest, err = d.nearest(hosts); err != nil {
 			return Explanation{}, err
 		}
 	}

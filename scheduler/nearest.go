@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -93,10 +94,10 @@ func (s *Step) String() string {
 
 // nearest returns the change with the least distance, on equal distances on the host whose id comes first;
 // nil when none is known.
-func (d *decision) nearest(st *pool.State) (*Change, error) {
+func (d *decision) nearest(hosts iter.Seq[*pool.HostRecord]) (*Change, error) {
 	var best *Change
 	var steps []Step
-	for h := range st.Hosts() {
+	for h := range hosts {
 		c, ok, err := d.change(h, steps[:0])
 		if err != nil {
 			return nil, err
@@ -166,10 +167,11 @@ func (d *decision) admissionSteps(h *pool.HostRecord, c *Change) {
 // roomSteps adds what makes room on a host that is no aggregate. It is false when no size that makes sense
 // would fit.
 func (d *decision) roomSteps(h *pool.HostRecord, c *Change) bool {
+	rooms := d.roomsOf(h, asItIs)
 	for i := range d.asked {
 		n := &d.asked[i]
 		amount, freed, ok := n.amount, int64(0), true
-		if len(devicesOf(h, n.class)) > 0 && !d.fitsDevices(h, n, asItIs) {
+		if !d.carries(h.Devices, rooms, n) {
 			if n.pieces == nil {
 				amount, freed = unitSteps(h, n, c)
 			} else {
@@ -197,16 +199,22 @@ func (n *need) least() int64 {
 
 // classSteps makes room for amount of a class as a whole, when freed of it is made free on devices already.
 func classSteps(h *pool.HostRecord, n *need, amount, freed int64, c *Change) bool {
-	capacity := h.Capacity[n.class]
+	capacity, inv := h.Capacity[n.class], h.Inventory[n.class]
 	room := capacity - h.Used[n.class] + freed
-	if amount <= max(room, 0) {
-		return true
-	}
+	less := amount
 	if amount > capacity {
-		less := max(room, n.least())
-		if less > capacity {
-			return false
+		less = max(min(room, capacity), n.least())
+	}
+	if less > 0 && !inv.Allows(less) {
+		less = inv.Most(less)
+		if less < amount && n.divided(h) {
+			return false // it would have to be divided between devices anew
 		}
+	}
+	if less > capacity || less < n.least() {
+		return false
+	}
+	if less < amount {
 		c.add(float64(amount-less)/float64(n.amount), Step{Do: Shrink, Class: n.class, Amount: amount - less})
 		amount = less
 	}
@@ -216,10 +224,17 @@ func classSteps(h *pool.HostRecord, n *need, amount, freed int64, c *Change) boo
 	return true
 }
 
+// divided reports whether the host carries the class on devices.
+func (n *need) divided(h *pool.HostRecord) bool {
+	first, end := devicesOf(h.Devices, n.class)
+	return first < end
+}
+
 // unitSteps frees whole units device by device, in order, and gives up the units that no device can ever
 // carry. It returns how many are left and how many were freed.
 func unitSteps(h *pool.HostRecord, n *need, c *Change) (amount, freed int64) {
-	devs := devicesOf(h, n.class)
+	first, end := devicesOf(h.Devices, n.class)
+	devs := h.Devices[first:end]
 	var now, most int64
 	for i := range devs {
 		now += units(&devs[i], roomOn(h, &devs[i], asItIs))
@@ -249,7 +264,8 @@ func unitSteps(h *pool.HostRecord, n *need, c *Change) (amount, freed int64) {
 // least must be freed; else the piece shrinks to what is left on the device with the most room. It returns
 // what the pieces add up to then and how much was freed, and false when a piece would shrink to nothing.
 func pieceSteps(h *pool.HostRecord, n *need, c *Change) (amount, freed int64, ok bool) {
-	devs := devicesOf(h, n.class)
+	first, end := devicesOf(h.Devices, n.class)
+	devs := h.Devices[first:end]
 	room, empty := make([]int64, len(devs)), make([]int64, len(devs)) // with what is on it, and without
 	for i := range devs {
 		room[i], empty[i] = roomOn(h, &devs[i], asItIs), devs[i].Capacity()
@@ -266,8 +282,8 @@ func pieceSteps(h *pool.HostRecord, n *need, c *Change) (amount, freed int64, ok
 			at = roomiest(room, empty, size)
 		}
 		if at < 0 {
-			if at = roomiest(room, empty, smallest); at < 0 {
-				return 0, 0, false
+			if at = roomiest(room, empty, smallest); at < 0 || n.apart && i < len(n.pieces)-1 {
+				return 0, 0, false // or less would be divided otherwise
 			}
 			size = max(room[at], smallest)
 			s := Step{Do: Shrink, Class: n.class, Amount: p.size - size}
@@ -287,6 +303,9 @@ func pieceSteps(h *pool.HostRecord, n *need, c *Change) (amount, freed int64, ok
 		}
 		room[at] -= size
 		empty[at] -= size
+		if n.apart {
+			room[at], empty[at] = -1, -1
+		}
 		amount += size
 	}
 	return amount, freed, true
@@ -359,7 +378,7 @@ func (d *decision) cutTo(h *pool.HostRecord, s *pool.Shape, c *Change) bool {
 	}
 	for _, class := range all.Classes() {
 		capacity := h.Capacity[class]
-		if all[class] > capacity {
+		if all[class] > capacity || !h.Inventory[class].Allows(all[class]) {
 			return false
 		}
 		if short := all[class] - (capacity - h.Used[class]); short > 0 {

@@ -25,6 +25,7 @@ const (
 	ByFilter    Constraint = "filter"    // a Filter of the importer
 	ByShape     Constraint = "shape"     // an aggregate that sells no shape large enough
 	ByFull      Constraint = "full"      // an aggregate that has refused that shape a short time ago, whatever its inventory says
+	ByUnit      Constraint = "unit"      // an amount that the host does not give to one instance
 	ByResource  Constraint = "resource"  // too little of a class
 	ByDevice    Constraint = "device"    // no device has room for the whole of a disk or GPU
 )
@@ -52,6 +53,11 @@ type Reason struct {
 	Free     int64      `json:"free,omitempty"`   // what was there; below zero on a host that has shrunk
 	Capacity int64      `json:"capacity,omitempty"`
 	Short    int64      `json:"short,omitempty"` // Need less Free
+
+	// What one instance may take of Class, where Need is something else.
+	MinUnit  int64 `json:"min_unit,omitempty"`
+	MaxUnit  int64 `json:"max_unit,omitempty"`
+	StepSize int64 `json:"step_size,omitempty"`
 
 	Detail string `json:"detail,omitempty"` // a Filter's own words
 }
@@ -89,6 +95,8 @@ func (r *Reason) String() string {
 		return "sells no shape that covers the request; the nearest has " + r.amounts()
 	case ByFull:
 		return "shape " + pool.Quote(r.Have) + " was refused as full at " + moment(r.At) + "; tried again at " + moment(r.Until)
+	case ByUnit:
+		return string(r.Class) + ": " + r.Class.Format(r.Need) + " asked, an instance gets " + r.units()
 	case ByResource:
 		return string(r.Class) + ": " + r.amounts()
 	case ByDevice:
@@ -109,6 +117,21 @@ func (r *Reason) amounts() string {
 		return string(r.Class) + " " + f(r.Free) + ", asked for " + f(r.Need) + ": short of " + f(r.Short)
 	}
 	return f(r.Need) + " asked, " + f(r.Free) + " free of " + f(r.Capacity) + ": short of " + f(r.Short)
+}
+
+func (r *Reason) units() string {
+	var parts []string
+	f := r.Class.Format
+	if r.MinUnit > 0 {
+		parts = append(parts, f(r.MinUnit)+" or more")
+	}
+	if r.MaxUnit > 0 {
+		parts = append(parts, f(r.MaxUnit)+" or less")
+	}
+	if r.StepSize > 0 {
+		parts = append(parts, "multiples of "+f(r.StepSize))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func (r *Reason) device() string {
@@ -174,6 +197,10 @@ func (d *decision) reason(h *pool.HostRecord, f failure) Reason {
 	case ByFull:
 		f, _ := h.FullAt(d.shape.Name, d.req.Now)
 		r.Have, r.At, r.Until = d.shape.Name, f.At, f.Until
+	case ByUnit:
+		n := d.needs[f.index]
+		i := h.Inventory[n.class]
+		r.Class, r.Need, r.MinUnit, r.MaxUnit, r.StepSize = n.class, n.amount, i.MinUnit, i.MaxUnit, i.StepSize
 	case ByResource:
 		n := d.needs[f.index]
 		r.Class, r.Need, r.Capacity = n.class, n.amount, h.Capacity[n.class]
@@ -243,7 +270,8 @@ func (d *decision) nearestShape(h *pool.HostRecord) *pool.Shape {
 // deviceReason names the first piece, largest first, that finds no device, and what the device with the
 // most room has left after the larger ones.
 func (d *decision) deviceReason(h *pool.HostRecord, n *need, r *Reason) {
-	devs := devicesOf(h, n.class)
+	first, end := devicesOf(h.Devices, n.class)
+	devs := h.Devices[first:end]
 	r.Class = n.class
 	if n.pieces == nil {
 		r.Need = n.amount
@@ -260,7 +288,7 @@ func (d *decision) deviceReason(h *pool.HostRecord, n *need, r *Reason) {
 	}
 	for i, p := range n.pieces {
 		steps, chosen := 1, [1]int{}
-		if assign(n.pieces[i:i+1], room, chosen[:], &steps) {
+		if assign(n.pieces[i:i+1], n.apart, room, chosen[:], &steps) {
 			continue
 		}
 		most := 0

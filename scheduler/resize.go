@@ -49,22 +49,24 @@ func (s *Scheduler) Resize(h *pool.HostRecord, old pool.Allocation, spec pool.Sp
 // class that the instance had nothing of is divided anew.
 func (d *decision) keep(h *pool.HostRecord, old []pool.Claim) ([]pool.Claim, failure) {
 	var out []pool.Claim
+	rooms := d.roomsOf(h, asItIs)
 	for i := range d.needs {
 		n := &d.needs[i]
+		first, end := devicesOf(h.Devices, n.class)
 		had := slices.DeleteFunc(slices.Clone(old), func(c pool.Claim) bool { return c.Class != n.class })
 		switch {
-		case len(devicesOf(h, n.class)) == 0:
+		case first == end:
 			continue
 		case len(had) == 0 || n.pieces == nil && sum(had) != n.amount:
-			if !d.fitsDevices(h, n, asItIs) {
+			if !d.carries(h.Devices, rooms, n) {
 				return nil, failure{by: ByDevice, index: i}
 			}
-			out = append(out, d.claims(h, n)...)
+			out = d.claim(out, h.Devices, rooms, n)
 			continue
 		}
 		room := make(map[string]int64)
-		for _, dev := range devicesOf(h, n.class) {
-			room[dev.ID] = roomOn(h, &dev, asItIs)
+		for k := first; k < end; k++ {
+			room[h.Devices[k].ID] = rooms[k]
 		}
 		for _, c := range had {
 			for _, p := range n.pieces {

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"math"
 	"strconv"
 	"time"
@@ -24,11 +25,15 @@ const (
 	BestFit Strategy = iota
 	// Spread is the reverse: empty hosts first, then the one that is used least.
 	Spread
+	// Balanced is BestFit refined by the pool's state: what would be left over on a host counts more in a class that
+	// is scarce, and a host is preferred on which the placement brings what is free of memory and of cores nearer to
+	// the relation in which the pool uses them. Nothing in it is to be tuned.
+	Balanced
 )
 
-var strategyNames = [...]string{"best-fit", "spread"}
+var strategyNames = [...]string{"best-fit", "spread", "balanced"}
 
-// String returns the name: "best-fit" or "spread".
+// String returns the name: "best-fit", "spread" or "balanced".
 func (s Strategy) String() string {
 	if int(s) < len(strategyNames) {
 		return strategyNames[s]
@@ -47,7 +52,7 @@ func (s *Strategy) UnmarshalText(b []byte) error {
 			return nil
 		}
 	}
-	return &pool.Error{Kind: pool.ErrInvalid, Field: "strategy", Value: string(b), Want: "best-fit or spread"}
+	return &pool.Error{Kind: pool.ErrInvalid, Field: "strategy", Value: string(b), Want: "best-fit, spread or balanced"}
 }
 
 // Filter is an importer's own condition on a host: nil lets it pass. It must be a pure function that keeps
@@ -104,6 +109,7 @@ func (s *Scheduler) Place(st *pool.State, req Request) (Decision, error) {
 	if err != nil {
 		return Decision{}, err
 	}
+	d.follow(totalsOf(st))
 	var best *pool.HostRecord
 	var out Decision
 	for h := range st.Hosts() {
@@ -125,32 +131,59 @@ func (s *Scheduler) Place(st *pool.State, req Request) (Decision, error) {
 		}
 	}
 	if best == nil {
-		e, err := d.explain(st)
-		if err != nil {
-			return Decision{}, err
-		}
-		return Decision{}, &Refusal{e}
+		return Decision{}, d.refuse(st.Hosts(), st.HostCount())
 	}
 	out.Host, out.Allocation = best.ID, d.allocate(best)
 	return out, nil
 }
 
-// score returns the score of a host that has just been checked.
-//
-// It is the part of the host's capacity that is used after the placement, as the mean over the classes asked
-// for; least free capacity and most used capacity are the same order. Only sums and quotients of
-// floating-point numbers occur, so that no compiler fuses operations and all machines agree.
+// refuse returns the error of a request that none of the hosts can take.
+func (d *decision) refuse(hosts iter.Seq[*pool.HostRecord], n int) error {
+	e, err := d.explain(hosts, n)
+	if err != nil {
+		return err
+	}
+	return &Refusal{e}
+}
+
+// totals returns what the whole pool uses and has of a class.
+type totals func(pool.Class) (used, capacity int64)
+
+func totalsOf(st *pool.State) totals {
+	return func(c pool.Class) (used, capacity int64) {
+		sum := st.Total(c)
+		return sum.Used, sum.Capacity
+	}
+}
+
+// follow prepares the policy for a pool with those totals.
+func (d *decision) follow(total totals) {
+	d.total = total
+	d.policy = d.policyFor(d.asked, &d.balanced)
+}
+
+func (d *decision) policyFor(needs []need, b *balanced) policy {
+	switch d.scheduler.Strategy {
+	case Spread:
+		return spread{}
+	case Balanced:
+		b.prepare(needs, d.total)
+		return b
+	}
+	return bestFit{}
+}
+
+// score returns the score of a host that has just been checked: the policy's, and those of the importer.
 func (d *decision) score(h *pool.HostRecord) (float64, error) {
-	score := d.usage
-	if len(d.needs) > 0 {
-		score /= float64(len(d.needs))
+	p := d.policy
+	if d.shape != nil {
+		p = d.policyFor(d.needs, &d.ofShape)
 	}
-	if h.Placed > 0 || len(h.Used) > 0 {
-		score++ // empty hosts last
-	}
-	if d.scheduler.Strategy == Spread {
-		score = 2 - score
-	}
+	return d.own(h, p.score(&d.host, 0, h.Placed > 0 || len(h.Used) > 0))
+}
+
+// own adds the importer's scores to one.
+func (d *decision) own(h *pool.HostRecord, score float64) (float64, error) {
 	for i, f := range d.scheduler.Scores {
 		own, err := d.ask(f, i, h)
 		if err != nil {

@@ -1,0 +1,112 @@
+package scheduler
+
+// policy is a strategy made ready for one request and one state of the pool. Both its functions are made of
+// operations that rounding keeps in order (a sum, difference, quotient or product with one factor fixed never
+// falls while an operand rises), of which no compiler fuses two. That is why bound holds to the last bit, and why all
+// machines agree.
+type policy interface {
+	// score returns the score of the i-th host, which has room for all needs; higher is better.
+	score(c *columns, i int, used bool) float64
+	// bound returns a score that none of the hosts in the box exceeds, if they have room for all needs. For each need the
+	// most that is free must be enough.
+	bound(b *ranges) float64
+}
+
+// columns are hosts as a policy sees them: per need of the request what is asked, and host by host what is free and
+// what there is in all.
+type columns struct {
+	need           []int64
+	free, capacity [][]int64
+}
+
+// ranges is a box around the columns of several hosts: per need the least and the most of what is free and of what
+// there is in all.
+type ranges struct {
+	need   []int64
+	spans  []*span
+	used   bool // some of the hosts are in use
+	unused bool // some are not
+}
+
+// left is the part of the capacity of need k that is free on host i after the placement.
+func (c *columns) left(k, i int) float64 {
+	return float64(c.free[k][i]-c.need[k]) / float64(c.capacity[k][i])
+}
+
+// span is what the hosts of a box have of one class.
+type span struct{ free, capacity interval }
+
+type interval struct{ lo, hi int64 }
+
+// leftLeast returns at most what left returns for any host of the box: the host that is filled best and, as far as
+// something is left, is largest.
+func (r *ranges) leftLeast(k int) float64 {
+	s := r.spans[k]
+	return float64(max(s.free.lo-r.need[k], 0)) / float64(s.capacity.hi)
+}
+
+// leftMost returns at least what left returns for any host of the box.
+func (r *ranges) leftMost(k int) float64 {
+	s := r.spans[k]
+	return float64(s.free.hi-r.need[k]) / float64(s.least())
+}
+
+// exactFloat is the first integer from which on not every one has a float64 of its own.
+const exactFloat = 1 << 53
+
+// least is the capacity that makes the largest part of the most that is free. No host has more free than in all, so
+// that one smaller than that has less free; as long as conversion rounds nothing, that keeps its part smaller.
+func (s *span) least() int64 {
+	if s.free.hi < exactFloat {
+		return max(s.free.hi, s.capacity.lo)
+	}
+	return max(1, s.capacity.lo)
+}
+
+func mean(sum float64, n int) float64 {
+	if n == 0 {
+		return 0
+	}
+	return sum / float64(n)
+}
+
+func one(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+// bestFit is BestFit: one less the mean of what is left over, and one more on a host in use.
+type bestFit struct{}
+
+func (bestFit) score(c *columns, i int, used bool) float64 {
+	sum := 0.0
+	for k := range c.need {
+		sum += c.left(k, i)
+	}
+	return 1 - mean(sum, len(c.need)) + one(used)
+}
+
+func (bestFit) bound(r *ranges) float64 {
+	sum := 0.0
+	for k := range r.need {
+		sum += r.leftLeast(k)
+	}
+	return 1 - mean(sum, len(r.need)) + one(r.used)
+}
+
+// spread is Spread: the reverse.
+type spread struct{}
+
+func (spread) score(c *columns, i int, used bool) float64 {
+	return 2 - (bestFit{}).score(c, i, used)
+}
+
+func (spread) bound(r *ranges) float64 {
+	sum := 0.0
+	for k := range r.need {
+		sum += r.leftMost(k)
+	}
+	return 2 - (1 - mean(sum, len(r.need)) + one(!r.unused))
+}
