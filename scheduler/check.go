@@ -40,7 +40,10 @@ type decision struct {
 	shape *pool.Shape // of an aggregate
 	host  columns     // one host, per need
 
-	shaped   []need // memory of needs on aggregates
+	memory []remembered // of an Ask, by the index's number of the host
+	now    *remembered  // of the host that is looked at; nil if nothing is
+
+	shaped   []need // space for needs on aggregates
 	balanced balanced
 	ofShape  balanced
 	rooms    []int64 // of each device of the host
@@ -150,47 +153,64 @@ type failure struct {
 
 // check returns the first constraint that the host fails. If it returns none, needs, shape and host are set.
 func (d *decision) check(h *pool.HostRecord, v view) (failure, error) {
-	f, err := d.admits(h, v)
+	f := d.admits(h, v)
+	if f.by != "" {
+		return f, nil
+	}
+	f, err := d.passes(h, v)
 	if f.by == "" && err == nil {
 		f = d.fits(h, v)
 	}
 	return f, err
 }
 
-// admits asks all that has nothing to do with sizes.
-func (d *decision) admits(h *pool.HostRecord, v view) (failure, error) {
+// admits asks what the host is.
+func (d *decision) admits(h *pool.HostRecord, v view) failure {
 	c := &d.req.Spec.Constraints
 	switch {
 	case slices.Contains(d.req.Avoid, h.ID):
-		return failure{by: ByAvoid}, nil
+		return failure{by: ByAvoid}
 	case v == asItIs && !h.Conditions.Schedulable():
-		return failure{by: ByCondition}, nil
+		return failure{by: ByCondition}
 	case !d.allowsHost(h.ID):
-		return failure{by: ByHost}, nil
+		return failure{by: ByHost}
 	case len(c.Zones) > 0 && !slices.Contains(c.Zones, h.Zone):
-		return failure{by: ByZone}, nil
+		return failure{by: ByZone}
 	}
 	for i, k := range d.labels {
 		if have, ok := h.Labels[k]; !ok || have != c.Labels[k] {
-			return failure{by: ByLabel, index: i}, nil
+			return failure{by: ByLabel, index: i}
 		}
 	}
 	if d.req.Image.Sources[h.ID.Driver()] == "" {
-		return failure{by: ByImage}, nil
+		return failure{by: ByImage}
 	}
 	if !runs(h, d.kind) {
-		return failure{by: ByKind}, nil
+		return failure{by: ByKind}
 	}
+	return failure{}
+}
+
+// passes asks the importer's filters.
+func (d *decision) passes(h *pool.HostRecord, v view) (failure, error) {
+	if v == asItIs && d.now != nil && d.now.filtered {
+		return d.now.refused, nil
+	}
+	out := failure{}
 	for i, f := range d.scheduler.Filters {
 		r, err := d.filter(f, i, h)
 		if err != nil {
 			return failure{}, err
 		}
 		if r != nil && (v == asItIs || r.Never) {
-			return failure{by: ByFilter, reason: r}, nil
+			out = failure{by: ByFilter, reason: r}
+			break
 		}
 	}
-	return failure{}, nil
+	if v == asItIs && d.now != nil {
+		d.now.filtered, d.now.refused = true, out
+	}
+	return out, nil
 }
 
 // fits asks whether there is room, and sets needs, shape and host.
@@ -223,7 +243,7 @@ func (d *decision) fits(h *pool.HostRecord, v view) failure {
 	if len(h.Devices) == 0 || d.shape != nil {
 		return failure{}
 	}
-	return d.fitsDevices(h, d.roomsOf(h, v))
+	return d.fitsDevices(h.Devices, d.roomsOf(h, v))
 }
 
 // hold makes room for one host and that many needs.

@@ -50,9 +50,9 @@ func units(dev *pool.Device, room int64) int64 {
 }
 
 // fitsDevices returns the first class whose devices, with those rooms, cannot carry what is needed.
-func (d *decision) fitsDevices(h *pool.HostRecord, rooms []int64) failure {
+func (d *decision) fitsDevices(devs []pool.Device, rooms []int64) failure {
 	for i := range d.needs {
-		if !d.carries(h.Devices, rooms, &d.needs[i]) {
+		if !d.carries(devs, rooms, &d.needs[i]) {
 			return failure{by: ByDevice, index: i}
 		}
 	}

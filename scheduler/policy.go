@@ -33,11 +33,6 @@ func (c *columns) left(k, i int) float64 {
 	return float64(c.free[k][i]-c.need[k]) / float64(c.capacity[k][i])
 }
 
-// span is what the hosts of a box have of one class.
-type span struct{ free, capacity interval }
-
-type interval struct{ lo, hi int64 }
-
 // leftLeast returns at most what left returns for any host of the box: the host that is filled best and, as far as
 // something is left, is largest.
 func (r *ranges) leftLeast(k int) float64 {

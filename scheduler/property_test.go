@@ -33,79 +33,85 @@ func (f *fleet) books(t testing.TB) *pool.State {
 	return b.state
 }
 
-// randomFleet makes hosts that are small enough for every kind of conflict: devices or none, shapes,
-// reservations, over-commit, loads beyond capacity, claims that the sums do not know.
+// randomFleet makes a few random hosts with what is on them.
 func randomFleet(r *rand.Rand) *fleet {
 	f := &fleet{used: make(map[pool.HostID]pool.Allocation)}
 	for i := range 1 + r.IntN(4) {
-		h := pool.Host{
-			ID:        pool.NewHostID([]string{"d", "d", "e"}[r.IntN(3)], string(rune('a'+i))),
-			Zone:      []string{"", "north", "south"}[r.IntN(3)],
-			Labels:    map[string]string{},
-			Inventory: map[pool.Class]pool.Inventory{},
-		}
-		h.Conditions = []pool.Conditions{pool.Ready, pool.Ready, pool.Ready, pool.Ready | pool.Cordoned, pool.Unreachable, 0}[r.IntN(6)]
-		if r.IntN(2) == 0 {
-			h.Labels["tier"] = []string{"gold", "lead"}[r.IntN(2)]
-		}
-		if r.IntN(5) == 0 {
-			h.Kinds = []pool.Kind{pool.Container}
-		}
-		inventory := func(most int) pool.Inventory {
-			return pool.Inventory{Total: r.Int64N(int64(most)), Reserved: r.Int64N(3), Ratio: []pool.Ratio{0, 500, 1500, 2000}[r.IntN(4)]}
-		}
-		for _, c := range []pool.Class{pool.CPU, pool.Memory, pool.GPU, pool.GPUShare, pool.StorageSSD, pool.IOPSSSD, "licence"} {
-			if r.IntN(6) == 0 {
-				continue
-			}
-			inv := inventory(12)
-			if c == pool.GPUShare {
-				inv.Total *= 500
-			}
-			if r.IntN(12) == 0 {
-				inv.MinUnit, inv.MaxUnit, inv.StepSize = r.Int64N(3), 4+r.Int64N(4), r.Int64N(4)
-			}
-			h.Inventory[c] = inv
-		}
-		if r.IntN(4) == 0 {
-			for k := range 1 + r.IntN(3) {
-				s := pool.Shape{Name: string(rune('x' + k)), Resources: pool.Resources{
-					pool.CPU: 1 + r.Int64N(6), pool.Memory: 1 + r.Int64N(6)}}
-				if r.IntN(3) == 0 {
-					s.Resources[pool.StorageSSD] = 1 + r.Int64N(8)
-				}
-				h.Shapes = append(h.Shapes, s)
-			}
-		}
-		var a pool.Allocation
-		a.Resources = pool.Resources{}
-		for _, c := range []pool.Class{pool.GPU, pool.GPUShare, pool.StorageSSD, pool.IOPSSSD, "licence"} {
-			if r.IntN(2) == 0 {
-				continue
-			}
-			for k := range 1 + r.IntN(3) {
-				d := pool.Device{ID: string(c) + string(rune('0'+k)), Class: c, Inventory: inventory(8)}
-				if c == pool.GPUShare {
-					d.Inventory = pool.Inventory{Total: []int64{1000, 1000, 700}[r.IntN(3)], Ratio: d.Ratio}
-				}
-				h.Devices = append(h.Devices, d)
-				if n := r.Int64N(6); n > 0 && r.IntN(2) == 0 {
-					a.Claims = append(a.Claims, pool.Claim{Device: d.ID, Class: c, Amount: n})
-					a.Resources[c] += n
-				}
-			}
-		}
-		for c := range h.Inventory {
-			if n := r.Int64N(9); n > 0 && r.IntN(2) == 0 {
-				a.Resources[c] += n
-			}
-		}
+		h, a := randomHost(r, string(rune('a'+i)))
 		if len(a.Resources) > 0 {
 			f.used[h.ID] = a
 		}
 		f.hosts = append(f.hosts, h)
 	}
 	return f
+}
+
+// randomHost makes a host that is small enough for every kind of conflict: devices or none, shapes, reservations,
+// over-commit, loads beyond capacity, claims that the sums do not know. The allocation stands for all that is on it.
+func randomHost(r *rand.Rand, name string) (pool.Host, pool.Allocation) {
+	h := pool.Host{
+		ID:        pool.NewHostID([]string{"d", "d", "e"}[r.IntN(3)], name),
+		Zone:      []string{"", "north", "south"}[r.IntN(3)],
+		Labels:    map[string]string{},
+		Inventory: map[pool.Class]pool.Inventory{},
+	}
+	h.Conditions = []pool.Conditions{pool.Ready, pool.Ready, pool.Ready, pool.Ready | pool.Cordoned, pool.Unreachable, 0}[r.IntN(6)]
+	if r.IntN(2) == 0 {
+		h.Labels["tier"] = []string{"gold", "lead"}[r.IntN(2)]
+	}
+	if r.IntN(5) == 0 {
+		h.Kinds = []pool.Kind{pool.Container}
+	}
+	inventory := func(most int) pool.Inventory {
+		return pool.Inventory{Total: r.Int64N(int64(most)), Reserved: r.Int64N(3), Ratio: []pool.Ratio{0, 500, 1500, 2000}[r.IntN(4)]}
+	}
+	for _, c := range []pool.Class{pool.CPU, pool.Memory, pool.GPU, pool.GPUShare, pool.StorageSSD, pool.IOPSSSD, "licence"} {
+		if r.IntN(6) == 0 {
+			continue
+		}
+		inv := inventory(12)
+		if c == pool.GPUShare {
+			inv.Total *= 500
+		}
+		if r.IntN(12) == 0 {
+			inv.MinUnit, inv.MaxUnit, inv.StepSize = r.Int64N(3), 4+r.Int64N(4), r.Int64N(4)
+		}
+		h.Inventory[c] = inv
+	}
+	if r.IntN(4) == 0 {
+		for k := range 1 + r.IntN(3) {
+			s := pool.Shape{Name: string(rune('x' + k)), Resources: pool.Resources{
+				pool.CPU: 1 + r.Int64N(6), pool.Memory: 1 + r.Int64N(6)}}
+			if r.IntN(3) == 0 {
+				s.Resources[pool.StorageSSD] = 1 + r.Int64N(8)
+			}
+			h.Shapes = append(h.Shapes, s)
+		}
+	}
+	var a pool.Allocation
+	a.Resources = pool.Resources{}
+	for _, c := range []pool.Class{pool.GPU, pool.GPUShare, pool.StorageSSD, pool.IOPSSSD, "licence"} {
+		if r.IntN(2) == 0 {
+			continue
+		}
+		for k := range 1 + r.IntN(3) {
+			d := pool.Device{ID: string(c) + string(rune('0'+k)), Class: c, Inventory: inventory(8)}
+			if c == pool.GPUShare {
+				d.Inventory = pool.Inventory{Total: []int64{1000, 1000, 700}[r.IntN(3)], Ratio: d.Ratio}
+			}
+			h.Devices = append(h.Devices, d)
+			if n := r.Int64N(6); n > 0 && r.IntN(2) == 0 {
+				a.Claims = append(a.Claims, pool.Claim{Device: d.ID, Class: c, Amount: n})
+				a.Resources[c] += n
+			}
+		}
+	}
+	for c := range h.Inventory {
+		if n := r.Int64N(9); n > 0 && r.IntN(2) == 0 {
+			a.Resources[c] += n
+		}
+	}
+	return h, a
 }
 
 func randomRequest(r *rand.Rand) scheduler.Request {

@@ -185,9 +185,16 @@ func (d *decision) score(h *pool.HostRecord) (float64, error) {
 // own adds the importer's scores to one.
 func (d *decision) own(h *pool.HostRecord, score float64) (float64, error) {
 	for i, f := range d.scheduler.Scores {
+		if d.now != nil && i < len(d.now.own) {
+			score += d.now.own[i]
+			continue
+		}
 		own, err := d.ask(f, i, h)
 		if err != nil {
 			return 0, err
+		}
+		if d.now != nil {
+			d.now.own = append(d.now.own, own)
 		}
 		score += own
 	}

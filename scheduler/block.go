@@ -1,0 +1,332 @@
+package scheduler
+
+import (
+	"cmp"
+	"math"
+	"math/bits"
+	"slices"
+
+	"github.com/berthage/berthage/pool"
+)
+
+// How many hosts are in a block, and blocks in a row, at most.
+const (
+	blockSize = 64
+	rowSize   = 64
+)
+
+// anyRoom is the room of the largest device of a host that has none of a class: it carries everything.
+const anyRoom = math.MaxInt64
+
+// line is one host's part of the columns.
+type line struct {
+	traits                traits
+	free, capacity, whole []int64 // by column; whole is the room of the device that has most
+}
+
+// span is what the hosts of a box have of one class.
+type span struct {
+	free, capacity interval
+	whole          int64 // the most that a device has room for
+}
+
+type interval struct{ lo, hi int64 }
+
+// join widens i so that it has n.
+func (i *interval) join(n int64) { i.lo, i.hi = min(i.lo, n), max(i.hi, n) }
+
+// edge reports whether i would, or may, be narrower without n.
+func (i *interval) edge(n int64) bool { return i.lo != i.hi && (n == i.lo || n == i.hi) }
+
+// rests reports whether an end of i rests on a part that is no longer there, now that old has become new.
+func (i *interval) rests(old, new interval) bool {
+	return new.lo > old.lo && old.lo == i.lo || new.hi < old.hi && old.hi == i.hi
+}
+
+// box is what is known of all hosts in a block or row: that none is outside of it. It may be too large, and is then
+// stale in the parts that say so; nothing is missed for it, but hosts are looked at in vain.
+type box struct {
+	spans  []span // by column; of a column beyond them none of the hosts has any
+	traits traits // that any host has
+	first  pool.HostID
+	stale  uint64
+}
+
+// Parts of a box that may be stale: the spans of the free amounts, the last of them standing for all further ones,
+// then what changes seldom.
+const (
+	lastSpan      = 60
+	staleCapacity = 1 << (lastSpan + 1)
+	staleTraits   = 1 << (lastSpan + 2)
+	staleFirst    = 1 << (lastSpan + 3)
+	staleAll      = 1<<64 - 1
+)
+
+func staleSpan(c int) uint64 { return 1 << min(c, lastSpan) }
+
+// place is where a host stands in the order of all hosts.
+type place struct {
+	key uint64
+	id  pool.HostID
+}
+
+func (p place) compare(q place) int {
+	if p.key != q.key {
+		return cmp.Compare(p.key, q.key)
+	}
+	return cmp.Compare(p.id, q.id)
+}
+
+// block is up to blockSize hosts that follow on each other in the order, in no order themselves, as columns.
+type block struct {
+	box
+	from                  place // no host of it stands before this
+	row                   *row
+	n                     int
+	hosts                 [blockSize]int32
+	marks                 [blockSize]traits
+	free, capacity, whole [][]int64 // by column, by host; nil where none has any, or of whole, any device
+}
+
+// row is blocks that follow on each other.
+type row struct {
+	box
+	blocks []*block
+}
+
+// keyOf puts hosts that are alike next to each other: those in use before those that are not, those without GPUs
+// before those with, and then by a curve through what they have free of cores and memory, on which neighbours are
+// near each other in both. Amounts are compared by their logarithm. The curve is Morton's: the bits of both, in turns.
+func (ix *Index) keyOf(l *line) uint64 {
+	key := uint64(0)
+	if l.traits[0]&traitUsed == 0 {
+		key = 1 << 63
+	}
+	for _, c := range ix.gpus {
+		if c >= 0 && c < len(l.capacity) && l.capacity[c] > 0 {
+			key |= 1 << 62
+		}
+	}
+	return min(key|everySecond(magnitude(l.free[columnCPU]))<<1|everySecond(magnitude(l.free[columnMemory])), math.MaxUint64-1)
+}
+
+// magnitude returns 31 bits that are in the order of n, a logarithm in large: six bits of exponent, 25 of mantissa.
+func magnitude(n int64) uint64 {
+	if n <= 0 {
+		return 0
+	}
+	e := bits.Len64(uint64(n))
+	return uint64(e)<<25 | uint64(n)<<(64-e)<<1>>(64-25)
+}
+
+// everySecond moves bit i of a number of 31 bits to bit 2i.
+func everySecond(x uint64) uint64 {
+	x = (x | x<<16) & 0x0000ffff0000ffff
+	x = (x | x<<8) & 0x00ff00ff00ff00ff
+	x = (x | x<<4) & 0x0f0f0f0f0f0f0f0f
+	x = (x | x<<2) & 0x3333333333333333
+	return (x | x<<1) & 0x5555555555555555
+}
+
+// at returns the amount of a host in a column that may not be there.
+func at(columns [][]int64, c, i int, absent int64) int64 {
+	if c >= len(columns) || columns[c] == nil {
+		return absent
+	}
+	return columns[c][i]
+}
+
+// put writes an amount, and makes the column if it is the first that is not as absent.
+func put(columns *[][]int64, c, i int, n, absent int64) {
+	if n == absent && (c >= len(*columns) || (*columns)[c] == nil) {
+		return
+	}
+	for len(*columns) <= c {
+		*columns = append(*columns, nil)
+	}
+	if (*columns)[c] == nil {
+		column := make([]int64, blockSize)
+		for k := range column {
+			column[k] = absent
+		}
+		(*columns)[c] = column
+	}
+	(*columns)[c][i] = n
+}
+
+// read copies the i-th host into l.
+func (b *block) read(i int, l *line) {
+	l.traits = b.marks[i]
+	for c := range l.free {
+		l.free[c], l.capacity[c] = at(b.free, c, i, 0), at(b.capacity, c, i, 0)
+		l.whole[c] = at(b.whole, c, i, anyRoom)
+	}
+}
+
+// write copies l to the i-th host.
+func (b *block) write(i int, l *line) {
+	b.marks[i] = l.traits
+	for c := range l.free {
+		put(&b.free, c, i, l.free[c], 0)
+		put(&b.capacity, c, i, l.capacity[c], 0)
+		put(&b.whole, c, i, l.whole[c], anyRoom)
+	}
+}
+
+// copy makes the i-th host of b a copy of the j-th of o.
+func (b *block) copy(i int, o *block, j int) {
+	b.hosts[i], b.marks[i] = o.hosts[j], o.marks[j]
+	for c := range max(len(b.free), len(o.free), len(b.whole), len(o.whole), len(b.capacity), len(o.capacity)) {
+		put(&b.free, c, i, at(o.free, c, j, 0), 0)
+		put(&b.capacity, c, i, at(o.capacity, c, j, 0), 0)
+		put(&b.whole, c, i, at(o.whole, c, j, anyRoom), anyRoom)
+	}
+}
+
+// join widens the box so that it has the host; empty says that it has no other.
+func (x *box) join(l *line, id pool.HostID, empty bool) {
+	for c := range l.free {
+		n := span{interval{l.free[c], l.free[c]}, interval{l.capacity[c], l.capacity[c]}, l.whole[c]}
+		switch {
+		case c >= len(x.spans) && empty:
+			x.spans = append(x.spans, n)
+		case c >= len(x.spans): // the others have none of it
+			x.spans = append(x.spans, span{whole: anyRoom})
+			fallthrough
+		case !empty:
+			s := &x.spans[c]
+			s.free.join(l.free[c])
+			s.capacity.join(l.capacity[c])
+			s.whole = max(s.whole, l.whole[c])
+		default:
+			x.spans[c] = n
+		}
+	}
+	if empty {
+		x.traits, x.first, x.stale = l.traits, id, 0
+		for c := len(l.free); c < len(x.spans); c++ {
+			x.spans[c] = span{whole: anyRoom}
+		}
+		return
+	}
+	x.traits = x.traits.with(l.traits)
+	x.first = min(x.first, id)
+}
+
+// joinBox widens x so that it has o.
+func (x *box) joinBox(o *box, empty bool) {
+	if empty {
+		x.spans = append(x.spans[:0], o.spans...)
+		x.traits, x.first, x.stale = o.traits, o.first, 0
+		return
+	}
+	for c := range max(len(x.spans), len(o.spans)) {
+		n := span{whole: anyRoom}
+		if c < len(o.spans) {
+			n = o.spans[c]
+		}
+		if c >= len(x.spans) {
+			x.spans = append(x.spans, span{whole: anyRoom})
+		}
+		s := &x.spans[c]
+		s.free.lo, s.free.hi = min(s.free.lo, n.free.lo), max(s.free.hi, n.free.hi)
+		s.capacity.lo, s.capacity.hi = min(s.capacity.lo, n.capacity.lo), max(s.capacity.hi, n.capacity.hi)
+		s.whole = max(s.whole, n.whole)
+	}
+	x.traits = x.traits.with(o.traits)
+	x.first = min(x.first, o.first)
+}
+
+// without returns the parts of the box that may be narrower without a host that is as l says.
+func (x *box) without(l *line, id pool.HostID) (stale uint64) {
+	for c := range l.free {
+		if c >= len(x.spans) {
+			break
+		}
+		s := &x.spans[c]
+		if s.free.edge(l.free[c]) || l.whole[c] != anyRoom && l.whole[c] == s.whole {
+			stale |= staleSpan(c)
+		}
+		if s.capacity.edge(l.capacity[c]) {
+			stale |= staleCapacity
+		}
+	}
+	if id == x.first {
+		stale |= staleFirst
+	}
+	return stale | staleTraits
+}
+
+// refresh makes the stale parts of a block's box as narrow as they can be, and marks those of its row that may be
+// narrower for it.
+func (b *block) refresh(ix *Index) {
+	stale := b.stale
+	b.stale = 0
+	if b.n == 0 || stale == 0 {
+		return
+	}
+	r := &b.row.box
+	for c := range b.spans {
+		s := &b.spans[c]
+		if stale&staleSpan(c) != 0 {
+			free, whole := extent(b.free, c, b.n), int64(anyRoom)
+			if c < len(b.whole) && b.whole[c] != nil {
+				whole = slices.Max(b.whole[c][:b.n])
+			}
+			if r.spans[c].free.rests(s.free, free) || whole < s.whole && s.whole == r.spans[c].whole {
+				r.stale |= staleSpan(c)
+			}
+			s.free, s.whole = free, whole
+		}
+		if stale&staleCapacity != 0 {
+			capacity := extent(b.capacity, c, b.n)
+			if r.spans[c].capacity.rests(s.capacity, capacity) {
+				r.stale |= staleCapacity
+			}
+			s.capacity = capacity
+		}
+	}
+	if stale&staleTraits != 0 {
+		t := traits{}
+		for _, m := range b.marks[:b.n] {
+			t = t.with(m)
+		}
+		if t != b.traits {
+			b.traits = t
+			r.stale |= staleTraits
+		}
+	}
+	if stale&staleFirst != 0 {
+		first := ix.idOf(b.hosts[0])
+		for _, h := range b.hosts[1:b.n] {
+			first = min(first, ix.idOf(h))
+		}
+		if first != b.first {
+			b.first = first
+			r.stale |= staleFirst
+		}
+	}
+}
+
+// extent returns the least and the most of the first n in a column.
+func extent(columns [][]int64, c, n int) interval {
+	if c >= len(columns) || columns[c] == nil {
+		return interval{}
+	}
+	column := columns[c][:n]
+	i := interval{column[0], column[0]}
+	for _, v := range column[1:] {
+		i.lo, i.hi = min(i.lo, v), max(i.hi, v)
+	}
+	return i
+}
+
+// refresh makes the stale parts of a row's box as narrow as the boxes of its blocks allow.
+func (r *row) refresh() {
+	if r.stale == 0 {
+		return
+	}
+	for i, b := range r.blocks {
+		r.joinBox(&b.box, i == 0)
+	}
+}

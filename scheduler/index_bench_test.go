@@ -1,0 +1,140 @@
+package scheduler_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/scheduler"
+)
+
+// benchFleet yields the records of a mixed fleet without folding events: five kinds of server in three zones, two
+// tiers, three classes, two storage pools each, filled with VMs at random up to 70-95 % of their cores.
+func benchFleet(hosts int) []*pool.HostRecord {
+	r := rand.New(rand.NewPCG(1, uint64(hosts)))
+	kinds := []struct{ cores, gib, tib int64 }{{16, 64, 2}, {32, 128, 4}, {48, 192, 4}, {64, 256, 8}, {64, 128, 4}}
+	out := make([]*pool.HostRecord, hosts)
+	for i := range out {
+		k := kinds[r.IntN(len(kinds))]
+		h := host(fmt.Sprintf("h%06d", i), k.cores, k.gib)
+		h.Zone = []string{"north", "south", "west"}[i%3]
+		h.Labels = map[string]string{"tier": []string{"gold", "lead"}[i%2]}
+		h.Inventory[pool.StorageSSD] = pool.Inventory{Total: k.tib * pool.TiB}
+		for p := range 2 {
+			h.Devices = append(h.Devices, pool.Device{
+				ID: "pool" + strconv.Itoa(p), Class: pool.StorageSSD, Inventory: pool.Inventory{Total: k.tib * pool.TiB / 2},
+			})
+		}
+		rec := &pool.HostRecord{Host: h, Capacity: h.Capacity(), Used: pool.Resources{}, DeviceUsed: map[string]int64{}}
+		for full := k.cores * (70 + r.Int64N(26)) / 100; rec.Used[pool.CPU]/pool.Core < full; {
+			cores := min([]int64{1, 2, 4, 8}[r.IntN(4)], full-rec.Used[pool.CPU]/pool.Core)
+			memory := cores * []int64{1792, 3584, 7168}[r.IntN(3)] * pool.MiB
+			if rec.Used[pool.Memory]+memory > rec.Capacity[pool.Memory] {
+				break
+			}
+			disk := cores * 20 * pool.GiB
+			rec.Used[pool.CPU] += cores * pool.Core
+			rec.Used[pool.Memory] += memory
+			rec.Used[pool.StorageSSD] += disk
+			rec.DeviceUsed["pool"+strconv.Itoa(r.IntN(2))] += disk
+			rec.Placed++
+		}
+		out[i] = rec
+	}
+	return out
+}
+
+func benchIndex(b *testing.B, hosts []*pool.HostRecord) *scheduler.Index {
+	b.Helper()
+	ix := scheduler.NewIndex(pool.NewState())
+	for _, h := range hosts {
+		ix.Update(h)
+	}
+	return ix
+}
+
+// benchRequests are launches of eight sizes, with a disk; every third asks for a zone and a label.
+func benchRequests() []scheduler.Request {
+	var out []scheduler.Request
+	for i := range 24 {
+		cores := []int64{1, 2, 4, 8}[i%4]
+		req := want(cores, 0)
+		req.Spec.Resources[pool.Memory] = cores * []int64{1792, 3584}[i/4%2] * pool.MiB
+		req.Spec.Disks = []pool.Disk{{Size: cores * 20 * pool.GiB, Storage: pool.SSD}}
+		if i%3 == 0 {
+			req.Spec.Constraints = pool.Constraints{Zones: []string{"north"}, Labels: map[string]string{"tier": "gold"}}
+		}
+		out = append(out, req)
+	}
+	return out
+}
+
+// BenchmarkIndex is a placement on a warm index and its release: choose, book, and give back the one that has stood
+// longest. The fleet stays as full as it is.
+func BenchmarkIndex(b *testing.B) {
+	for _, strategy := range []scheduler.Strategy{scheduler.BestFit, scheduler.Balanced, scheduler.Spread} {
+		for _, n := range []int{200, 1000, 10_000, 100_000} {
+			b.Run(fmt.Sprintf("%s/hosts=%d", strategy, n), func(b *testing.B) {
+				c := newChurn(b, strategy, n)
+				for range 20_000 {
+					c.turn(b)
+				}
+				considered, turns := c.considered, c.turns
+				runtime.GC()
+				b.ReportAllocs()
+				for b.Loop() {
+					c.turn(b)
+				}
+				b.ReportMetric(float64(c.considered-considered)/float64(c.turns-turns), "looked-at/op")
+			})
+		}
+	}
+}
+
+// churn places and releases on an index.
+type churn struct {
+	ix                *scheduler.Index
+	asks              []*scheduler.Ask
+	alive             []scheduler.Decision // a ring
+	turns, considered int
+}
+
+func newChurn(b *testing.B, strategy scheduler.Strategy, hosts int) *churn {
+	b.Helper()
+	c := &churn{ix: benchIndex(b, benchFleet(hosts)), alive: make([]scheduler.Decision, max(16, hosts/10))}
+	s := &scheduler.Scheduler{Strategy: strategy}
+	for _, req := range benchRequests() {
+		a, err := s.Ask(req)
+		require.NoError(b, err)
+		c.asks = append(c.asks, a)
+	}
+	return c
+}
+
+func (c *churn) turn(b *testing.B) {
+	d := &c.alive[c.turns%len(c.alive)]
+	if d.Host != "" {
+		if err := c.ix.Free(d.Host, &d.Allocation); err != nil {
+			b.Fatal(err)
+		}
+	}
+	err := c.ix.Choose(c.asks[c.turns*7%len(c.asks)], d)
+	c.turns++
+	c.considered += d.Considered
+	switch {
+	case errors.Is(err, pool.ErrNoRoom):
+		d.Host = ""
+	case err != nil:
+		b.Fatal(err)
+	default:
+		if err := c.ix.Book(d.Host, &d.Allocation); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,292 @@
+package scheduler_test
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/scheduler"
+)
+
+// world is a pool that changes at random, with two indexes of it: one that is told every change by the records of the
+// State, and one that books what is placed itself.
+type world struct {
+	*books
+	r              *rand.Rand
+	follows, own   *scheduler.Index
+	placed         []pool.InstanceID
+	names          int
+	asks           []*scheduler.Ask
+	askedOf        []*scheduler.Scheduler
+	reqs           []scheduler.Request
+	outs           []scheduler.Decision
+	large          bool // sizes of real hosts instead of small numbers with many ties
+	cases, placed2 int
+}
+
+func newWorld(t testing.TB, seed uint64) *world {
+	r := rand.New(rand.NewPCG(seed, 11))
+	w := &world{books: newBooks(t), r: r, large: r.IntN(2) == 0}
+	w.follows, w.own = scheduler.NewIndex(w.state), scheduler.NewIndex(w.state)
+	w.follows.Narrow(2+r.IntN(6), 2+r.IntN(4))
+	w.own.Narrow(2+r.IntN(20), 2+r.IntN(8))
+	for range 1 + r.IntN(60) {
+		w.addHost()
+	}
+	for range 3 {
+		s := w.scheduler()
+		req := w.request()
+		a, err := s.Ask(req)
+		require.NoError(t, err)
+		w.asks, w.askedOf, w.reqs = append(w.asks, a), append(w.askedOf, s), append(w.reqs, req)
+	}
+	w.outs = make([]scheduler.Decision, len(w.asks))
+	return w
+}
+
+// tell folds an event and tells the indexes what has changed.
+func (w *world) tell(kind string, payload any, book func()) {
+	before := w.state
+	w.state = before.Overlay()
+	w.fold(kind, payload)
+	for id, h := range w.state.ChangedHosts() {
+		w.follows.Sync(w.state, id)
+		switch {
+		case h == nil:
+			w.own.Remove(id)
+		case book == nil:
+			w.own.Update(h)
+		}
+	}
+	if book != nil {
+		book()
+	}
+	before.Absorb(w.state)
+	w.state = before
+}
+
+func (w *world) host(name string) pool.Host {
+	h, _ := randomHost(w.r, name)
+	if !w.large {
+		return h
+	}
+	kinds := []struct{ cores, gib int64 }{{16, 64}, {32, 128}, {48, 192}, {64, 256}, {64, 128}}
+	k := kinds[w.r.IntN(len(kinds))]
+	scale := int64(1)
+	if w.r.IntN(20) == 0 {
+		scale = 1 << 13 // a region: beyond what a float64 has exactly
+	}
+	for c, n := range map[pool.Class]int64{pool.CPU: k.cores * pool.Core, pool.Memory: k.gib*pool.GiB - w.r.Int64N(pool.GiB), pool.StorageSSD: 4 * pool.TiB} {
+		h.Inventory[c] = pool.Inventory{Total: n * scale, Ratio: []pool.Ratio{0, 0, 1500}[w.r.IntN(3)]}
+	}
+	h.Shapes = nil
+	for i := range h.Devices {
+		if h.Devices[i].Class == pool.StorageSSD {
+			h.Devices[i].Inventory = pool.Inventory{Total: 2 * pool.TiB * scale}
+		}
+	}
+	return h
+}
+
+func (w *world) addHost() {
+	w.names++
+	w.tell(pool.KindHostPut, &pool.HostPut{Host: w.host("h" + strconv.Itoa(w.r.IntN(1000)) + "-" + strconv.Itoa(w.names))}, nil)
+}
+
+func (w *world) request() scheduler.Request {
+	req := randomRequest(w.r)
+	if w.large {
+		cores := []int64{1, 2, 4, 8}[w.r.IntN(4)]
+		req.Spec.Resources[pool.CPU], req.Spec.Resources[pool.Memory] = cores*pool.Core, cores*[]int64{1792, 3584, 7168}[w.r.IntN(3)]*pool.MiB
+		for i := range req.Spec.Disks {
+			req.Spec.Disks[i].Size *= 100 * pool.GiB
+		}
+	}
+	c := &req.Spec.Constraints
+	hosts := w.state.SortedHosts()
+	if c.Hosts != nil && len(hosts) > 0 {
+		for range 1 + w.r.IntN(12) {
+			c.Hosts = append(c.Hosts, hosts[w.r.IntN(len(hosts))].ID)
+		}
+	}
+	if req.Avoid != nil && len(hosts) > 0 {
+		for range 1 + w.r.IntN(5) {
+			req.Avoid = append(req.Avoid, hosts[w.r.IntN(len(hosts))].ID)
+		}
+	}
+	if w.r.IntN(4) == 0 {
+		req.Image = req.Image.Clone()
+		req.Image.Sources["e"] = "there"
+	}
+	return req
+}
+
+// scheduler is one with a random strategy, and sometimes an importer's filter and scores.
+func (w *world) scheduler() *scheduler.Scheduler {
+	s := &scheduler.Scheduler{Strategy: scheduler.Strategy(w.r.IntN(3))}
+	if w.r.IntN(3) == 0 {
+		s.Filters = []scheduler.Filter{func(req scheduler.Request, h *pool.HostRecord) *scheduler.Reason {
+			if h.Placed > 3 || h.Used[pool.CPU]%7 == 3 || len(h.DeviceUsed) > 2 {
+				return &scheduler.Reason{Detail: "enough"}
+			}
+			return nil
+		}}
+	}
+	if w.r.IntN(5) == 0 {
+		s.Scores = []scheduler.Score{
+			func(_ scheduler.Request, h *pool.HostRecord) float64 { return float64(h.Used[pool.CPU]%5) / 3 },
+			func(_ scheduler.Request, h *pool.HostRecord) float64 { return float64(h.Placed%3) / 7 },
+		}
+	}
+	return s
+}
+
+// check compares one placement with the scan, and sometimes books it.
+func (w *world) check() {
+	w.cases++
+	s, req := w.scheduler(), w.request()
+	want, wantErr := s.Place(w.state, req)
+	got, err := s.PlaceOn(w.follows, req)
+	w.same(want, wantErr, got, err)
+	if wantErr == nil && w.r.IntN(3) > 0 {
+		w.placed2++
+		id := pool.NewInstanceID("test", "p", fmt.Sprint(w.n))
+		w.tell(pool.KindLaunched, &pool.Launched{
+			Instance: id, Name: "a", Project: "p", Spec: req.Spec, Image: req.Image, Want: pool.Running,
+			Place: pool.Placement{Host: got.Host, Allocation: got.Allocation},
+		}, func() { require.NoError(w.t, w.own.Book(got.Host, &got.Allocation)) })
+		w.placed = append(w.placed, id)
+	}
+	k := w.r.IntN(len(w.asks))
+	want, wantErr = w.askedOf[k].Place(w.state, w.reqs[k])
+	err = w.own.Choose(w.asks[k], &w.outs[k])
+	if errors.Is(wantErr, pool.ErrNoRoom) {
+		require.Equal(w.t, pool.ErrNoRoom, err)
+		return
+	}
+	w.same(want, wantErr, w.outs[k], err)
+}
+
+func (w *world) same(want scheduler.Decision, wantErr error, got scheduler.Decision, err error) {
+	if wantErr == nil {
+		require.NoError(w.t, err)
+		require.Equal(w.t, want.Host, got.Host, "with %v, not %v", want.Score, got.Score)
+		require.Equal(w.t, want.Score, got.Score, "to the last bit")
+		require.Equal(w.t, want.Allocation.Resources, got.Allocation.Resources)
+		require.Equal(w.t, want.Allocation.Shape, got.Allocation.Shape)
+		require.Equal(w.t, len(want.Allocation.Claims), len(got.Allocation.Claims))
+		for i, c := range want.Allocation.Claims {
+			require.Equal(w.t, c, got.Allocation.Claims[i])
+		}
+		return
+	}
+	require.Error(w.t, err)
+	if w.r.IntN(10) == 0 {
+		require.Equal(w.t, wantErr, err)
+	}
+}
+
+// change makes something else happen to the pool.
+func (w *world) change() {
+	hosts := w.state.SortedHosts()
+	switch n := w.r.IntN(10); {
+	case n < 4 && len(w.placed) > 0:
+		k := w.r.IntN(len(w.placed))
+		id := w.placed[k]
+		w.placed = slices.Delete(w.placed, k, k+1)
+		i, _ := w.state.Instance(id)
+		hold := w.r.IntN(8) == 0
+		if book := func() { require.NoError(w.t, w.own.Free(i.Place.Host, &i.Place.Allocation)) }; hold {
+			w.tell(pool.KindDeleted, &pool.Ended{Instance: id, Hold: true}, nil)
+		} else {
+			w.tell(pool.KindDeleted, &pool.Ended{Instance: id}, book)
+		}
+	case n < 5 || len(hosts) == 0:
+		w.addHost()
+	case n < 6:
+		h := hosts[w.r.IntN(len(hosts))]
+		if h.Placed == 0 && h.Held == 0 {
+			w.tell(pool.KindHostRemoved, &pool.HostRemoved{Host: h.ID}, nil)
+		}
+	case n < 8:
+		h := hosts[w.r.IntN(len(hosts))]
+		w.tell(pool.KindHostConditions, &pool.HostConditions{
+			Host: h.ID, Conditions: []pool.Conditions{pool.Ready, pool.Ready, pool.Ready | pool.Cordoned, pool.Unreachable}[w.r.IntN(4)],
+		}, nil)
+	default: // other labels, another zone, more or less of everything
+		h := hosts[w.r.IntN(len(hosts))]
+		n := w.host(h.ID.Native())
+		n.ID = h.ID
+		for _, d := range h.Devices { // which carry claims
+			if !slices.ContainsFunc(n.Devices, func(x pool.Device) bool { return x.ID == d.ID }) {
+				n.Devices = append(n.Devices, d)
+			}
+		}
+		w.tell(pool.KindHostPut, &pool.HostPut{Host: n}, nil)
+	}
+}
+
+// rounds is how many times the usual length a test takes: BERTHAGE_INDEX_ROUNDS, or once.
+func rounds(t testing.TB) int {
+	text := os.Getenv("BERTHAGE_INDEX_ROUNDS")
+	if text == "" {
+		return 1
+	}
+	n, err := strconv.Atoi(text)
+	require.NoError(t, err)
+	return n
+}
+
+func TestIndexAgainstTheScan(t *testing.T) {
+	t.Parallel()
+	cases, placed, most := 0, 0, 0
+	for seed := 0; cases < 5000*rounds(t); seed++ {
+		w := newWorld(t, uint64(seed))
+		for range 40 {
+			for range 1 + w.r.IntN(3) {
+				w.check()
+			}
+			w.change()
+			if w.r.IntN(20) == 0 {
+				w.checkIndexes()
+			}
+			if t.Failed() {
+				t.Fatal("seed", seed)
+			}
+		}
+		w.checkIndexes()
+		rows, _ := w.follows.Shape()
+		cases, placed, most = cases+w.cases, placed+w.placed2, max(most, rows)
+	}
+	require.Greater(t, placed, cases/10, "too few are placed to prove anything")
+	require.Greater(t, most, 3, "rows")
+	t.Logf("%d cases, %d placed", 2*cases, placed)
+}
+
+// checkIndexes proves that both indexes are whole and have what the State has.
+func (w *world) checkIndexes() {
+	for _, ix := range []*scheduler.Index{w.follows, w.own} {
+		require.NoError(w.t, ix.Check())
+		require.Equal(w.t, w.state.HostCount(), ix.Len())
+		for h := range w.state.Hosts() {
+			got := ix.Record(h.ID)
+			require.Equal(w.t, h.Host, got.Host)
+			require.True(w.t, h.Used.Equal(got.Used))
+			require.True(w.t, maps.Equal(h.DeviceUsed, got.DeviceUsed))
+			require.Equal(w.t, h.Placed, got.Placed)
+		}
+		for c, sum := range w.state.Totals() {
+			used, capacity := ix.Total(c)
+			require.Equal(w.t, sum.Used, used)
+			require.Equal(w.t, sum.Capacity, capacity)
+		}
+	}
+}

@@ -1,0 +1,353 @@
+package scheduler
+
+import (
+	"slices"
+
+	"github.com/berthage/berthage/pool"
+)
+
+// search is one request's way through an index: branch and bound, the most promising rows and blocks first.
+type search struct {
+	ix *Index
+	d  *decision
+
+	columnOf []int   // by need
+	need     []int64 // by need
+	piece    []int64 // by need: the largest part that goes whole to one device
+	must     traits  // that a host has all of
+	drivers  uint64  // and one of these
+	zones    uint64  // and, if any are asked for, one of these
+	exact    bool    // whoever has those bits has those traits
+	hosts    columns // of the block that is looked at
+	ranges   ranges  // of the row or block that is judged
+	frontier []visit // a heap
+	found    [blockSize]found
+
+	best       int32 // -1: none yet
+	score      float64
+	considered int
+	qualified  int
+}
+
+// visit is a row or a block that is worth a look.
+type visit struct {
+	bound float64
+	row   *row
+	block *block // or nil
+}
+
+type found struct {
+	score float64
+	at    int
+}
+
+func (v *visit) first() pool.HostID {
+	if v.block != nil {
+		return v.block.first
+	}
+	return v.row.first
+}
+
+// before orders visits: the highest bound first, of equal ones that with the lowest id.
+func (v *visit) before(o *visit) bool {
+	return v.bound > o.bound || v.bound == o.bound && v.first() < o.first()
+}
+
+// start prepares a search. It is false if no host that stands in a block can have what is asked for.
+func (s *search) start(ix *Index, d *decision) bool {
+	s.ix, s.d, s.best, s.considered, s.qualified = ix, d, -1, 0, 0
+	s.columnOf, s.need, s.piece, s.frontier = s.columnOf[:0], s.need[:0], s.piece[:0], s.frontier[:0]
+	known := true
+	for i := range d.asked {
+		n := &d.asked[i]
+		c, ok := ix.columns[n.class]
+		known = known && ok
+		largest := int64(0)
+		if len(n.pieces) > 0 {
+			largest = n.pieces[0].size
+		}
+		s.columnOf, s.need, s.piece = append(s.columnOf, c), append(s.need, n.amount), append(s.piece, largest)
+	}
+	s.hosts.need, s.ranges.need = s.need, s.need
+	return s.traits() && known
+}
+
+// traits prepares what a host must be. It is false if none is.
+func (s *search) traits() bool {
+	book, c := &s.ix.traits, &s.d.req.Spec.Constraints
+	s.must, s.drivers, s.zones, s.exact = traits{traitReady}, 0, 0, true
+	all := func(t trait) bool {
+		m, exact, ok := book.find(t)
+		s.must, s.exact = s.must.with(m), s.exact && exact
+		return ok
+	}
+	anyOf := func(t trait, of *uint64) {
+		m, exact, _ := book.find(t)
+		*of, s.exact = *of|m[0], s.exact && exact
+	}
+	if !all(trait{what: 'k', key: string(s.d.kind)}) {
+		return false
+	}
+	for _, k := range s.d.labels {
+		if !all(trait{what: 'l', key: k, value: c.Labels[k]}) {
+			return false
+		}
+	}
+	for driver, source := range s.d.req.Image.Sources {
+		if source != "" {
+			anyOf(trait{what: 'd', key: driver}, &s.drivers)
+		}
+	}
+	for _, z := range c.Zones {
+		if z == "" { // hosts in no zone have no bit that says so
+			s.exact, s.zones = false, 0
+			return s.drivers != 0
+		}
+		anyOf(trait{what: 'z', key: z}, &s.zones)
+	}
+	return s.drivers != 0 && (len(c.Zones) == 0 || s.zones != 0)
+}
+
+// fits reports whether a host may have all traits that are asked for.
+func (s *search) fits(t traits) bool {
+	return t.has(s.must) && t[0]&s.drivers != 0 && (s.zones == 0 || t[0]&s.zones != 0)
+}
+
+// run looks for the best host: among those that are asked for by name, among all if the importer's own score may
+// prefer any, and else where the bounds allow one.
+func (s *search) run(ix *Index, d *decision) error {
+	inBlocks := s.start(ix, d)
+	if hosts := d.req.Spec.Constraints.Hosts; len(hosts) > 0 {
+		for _, id := range hosts {
+			if slot, ok := ix.ids[id]; ok {
+				if err := s.try(slot); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	if len(d.scheduler.Scores) > 0 {
+		for slot := range ix.entries {
+			if ix.entries[slot].rec == nil { // vacant
+				continue
+			}
+			if err := s.try(int32(slot)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for _, slot := range ix.apart {
+		if err := s.try(slot); err != nil {
+			return err
+		}
+	}
+	if !inBlocks {
+		return nil
+	}
+	return s.walk()
+}
+
+func (s *search) walk() error {
+	for _, r := range s.ix.rows {
+		s.consider(&r.box, visit{row: r})
+	}
+	for len(s.frontier) > 0 {
+		v := s.next()
+		if s.best >= 0 && v.bound < s.score {
+			return nil // and so are all others
+		}
+		if !s.promises(v) {
+			continue
+		}
+		if v.block == nil {
+			v.row.refresh()
+			for _, b := range v.row.blocks {
+				s.consider(&b.box, visit{row: v.row, block: b})
+			}
+			continue
+		}
+		if v.block.stale != 0 {
+			v.block.refresh(s.ix)
+			bound, ok := s.judge(&v.block.box)
+			if v.bound = bound; !ok || !s.promises(v) {
+				continue
+			}
+		}
+		if err := s.look(v.block); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// promises reports whether there may be a better host than the best one yet.
+func (s *search) promises(v visit) bool {
+	return s.best < 0 || v.bound > s.score || v.bound == s.score && v.first() < s.ix.idOf(s.best)
+}
+
+// consider puts a row or block on the list of those to visit, if that may be worth it.
+func (s *search) consider(x *box, v visit) {
+	var ok bool
+	if v.bound, ok = s.judge(x); ok && s.promises(v) {
+		s.add(v)
+	}
+}
+
+// judge returns the bound of a box, false if no host of it can take the request.
+func (s *search) judge(x *box) (float64, bool) {
+	if !s.fits(x.traits) {
+		return 0, false
+	}
+	s.ranges.spans = s.ranges.spans[:0]
+	for k, c := range s.columnOf {
+		if c >= len(x.spans) {
+			return 0, false
+		}
+		sp := &x.spans[c]
+		if sp.free.hi < s.need[k] || sp.whole < s.piece[k] {
+			return 0, false
+		}
+		s.ranges.spans = append(s.ranges.spans, sp)
+	}
+	s.ranges.used, s.ranges.unused = x.traits[0]&traitUsed != 0, x.traits[0]&traitUnused != 0
+	return s.d.policy.bound(&s.ranges), true
+}
+
+// look takes the best host of a block that is better than the best one yet and can take the request.
+func (s *search) look(b *block) error {
+	s.considered += b.n
+	s.hosts.free, s.hosts.capacity = s.hosts.free[:0], s.hosts.capacity[:0]
+	for _, c := range s.columnOf {
+		s.hosts.free, s.hosts.capacity = append(s.hosts.free, b.free[c]), append(s.hosts.capacity, b.capacity[c])
+	}
+	n := 0
+hosts:
+	for i := range b.n {
+		for k, free := range s.hosts.free {
+			if free[i] < s.need[k] {
+				continue hosts
+			}
+		}
+		if !s.fits(b.marks[i]) {
+			continue
+		}
+		score := s.d.policy.score(&s.hosts, i, b.marks[i][0]&traitUsed != 0)
+		if s.best < 0 || score >= s.score {
+			s.found[n] = found{score, i}
+			n++
+		}
+	}
+	for ; n > 0; n-- {
+		top := 0
+		for i := 1; i < n; i++ {
+			if s.better(s.found[i].score, b.hosts[s.found[i].at], s.found[top].score, b.hosts[s.found[top].at]) {
+				top = i
+			}
+		}
+		f := s.found[top]
+		s.found[top] = s.found[n-1]
+		if s.best >= 0 && !s.better(f.score, b.hosts[f.at], s.score, s.best) {
+			return nil // nor are the others
+		}
+		ok, err := s.takes(b, f.at)
+		if err != nil {
+			return err
+		}
+		if ok {
+			s.best, s.score = b.hosts[f.at], f.score
+			s.qualified++
+			return nil
+		}
+	}
+	return nil
+}
+
+func (s *search) better(score float64, slot int32, than float64, other int32) bool {
+	return score > than || score == than && s.ix.idOf(slot) < s.ix.idOf(other)
+}
+
+// takes asks the i-th host of a block, which has the traits and the amounts, what its columns do not tell.
+func (s *search) takes(b *block, i int) (bool, error) {
+	for k, c := range s.columnOf {
+		if c < len(b.whole) && b.whole[c] != nil && b.whole[c][i] < s.piece[k] {
+			return false, nil
+		}
+	}
+	d, slot := s.d, b.hosts[i]
+	e := &s.ix.entries[slot]
+	if (!s.exact || len(d.req.Avoid) > 0) && d.admits(e.rec, asItIs).by != "" {
+		return false, nil
+	}
+	if b.marks[i][0]&traitLimited != 0 {
+		for k := range d.asked {
+			if !e.rec.Inventory[d.asked[k].class].Allows(d.asked[k].amount) {
+				return false, nil
+			}
+		}
+	}
+	d.needs, d.shape = d.asked, nil
+	if len(e.rooms) > 0 && d.fitsDevices(e.rec.Devices, e.rooms).by != "" {
+		return false, nil
+	}
+	if len(d.scheduler.Filters) == 0 {
+		return true, nil
+	}
+	d.turn(slot, e.version)
+	f, err := d.passes(s.ix.record(slot), asItIs)
+	return f.by == "", err
+}
+
+// try asks one host in full, as a scan does.
+func (s *search) try(slot int32) error {
+	s.considered++
+	h := s.ix.record(slot)
+	s.d.turn(slot, s.ix.entries[slot].version)
+	f, err := s.d.check(h, asItIs)
+	if err != nil || f.by != "" {
+		return err
+	}
+	s.qualified++
+	score, err := s.d.score(h)
+	if err != nil {
+		return err
+	}
+	if s.best < 0 || s.better(score, slot, s.score, s.best) {
+		s.best, s.score = slot, score
+	}
+	return nil
+}
+
+// add and next keep the frontier a heap.
+func (s *search) add(v visit) {
+	h := append(s.frontier, v)
+	s.frontier = h
+	for i := len(h) - 1; i > 0; {
+		up := (i - 1) / 2
+		if !h[i].before(&h[up]) {
+			return
+		}
+		h[i], h[up] = h[up], h[i]
+		i = up
+	}
+}
+
+func (s *search) next() visit {
+	h := s.frontier
+	top, last := h[0], len(h)-1
+	h[0] = h[last]
+	h = slices.Delete(h, last, last+1)
+	s.frontier = h
+	for i := 0; ; {
+		down := 2*i + 1
+		if down+1 < len(h) && h[down+1].before(&h[down]) {
+			down++
+		}
+		if down >= len(h) || !h[down].before(&h[i]) {
+			return top
+		}
+		h[i], h[down] = h[down], h[i]
+		i = down
+	}
+}

@@ -1,0 +1,132 @@
+package scheduler
+
+import (
+	"maps"
+	"math/bits"
+	"slices"
+
+	"github.com/berthage/berthage/pool"
+)
+
+// traits are what a host is and says of itself, as bits: its condition, driver, kinds and zone in the first word, its
+// labels in the second.
+type traits [2]uint64
+
+// Bits of the first word that are not given out by traitBook.
+const (
+	traitReady   = 1 << iota // takes instances
+	traitUsed                // something is allocated on it
+	traitUnused              // nothing is
+	traitLimited             // some class is given out in certain amounts only
+	traitFirst   = iota      // the first bit that is given out
+)
+
+const traitShared = 63 // the bit of either word that traits share which got none of their own
+
+func (t traits) has(must traits) bool { return t[0]&must[0] == must[0] && t[1]&must[1] == must[1] }
+
+func (t traits) with(o traits) traits { return traits{t[0] | o[0], t[1] | o[1]} }
+
+// trait is a driver, a kind, a zone, or a label.
+type trait struct {
+	what       byte // 'd', 'k', 'z' or 'l'
+	key, value string
+}
+
+func (t trait) word() int {
+	if t.what == 'l' {
+		return 1
+	}
+	return 0
+}
+
+// traitBook gives bits to traits, as long as there are hosts that have them. Traits that come when there is none
+// left share the last one: the search then looks at more hosts, and asks each of them.
+type traitBook struct {
+	known map[trait]*traitUse
+	taken traits
+}
+
+type traitUse struct {
+	bit   int
+	hosts int
+}
+
+// take counts one host more with that trait.
+func (b *traitBook) take(t trait) traits {
+	u := b.known[t]
+	if u == nil {
+		w := t.word()
+		if b.known == nil {
+			b.known = make(map[trait]*traitUse)
+			b.taken[0] = 1<<traitFirst - 1
+		}
+		u = &traitUse{bit: min(bits.TrailingZeros64(^b.taken[w]), traitShared)}
+		if u.bit < traitShared {
+			b.taken[w] |= 1 << u.bit
+		}
+		b.known[t] = u
+	}
+	u.hosts++
+	return u.mask(t)
+}
+
+// drop counts one host less.
+func (b *traitBook) drop(t trait) {
+	u := b.known[t]
+	if u.hosts--; u.hosts > 0 {
+		return
+	}
+	delete(b.known, t)
+	if u.bit < traitShared {
+		b.taken[t.word()] &^= 1 << u.bit
+	}
+}
+
+func (u *traitUse) mask(t trait) (m traits) {
+	m[t.word()] = 1 << u.bit
+	return m
+}
+
+// find returns the bit of a trait, false if no host has it. It is exact if no other trait has that bit.
+func (b *traitBook) find(t trait) (m traits, exact, ok bool) {
+	u := b.known[t]
+	if u == nil {
+		return m, true, false
+	}
+	return u.mask(t), u.bit < traitShared, true
+}
+
+// each calls f for the traits of a host.
+func eachTrait(h *pool.HostRecord, f func(trait)) {
+	f(trait{what: 'd', key: h.ID.Driver()})
+	if h.Zone != "" {
+		f(trait{what: 'z', key: h.Zone})
+	}
+	if len(h.Kinds) == 0 {
+		f(trait{what: 'k', key: string(pool.VM)})
+	}
+	for i, k := range h.Kinds {
+		if !slices.Contains(h.Kinds[:i], k) {
+			f(trait{what: 'k', key: string(k)})
+		}
+	}
+	for k, v := range h.Labels {
+		f(trait{what: 'l', key: k, value: v})
+	}
+}
+
+// sameTraits reports whether eachTrait gives the same for both records of one host.
+func sameTraits(a, b *pool.HostRecord) bool {
+	return a.Zone == b.Zone && slices.Equal(a.Kinds, b.Kinds) && maps.Equal(a.Labels, b.Labels)
+}
+
+// limited reports whether some class is given out in certain amounts only.
+func limited(h *pool.HostRecord) bool {
+	for _, i := range h.Inventory {
+		if i.MinUnit|i.MaxUnit|i.StepSize != 0 {
+			return true
+		}
+	}
+	return false
+}
