@@ -149,6 +149,7 @@ func (ix *Index) change(host pool.HostID, a *pool.Allocation, sign int64) error 
 	if len(a.Claims) > 0 {
 		ix.whole(l, e)
 	}
+	ix.sum(l)
 	ix.move(slot, l)
 	return nil
 }

@@ -99,16 +99,14 @@ func (b *balanced) finish(cost, by float64, used bool) float64 {
 }
 
 func (b *balanced) bound(r *ranges) float64 {
-	cost := 0.0
-	for k := range r.need {
-		cost += float64(b.weights[k] * r.leftLeast(k))
-	}
 	by := 0.0
 	if b.cpu >= 0 {
 		by = b.changeLeast(r)
 	}
-	return b.finish(cost, by, r.used)
+	return b.finish(r.sumLeast(b.weights), by, r.used)
 }
+
+func (b *balanced) scale() []float64 { return b.weights }
 
 // changeLeast returns at most what change returns for any host of the box.
 func (b *balanced) changeLeast(r *ranges) float64 {
@@ -126,8 +124,6 @@ func (b *balanced) changeLeast(r *ranges) float64 {
 	}
 	return least
 }
-
-type bounds struct{ lo, hi float64 }
 
 // parts returns bounds of the parts of the capacity of need k that are free before, and that are taken, times a
 // factor. Hosts that lack room count no more.

@@ -21,7 +21,8 @@ const anyRoom = math.MaxInt64
 // line is one host's part of the columns.
 type line struct {
 	traits                traits
-	free, capacity, whole []int64 // by column; whole is the room of the device that has most
+	free, capacity, whole []int64   // by column; whole is the room of the device that has most
+	sums                  []float64 // by tally
 }
 
 // span is what the hosts of a box have of one class.
@@ -46,8 +47,9 @@ func (i *interval) rests(old, new interval) bool {
 // box is what is known of all hosts in a block or row: that none is outside of it. It may be too large, and is then
 // stale in the parts that say so; nothing is missed for it, but hosts are looked at in vain.
 type box struct {
-	spans  []span // by column; of a column beyond them none of the hosts has any
-	traits traits // that any host has
+	spans  []span   // by column; of a column beyond them none of the hosts has any
+	sums   []bounds // by tally
+	traits traits   // that any host has
 	first  pool.HostID
 	stale  uint64
 }
@@ -55,7 +57,8 @@ type box struct {
 // Parts of a box that may be stale: the spans of the free amounts, the last of them standing for all further ones,
 // then what changes seldom.
 const (
-	lastSpan      = 60
+	lastSpan      = 59
+	staleSums     = 1 << (lastSpan + 4)
 	staleCapacity = 1 << (lastSpan + 1)
 	staleTraits   = 1 << (lastSpan + 2)
 	staleFirst    = 1 << (lastSpan + 3)
@@ -85,7 +88,8 @@ type block struct {
 	n                     int
 	hosts                 [blockSize]int32
 	marks                 [blockSize]traits
-	free, capacity, whole [][]int64 // by column, by host; nil where none has any, or of whole, any device
+	free, capacity, whole [][]int64   // by column, by host; nil where none has any, or of whole, any device
+	sums                  [][]float64 // by tally, by host
 }
 
 // row is blocks that follow on each other.
@@ -95,8 +99,9 @@ type row struct {
 }
 
 // keyOf puts hosts that are alike next to each other: those in use before those that are not, those without GPUs
-// before those with, and then by a curve through what they have free of cores and memory, on which neighbours are
-// near each other in both. Amounts are compared by their logarithm. The curve is Morton's: the bits of both, in turns.
+// before those with, then those of about the same size, and then by a curve through what they have free of cores and
+// memory, on which neighbours are near each other in both. The curve is Morton's: the bits of both, in turns. Amounts
+// are compared by their logarithms.
 func (ix *Index) keyOf(l *line) uint64 {
 	key := uint64(0)
 	if l.traits[0]&traitUsed == 0 {
@@ -107,16 +112,19 @@ func (ix *Index) keyOf(l *line) uint64 {
 			key |= 1 << 62
 		}
 	}
-	return min(key|everySecond(magnitude(l.free[columnCPU]))<<1|everySecond(magnitude(l.free[columnMemory])), math.MaxUint64-1)
+	size := magnitude(l.capacity[columnCPU], 2)<<8 | magnitude(l.capacity[columnMemory], 2)
+	free := everySecond(magnitude(l.free[columnCPU], 17))<<1 | everySecond(magnitude(l.free[columnMemory], 17))
+	return min(key|size<<46|free, math.MaxUint64-1)
 }
 
-// magnitude returns 31 bits that are in the order of n, a logarithm in large: six bits of exponent, 25 of mantissa.
-func magnitude(n int64) uint64 {
+// magnitude returns a number that is in the order of n, a logarithm in large: six bits of exponent, then the given
+// number of bits.
+func magnitude(n int64, digits int) uint64 {
 	if n <= 0 {
 		return 0
 	}
 	e := bits.Len64(uint64(n))
-	return uint64(e)<<25 | uint64(n)<<(64-e)<<1>>(64-25)
+	return uint64(e)<<digits | uint64(n)<<(64-e)<<1>>(64-digits)
 }
 
 // everySecond moves bit i of a number of 31 bits to bit 2i.
@@ -126,6 +134,40 @@ func everySecond(x uint64) uint64 {
 	x = (x | x<<4) & 0x0f0f0f0f0f0f0f0f
 	x = (x | x<<2) & 0x3333333333333333
 	return (x | x<<1) & 0x5555555555555555
+}
+
+// tally is a sum that boxes keep, because requests ask for those columns and the policy adds up their free parts: of
+// each host the free parts times factors.
+type tally struct {
+	columns []int
+	scaled  bool // the factors are weights that change
+	factors []float64
+}
+
+// of returns the sum of a host; no number where it has nothing free of one of the columns, and so takes no request that
+// asks for them.
+func (t *tally) of(l *line) float64 {
+	sum := 0.0
+	for k, c := range t.columns {
+		if l.free[c] <= 0 || l.capacity[c] <= 0 {
+			return math.NaN()
+		}
+		sum += float64(t.factors[k] * (float64(l.free[c]) / float64(l.capacity[c])))
+	}
+	return sum
+}
+
+// nothing is no interval yet.
+func nothing() bounds { return bounds{math.Inf(1), math.Inf(-1)} }
+
+// join widens b so that it has v, unless v is no number.
+func (b *bounds) join(v float64) {
+	if v < b.lo {
+		b.lo = v
+	}
+	if v > b.hi {
+		b.hi = v
+	}
 }
 
 // at returns the amount of a host in a column that may not be there.
@@ -157,6 +199,9 @@ func put(columns *[][]int64, c, i int, n, absent int64) {
 // read copies the i-th host into l.
 func (b *block) read(i int, l *line) {
 	l.traits = b.marks[i]
+	for v := range l.sums {
+		l.sums[v] = b.sums[v][i]
+	}
 	for c := range l.free {
 		l.free[c], l.capacity[c] = at(b.free, c, i, 0), at(b.capacity, c, i, 0)
 		l.whole[c] = at(b.whole, c, i, anyRoom)
@@ -166,6 +211,9 @@ func (b *block) read(i int, l *line) {
 // write copies l to the i-th host.
 func (b *block) write(i int, l *line) {
 	b.marks[i] = l.traits
+	for v := range l.sums {
+		b.sums[v][i] = l.sums[v]
+	}
 	for c := range l.free {
 		put(&b.free, c, i, l.free[c], 0)
 		put(&b.capacity, c, i, l.capacity[c], 0)
@@ -176,12 +224,18 @@ func (b *block) write(i int, l *line) {
 // copy makes the i-th host of b a copy of the j-th of o.
 func (b *block) copy(i int, o *block, j int) {
 	b.hosts[i], b.marks[i] = o.hosts[j], o.marks[j]
+	for v := range b.sums {
+		b.sums[v][i] = o.sums[v][j]
+	}
 	for c := range max(len(b.free), len(o.free), len(b.whole), len(o.whole), len(b.capacity), len(o.capacity)) {
 		put(&b.free, c, i, at(o.free, c, j, 0), 0)
 		put(&b.capacity, c, i, at(o.capacity, c, j, 0), 0)
 		put(&b.whole, c, i, at(o.whole, c, j, anyRoom), anyRoom)
 	}
 }
+
+// joinAll widens b so that it has all of o.
+func (b *bounds) joinAll(o bounds) { b.lo, b.hi = min(b.lo, o.lo), max(b.hi, o.hi) }
 
 // join widens the box so that it has the host; empty says that it has no other.
 func (x *box) join(l *line, id pool.HostID, empty bool) {
@@ -202,6 +256,12 @@ func (x *box) join(l *line, id pool.HostID, empty bool) {
 			x.spans[c] = n
 		}
 	}
+	for v := range l.sums {
+		if empty {
+			x.sums[v] = nothing()
+		}
+		x.sums[v].join(l.sums[v])
+	}
 	if empty {
 		x.traits, x.first, x.stale = l.traits, id, 0
 		for c := len(l.free); c < len(x.spans); c++ {
@@ -217,6 +277,7 @@ func (x *box) join(l *line, id pool.HostID, empty bool) {
 func (x *box) joinBox(o *box, empty bool) {
 	if empty {
 		x.spans = append(x.spans[:0], o.spans...)
+		x.sums = append(x.sums[:0], o.sums...)
 		x.traits, x.first, x.stale = o.traits, o.first, 0
 		return
 	}
@@ -232,6 +293,9 @@ func (x *box) joinBox(o *box, empty bool) {
 		s.free.lo, s.free.hi = min(s.free.lo, n.free.lo), max(s.free.hi, n.free.hi)
 		s.capacity.lo, s.capacity.hi = min(s.capacity.lo, n.capacity.lo), max(s.capacity.hi, n.capacity.hi)
 		s.whole = max(s.whole, n.whole)
+	}
+	for v := range x.sums {
+		x.sums[v].joinAll(o.sums[v])
 	}
 	x.traits = x.traits.with(o.traits)
 	x.first = min(x.first, o.first)
@@ -249,6 +313,11 @@ func (x *box) without(l *line, id pool.HostID) (stale uint64) {
 		}
 		if s.capacity.edge(l.capacity[c]) {
 			stale |= staleCapacity
+		}
+	}
+	for v, n := range l.sums {
+		if n == x.sums[v].lo || n == x.sums[v].hi {
+			stale |= staleSums
 		}
 	}
 	if id == x.first {
@@ -284,6 +353,18 @@ func (b *block) refresh(ix *Index) {
 				r.stale |= staleCapacity
 			}
 			s.capacity = capacity
+		}
+	}
+	if stale&staleSums != 0 {
+		for v, column := range b.sums {
+			n, old := nothing(), b.box.sums[v]
+			for _, sum := range column[:b.n] {
+				n.join(sum)
+			}
+			if n.lo > old.lo && old.lo == r.sums[v].lo || n.hi < old.hi && old.hi == r.sums[v].hi {
+				r.stale |= staleSums
+			}
+			b.box.sums[v] = n
 		}
 	}
 	if stale&staleTraits != 0 {

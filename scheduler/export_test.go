@@ -40,7 +40,13 @@ func (ix *Index) Check() error {
 				}
 				var l line
 				l.free, l.capacity, l.whole = make([]int64, len(ix.totals)), make([]int64, len(ix.totals)), make([]int64, len(ix.totals))
+				l.sums = make([]float64, len(ix.tallies))
 				b.read(i, &l)
+				for v := range ix.tallies {
+					if want := ix.tallies[v].of(&l); want != l.sums[v] && (want == want || l.sums[v] == l.sums[v]) {
+						bad("sum %d of %s is %v, not %v", v, e.rec.ID, l.sums[v], want)
+					}
+				}
 				p := place{ix.keyOf(&l), e.rec.ID}
 				if fr, fi := ix.find(p); fr == nil || fr.blocks[fi] != b {
 					bad("%s stands in another block's range", e.rec.ID)
@@ -84,6 +90,11 @@ func (x *box) holds(l *line, id pool.HostID) bool {
 			s = x.spans[c]
 		}
 		if l.free[c] < s.free.lo || l.free[c] > s.free.hi || l.capacity[c] < s.capacity.lo || l.capacity[c] > s.capacity.hi || l.whole[c] > s.whole {
+			return false
+		}
+	}
+	for v, n := range l.sums {
+		if n < x.sums[v].lo || n > x.sums[v].hi {
 			return false
 		}
 	}

@@ -27,6 +27,7 @@ type Index struct {
 	columns map[pool.Class]int
 	gpus    [2]int       // columns of GPUs, -1 until there are any
 	totals  []usedOfPool // by column
+	tallies []tally
 
 	most, mostBlocks int // hosts in a block, blocks in a row
 
@@ -125,6 +126,7 @@ func (ix *Index) Update(h *pool.HostRecord) {
 	}
 	ix.touch(e)
 	ix.whole(l, e)
+	ix.sum(l)
 	switch {
 	case h.Aggregate():
 		ix.apart = append(ix.apart, slot)
@@ -312,6 +314,7 @@ func (ix *Index) insert(slot int32, l *line) {
 	if len(ix.rows) == 0 {
 		b := ix.newBlock()
 		b.row = &row{blocks: []*block{b}}
+		b.row.sums = append(b.row.sums, b.box.sums...)
 		ix.rows = append(ix.rows, b.row)
 	}
 	r, i := ix.find(p)
@@ -372,12 +375,82 @@ func (ix *Index) move(slot int32, l *line) {
 }
 
 func (ix *Index) newBlock() *block {
+	b := new(block)
 	if n := len(ix.empty); n > 0 {
-		b := ix.empty[n-1]
-		ix.empty = ix.empty[:n-1]
-		return b
+		b, ix.empty = ix.empty[n-1], ix.empty[:n-1]
 	}
-	return new(block)
+	for len(b.sums) < len(ix.tallies) {
+		b.sums, b.box.sums = append(b.sums, make([]float64, blockSize)), append(b.box.sums, nothing())
+	}
+	return b
+}
+
+// mostTallies is the number of sums that are kept; farOff by how much a weight may differ from the factor that is used
+// for it. Both bound the cost, and neither what is found.
+const (
+	mostTallies = 8
+	farOff      = 1.0 / 64
+)
+
+// tallyOf returns the sum that is kept for requests that ask for those columns under a policy with those weights: a new
+// one as long as there are few, else -1.
+func (ix *Index) tallyOf(columns []int, weights []float64) int {
+	for i := range ix.tallies {
+		t := &ix.tallies[i]
+		if t.scaled != (weights != nil) || !slices.Equal(t.columns, columns) {
+			continue
+		}
+		for k, w := range weights {
+			if off := w - t.factors[k]; off > farOff || off < -farOff {
+				copy(t.factors, weights)
+				ix.resum(i)
+				break
+			}
+		}
+		return i
+	}
+	if len(ix.tallies) == mostTallies || len(columns) == 0 {
+		return -1
+	}
+	t := tally{columns: slices.Clone(columns), scaled: weights != nil, factors: slices.Clone(weights)}
+	for len(t.factors) < len(columns) {
+		t.factors = append(t.factors, 1)
+	}
+	ix.tallies = append(ix.tallies, t)
+	ix.line.sums, ix.other.sums = append(ix.line.sums, 0), append(ix.other.sums, 0)
+	for _, r := range ix.rows {
+		r.sums = append(r.sums, bounds{})
+		for _, b := range r.blocks {
+			b.sums, b.box.sums = append(b.sums, make([]float64, blockSize)), append(b.box.sums, bounds{})
+		}
+	}
+	ix.resum(len(ix.tallies) - 1)
+	return len(ix.tallies) - 1
+}
+
+// resum makes all sums of a tally anew.
+func (ix *Index) resum(i int) {
+	t := &ix.tallies[i]
+	for _, r := range ix.rows {
+		r.sums[i] = nothing()
+		for _, b := range r.blocks {
+			n := nothing()
+			for k := range b.n {
+				b.read(k, &ix.other)
+				b.sums[i][k] = t.of(&ix.other)
+				n.join(b.sums[i][k])
+			}
+			b.box.sums[i] = n
+			r.sums[i].joinAll(n)
+		}
+	}
+}
+
+// sum makes the sums of a host.
+func (ix *Index) sum(l *line) {
+	for i := range ix.tallies {
+		l.sums[i] = ix.tallies[i].of(l)
+	}
 }
 
 // split divides a full block where the order has its largest gap, but not near its ends.
@@ -483,7 +556,7 @@ func (ix *Index) drop(r *row, at int) {
 	b := r.blocks[at]
 	r.blocks = slices.Delete(r.blocks, at, at+1)
 	r.stale = staleAll
-	*b = block{free: b.free, capacity: b.capacity, whole: b.whole, box: box{spans: b.spans[:0]}}
+	*b = block{free: b.free, capacity: b.capacity, whole: b.whole, sums: b.sums, box: box{spans: b.spans[:0], sums: b.box.sums}}
 	ix.empty = append(ix.empty, b)
 	if len(r.blocks) < max(ix.mostBlocks/4, 1) {
 		ix.thinRow(r)

@@ -10,6 +10,8 @@ type policy interface {
 	// bound returns a score that none of the hosts in the box exceeds, if they have room for all needs. For each need the
 	// most that is free must be enough.
 	bound(b *ranges) float64
+	// scale returns the weight of the free part of each need in the score; nil is 1 for all.
+	scale() []float64
 }
 
 // columns are hosts as a policy sees them: per need of the request what is asked, and host by host what is free and
@@ -26,6 +28,53 @@ type ranges struct {
 	spans  []*span
 	used   bool // some of the hosts are in use
 	unused bool // some are not
+
+	// Of the hosts that have something free of each class, the least and the most of the sum of their free parts, each
+	// times a factor, which is near the policy's present weight of the class.
+	sum     *bounds // nil: not known
+	factors []float64
+}
+
+type bounds struct{ lo, hi float64 }
+
+// slack is more than what rounding makes of a sum of free parts.
+const slack = 1e-9
+
+// sumLeast returns at most what the sum over needs of weight times left is for any host of the box: from each need's
+// own range, or from the sum where that says more. weights may be nil.
+func (r *ranges) sumLeast(weights []float64) float64 {
+	each, whole := 0.0, 0.0
+	for k := range r.need {
+		w := 1.0
+		if weights != nil {
+			w = weights[k]
+		}
+		each += float64(w * r.leftLeast(k))
+		if r.sum != nil {
+			s, n := r.spans[k], r.need[k]
+			whole -= float64(w * (float64(n) / float64(max(s.capacity.lo, n))))
+			if by := w - r.factors[k]; by != 0 {
+				whole += min(float64(by*(float64(max(s.free.lo, n))/float64(s.capacity.hi))), float64(by*(float64(s.free.hi)/float64(s.least()))))
+			}
+		}
+	}
+	if r.sum == nil {
+		return each
+	}
+	return max(each, whole+r.sum.lo-slack)
+}
+
+// sumMost returns at least what the sum over needs of left is for any host of the box.
+func (r *ranges) sumMost() float64 {
+	each, whole := 0.0, 0.0
+	for k := range r.need {
+		each += r.leftMost(k)
+		whole -= float64(r.need[k]) / float64(r.spans[k].capacity.hi)
+	}
+	if r.sum == nil {
+		return each
+	}
+	return min(each, whole+r.sum.hi+slack)
 }
 
 // left is the part of the capacity of need k that is free on host i after the placement.
@@ -84,12 +133,10 @@ func (bestFit) score(c *columns, i int, used bool) float64 {
 }
 
 func (bestFit) bound(r *ranges) float64 {
-	sum := 0.0
-	for k := range r.need {
-		sum += r.leftLeast(k)
-	}
-	return 1 - mean(sum, len(r.need)) + one(r.used)
+	return 1 - mean(r.sumLeast(nil), len(r.need)) + one(r.used)
 }
+
+func (bestFit) scale() []float64 { return nil }
 
 // spread is Spread: the reverse.
 type spread struct{}
@@ -99,9 +146,7 @@ func (spread) score(c *columns, i int, used bool) float64 {
 }
 
 func (spread) bound(r *ranges) float64 {
-	sum := 0.0
-	for k := range r.need {
-		sum += r.leftMost(k)
-	}
-	return 2 - (1 - mean(sum, len(r.need)) + one(!r.unused))
+	return 2 - (1 - mean(r.sumMost(), len(r.need)) + one(!r.unused))
 }
+
+func (spread) scale() []float64 { return nil }

@@ -18,6 +18,7 @@ type search struct {
 	drivers  uint64  // and one of these
 	zones    uint64  // and, if any are asked for, one of these
 	exact    bool    // whoever has those bits has those traits
+	tally    int     // the sum that boxes keep for this request, -1 if none
 	hosts    columns // of the block that is looked at
 	ranges   ranges  // of the row or block that is judged
 	frontier []visit // a heap
@@ -69,7 +70,14 @@ func (s *search) start(ix *Index, d *decision) bool {
 		s.columnOf, s.need, s.piece = append(s.columnOf, c), append(s.need, n.amount), append(s.piece, largest)
 	}
 	s.hosts.need, s.ranges.need = s.need, s.need
-	return s.traits() && known
+	if !known || !s.traits() {
+		return false
+	}
+	s.tally, s.ranges.sum = ix.tallyOf(s.columnOf, d.policy.scale()), nil
+	if s.tally >= 0 {
+		s.ranges.factors = ix.tallies[s.tally].factors
+	}
+	return true
 }
 
 // traits prepares what a host must be. It is false if none is.
@@ -210,6 +218,12 @@ func (s *search) judge(x *box) (float64, bool) {
 			return 0, false
 		}
 		s.ranges.spans = append(s.ranges.spans, sp)
+	}
+	if s.tally >= 0 {
+		s.ranges.sum = &x.sums[s.tally]
+		if s.ranges.sum.lo > s.ranges.sum.hi {
+			return 0, false
+		}
 	}
 	s.ranges.used, s.ranges.unused = x.traits[0]&traitUsed != 0, x.traits[0]&traitUnused != 0
 	return s.d.policy.bound(&s.ranges), true
