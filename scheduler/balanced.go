@@ -98,12 +98,18 @@ func (b *balanced) finish(cost, by float64, used bool) float64 {
 	return (b.sum+1-cost-by)/(b.sum+2) + one(used)
 }
 
-func (b *balanced) bound(r *ranges) float64 {
+func (b *balanced) bound(r *ranges, enough float64) float64 {
+	least := r.sumLeast(b.weights)
+	if r.sum != nil {
+		if most := b.finish(least, -1, r.used); most < enough {
+			return most
+		}
+	}
 	by := 0.0
 	if b.cpu >= 0 {
 		by = b.changeLeast(r)
 	}
-	return b.finish(r.sumLeast(b.weights), by, r.used)
+	return b.finish(max(least, r.eachLeast(b.weights)), by, r.used)
 }
 
 func (b *balanced) scale() []float64 { return b.weights }

@@ -82,7 +82,7 @@ func (p place) compare(q place) int {
 
 // block is up to blockSize hosts that follow on each other in the order, in no order themselves, as columns.
 type block struct {
-	box
+	*card
 	from                  place // no host of it stands before this
 	row                   *row
 	n                     int
@@ -92,10 +92,79 @@ type block struct {
 	sums                  [][]float64 // by tally, by host
 }
 
-// row is blocks that follow on each other.
+// row is blocks that follow on each other. Their cards lie side by side, so that a search that judges them all goes
+// through memory in one place.
 type row struct {
 	box
+	near   nearby
 	blocks []*block
+	cards  [rowSize + 1]card
+
+	// What leaves out most blocks at once, of each card: the traits, none if the card is not in use, and by column the
+	// most that is free.
+	traitsOf [rowSize + 1]traits
+	freeOf   [][]int64
+}
+
+// card is the box of a block, in its row.
+type card struct {
+	box
+	near  nearby
+	at    int    // in the row
+	block *block // nil: not in use
+}
+
+// tell makes the row know what the box of a block says.
+func (b *block) tell() {
+	r := b.row
+	r.traitsOf[b.card.at] = b.traits
+	for c := range b.spans {
+		for c >= len(r.freeOf) {
+			r.freeOf = append(r.freeOf, make([]int64, rowSize+1))
+		}
+		r.freeOf[c][b.card.at] = b.spans[c].free.hi
+	}
+	for c := len(b.spans); c < len(r.freeOf); c++ {
+		r.freeOf[c][b.card.at] = 0
+	}
+}
+
+// withdraw gives a block's card back.
+func (b *block) withdraw() {
+	b.row.traitsOf[b.card.at], b.card.block = traits{}, nil
+	b.card = nil
+}
+
+// nearby is space for a box of few classes and sums.
+type nearby struct {
+	spans [5]span
+	sums  [2]bounds
+}
+
+func newRow() *row {
+	r := new(row)
+	r.spans, r.sums = r.near.spans[:0], r.near.sums[:0]
+	return r
+}
+
+// admit gives a block a card in the row, with what was on its card before.
+func (r *row) admit(b *block) {
+	i := 0
+	for r.cards[i].block != nil {
+		i++
+	}
+	c := &r.cards[i]
+	c.at, c.block = i, b
+	c.box = box{spans: c.near.spans[:0], sums: c.near.sums[:0]}
+	if old := b.card; old != nil {
+		c.box = box{append(c.spans, old.spans...), append(c.sums, old.box.sums...), old.traits, old.first, old.stale}
+		b.withdraw()
+	}
+	for len(c.box.sums) < len(b.sums) {
+		c.box.sums = append(c.box.sums, nothing())
+	}
+	b.card, b.row = c, r
+	b.tell()
 }
 
 // keyOf puts hosts that are alike next to each other: those in use before those that are not, those without GPUs
@@ -104,7 +173,7 @@ type row struct {
 // are compared by their logarithms.
 func (ix *Index) keyOf(l *line) uint64 {
 	key := uint64(0)
-	if l.traits[0]&traitUsed == 0 {
+	if l.traits.is&traitUsed == 0 {
 		key = 1 << 63
 	}
 	for _, c := range ix.gpus {
@@ -387,6 +456,7 @@ func (b *block) refresh(ix *Index) {
 			r.stale |= staleFirst
 		}
 	}
+	b.tell()
 }
 
 // extent returns the least and the most of the first n in a column.

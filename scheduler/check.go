@@ -40,6 +40,7 @@ type decision struct {
 	shape *pool.Shape // of an aggregate
 	host  columns     // one host, per need
 
+	hint   int32        // of an Ask: one more than the number of the host that was best the last time
 	memory []remembered // of an Ask, by the index's number of the host
 	now    *remembered  // of the host that is looked at; nil if nothing is
 

@@ -32,6 +32,11 @@ func (ix *Index) Check() error {
 				bad("blocks out of order")
 			}
 			last = b.from
+			for c := range b.spans {
+				if b.card != &r.cards[b.card.at] || r.traitsOf[b.card.at] != b.traits || r.freeOf[c][b.card.at] != b.spans[c].free.hi {
+					bad("the row does not know what a box says")
+				}
+			}
 			for i := range b.n {
 				seen++
 				e := &ix.entries[b.hosts[i]]

@@ -109,7 +109,7 @@ func (ix *Index) Update(h *pool.HostRecord) {
 			eachTrait(h, func(t trait) { l.traits = l.traits.with(ix.known(t)) })
 		default:
 			l.traits = e.block.marks[e.at]
-			l.traits[0] &^= 1<<traitFirst - 1
+			l.traits.is &^= 1<<traitFirst - 1
 			stands := l.traits
 			ix.fill(l, h)
 			l.traits = l.traits.with(stands)
@@ -214,20 +214,20 @@ func (ix *Index) fill(l *line, h *pool.HostRecord) {
 	}
 	l.traits = traits{}
 	if h.Conditions.Schedulable() {
-		l.traits[0] |= traitReady
+		l.traits.is |= traitReady
 	}
 	if limited(h) {
-		l.traits[0] |= traitLimited
+		l.traits.is |= traitLimited
 	}
 	l.use(h.Placed > 0 || len(h.Used) > 0)
 }
 
 func (l *line) use(used bool) {
-	l.traits[0] &^= traitUsed | traitUnused
+	l.traits.is &^= traitUsed | traitUnused
 	if used {
-		l.traits[0] |= traitUsed
+		l.traits.is |= traitUsed
 	} else {
-		l.traits[0] |= traitUnused
+		l.traits.is |= traitUnused
 	}
 }
 
@@ -312,10 +312,10 @@ func (ix *Index) find(p place) (*row, int) {
 func (ix *Index) insert(slot int32, l *line) {
 	p := place{ix.keyOf(l), ix.idOf(slot)}
 	if len(ix.rows) == 0 {
-		b := ix.newBlock()
-		b.row = &row{blocks: []*block{b}}
-		b.row.sums = append(b.row.sums, b.box.sums...)
-		ix.rows = append(ix.rows, b.row)
+		b, r := ix.newBlock(), newRow()
+		r.admit(b)
+		r.blocks, r.sums = append(r.blocks, b), append(r.sums, b.box.sums...)
+		ix.rows = append(ix.rows, r)
 	}
 	r, i := ix.find(p)
 	b := r.blocks[i]
@@ -329,6 +329,7 @@ func (ix *Index) insert(slot int32, l *line) {
 	e := &ix.entries[slot]
 	e.block, e.at = b, uint8(b.n)
 	b.join(l, p.id, b.n == 0)
+	b.tell()
 	b.n++
 	r.join(l, p.id, len(r.blocks) == 1 && b.n == 1)
 }
@@ -371,16 +372,19 @@ func (ix *Index) move(slot int32, l *line) {
 	b.stale |= b.without(&ix.other, e.rec.ID) &^ staleFirst // it is still there
 	b.write(int(e.at), l)
 	b.join(l, p.id, false)
+	b.tell()
 	r.join(l, p.id, false)
 }
 
 func (ix *Index) newBlock() *block {
-	b := new(block)
 	if n := len(ix.empty); n > 0 {
-		b, ix.empty = ix.empty[n-1], ix.empty[:n-1]
+		b := ix.empty[n-1]
+		ix.empty = ix.empty[:n-1]
+		return b
 	}
-	for len(b.sums) < len(ix.tallies) {
-		b.sums, b.box.sums = append(b.sums, make([]float64, blockSize)), append(b.box.sums, nothing())
+	b := new(block)
+	for range ix.tallies {
+		b.sums = append(b.sums, make([]float64, blockSize))
 	}
 	return b
 }
@@ -419,11 +423,12 @@ func (ix *Index) tallyOf(columns []int, weights []float64) int {
 	ix.tallies = append(ix.tallies, t)
 	ix.line.sums, ix.other.sums = append(ix.line.sums, 0), append(ix.other.sums, 0)
 	for _, r := range ix.rows {
-		r.sums = append(r.sums, bounds{})
+		r.sums = append(r.sums, nothing())
 		for _, b := range r.blocks {
-			b.sums, b.box.sums = append(b.sums, make([]float64, blockSize)), append(b.box.sums, bounds{})
+			b.sums, b.box.sums = append(b.sums, make([]float64, blockSize)), append(b.box.sums, nothing())
 		}
 	}
+	ix.empty = nil // which have no space for it
 	ix.resum(len(ix.tallies) - 1)
 	return len(ix.tallies) - 1
 }
@@ -472,7 +477,8 @@ func (ix *Index) split(b *block) {
 		}
 	}
 	n := ix.newBlock()
-	n.from, n.row = place{keys[sorted[cut]], ix.idOf(b.hosts[sorted[cut]])}, b.row
+	n.from = place{keys[sorted[cut]], ix.idOf(b.hosts[sorted[cut]])}
+	b.row.admit(n)
 	upper := sorted[cut:]
 	for _, i := range upper {
 		n.copy(n.n, b, int(i))
@@ -503,15 +509,17 @@ func (ix *Index) measure(b *block) {
 		b.read(i, &ix.other)
 		b.join(&ix.other, ix.idOf(b.hosts[i]), i == 0)
 	}
+	b.tell()
 }
 
 func (ix *Index) splitRow(r *row) {
 	half := len(r.blocks) / 2
-	n := &row{blocks: append(make([]*block, 0, ix.mostBlocks+1), r.blocks[half:]...)}
+	n := newRow()
+	n.blocks = append(make([]*block, 0, ix.mostBlocks+1), r.blocks[half:]...)
 	clear(r.blocks[half:])
 	r.blocks = r.blocks[:half]
 	for _, b := range n.blocks {
-		b.row = n
+		n.admit(b)
 	}
 	r.stale, n.stale = staleAll, staleAll
 	r.refresh()
@@ -548,6 +556,7 @@ func (ix *Index) merge(to, from *block) {
 		to.join(&ix.other, e.rec.ID, to.n == 0)
 		to.n++
 	}
+	to.tell()
 	from.n = 0
 }
 
@@ -556,7 +565,8 @@ func (ix *Index) drop(r *row, at int) {
 	b := r.blocks[at]
 	r.blocks = slices.Delete(r.blocks, at, at+1)
 	r.stale = staleAll
-	*b = block{free: b.free, capacity: b.capacity, whole: b.whole, sums: b.sums, box: box{spans: b.spans[:0], sums: b.box.sums}}
+	b.withdraw()
+	b.from, b.row, b.n = place{}, nil, 0
 	ix.empty = append(ix.empty, b)
 	if len(r.blocks) < max(ix.mostBlocks/4, 1) {
 		ix.thinRow(r)
@@ -571,7 +581,7 @@ func (ix *Index) thinRow(r *row) {
 	i := slices.Index(ix.rows, r)
 	join := func(to, from int) {
 		for _, b := range ix.rows[from].blocks {
-			b.row = ix.rows[to]
+			ix.rows[to].admit(b)
 		}
 		ix.rows[to].blocks = append(ix.rows[to].blocks, ix.rows[from].blocks...)
 		ix.rows[to].stale = staleAll

@@ -50,7 +50,7 @@ func benchFleet(hosts int) []*pool.HostRecord {
 	return out
 }
 
-func benchIndex(b *testing.B, hosts []*pool.HostRecord) *scheduler.Index {
+func benchIndex(b testing.TB, hosts []*pool.HostRecord) *scheduler.Index {
 	b.Helper()
 	ix := scheduler.NewIndex(pool.NewState())
 	for _, h := range hosts {
@@ -105,7 +105,7 @@ type churn struct {
 	turns, considered int
 }
 
-func newChurn(b *testing.B, strategy scheduler.Strategy, hosts int) *churn {
+func newChurn(b testing.TB, strategy scheduler.Strategy, hosts int) *churn {
 	b.Helper()
 	c := &churn{ix: benchIndex(b, benchFleet(hosts)), alive: make([]scheduler.Decision, max(16, hosts/10))}
 	s := &scheduler.Scheduler{Strategy: strategy}
@@ -117,7 +117,7 @@ func newChurn(b *testing.B, strategy scheduler.Strategy, hosts int) *churn {
 	return c
 }
 
-func (c *churn) turn(b *testing.B) {
+func (c *churn) turn(b testing.TB) {
 	d := &c.alive[c.turns%len(c.alive)]
 	if d.Host != "" {
 		if err := c.ix.Free(d.Host, &d.Allocation); err != nil {

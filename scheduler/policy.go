@@ -8,8 +8,8 @@ type policy interface {
 	// score returns the score of the i-th host, which has room for all needs; higher is better.
 	score(c *columns, i int, used bool) float64
 	// bound returns a score that none of the hosts in the box exceeds, if they have room for all needs. For each need the
-	// most that is free must be enough.
-	bound(b *ranges) float64
+	// most that is free must be enough. Once it knows that the score is below enough, it need not look closer.
+	bound(b *ranges, enough float64) float64
 	// scale returns the weight of the free part of each need in the score; nil is 1 for all.
 	scale() []float64
 }
@@ -33,6 +33,8 @@ type ranges struct {
 	// times a factor, which is near the policy's present weight of the class.
 	sum     *bounds // nil: not known
 	factors []float64
+
+	last []takenOf // by need
 }
 
 type bounds struct{ lo, hi float64 }
@@ -40,41 +42,69 @@ type bounds struct{ lo, hi float64 }
 // slack is more than what rounding makes of a sum of free parts.
 const slack = 1e-9
 
-// sumLeast returns at most what the sum over needs of weight times left is for any host of the box: from each need's
-// own range, or from the sum where that says more. weights may be nil.
-func (r *ranges) sumLeast(weights []float64) float64 {
-	each, whole := 0.0, 0.0
+// eachLeast returns at most what the sum over needs of weight times left is for any host of the box, from each need's
+// own range: exact where all hosts are alike. weights may be nil.
+func (r *ranges) eachLeast(weights []float64) float64 {
+	sum := 0.0
 	for k := range r.need {
-		w := 1.0
+		left := r.leftLeast(k)
 		if weights != nil {
-			w = weights[k]
+			left = float64(weights[k] * left)
 		}
-		each += float64(w * r.leftLeast(k))
-		if r.sum != nil {
-			s, n := r.spans[k], r.need[k]
-			whole -= float64(w * (float64(n) / float64(max(s.capacity.lo, n))))
-			if by := w - r.factors[k]; by != 0 {
-				whole += min(float64(by*(float64(max(s.free.lo, n))/float64(s.capacity.hi))), float64(by*(float64(s.free.hi)/float64(s.least()))))
-			}
-		}
+		sum += left
 	}
+	return sum
+}
+
+// sumLeast returns at most the same, from the sum of what is free.
+func (r *ranges) sumLeast(weights []float64) float64 {
 	if r.sum == nil {
-		return each
+		return 0
 	}
-	return max(each, whole+r.sum.lo-slack)
+	sum := r.sum.lo - slack
+	for k := range r.need {
+		s, n := r.spans[k], r.need[k]
+		taken := r.taken(k, max(s.capacity.lo, n))
+		if weights == nil {
+			sum -= taken
+			continue
+		}
+		sum -= float64(weights[k] * taken)
+		if by := weights[k] - r.factors[k]; by != 0 {
+			sum += min(float64(by*(float64(max(s.free.lo, n))/float64(s.capacity.hi))), float64(by*(float64(s.free.hi)/float64(s.least()))))
+		}
+	}
+	return sum
+}
+
+// taken returns which part of a capacity need k takes. Boxes that are judged one after another mostly have the same.
+func (r *ranges) taken(k int, capacity int64) float64 {
+	last := &r.last[k]
+	if last.capacity != capacity {
+		*last = takenOf{capacity, float64(r.need[k]) / float64(capacity)}
+	}
+	return last.part
+}
+
+type takenOf struct {
+	capacity int64
+	part     float64
 }
 
 // sumMost returns at least what the sum over needs of left is for any host of the box.
 func (r *ranges) sumMost() float64 {
-	each, whole := 0.0, 0.0
+	each := 0.0
 	for k := range r.need {
 		each += r.leftMost(k)
-		whole -= float64(r.need[k]) / float64(r.spans[k].capacity.hi)
 	}
 	if r.sum == nil {
 		return each
 	}
-	return min(each, whole+r.sum.hi+slack)
+	sum := r.sum.hi + slack
+	for k := range r.need {
+		sum -= r.taken(k, r.spans[k].capacity.hi)
+	}
+	return min(each, sum)
 }
 
 // left is the part of the capacity of need k that is free on host i after the placement.
@@ -132,8 +162,16 @@ func (bestFit) score(c *columns, i int, used bool) float64 {
 	return 1 - mean(sum, len(c.need)) + one(used)
 }
 
-func (bestFit) bound(r *ranges) float64 {
-	return 1 - mean(r.sumLeast(nil), len(r.need)) + one(r.used)
+func (bestFit) bound(r *ranges, enough float64) float64 {
+	most := 1 - mean(r.sumLeast(nil), len(r.need)) + one(r.used)
+	if r.sum != nil && most < enough {
+		return most
+	}
+	score := 1 - mean(r.eachLeast(nil), len(r.need)) + one(r.used)
+	if r.sum == nil {
+		return score
+	}
+	return min(most, score)
 }
 
 func (bestFit) scale() []float64 { return nil }
@@ -145,7 +183,7 @@ func (spread) score(c *columns, i int, used bool) float64 {
 	return 2 - (bestFit{}).score(c, i, used)
 }
 
-func (spread) bound(r *ranges) float64 {
+func (spread) bound(r *ranges, _ float64) float64 {
 	return 2 - (1 - mean(r.sumMost(), len(r.need)) + one(!r.unused))
 }
 

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"math"
 	"slices"
 
 	"github.com/berthage/berthage/pool"
@@ -22,6 +23,8 @@ type search struct {
 	hosts    columns // of the block that is looked at
 	ranges   ranges  // of the row or block that is judged
 	frontier []visit // a heap
+	cards    [rowSize + 1]uint8
+	fit      [blockSize]uint8
 	found    [blockSize]found
 
 	best       int32 // -1: none yet
@@ -70,6 +73,7 @@ func (s *search) start(ix *Index, d *decision) bool {
 		s.columnOf, s.need, s.piece = append(s.columnOf, c), append(s.need, n.amount), append(s.piece, largest)
 	}
 	s.hosts.need, s.ranges.need = s.need, s.need
+	s.ranges.last = append(s.ranges.last[:0], make([]takenOf, len(s.need))...)
 	if !known || !s.traits() {
 		return false
 	}
@@ -83,7 +87,7 @@ func (s *search) start(ix *Index, d *decision) bool {
 // traits prepares what a host must be. It is false if none is.
 func (s *search) traits() bool {
 	book, c := &s.ix.traits, &s.d.req.Spec.Constraints
-	s.must, s.drivers, s.zones, s.exact = traits{traitReady}, 0, 0, true
+	s.must, s.drivers, s.zones, s.exact = traits{is: traitReady}, 0, 0, true
 	all := func(t trait) bool {
 		m, exact, ok := book.find(t)
 		s.must, s.exact = s.must.with(m), s.exact && exact
@@ -91,7 +95,7 @@ func (s *search) traits() bool {
 	}
 	anyOf := func(t trait, of *uint64) {
 		m, exact, _ := book.find(t)
-		*of, s.exact = *of|m[0], s.exact && exact
+		*of, s.exact = *of|m.is, s.exact && exact
 	}
 	if !all(trait{what: 'k', key: string(s.d.kind)}) {
 		return false
@@ -118,7 +122,7 @@ func (s *search) traits() bool {
 
 // fits reports whether a host may have all traits that are asked for.
 func (s *search) fits(t traits) bool {
-	return t.has(s.must) && t[0]&s.drivers != 0 && (s.zones == 0 || t[0]&s.zones != 0)
+	return t.has(s.must) && t.is&s.drivers != 0 && (s.zones == 0 || t.is&s.zones != 0)
 }
 
 // run looks for the best host: among those that are asked for by name, among all if the importer's own score may
@@ -158,6 +162,13 @@ func (s *search) run(ix *Index, d *decision) error {
 }
 
 func (s *search) walk() error {
+	var seen *block
+	if h := s.d.hint - 1; h >= 0 && int(h) < len(s.ix.entries) && s.ix.entries[h].block != nil {
+		seen = s.ix.entries[h].block
+		if err := s.look(seen); err != nil { // any good host saves others a look
+			return err
+		}
+	}
 	for _, r := range s.ix.rows {
 		s.consider(&r.box, visit{row: r})
 	}
@@ -171,23 +182,56 @@ func (s *search) walk() error {
 		}
 		if v.block == nil {
 			v.row.refresh()
-			for _, b := range v.row.blocks {
-				s.consider(&b.box, visit{row: v.row, block: b})
+			for _, i := range s.candidates(v.row) {
+				if c := &v.row.cards[i]; c.block != seen {
+					s.consider(&c.box, visit{row: v.row, block: c.block})
+				}
 			}
 			continue
 		}
-		if v.block.stale != 0 {
-			v.block.refresh(s.ix)
-			bound, ok := s.judge(&v.block.box)
-			if v.bound = bound; !ok || !s.promises(v) {
-				continue
-			}
-		}
+		best := s.best
 		if err := s.look(v.block); err != nil {
 			return err
 		}
+		if s.best == best {
+			v.block.refresh(s.ix) // so that it is not looked at in vain again
+		}
 	}
 	return nil
+}
+
+// candidates returns the cards of a row that may have the traits and the amounts.
+func (s *search) candidates(r *row) []uint8 {
+	must, drivers, zones, n := s.must, s.drivers, s.zones, 0
+	fit := s.cards[:]
+	for i := range r.traitsOf {
+		t := &r.traitsOf[i]
+		fit[n] = uint8(i)
+		if t.has(must) && t.is&drivers != 0 && (zones == 0 || t.is&zones != 0) {
+			n++
+		}
+	}
+	for k, c := range s.columnOf {
+		if c >= len(r.freeOf) {
+			return nil
+		}
+		n = atLeast(fit[:n], r.freeOf[c], s.need[k])
+	}
+	return fit[:n]
+}
+
+// atLeast moves those of the list that have that much in a column to the front, and returns how many they are.
+func atLeast(list []uint8, column []int64, least int64) int {
+	n := 0
+	for _, i := range list {
+		list[n] = i
+		one := 0 // added without a branch, which could not be foreseen
+		if column[i] >= least {
+			one = 1
+		}
+		n += one
+	}
+	return n
 }
 
 // promises reports whether there may be a better host than the best one yet.
@@ -225,31 +269,32 @@ func (s *search) judge(x *box) (float64, bool) {
 			return 0, false
 		}
 	}
-	s.ranges.used, s.ranges.unused = x.traits[0]&traitUsed != 0, x.traits[0]&traitUnused != 0
-	return s.d.policy.bound(&s.ranges), true
+	s.ranges.used, s.ranges.unused = x.traits.is&traitUsed != 0, x.traits.is&traitUnused != 0
+	enough := math.Inf(-1)
+	if s.best >= 0 {
+		enough = s.score
+	}
+	return s.d.policy.bound(&s.ranges, enough), true
 }
 
 // look takes the best host of a block that is better than the best one yet and can take the request.
 func (s *search) look(b *block) error {
+	for _, c := range s.columnOf {
+		if c >= len(b.free) || b.free[c] == nil {
+			return nil // nobody has any
+		}
+	}
 	s.considered += b.n
 	s.hosts.free, s.hosts.capacity = s.hosts.free[:0], s.hosts.capacity[:0]
 	for _, c := range s.columnOf {
 		s.hosts.free, s.hosts.capacity = append(s.hosts.free, b.free[c]), append(s.hosts.capacity, b.capacity[c])
 	}
+	fit := s.room(b)
 	n := 0
-hosts:
-	for i := range b.n {
-		for k, free := range s.hosts.free {
-			if free[i] < s.need[k] {
-				continue hosts
-			}
-		}
-		if !s.fits(b.marks[i]) {
-			continue
-		}
-		score := s.d.policy.score(&s.hosts, i, b.marks[i][0]&traitUsed != 0)
+	for _, i := range fit {
+		score := s.d.policy.score(&s.hosts, int(i), b.marks[i].is&traitUsed != 0)
 		if s.best < 0 || score >= s.score {
-			s.found[n] = found{score, i}
+			s.found[n] = found{score, int(i)}
 			n++
 		}
 	}
@@ -278,6 +323,23 @@ hosts:
 	return nil
 }
 
+// room returns the hosts of a block that have the traits and the amounts.
+func (s *search) room(b *block) []uint8 {
+	must, drivers, zones, n := s.must, s.drivers, s.zones, 0
+	fit := s.fit[:]
+	for i := range b.marks[:b.n] {
+		t := &b.marks[i]
+		fit[n] = uint8(i)
+		if t.has(must) && t.is&drivers != 0 && (zones == 0 || t.is&zones != 0) {
+			n++
+		}
+	}
+	for k, free := range s.hosts.free {
+		n = atLeast(fit[:n], free, s.need[k])
+	}
+	return fit[:n]
+}
+
 func (s *search) better(score float64, slot int32, than float64, other int32) bool {
 	return score > than || score == than && s.ix.idOf(slot) < s.ix.idOf(other)
 }
@@ -294,7 +356,7 @@ func (s *search) takes(b *block, i int) (bool, error) {
 	if (!s.exact || len(d.req.Avoid) > 0) && d.admits(e.rec, asItIs).by != "" {
 		return false, nil
 	}
-	if b.marks[i][0]&traitLimited != 0 {
+	if b.marks[i].is&traitLimited != 0 {
 		for k := range d.asked {
 			if !e.rec.Inventory[d.asked[k].class].Allows(d.asked[k].amount) {
 				return false, nil

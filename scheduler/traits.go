@@ -8,11 +8,13 @@ import (
 	"github.com/berthage/berthage/pool"
 )
 
-// traits are what a host is and says of itself, as bits: its condition, driver, kinds and zone in the first word, its
-// labels in the second.
-type traits [2]uint64
+// traits are what a host is and says of itself, as bits. (An array would not be kept in registers.)
+type traits struct {
+	is   uint64 // its condition, driver, kinds and zone
+	says uint64 // its labels
+}
 
-// Bits of the first word that are not given out by traitBook.
+// Bits of traits.is that are not given out by traitBook.
 const (
 	traitReady   = 1 << iota // takes instances
 	traitUsed                // something is allocated on it
@@ -23,9 +25,11 @@ const (
 
 const traitShared = 63 // the bit of either word that traits share which got none of their own
 
-func (t traits) has(must traits) bool { return t[0]&must[0] == must[0] && t[1]&must[1] == must[1] }
+func (t traits) has(must traits) bool {
+	return t.is&must.is == must.is && t.says&must.says == must.says
+}
 
-func (t traits) with(o traits) traits { return traits{t[0] | o[0], t[1] | o[1]} }
+func (t traits) with(o traits) traits { return traits{t.is | o.is, t.says | o.says} }
 
 // trait is a driver, a kind, a zone, or a label.
 type trait struct {
@@ -33,11 +37,12 @@ type trait struct {
 	key, value string
 }
 
-func (t trait) word() int {
+// word returns the word that a trait has its bit in.
+func (t trait) word(of *traits) *uint64 {
 	if t.what == 'l' {
-		return 1
+		return &of.says
 	}
-	return 0
+	return &of.is
 }
 
 // traitBook gives bits to traits, as long as there are hosts that have them. Traits that come when there is none
@@ -56,14 +61,14 @@ type traitUse struct {
 func (b *traitBook) take(t trait) traits {
 	u := b.known[t]
 	if u == nil {
-		w := t.word()
 		if b.known == nil {
 			b.known = make(map[trait]*traitUse)
-			b.taken[0] = 1<<traitFirst - 1
+			b.taken.is = 1<<traitFirst - 1
 		}
-		u = &traitUse{bit: min(bits.TrailingZeros64(^b.taken[w]), traitShared)}
+		taken := t.word(&b.taken)
+		u = &traitUse{bit: min(bits.TrailingZeros64(^*taken), traitShared)}
 		if u.bit < traitShared {
-			b.taken[w] |= 1 << u.bit
+			*taken |= 1 << u.bit
 		}
 		b.known[t] = u
 	}
@@ -79,12 +84,12 @@ func (b *traitBook) drop(t trait) {
 	}
 	delete(b.known, t)
 	if u.bit < traitShared {
-		b.taken[t.word()] &^= 1 << u.bit
+		*t.word(&b.taken) &^= 1 << u.bit
 	}
 }
 
 func (u *traitUse) mask(t trait) (m traits) {
-	m[t.word()] = 1 << u.bit
+	*t.word(&m) = 1 << u.bit
 	return m
 }
 
