@@ -138,3 +138,28 @@ func (c *churn) turn(b testing.TB) {
 		}
 	}
 }
+
+// BenchmarkIndexMemory builds an index and reports what it keeps per host, beside the records, which are the State's.
+func BenchmarkIndexMemory(b *testing.B) {
+	for _, n := range []int{1000, 100_000} {
+		b.Run(fmt.Sprintf("hosts=%d", n), func(b *testing.B) {
+			hosts := benchFleet(n)
+			var before, after runtime.MemStats
+			for b.Loop() {
+				runtime.GC()
+				runtime.ReadMemStats(&before)
+				ix := benchIndex(b, hosts)
+				s := &scheduler.Scheduler{}
+				for _, req := range benchRequests() { // so that it keeps the sum of what is asked for
+					_, err := s.PlaceOn(ix, req)
+					require.NoError(b, err)
+				}
+				runtime.GC()
+				runtime.ReadMemStats(&after)
+				b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(n), "B/host")
+				runtime.KeepAlive(ix)
+			}
+			runtime.KeepAlive(hosts)
+		})
+	}
+}
