@@ -230,6 +230,9 @@ func (s *State) Total(c Class) Sum {
 	return sum
 }
 
+// Over reports whether s is an overlay that was made of base itself.
+func (s *State) Over(base *State) bool { return base != nil && s.hosts.base == &base.hosts }
+
 // ChangedHosts yields the hosts of an overlay whose records are not those of the State under it, in no order. A
 // host that it has removed comes with nil.
 func (s *State) ChangedHosts() iter.Seq2[HostID, *HostRecord] {

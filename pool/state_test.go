@@ -650,6 +650,8 @@ func TestChangedHostsOfAnOverlay(t *testing.T) {
 	p, s, id := setUp(t)
 	o := s.Overlay()
 	require.Empty(t, maps.Collect(o.ChangedHosts()))
+	require.True(t, o.Over(s))
+	require.False(t, s.Over(o) || s.Over(s) || s.Over(nil) || o.Overlay().Over(s))
 	e := p.next(pool.KindDeleted, &pool.Ended{Instance: id})
 	require.NoError(t, o.Apply(&e))
 	h, _ := o.Host("d/h00")

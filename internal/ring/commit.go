@@ -120,6 +120,9 @@ func (r *Ring) commit(work []*pending) []*pending {
 		}
 		b, rest := r.decideAll(work)
 		err := r.append(b)
+		if err != nil {
+			r.index.restore(b.overlay, r.st)
+		}
 		switch {
 		case err == nil:
 			return rest
@@ -140,6 +143,8 @@ func (r *Ring) commit(work []*pending) []*pending {
 // decideAll decides the inputs one after another on the committed state plus the effects of those before.
 func (r *Ring) decideAll(work []*pending) (*batch, []*pending) {
 	b := &batch{prev: r.st.Head(), overlay: r.st.Overlay(), refused: make(map[*pending]error)}
+	r.index.st = b.overlay
+	defer func() { r.index.st = nil }()
 	now := r.now()
 	for n, p := range work {
 		err := p.ctx.Err()
@@ -161,9 +166,9 @@ func (r *Ring) decideAll(work []*pending) (*batch, []*pending) {
 var errFull = errors.New("batch full")
 
 // decide asks an input for its events. A panic in an importer's code fails this decision and nothing else.
-func (r *Ring) decide(in input, st *pool.State, now time.Time) (events []pool.Event, err error) {
+func (r *Ring) decide(in input, st *pool.State, rules *rules) (events []pool.Event, err error) {
 	err = r.guarded(func() error {
-		events, err = in.decide(r.rules.at(now), st)
+		events, err = in.decide(rules, st)
 		return err
 	})
 	return events, err
@@ -183,7 +188,10 @@ func (r *Ring) guarded(f func() error) (err error) {
 // decideOne decides one input and adds its events to the batch, all of them or none. What a ledger would not
 // take is refused here, so that one caller's events cannot spoil another's.
 func (r *Ring) decideOne(p *pending, b *batch, now time.Time) error {
-	events, err := r.decide(p.in, b.overlay, now)
+	rules := r.rules.at(now)
+	rules.placing = &r.index
+	events, err := r.decide(p.in, b.overlay, rules)
+	r.index.back()
 	if err != nil || len(events) == 0 {
 		return err
 	}
@@ -213,6 +221,7 @@ func (r *Ring) decideOne(p *pending, b *batch, now time.Time) error {
 			return err
 		}
 	}
+	r.index.follow(trial)
 	b.overlay.Absorb(trial)
 	b.events = append(b.events, events...)
 	b.size += size
@@ -318,6 +327,7 @@ func (r *Ring) fold(b pool.Batch) error {
 			return err
 		}
 	}
+	r.index.follow(o)
 	r.mu.Lock()
 	r.st.Absorb(o)
 	close(r.changed)

@@ -69,6 +69,7 @@ func (r *Ring) resume(ctx context.Context) error {
 	if at <= r.st.Head() {
 		return nil // the caller finds out that this was no help
 	}
+	r.index = placing{} // to be made anew
 	r.mu.Lock()
 	r.st = st
 	close(r.changed)

@@ -52,7 +52,7 @@ func (c *Launch) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	if err := quota.Check(project, quota.Demand(pool.Allocation{Resources: demand})); err != nil {
 		return nil, err
 	}
-	d, err := r.scheduler.Place(st, req)
+	d, err := r.place(r.scheduler, st, req)
 	if err != nil {
 		return nil, err
 	}

@@ -91,7 +91,7 @@ func (r *rules) moving(st *pool.State, i *pool.Instance, to pool.HostID, cold bo
 		}
 		return ""
 	})
-	d, err := s.Place(st, scheduler.Request{Spec: i.Spec, Image: i.Image, Avoid: append([]pool.HostID{from}, avoid...), Project: i.Project, Now: r.now})
+	d, err := r.place(s, st, scheduler.Request{Spec: i.Spec, Image: i.Image, Avoid: append([]pool.HostID{from}, avoid...), Project: i.Project, Now: r.now})
 	if err == nil {
 		err = grows(st, i, d.Allocation)
 	}

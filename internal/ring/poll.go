@@ -185,7 +185,7 @@ func (l *leadership) tell(in input, who Caller) error {
 	for {
 		var events []pool.Event
 		var err error
-		l.r.View(func(st *pool.State) { events, err = l.r.decide(in, st, l.r.now()) })
+		l.r.View(func(st *pool.State) { events, err = l.r.decide(in, st, l.r.rules.at(l.r.now())) })
 		if err == nil && len(events) > 0 {
 			_, err = l.r.submit(l.ctx, in, who)
 		}

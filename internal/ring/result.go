@@ -174,7 +174,7 @@ func (r *rules) again(st *pool.State, i *pool.Instance, req scheduler.Request) (
 			return ""
 		})
 	}
-	d, err := s.Place(st, req)
+	d, err := r.place(s, st, req)
 	if err == nil {
 		err = grows(st, i, d.Allocation)
 	}

@@ -56,6 +56,7 @@ type Ring struct {
 	changed chan struct{} // closed and replaced with every publication
 
 	turn  chan struct{} // holds one value while somebody decides, appends or folds
+	index placing       // for whoever has the turn
 	stale atomic.Pointer[error]
 
 	queueMu  sync.Mutex

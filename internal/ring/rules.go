@@ -19,6 +19,7 @@ type rules struct {
 	evacuation   Evacuation
 	capabilities func(pool.HostID) hypervisor.Capabilities
 	admit        func(pool.Host) bool
+	placing      *placing // of the committer's decisions only
 }
 
 // at returns the rules as of a moment.

@@ -1,0 +1,60 @@
+package ring
+
+import (
+	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/scheduler"
+)
+
+// placing is the scheduler's index of the hosts, which the committer keeps: it has what the committed State has and,
+// while a batch is decided, what the batch does on top. Nobody touches it but who has the turn. The zero value is none
+// yet; the first placement makes it, since many a process never places anything.
+type placing struct {
+	index *scheduler.Index
+	st    *pool.State // whose hosts the index has: the overlay of the batch that is being decided
+	ahead *pool.State // an overlay of st whose hosts it has instead, while a decision tries things out
+}
+
+// place chooses a host in st, which is what is decided on or an overlay of that. Of any other State all hosts are looked
+// at, as they are where there is no index.
+func (p *placing) place(s *scheduler.Scheduler, st *pool.State, req scheduler.Request) (scheduler.Decision, error) {
+	if p == nil || p.st == nil || st != p.st && !st.Over(p.st) {
+		return s.Place(st, req)
+	}
+	if p.index == nil {
+		p.index = scheduler.NewIndex(p.st)
+	}
+	if p.ahead != st {
+		p.back()
+	}
+	if st != p.st {
+		p.ahead = st
+		p.follow(st)
+	}
+	return s.PlaceOn(p.index, req)
+}
+
+// back takes back what a decision has tried out.
+func (p *placing) back() {
+	if p.ahead != nil {
+		p.restore(p.ahead, p.st)
+		p.ahead = nil
+	}
+}
+
+// follow makes the index have what an overlay has changed.
+func (p *placing) follow(o *pool.State) { p.restore(o, o) }
+
+// restore makes the index have of the hosts that an overlay has changed what st has of them.
+func (p *placing) restore(o, st *pool.State) {
+	if p.index == nil {
+		return
+	}
+	for id := range o.ChangedHosts() {
+		p.index.Sync(st, id)
+	}
+}
+
+// place chooses a host for an instance.
+func (r *rules) place(s *scheduler.Scheduler, st *pool.State, req scheduler.Request) (scheduler.Decision, error) {
+	return r.placing.place(s, st, req)
+}
