@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -289,4 +290,103 @@ func (w *world) checkIndexes() {
 			require.Equal(w.t, sum.Capacity, capacity)
 		}
 	}
+}
+
+// What is given back is found at once, though no other host of its block has as much room.
+func TestIndexFindsWhatIsGivenBack(t *testing.T) {
+	t.Parallel()
+	b := newBooks(t)
+	for k := range 50 {
+		b.fold(pool.KindHostPut, &pool.HostPut{Host: host("h"+strconv.Itoa(k), 8, 16)})
+	}
+	ix := scheduler.NewIndex(b.state)
+	var s scheduler.Scheduler
+	a, err := s.Ask(want(8, 16))
+	require.NoError(t, err)
+	var d, last scheduler.Decision
+	for range 50 {
+		require.NoError(t, ix.Choose(a, &d))
+		require.NoError(t, ix.Book(d.Host, &d.Allocation))
+		last = d
+	}
+	require.ErrorIs(t, ix.Choose(a, &d), pool.ErrNoRoom)
+	for range 3 {
+		require.NoError(t, ix.Free(last.Host, &last.Allocation))
+		d, err = s.PlaceOn(ix, want(8, 16)) // which does not begin where the last search has ended
+		require.NoError(t, err)
+		require.Equal(t, last.Host, d.Host)
+		require.NoError(t, ix.Book(d.Host, &d.Allocation))
+	}
+}
+
+// Book and Free refuse what cannot be, and change nothing then.
+func TestBookRefuses(t *testing.T) {
+	t.Parallel()
+	h := host("a", 8, 16)
+	h.Devices = []pool.Device{{ID: "ssd0", Class: pool.StorageSSD, Inventory: pool.Inventory{Total: 100}}}
+	ix := scheduler.NewIndex(newBooks(t, h, region(shape("small", 2, 4))).state)
+	of := func(c pool.Class, n int64, claims ...pool.Claim) *pool.Allocation {
+		return &pool.Allocation{Resources: pool.Resources{c: n}, Claims: claims}
+	}
+	claim := func(id string, n int64) pool.Claim { return pool.Claim{Device: id, Class: pool.StorageSSD, Amount: n} }
+	for _, id := range []pool.HostID{"d/a", "d/region"} {
+		require.NoError(t, ix.Book(id, of(pool.CPU, 5)))
+		before := *ix.Record(id)
+		for name, c := range map[string]struct {
+			do   func(pool.HostID, *pool.Allocation) error
+			a    *pool.Allocation
+			kind error
+		}{
+			"negative":           {ix.Book, of(pool.CPU, -1), pool.ErrInvalid},
+			"overflow":           {ix.Book, of(pool.CPU, math.MaxInt64), pool.ErrOverflow},
+			"device":             {ix.Book, of(pool.StorageSSD, 1, claim("ssd1", 1)), pool.ErrInvalid},
+			"negative claim":     {ix.Book, of(pool.StorageSSD, 1, claim("ssd0", -1)), pool.ErrInvalid},
+			"more than is taken": {ix.Free, of(pool.CPU, 6), pool.ErrInvalid},
+			"claim not taken":    {ix.Free, of(pool.CPU, 1, claim("ssd0", 1)), pool.ErrInvalid},
+		} {
+			require.ErrorIs(t, c.do(id, c.a), c.kind, name)
+			require.Equal(t, before, *ix.Record(id), name)
+		}
+		require.NoError(t, ix.Free(id, of(pool.CPU, 5)))
+		require.ErrorIs(t, ix.Free(id, of(pool.CPU, 0)), pool.ErrInvalid, "nothing is placed there")
+	}
+	require.ErrorIs(t, ix.Book("d/b", of(pool.CPU, 1)), pool.ErrNotFound)
+	require.NoError(t, ix.Check())
+}
+
+// More labels and zones than there are bits cost looks, and not the answer.
+func TestIndexWithMoreTraitsThanBits(t *testing.T) {
+	t.Parallel()
+	b := newBooks(t)
+	for k := range 300 {
+		h := host(fmt.Sprintf("h%03d", k), 8, 16)
+		h.Zone, h.Labels = fmt.Sprintf("z%d", k%100), map[string]string{"name": h.Name, "tier": []string{"gold", "lead"}[k%2]}
+		b.fold(pool.KindHostPut, &pool.HostPut{Host: h})
+	}
+	ix := scheduler.NewIndex(b.state)
+	var s scheduler.Scheduler
+	for k := range 300 {
+		req := want(1, 1)
+		req.Spec.Constraints = pool.Constraints{Zones: []string{fmt.Sprintf("z%d", k%100)}, Labels: map[string]string{"name": fmt.Sprintf("h%03d", k)}}
+		d, err := s.PlaceOn(ix, req)
+		require.NoError(t, err)
+		require.Equal(t, pool.HostID(fmt.Sprintf("d/h%03d", k)), d.Host)
+		req.Spec.Constraints.Labels["tier"] = []string{"lead", "gold"}[k%2]
+		_, err = s.PlaceOn(ix, req)
+		require.ErrorIs(t, err, pool.ErrNoRoom)
+	}
+	for k := range 300 { // and the bits are given back
+		ix.Remove(pool.HostID(fmt.Sprintf("d/h%03d", k)))
+	}
+	require.Zero(t, ix.Len())
+	require.NoError(t, ix.Check())
+}
+
+// A warm index places and releases without allocating anything.
+func TestWarmIndexAllocatesNothing(t *testing.T) {
+	c := newChurn(t, scheduler.Balanced, 500)
+	for range 5000 {
+		c.turn(t)
+	}
+	require.Zero(t, testing.AllocsPerRun(2000, func() { c.turn(t) }))
 }

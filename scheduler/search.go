@@ -168,6 +168,9 @@ func (s *search) walk() error {
 		if err := s.look(seen); err != nil { // any good host saves others a look
 			return err
 		}
+		if s.best < 0 {
+			seen.refresh(s.ix)
+		}
 	}
 	for _, r := range s.ix.rows {
 		s.consider(&r.box, visit{row: r})

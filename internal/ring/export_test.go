@@ -2,11 +2,15 @@ package ring
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/scheduler"
 )
 
 // What the tests reach of the pure parts.
@@ -126,3 +130,28 @@ func Wire(err error) *WireError { return (*WireError)(toWire(err)) }
 type WireError wireError
 
 func (w *WireError) Err() error { return (*wireError)(w).err() }
+
+// Index returns how far the index of the hosts is from what the State has, as errors: both explain requests, and it is
+// told where they do not say the same. It is false if there is no index yet.
+func (r *Ring) Index(reqs ...scheduler.Request) (bool, error) {
+	r.turn <- struct{}{}
+	defer func() { <-r.turn }()
+	if r.index.index == nil {
+		return false, nil
+	}
+	var errs []error
+	for _, req := range reqs {
+		want, err := r.rules.scheduler.Explain(r.st, req)
+		if err != nil {
+			return true, err
+		}
+		a, err := r.rules.scheduler.Ask(req)
+		if err != nil {
+			return true, err
+		}
+		if got, err := r.index.index.Explain(a); err != nil || !reflect.DeepEqual(want, got) {
+			errs = append(errs, fmt.Errorf("the State says %+v, the index %+v (%v)", want, got, err))
+		}
+	}
+	return true, errors.Join(errs...)
+}

@@ -21,7 +21,7 @@ func fold(t *testing.T, st *pool.State, events ...pool.Event) {
 	}
 }
 
-func event(t *testing.T, kind string, payload any) pool.Event {
+func event(t testing.TB, kind string, payload any) pool.Event {
 	t.Helper()
 	e, err := pool.NewEvent(kind, payload)
 	require.NoError(t, err)
