@@ -137,10 +137,9 @@ func (ix *Index) change(host pool.HostID, a *pool.Allocation, sign int64) error 
 	}
 	l := &ix.line
 	e.block.read(int(e.at), l)
-	for class, n := range a.Resources {
-		c := ix.columns[class]
-		l.free[c] -= sign * n
-		ix.totals[c].used += sign * n
+	for _, n := range ix.booked {
+		l.free[n.column] -= sign * n.n
+		ix.totals[n.column].used += sign * n.n
 	}
 	used := e.placed > 0
 	for c := range l.free {
@@ -155,7 +154,7 @@ func (ix *Index) change(host pool.HostID, a *pool.Allocation, sign int64) error 
 	return nil
 }
 
-// allows reports, as an error, why a change cannot be made.
+// allows reports, as an error, why a change cannot be made, and leaves its amounts in booked.
 func (ix *Index) allows(e *entry, a *pool.Allocation, sign int64) error {
 	bad := func(field, value, want string) error {
 		return &pool.Error{Kind: pool.ErrInvalid, Field: field, Value: value, Want: want}
@@ -163,12 +162,16 @@ func (ix *Index) allows(e *entry, a *pool.Allocation, sign int64) error {
 	if sign < 0 && e.placed == 0 {
 		return bad("placed", "0", "a host on which something is placed")
 	}
+	ix.booked = ix.booked[:0]
 	for class, n := range a.Resources {
 		c := ix.column(class)
-		used := e.rec.Used[class]
+		var used int64
 		if e.block != nil {
 			used = at(e.block.capacity, c, int(e.at), 0) - at(e.block.free, c, int(e.at), 0)
+		} else {
+			used = e.rec.Used[class]
 		}
+		ix.booked = append(ix.booked, amount{c, n})
 		switch {
 		case n < 0 || sign < 0 && n > used:
 			return bad(pool.Quote(string(class)), class.Format(n), "an amount of zero or more, and no more than is taken")

@@ -1,6 +1,10 @@
 package scheduler
 
-import "github.com/berthage/berthage/pool"
+import (
+	"math"
+
+	"github.com/berthage/berthage/pool"
+)
 
 // balanced is Balanced. What is left over counts by how scarce its class is in the pool, and a host's imbalance
 // between memory and cores by how much the placement changes it:
@@ -101,7 +105,7 @@ func (b *balanced) finish(cost, by float64, used bool) float64 {
 func (b *balanced) bound(r *ranges, enough float64) float64 {
 	least := r.sumLeast(b.weights)
 	if r.sum != nil {
-		if most := b.finish(least, -1, r.used); most < enough {
+		if most := b.finish(least, -b.mostChange(r), r.used); most < enough {
 			return most
 		}
 	}
@@ -110,6 +114,22 @@ func (b *balanced) bound(r *ranges, enough float64) float64 {
 		by = b.changeLeast(r)
 	}
 	return b.finish(max(least, r.eachLeast(b.weights)), by, r.used)
+}
+
+// mostChange returns at least by how much the imbalance of any host of the box changes, either way.
+func (b *balanced) mostChange(r *ranges) float64 {
+	if b.cpu < 0 {
+		return 0
+	}
+	cpu := r.taken(b.cpu, max(r.spans[b.cpu].capacity.lo, r.need[b.cpu]))
+	memory := r.taken(b.memory, max(r.spans[b.memory].capacity.lo, r.need[b.memory]))
+	return max(float64(b.ofCPU*cpu), float64(b.ofMemory*memory))
+}
+
+func (b *balanced) reach(r *ranges, enough float64) bounds {
+	// The score as finish makes it, turned round.
+	cost := b.sum + 1 + b.mostChange(r) - float64((enough-one(r.used))*(b.sum+2))
+	return bounds{math.Inf(-1), r.reachOf(cost, b.weights)}
 }
 
 func (b *balanced) scale() []float64 { return b.weights }

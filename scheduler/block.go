@@ -104,6 +104,7 @@ type row struct {
 	// most that is free.
 	traitsOf [rowSize + 1]traits
 	freeOf   [][]int64
+	sumsOf   [][]bounds // by tally
 }
 
 // card is the box of a block, in its row.
@@ -123,6 +124,12 @@ func (b *block) tell() {
 			r.freeOf = append(r.freeOf, make([]int64, rowSize+1))
 		}
 		r.freeOf[c][b.card.at] = b.spans[c].free.hi
+	}
+	for v := range b.box.sums {
+		for v >= len(r.sumsOf) {
+			r.sumsOf = append(r.sumsOf, make([]bounds, rowSize+1))
+		}
+		r.sumsOf[v][b.card.at] = b.box.sums[v]
 	}
 	for c := len(b.spans); c < len(r.freeOf); c++ {
 		r.freeOf[c][b.card.at] = 0

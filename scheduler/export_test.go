@@ -37,6 +37,11 @@ func (ix *Index) Check() error {
 					bad("the row does not know what a box says")
 				}
 			}
+			for v := range b.box.sums {
+				if r.sumsOf[v][b.card.at] != b.box.sums[v] {
+					bad("the row does not know which sums a box has")
+				}
+			}
 			for i := range b.n {
 				seen++
 				e := &ix.entries[b.hosts[i]]

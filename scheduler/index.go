@@ -31,6 +31,8 @@ type Index struct {
 
 	most, mostBlocks int // hosts in a block, blocks in a row
 
+	booked []amount // of the change that is being made
+
 	line, other line // of one host, while it is changed
 	empty       []*block
 	search      search
@@ -50,6 +52,11 @@ type entry struct {
 }
 
 type usedOfPool struct{ used, capacity int64 }
+
+type amount struct {
+	column int
+	n      int64
+}
 
 // The columns that every index has.
 const (
@@ -446,6 +453,7 @@ func (ix *Index) resum(i int) {
 				n.join(b.sums[i][k])
 			}
 			b.box.sums[i] = n
+			b.tell()
 			r.sums[i].joinAll(n)
 		}
 	}

@@ -1,5 +1,7 @@
 package scheduler
 
+import "math"
+
 // policy is a strategy made ready for one request and one state of the pool. Both its functions are made of
 // operations that rounding keeps in order (a sum, difference, quotient or product with one factor fixed never
 // falls while an operand rises), of which no compiler fuses two. That is why bound holds to the last bit, and why all
@@ -10,6 +12,8 @@ type policy interface {
 	// bound returns a score that none of the hosts in the box exceeds, if they have room for all needs. For each need the
 	// most that is free must be enough. Once it knows that the score is below enough, it need not look closer.
 	bound(b *ranges, enough float64) float64
+	// reach returns which sums, as in ranges, a host of the box may have whose score is enough or more.
+	reach(b *ranges, enough float64) bounds
 	// scale returns the weight of the free part of each need in the score; nil is 1 for all.
 	scale() []float64
 }
@@ -61,7 +65,11 @@ func (r *ranges) sumLeast(weights []float64) float64 {
 	if r.sum == nil {
 		return 0
 	}
-	sum := r.sum.lo - slack
+	return r.sumLeastFrom(r.sum.lo, weights)
+}
+
+func (r *ranges) sumLeastFrom(sum float64, weights []float64) float64 {
+	sum -= slack
 	for k := range r.need {
 		s, n := r.spans[k], r.need[k]
 		taken := r.taken(k, max(s.capacity.lo, n))
@@ -75,6 +83,12 @@ func (r *ranges) sumLeast(weights []float64) float64 {
 		}
 	}
 	return sum
+}
+
+// reachOf returns the sum beyond which none of the hosts of the box costs cost or less, where the cost is what sumLeast
+// is about.
+func (r *ranges) reachOf(cost float64, weights []float64) float64 {
+	return cost - r.sumLeastFrom(0, weights) + slack
 }
 
 // taken returns which part of a capacity need k takes. Boxes that are judged one after another mostly have the same.
@@ -174,6 +188,10 @@ func (bestFit) bound(r *ranges, enough float64) float64 {
 	return min(most, score)
 }
 
+func (bestFit) reach(r *ranges, enough float64) bounds {
+	return bounds{math.Inf(-1), r.reachOf(float64(float64(len(r.need))*(1+one(r.used)-enough)), nil)}
+}
+
 func (bestFit) scale() []float64 { return nil }
 
 // spread is Spread: the reverse.
@@ -185,6 +203,14 @@ func (spread) score(c *columns, i int, used bool) float64 {
 
 func (spread) bound(r *ranges, _ float64) float64 {
 	return 2 - (1 - mean(r.sumMost(), len(r.need)) + one(!r.unused))
+}
+
+func (spread) reach(r *ranges, enough float64) bounds {
+	least := float64(float64(len(r.need)) * (enough - 1 + one(!r.unused)))
+	for k := range r.need {
+		least += r.taken(k, r.spans[k].capacity.hi)
+	}
+	return bounds{least - slack, math.Inf(1)}
 }
 
 func (spread) scale() []float64 { return nil }

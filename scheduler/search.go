@@ -203,38 +203,39 @@ func (s *search) walk() error {
 	return nil
 }
 
-// candidates returns the cards of a row that may have the traits and the amounts.
+// candidates returns the cards of a row that may have the traits and the amounts, and a sum that may be better than the
+// best one yet.
 func (s *search) candidates(r *row) []uint8 {
-	must, drivers, zones, n := s.must, s.drivers, s.zones, 0
-	fit := s.cards[:]
+	if _, ok := s.judge(&r.box); !ok {
+		return nil
+	}
+	reach := bounds{math.Inf(-1), math.Inf(1)}
+	var sums []bounds
+	if s.tally >= 0 {
+		sums = r.sumsOf[s.tally]
+		if s.best >= 0 {
+			reach = s.d.policy.reach(&s.ranges, s.score)
+		}
+	}
+	must, drivers, zones := s.must, s.drivers, s.zones
+	fit := s.cards[:0]
+cards:
 	for i := range r.traitsOf {
 		t := &r.traitsOf[i]
-		fit[n] = uint8(i)
-		if t.has(must) && t.is&drivers != 0 && (zones == 0 || t.is&zones != 0) {
-			n++
+		if !t.has(must) || t.is&drivers == 0 || zones != 0 && t.is&zones == 0 {
+			continue
 		}
-	}
-	for k, c := range s.columnOf {
-		if c >= len(r.freeOf) {
-			return nil
+		if sums != nil && (sums[i].lo > reach.hi || sums[i].hi < reach.lo) {
+			continue
 		}
-		n = atLeast(fit[:n], r.freeOf[c], s.need[k])
-	}
-	return fit[:n]
-}
-
-// atLeast moves those of the list that have that much in a column to the front, and returns how many they are.
-func atLeast(list []uint8, column []int64, least int64) int {
-	n := 0
-	for _, i := range list {
-		list[n] = i
-		one := 0 // added without a branch, which could not be foreseen
-		if column[i] >= least {
-			one = 1
+		for k, c := range s.columnOf {
+			if r.freeOf[c][i] < s.need[k] {
+				continue cards
+			}
 		}
-		n += one
+		fit = append(fit, uint8(i))
 	}
-	return n
+	return fit
 }
 
 // promises reports whether there may be a better host than the best one yet.
@@ -328,19 +329,34 @@ func (s *search) look(b *block) error {
 
 // room returns the hosts of a block that have the traits and the amounts.
 func (s *search) room(b *block) []uint8 {
-	must, drivers, zones, n := s.must, s.drivers, s.zones, 0
-	fit := s.fit[:]
-	for i := range b.marks[:b.n] {
-		t := &b.marks[i]
-		fit[n] = uint8(i)
-		if t.has(must) && t.is&drivers != 0 && (zones == 0 || t.is&zones != 0) {
-			n++
+	must, drivers, zones := s.must, s.drivers, s.zones
+	marks, fit := b.marks[:b.n], s.fit[:0]
+	if len(s.need) == 0 {
+		for i := range marks {
+			if s.fits(marks[i]) {
+				fit = append(fit, uint8(i))
+			}
 		}
+		return fit
 	}
-	for k, free := range s.hosts.free {
-		n = atLeast(fit[:n], free, s.need[k])
+	first, need, rest := s.hosts.free[0][:len(marks)], s.need[0], s.hosts.free[1:]
+hosts:
+	for i, free := range first {
+		if free < need {
+			continue
+		}
+		t := &marks[i]
+		if !t.has(must) || t.is&drivers == 0 || zones != 0 && t.is&zones == 0 {
+			continue
+		}
+		for k := range rest {
+			if rest[k][i] < s.need[k+1] {
+				continue hosts
+			}
+		}
+		fit = append(fit, uint8(i))
 	}
-	return fit[:n]
+	return fit
 }
 
 func (s *search) better(score float64, slot int32, than float64, other int32) bool {
