@@ -83,19 +83,21 @@ func change(z, d float64) float64 {
 	return d - 2*z
 }
 
-func (b *balanced) score(c *columns, i int, used bool) float64 {
-	cost := 0.0
+func (b *balanced) score(c *columns, hosts []uint8, out []float64) {
+	clear(out[:len(hosts)])
 	for k := range c.need {
-		cost += float64(b.weights[k] * c.left(k, i))
+		c.left(k, b.weights[k], hosts, out)
 	}
-	by := 0.0
-	if b.cpu >= 0 {
-		cores, bytes := float64(c.capacity[b.cpu][i]), float64(c.capacity[b.memory][i])
-		z := float64(b.ofMemory*(float64(c.free[b.memory][i])/bytes)) - float64(b.ofCPU*(float64(c.free[b.cpu][i])/cores))
-		d := float64(b.ofMemory*(b.bytes/bytes)) - float64(b.ofCPU*(b.cores/cores))
-		by = change(z, d)
+	for j, i := range hosts {
+		by := 0.0
+		if b.cpu >= 0 {
+			cores, bytes := float64(c.capacity[b.cpu][i]), float64(c.capacity[b.memory][i])
+			z := float64(b.ofMemory*(float64(c.free[b.memory][i])/bytes)) - float64(b.ofCPU*(float64(c.free[b.cpu][i])/cores))
+			d := float64(b.ofMemory*(b.bytes/bytes)) - float64(b.ofCPU*(b.cores/cores))
+			by = change(z, d)
+		}
+		out[j] = b.finish(out[j], by, c.used(i))
 	}
-	return b.finish(cost, by, used)
 }
 
 func (b *balanced) finish(cost, by float64, used bool) float64 {

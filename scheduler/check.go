@@ -254,6 +254,9 @@ func (c *columns) hold(needs int) {
 		c.free, c.capacity = append(c.free, make([]int64, 1)), append(c.capacity, make([]int64, 1))
 	}
 	c.need = c.need[:needs]
+	if len(c.marks) == 0 {
+		c.marks = make([]traits, 1)
+	}
 }
 
 func (d *decision) allowsHost(id pool.HostID) bool {

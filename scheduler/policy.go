@@ -7,8 +7,9 @@ import "math"
 // falls while an operand rises), of which no compiler fuses two. That is why bound holds to the last bit, and why all
 // machines agree.
 type policy interface {
-	// score returns the score of the i-th host, which has room for all needs; higher is better.
-	score(c *columns, i int, used bool) float64
+	// score writes the scores of those hosts, which have room for all needs; higher is better. It is asked for several at
+	// once because the processor divides side by side what it need not wait for.
+	score(c *columns, hosts []uint8, out []float64)
 	// bound returns a score that none of the hosts in the box exceeds, if they have room for all needs. For each need the
 	// most that is free must be enough. Once it knows that the score is below enough, it need not look closer.
 	bound(b *ranges, enough float64) float64
@@ -23,7 +24,18 @@ type policy interface {
 type columns struct {
 	need           []int64
 	free, capacity [][]int64
+	marks          []traits // of which the policy wants to know whether a host is in use
 }
+
+// left adds to out, times a weight, the part of the capacity of need k that is free on each host after the placement.
+func (c *columns) left(k int, weight float64, hosts []uint8, out []float64) {
+	free, capacity, need := c.free[k], c.capacity[k], c.need[k]
+	for j, i := range hosts {
+		out[j] += float64(weight * (float64(free[i]-need) / float64(capacity[i])))
+	}
+}
+
+func (c *columns) used(i uint8) bool { return c.marks[i].is&traitUsed != 0 }
 
 // ranges is a box around the columns of several hosts: per need the least and the most of what is free and of what
 // there is in all.
@@ -121,19 +133,14 @@ func (r *ranges) sumMost() float64 {
 	return min(each, sum)
 }
 
-// left is the part of the capacity of need k that is free on host i after the placement.
-func (c *columns) left(k, i int) float64 {
-	return float64(c.free[k][i]-c.need[k]) / float64(c.capacity[k][i])
-}
-
-// leftLeast returns at most what left returns for any host of the box: the host that is filled best and, as far as
+// leftLeast returns at most what is left of any host of the box: the host that is filled best and, as far as
 // something is left, is largest.
 func (r *ranges) leftLeast(k int) float64 {
 	s := r.spans[k]
 	return float64(max(s.free.lo-r.need[k], 0)) / float64(s.capacity.hi)
 }
 
-// leftMost returns at least what left returns for any host of the box.
+// leftMost returns at least what is left of any host of the box.
 func (r *ranges) leftMost(k int) float64 {
 	s := r.spans[k]
 	return float64(s.free.hi-r.need[k]) / float64(s.least())
@@ -168,12 +175,14 @@ func one(yes bool) float64 {
 // bestFit is BestFit: one less the mean of what is left over, and one more on a host in use.
 type bestFit struct{}
 
-func (bestFit) score(c *columns, i int, used bool) float64 {
-	sum := 0.0
+func (bestFit) score(c *columns, hosts []uint8, out []float64) {
+	clear(out[:len(hosts)])
 	for k := range c.need {
-		sum += c.left(k, i)
+		c.left(k, 1, hosts, out)
 	}
-	return 1 - mean(sum, len(c.need)) + one(used)
+	for j, i := range hosts {
+		out[j] = 1 - mean(out[j], len(c.need)) + one(c.used(i))
+	}
 }
 
 func (bestFit) bound(r *ranges, enough float64) float64 {
@@ -197,8 +206,11 @@ func (bestFit) scale() []float64 { return nil }
 // spread is Spread: the reverse.
 type spread struct{}
 
-func (spread) score(c *columns, i int, used bool) float64 {
-	return 2 - (bestFit{}).score(c, i, used)
+func (spread) score(c *columns, hosts []uint8, out []float64) {
+	bestFit{}.score(c, hosts, out)
+	for j := range hosts {
+		out[j] = 2 - out[j]
+	}
 }
 
 func (spread) bound(r *ranges, _ float64) float64 {

@@ -179,7 +179,13 @@ func (d *decision) score(h *pool.HostRecord) (float64, error) {
 	if d.shape != nil {
 		p = d.policyFor(d.needs, &d.ofShape)
 	}
-	return d.own(h, p.score(&d.host, 0, h.Placed > 0 || len(h.Used) > 0))
+	d.host.marks[0] = traits{}
+	if h.Placed > 0 || len(h.Used) > 0 {
+		d.host.marks[0].is = traitUsed
+	}
+	var score [1]float64
+	p.score(&d.host, []uint8{0}, score[:])
+	return d.own(h, score[0])
 }
 
 // own adds the importer's scores to one.

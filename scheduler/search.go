@@ -25,6 +25,7 @@ type search struct {
 	frontier []visit // a heap
 	cards    [rowSize + 1]uint8
 	fit      [blockSize]uint8
+	scores   [blockSize]float64
 	found    [blockSize]found
 
 	best       int32 // -1: none yet
@@ -293,11 +294,12 @@ func (s *search) look(b *block) error {
 	for _, c := range s.columnOf {
 		s.hosts.free, s.hosts.capacity = append(s.hosts.free, b.free[c]), append(s.hosts.capacity, b.capacity[c])
 	}
+	s.hosts.marks = b.marks[:b.n]
 	fit := s.room(b)
+	s.d.policy.score(&s.hosts, fit, s.scores[:])
 	n := 0
-	for _, i := range fit {
-		score := s.d.policy.score(&s.hosts, int(i), b.marks[i].is&traitUsed != 0)
-		if s.best < 0 || score >= s.score {
+	for j, i := range fit {
+		if score := s.scores[j]; s.best < 0 || score >= s.score {
 			s.found[n] = found{score, int(i)}
 			n++
 		}
@@ -327,7 +329,8 @@ func (s *search) look(b *block) error {
 	return nil
 }
 
-// room returns the hosts of a block that have the traits and the amounts.
+// room returns the hosts of a block that have the traits and the amounts, and a sum that may be better than the best one
+// yet.
 func (s *search) room(b *block) []uint8 {
 	must, drivers, zones := s.must, s.drivers, s.zones
 	marks, fit := b.marks[:b.n], s.fit[:0]
@@ -340,6 +343,14 @@ func (s *search) room(b *block) []uint8 {
 		return fit
 	}
 	first, need, rest := s.hosts.free[0][:len(marks)], s.need[0], s.hosts.free[1:]
+	var sums []float64
+	var reach bounds
+	if s.best >= 0 && s.tally >= 0 {
+		if _, ok := s.judge(&b.box); !ok {
+			return fit
+		}
+		reach, sums = s.d.policy.reach(&s.ranges, s.score), b.sums[s.tally]
+	}
 hosts:
 	for i, free := range first {
 		if free < need {
@@ -347,6 +358,9 @@ hosts:
 		}
 		t := &marks[i]
 		if !t.has(must) || t.is&drivers == 0 || zones != 0 && t.is&zones == 0 {
+			continue
+		}
+		if sums != nil && (sums[i] > reach.hi || sums[i] < reach.lo) {
 			continue
 		}
 		for k := range rest {
