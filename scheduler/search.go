@@ -24,6 +24,7 @@ type search struct {
 	ranges   ranges  // of the row or block that is judged
 	frontier []visit // a heap
 	cards    [rowSize + 1]uint8
+	opened   [rowSize + 1]visit
 	fit      [blockSize]uint8
 	scores   [blockSize]float64
 	found    [blockSize]found
@@ -166,11 +167,8 @@ func (s *search) walk() error {
 	var seen *block
 	if h := s.d.hint - 1; h >= 0 && int(h) < len(s.ix.entries) && s.ix.entries[h].block != nil {
 		seen = s.ix.entries[h].block
-		if err := s.look(seen); err != nil { // any good host saves others a look
+		if err := s.visit(seen); err != nil { // any good host saves others a look
 			return err
-		}
-		if s.best < 0 {
-			seen.refresh(s.ix)
 		}
 	}
 	for _, r := range s.ix.rows {
@@ -184,21 +182,61 @@ func (s *search) walk() error {
 		if !s.promises(v) {
 			continue
 		}
+		var err error
 		if v.block == nil {
-			v.row.refresh()
-			for _, i := range s.candidates(v.row) {
-				if c := &v.row.cards[i]; c.block != seen {
-					s.consider(&c.box, visit{row: v.row, block: c.block})
-				}
-			}
-			continue
+			err = s.expand(v.row, seen)
+		} else {
+			err = s.visit(v.block)
 		}
-		best := s.best
-		if err := s.look(v.block); err != nil {
+		if err != nil {
 			return err
 		}
-		if s.best == best {
-			v.block.refresh(s.ix) // so that it is not looked at in vain again
+	}
+	return nil
+}
+
+// visit looks at a block, and makes its box as narrow as it can be if that was in vain.
+func (s *search) visit(b *block) error {
+	best := s.best
+	if err := s.look(b); err != nil {
+		return err
+	}
+	if s.best == best {
+		b.refresh(s.ix)
+	}
+	return nil
+}
+
+// expand puts the blocks of a row on the list but for one that has been seen. As long as no host is known it visits
+// the most promising one at once, since most of the others need not be listed then.
+func (s *search) expand(r *row, seen *block) error {
+	r.refresh()
+	list, top := s.opened[:0], 0
+	for _, i := range s.candidates(r) {
+		c := &r.cards[i]
+		if c.block == seen {
+			continue
+		}
+		v := visit{row: r, block: c.block}
+		var ok bool
+		if v.bound, ok = s.judge(&c.box); !ok || !s.promises(v) {
+			continue
+		}
+		if list = append(list, v); v.before(&list[top]) {
+			top = len(list) - 1
+		}
+	}
+	if s.best < 0 && len(list) > 0 {
+		v := list[top]
+		list[top] = list[len(list)-1]
+		list = list[:len(list)-1]
+		if err := s.visit(v.block); err != nil {
+			return err
+		}
+	}
+	for _, v := range list {
+		if s.promises(v) {
+			s.add(v)
 		}
 	}
 	return nil
