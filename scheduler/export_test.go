@@ -124,3 +124,78 @@ func (ix *Index) Shape() (rows, blocks int) {
 	}
 	return len(ix.rows), blocks
 }
+
+// Judgement is what a policy says of up to 64 hosts and of the box around them.
+type Judgement struct {
+	Scores []float64 // of the hosts with room for all needs
+	Sums   []float64 // of the same, as an index keeps them
+	Plain  float64   // the bound by each class's own range
+	Summed float64   // the bound where the sums are known too
+	judge  func(enough float64) (bound, lo, hi float64)
+}
+
+// Enough returns the bound and the reach if a score of enough is known already.
+func (j *Judgement) Enough(enough float64) (bound, lo, hi float64) { return j.judge(enough) }
+
+// Judge asks the policy of a strategy. need is by class, free and capacity by class and host; total is what the pool
+// uses and has. The factors of the sums are off the policy's weights by off.
+func Judge(strategy Strategy, classes []pool.Class, need []int64, free, capacity [][]int64, used []bool, total func(pool.Class) (int64, int64), off float64) *Judgement {
+	d := &decision{scheduler: &Scheduler{Strategy: strategy}}
+	for k, c := range classes {
+		d.asked = append(d.asked, need1(c, need[k]))
+	}
+	d.follow(total)
+	c := &columns{need: need, free: free, capacity: capacity, marks: make([]traits, len(used))}
+	r := &ranges{need: need, last: make([]takenOf, len(need))}
+	for i, u := range used {
+		if r.used, r.unused = r.used || u, r.unused || !u; u {
+			c.marks[i].is = traitUsed
+		}
+	}
+	t := tally{factors: append([]float64(nil), d.policy.scale()...)}
+	for k := range need {
+		s := span{interval{free[k][0], free[k][0]}, interval{capacity[k][0], capacity[k][0]}, anyRoom}
+		for i := range used {
+			s.free.join(free[k][i])
+			s.capacity.join(capacity[k][i])
+		}
+		r.spans = append(r.spans, &s)
+		t.columns = append(t.columns, k)
+		if len(t.factors) <= k {
+			t.factors = append(t.factors, 1)
+		} else {
+			t.factors[k] += off
+		}
+	}
+	var fit []uint8
+	out := &Judgement{}
+	sum := nothing()
+	for i := range used {
+		l := line{free: make([]int64, len(need)), capacity: make([]int64, len(need))}
+		fits := true
+		for k := range need {
+			l.free[k], l.capacity[k] = free[k][i], capacity[k][i]
+			fits = fits && free[k][i] >= need[k]
+		}
+		sum.join(t.of(&l))
+		if fits {
+			fit = append(fit, uint8(i))
+			out.Sums = append(out.Sums, t.of(&l))
+		}
+	}
+	if len(fit) == 0 {
+		return out
+	}
+	out.Scores = make([]float64, len(fit))
+	d.policy.score(c, fit, out.Scores)
+	out.Plain = d.policy.bound(r, -1)
+	r.sum, r.factors = &sum, t.factors
+	out.Summed = d.policy.bound(r, -1)
+	out.judge = func(enough float64) (bound, lo, hi float64) {
+		reach := d.policy.reach(r, enough)
+		return d.policy.bound(r, enough), reach.lo, reach.hi
+	}
+	return out
+}
+
+func need1(c pool.Class, n int64) need { return need{class: c, amount: n} }

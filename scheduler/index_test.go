@@ -390,3 +390,21 @@ func TestWarmIndexAllocatesNothing(t *testing.T) {
 	}
 	require.Zero(t, testing.AllocsPerRun(2000, func() { c.turn(t) }))
 }
+
+// FuzzIndex is a life of a small pool, compared with the scan at every step.
+func FuzzIndex(f *testing.F) {
+	for seed := range uint64(8) {
+		f.Add(seed, []byte{1, 2, 3, 0, 0, 3})
+	}
+	f.Fuzz(func(t *testing.T, seed uint64, steps []byte) {
+		w := newWorld(t, seed)
+		for _, b := range steps[:min(len(steps), 60)] {
+			if b%3 == 0 {
+				w.change()
+			} else {
+				w.check()
+			}
+		}
+		w.checkIndexes()
+	})
+}

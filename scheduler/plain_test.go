@@ -133,19 +133,6 @@ func (c *plainChurn) turn() {
 	}
 }
 
-// BenchmarkPlainScan is BenchmarkIndex/best-fit without an index.
-func BenchmarkPlainScan(b *testing.B) {
-	for _, n := range []int{200, 1000, 10_000, 100_000} {
-		b.Run(fmt.Sprintf("hosts=%d", n), func(b *testing.B) {
-			c := newPlainChurn(n)
-			b.ReportAllocs()
-			for b.Loop() {
-				c.turn()
-			}
-		})
-	}
-}
-
 // The baseline does the same work: on the same fleet and requests it places the same as the index, turn by turn.
 func TestPlainScanPlacesTheSame(t *testing.T) {
 	t.Parallel()
