@@ -39,6 +39,8 @@ type decision struct {
 	needs []need      // asked, or on an aggregate what the shape takes
 	shape *pool.Shape // of an aggregate
 	host  columns     // one host, per need
+	first [1]uint8    // it is the first of one
+	built [1]float64  // its built-in score
 
 	hint   int32        // of an Ask: one more than the number of the host that was best the last time
 	memory []remembered // of an Ask, by the index's number of the host

@@ -183,9 +183,8 @@ func (d *decision) score(h *pool.HostRecord) (float64, error) {
 	if h.Placed > 0 || len(h.Used) > 0 {
 		d.host.marks[0].is = traitUsed
 	}
-	var score [1]float64
-	p.score(&d.host, []uint8{0}, score[:])
-	return d.own(h, score[0])
+	p.score(&d.host, d.first[:], d.built[:])
+	return d.own(h, d.built[0])
 }
 
 // own adds the importer's scores to one.
