@@ -55,7 +55,7 @@ func event(b *testing.B, kind string, payload any) pool.Event {
 }
 
 // BenchmarkCommit is a whole command on the memory ledger: queue, decide, append, fold, publish. "power"
-// places nothing, and must not grow with the number of hosts; "launch" includes the scheduler's scan.
+// places nothing, "launch" does, on the index. Neither must grow with the number of hosts.
 func BenchmarkCommit(b *testing.B) {
 	for _, n := range []int{200, 2_000, 20_000} {
 		m := fleetOf(b, n)

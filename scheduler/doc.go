@@ -23,5 +23,9 @@
 // Of the hosts that qualify the one with the highest score is chosen, on equal scores the one whose id comes
 // first. A refusal tells for every host what stood in the way, and the nearest change that would help.
 //
+// An Index gives the same answers without looking at all hosts. It follows the records of a State, or changes
+// amounts without one, for simulations and plans. PlaceOn is Place on an Index; an Ask is a request prepared for many
+// placements, which Index.Choose, Book and Free place and release without allocating anything.
+//
 // scheduler imports the standard library and pool only.
 package scheduler

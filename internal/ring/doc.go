@@ -8,6 +8,7 @@
 //
 //	command.go, catalog.go, launch.go   inputs of callers, and their decisions
 //	observe.go, result.go               inputs of the leader, and their decisions
+//	placing.go                          the scheduler's index of the hosts, and what a batch does to it
 //	commit.go                           queue, batch, append, settle, publish
 //	lease.go                            who leads; taking over
 //	plan.go                             the next action for an instance or a held allocation
