@@ -218,6 +218,7 @@ type tally struct {
 	columns []int
 	scaled  bool // the factors are weights that change
 	factors []float64
+	asked   uint64 // when it was last, in searches
 }
 
 // of returns the sum of a host; no number where it has nothing free of one of the columns, and so takes no request that

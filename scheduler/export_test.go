@@ -10,7 +10,7 @@ import (
 // What the tests reach of an Index.
 
 // Narrow makes blocks and rows of an empty index as small as that, so that few hosts fill many.
-func (ix *Index) Narrow(hosts, blocks int) { ix.most, ix.mostBlocks = hosts, blocks }
+func (ix *Index) Narrow(hosts, blocks int) { ix.most, ix.mostBlocks, ix.patience = hosts, blocks, 5 }
 
 // Check reports, as an error, what is not as it must be: every host stands in its block once, in the range of that
 // block; no box leaves anything of its hosts out; the totals are the sums.

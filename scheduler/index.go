@@ -27,9 +27,12 @@ type Index struct {
 	columns map[pool.Class]int
 	gpus    [2]int       // columns of GPUs, -1 until there are any
 	totals  []usedOfPool // by column
+
 	tallies []tally
 
-	most, mostBlocks int // hosts in a block, blocks in a row
+	most, mostBlocks int    // hosts in a block, blocks in a row
+	patience         uint64 // longAgo
+	searches         uint64 // so far
 
 	booked []amount // of the change that is being made
 
@@ -66,7 +69,7 @@ const (
 
 // NewIndex returns an index of the hosts of a State, which it does not follow by itself.
 func NewIndex(st *pool.State) *Index {
-	ix := &Index{ids: make(map[pool.HostID]int32, st.HostCount()), columns: make(map[pool.Class]int), gpus: [2]int{-1, -1}, most: blockSize, mostBlocks: rowSize}
+	ix := &Index{ids: make(map[pool.HostID]int32, st.HostCount()), columns: make(map[pool.Class]int), gpus: [2]int{-1, -1}, most: blockSize, mostBlocks: rowSize, patience: longAgo}
 	ix.sums = ix.total
 	ix.column(pool.CPU)
 	ix.column(pool.Memory)
@@ -396,16 +399,18 @@ func (ix *Index) newBlock() *block {
 	return b
 }
 
-// mostTallies is the number of sums that are kept; farOff by how much a weight may differ from the factor that is used
-// for it. Both bound the cost, and neither what is found.
+// Bounds of what tallies cost, which change nothing in what is found: how many are kept; by how much a weight may differ
+// from the factor that is used for it; after how many searches one that nobody has asked for gives way to another.
 const (
 	mostTallies = 8
 	farOff      = 1.0 / 64
+	longAgo     = 1024
 )
 
 // tallyOf returns the sum that is kept for requests that ask for those columns under a policy with those weights: a new
-// one as long as there are few, else -1.
+// one as long as there are few or one has not been asked for, else -1.
 func (ix *Index) tallyOf(columns []int, weights []float64) int {
+	ix.searches++
 	for i := range ix.tallies {
 		t := &ix.tallies[i]
 		if t.scaled != (weights != nil) || !slices.Equal(t.columns, columns) {
@@ -418,14 +423,24 @@ func (ix *Index) tallyOf(columns []int, weights []float64) int {
 				break
 			}
 		}
+		t.asked = ix.searches
 		return i
 	}
-	if len(ix.tallies) == mostTallies || len(columns) == 0 {
+	at := len(ix.tallies)
+	if at == mostTallies {
+		at = ix.leastAsked()
+	}
+	if len(columns) == 0 || at < 0 {
 		return -1
 	}
-	t := tally{columns: slices.Clone(columns), scaled: weights != nil, factors: slices.Clone(weights)}
+	t := tally{columns: slices.Clone(columns), scaled: weights != nil, factors: slices.Clone(weights), asked: ix.searches}
 	for len(t.factors) < len(columns) {
 		t.factors = append(t.factors, 1)
+	}
+	if at < len(ix.tallies) {
+		ix.tallies[at] = t
+		ix.resum(at)
+		return at
 	}
 	ix.tallies = append(ix.tallies, t)
 	ix.line.sums, ix.other.sums = append(ix.line.sums, 0), append(ix.other.sums, 0)
@@ -436,8 +451,22 @@ func (ix *Index) tallyOf(columns []int, weights []float64) int {
 		}
 	}
 	ix.empty = nil // which have no space for it
-	ix.resum(len(ix.tallies) - 1)
-	return len(ix.tallies) - 1
+	ix.resum(at)
+	return at
+}
+
+// leastAsked returns the tally that has not been asked for longest, -1 if that is not long ago.
+func (ix *Index) leastAsked() int {
+	least := 0
+	for i := range ix.tallies {
+		if ix.tallies[i].asked < ix.tallies[least].asked {
+			least = i
+		}
+	}
+	if ix.searches-ix.tallies[least].asked < ix.patience {
+		return -1
+	}
+	return least
 }
 
 // resum makes all sums of a tally anew.
