@@ -90,7 +90,7 @@ func (ix *Index) choose(d *decision, out *Decision) (bool, error) {
 	if s.best < 0 {
 		return false, nil
 	}
-	d.hint = s.best + 1
+	d.hints[0] = s.best + 1
 	e := &ix.entries[s.best]
 	out.Host = e.rec.ID
 	if e.block == nil {

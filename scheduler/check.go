@@ -42,7 +42,9 @@ type decision struct {
 	first [1]uint8    // it is the first of one
 	built [1]float64  // its built-in score
 
-	hint   int32        // of an Ask: one more than the number of the host that was best the last time
+	// Of an Ask, one more than the numbers of two hosts: of the best one the last time, and of one in the block that would
+	// have been next.
+	hints  [2]int32
 	memory []remembered // of an Ask, by the index's number of the host
 	now    *remembered  // of the host that is looked at; nil if nothing is
 

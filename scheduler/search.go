@@ -165,9 +165,12 @@ func (s *search) run(ix *Index, d *decision) error {
 
 func (s *search) walk() error {
 	var seen *block
-	if h := s.d.hint - 1; h >= 0 && int(h) < len(s.ix.entries) && s.ix.entries[h].block != nil {
-		seen = s.ix.entries[h].block
-		if err := s.visit(seen); err != nil { // any good host saves others a look
+	for _, h := range s.d.hints { // any good host saves others a look
+		if s.best >= 0 || h == 0 || int(h) > len(s.ix.entries) || s.ix.entries[h-1].block == nil {
+			continue
+		}
+		seen = s.ix.entries[h-1].block
+		if err := s.visit(seen); err != nil {
 			return err
 		}
 	}
@@ -176,8 +179,11 @@ func (s *search) walk() error {
 	}
 	for len(s.frontier) > 0 {
 		v := s.next()
-		if s.best >= 0 && v.bound < s.score {
-			return nil // and so are all others
+		if s.best >= 0 && v.bound < s.score { // and so are all others
+			if v.block != nil {
+				s.d.hints[1] = v.block.hosts[0] + 1
+			}
+			return nil
 		}
 		if !s.promises(v) {
 			continue
