@@ -25,48 +25,6 @@ type line struct {
 	sums                  []float64 // by tally
 }
 
-// span is what the hosts of a box have of one class.
-type span struct {
-	free, capacity interval
-	whole          int64 // the most that a device has room for
-}
-
-type interval struct{ lo, hi int64 }
-
-// join widens i so that it has n.
-func (i *interval) join(n int64) { i.lo, i.hi = min(i.lo, n), max(i.hi, n) }
-
-// edge reports whether i would, or may, be narrower without n.
-func (i *interval) edge(n int64) bool { return i.lo != i.hi && (n == i.lo || n == i.hi) }
-
-// rests reports whether an end of i rests on a part that is no longer there, now that old has become new.
-func (i *interval) rests(old, new interval) bool {
-	return new.lo > old.lo && old.lo == i.lo || new.hi < old.hi && old.hi == i.hi
-}
-
-// box is what is known of all hosts in a block or row: that none is outside of it. It may be too large, and is then
-// stale in the parts that say so; nothing is missed for it, but hosts are looked at in vain.
-type box struct {
-	spans  []span   // by column; of a column beyond them none of the hosts has any
-	sums   []bounds // by tally
-	traits traits   // that any host has
-	first  pool.HostID
-	stale  uint64
-}
-
-// Parts of a box that may be stale: the spans of the free amounts, the last of them standing for all further ones,
-// then what changes seldom.
-const (
-	lastSpan      = 59
-	staleSums     = 1 << (lastSpan + 4)
-	staleCapacity = 1 << (lastSpan + 1)
-	staleTraits   = 1 << (lastSpan + 2)
-	staleFirst    = 1 << (lastSpan + 3)
-	staleAll      = 1<<64 - 1
-)
-
-func staleSpan(c int) uint64 { return 1 << min(c, lastSpan) }
-
 // place is where a host stands in the order of all hosts.
 type place struct {
 	key uint64
@@ -212,41 +170,6 @@ func everySecond(x uint64) uint64 {
 	return (x | x<<1) & 0x5555555555555555
 }
 
-// tally is a sum that boxes keep, because requests ask for those columns and the policy adds up their free parts: of
-// each host the free parts times factors.
-type tally struct {
-	columns []int
-	scaled  bool // the factors are weights that change
-	factors []float64
-	asked   uint64 // when it was last, in searches
-}
-
-// of returns the sum of a host; no number where it has nothing free of one of the columns, and so takes no request that
-// asks for them.
-func (t *tally) of(l *line) float64 {
-	sum := 0.0
-	for k, c := range t.columns {
-		if l.free[c] <= 0 || l.capacity[c] <= 0 {
-			return math.NaN()
-		}
-		sum += float64(t.factors[k] * (float64(l.free[c]) / float64(l.capacity[c])))
-	}
-	return sum
-}
-
-// nothing is no interval yet.
-func nothing() bounds { return bounds{math.Inf(1), math.Inf(-1)} }
-
-// join widens b so that it has v, unless v is no number.
-func (b *bounds) join(v float64) {
-	if v < b.lo {
-		b.lo = v
-	}
-	if v > b.hi {
-		b.hi = v
-	}
-}
-
 // at returns the amount of a host in a column that may not be there.
 func at(columns [][]int64, c, i int, absent int64) int64 {
 	if c >= len(columns) || columns[c] == nil {
@@ -309,98 +232,6 @@ func (b *block) copy(i int, o *block, j int) {
 		put(&b.capacity, c, i, at(o.capacity, c, j, 0), 0)
 		put(&b.whole, c, i, at(o.whole, c, j, anyRoom), anyRoom)
 	}
-}
-
-// joinAll widens b so that it has all of o.
-func (b *bounds) joinAll(o bounds) { b.lo, b.hi = min(b.lo, o.lo), max(b.hi, o.hi) }
-
-// join widens the box so that it has the host; empty says that it has no other.
-func (x *box) join(l *line, id pool.HostID, empty bool) {
-	for c := range l.free {
-		n := span{interval{l.free[c], l.free[c]}, interval{l.capacity[c], l.capacity[c]}, l.whole[c]}
-		switch {
-		case c >= len(x.spans) && empty:
-			x.spans = append(x.spans, n)
-		case c >= len(x.spans): // the others have none of it
-			x.spans = append(x.spans, span{whole: anyRoom})
-			fallthrough
-		case !empty:
-			s := &x.spans[c]
-			s.free.join(l.free[c])
-			s.capacity.join(l.capacity[c])
-			s.whole = max(s.whole, l.whole[c])
-		default:
-			x.spans[c] = n
-		}
-	}
-	for v := range l.sums {
-		if empty {
-			x.sums[v] = nothing()
-		}
-		x.sums[v].join(l.sums[v])
-	}
-	if empty {
-		x.traits, x.first, x.stale = l.traits, id, 0
-		for c := len(l.free); c < len(x.spans); c++ {
-			x.spans[c] = span{whole: anyRoom}
-		}
-		return
-	}
-	x.traits = x.traits.with(l.traits)
-	x.first = min(x.first, id)
-}
-
-// joinBox widens x so that it has o.
-func (x *box) joinBox(o *box, empty bool) {
-	if empty {
-		x.spans = append(x.spans[:0], o.spans...)
-		x.sums = append(x.sums[:0], o.sums...)
-		x.traits, x.first, x.stale = o.traits, o.first, 0
-		return
-	}
-	for c := range max(len(x.spans), len(o.spans)) {
-		n := span{whole: anyRoom}
-		if c < len(o.spans) {
-			n = o.spans[c]
-		}
-		if c >= len(x.spans) {
-			x.spans = append(x.spans, span{whole: anyRoom})
-		}
-		s := &x.spans[c]
-		s.free.lo, s.free.hi = min(s.free.lo, n.free.lo), max(s.free.hi, n.free.hi)
-		s.capacity.lo, s.capacity.hi = min(s.capacity.lo, n.capacity.lo), max(s.capacity.hi, n.capacity.hi)
-		s.whole = max(s.whole, n.whole)
-	}
-	for v := range x.sums {
-		x.sums[v].joinAll(o.sums[v])
-	}
-	x.traits = x.traits.with(o.traits)
-	x.first = min(x.first, o.first)
-}
-
-// without returns the parts of the box that may be narrower without a host that is as l says.
-func (x *box) without(l *line, id pool.HostID) (stale uint64) {
-	for c := range l.free {
-		if c >= len(x.spans) {
-			break
-		}
-		s := &x.spans[c]
-		if s.free.edge(l.free[c]) || l.whole[c] != anyRoom && l.whole[c] == s.whole {
-			stale |= staleSpan(c)
-		}
-		if s.capacity.edge(l.capacity[c]) {
-			stale |= staleCapacity
-		}
-	}
-	for v, n := range l.sums {
-		if n == x.sums[v].lo || n == x.sums[v].hi {
-			stale |= staleSums
-		}
-	}
-	if id == x.first {
-		stale |= staleFirst
-	}
-	return stale | staleTraits
 }
 
 // refresh makes the stale parts of a block's box as narrow as they can be, and marks those of its row that may be
