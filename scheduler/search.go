@@ -63,6 +63,7 @@ func (v *visit) before(o *visit) bool {
 func (s *search) start(ix *Index, d *decision) bool {
 	s.ix, s.d, s.best, s.considered, s.qualified = ix, d, -1, 0, 0
 	s.columnOf, s.need, s.piece, s.frontier = s.columnOf[:0], s.need[:0], s.piece[:0], s.frontier[:0]
+	s.ranges.last = s.ranges.last[:0]
 	known := true
 	for i := range d.asked {
 		n := &d.asked[i]
@@ -73,9 +74,9 @@ func (s *search) start(ix *Index, d *decision) bool {
 			largest = n.pieces[0].size
 		}
 		s.columnOf, s.need, s.piece = append(s.columnOf, c), append(s.need, n.amount), append(s.piece, largest)
+		s.ranges.last = append(s.ranges.last, takenOf{})
 	}
 	s.hosts.need, s.ranges.need = s.need, s.need
-	s.ranges.last = append(s.ranges.last[:0], make([]takenOf, len(s.need))...)
 	if !known || !s.traits() {
 		return false
 	}
