@@ -31,7 +31,8 @@ func (s *Scheduler) Ask(req Request) (*Ask, error) {
 }
 
 // PlaceOn is Place on the hosts of an index: the same host, with the same score, and the same errors. It books
-// nothing. Considered and Qualified count what the search had to look at.
+// nothing. Considered and Qualified count what the search had to look at. An index knows no time: where Request.Now is
+// zero, a shape that an aggregate has ever refused counts as full.
 func (s *Scheduler) PlaceOn(ix *Index, req Request) (Decision, error) {
 	d, err := s.decide(req)
 	if err != nil {

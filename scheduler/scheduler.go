@@ -79,7 +79,7 @@ type Request struct {
 	Image   pool.Image    // with its sources
 	Avoid   []pool.HostID // hosts that are out of the question, such as those on which creation failed
 	Project string        // for filters and scores of the importer
-	Now     time.Time     // of the decision; zero: that of the last event in the State
+	Now     time.Time     // of the decision; zero: that of the last event in the State, if there is one
 }
 
 // at returns the request with its moment filled in.
