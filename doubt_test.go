@@ -220,3 +220,44 @@ func TestPutAsideAndMadeAgain(t *testing.T) {
 		sound(t, b.m, b.fleet)
 	})
 }
+
+// A machine that was given up is made elsewhere only when neither a create nor a start for it can land any more: both
+// would make it run beside the next one. Where nobody can say when that is, it is not made elsewhere.
+func TestGivenUpAndMadeAgainAndStarted(t *testing.T) {
+	t.Parallel()
+	for settles, want := range map[time.Duration]string{time.Minute: "running", -1: "failed"} {
+		t.Run(want, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				creates, starts := 0, 0
+				b := start(t, fake.Config{Hosts: hosts(2), Settles: settles, Build: time.Second, Hook: func(c fake.Call) fake.Fault {
+					switch c.Op {
+					case fake.OpCreate:
+						switch creates++; creates {
+						case 1:
+							return fake.Fault{Kind: fake.Late, After: 30 * time.Second}
+						case 2:
+							return fake.Fault{Kind: fake.Break}
+						}
+					case fake.OpStart:
+						if starts++; starts == 1 {
+							return fake.Fault{Kind: fake.Late, After: 40 * time.Second}
+						}
+					}
+					return fake.Fault{}
+				}})
+				defer b.stop()
+				i := settle(t, b.m, b.launch("one").ID)
+				require.Equal(t, want, i.Status())
+				for range 300 {
+					time.Sleep(time.Second)
+					require.Empty(t, b.fleet.Doubles())
+				}
+				if want == "running" {
+					require.Equal(t, i.ID.Machine(1), i.Machine())
+					require.Equal(t, map[pool.Power]int{pool.Running: 1}, machines(b.fleet))
+				}
+			})
+		})
+	}
+}

@@ -167,12 +167,30 @@ func (l *leadership) destroy(ctx context.Context, d hypervisor.Driver, a action)
 			return ending{known: &a.known, at: at}
 		}
 	}
+	begun := time.Now()
 	for _, ref := range refs {
 		if err := l.erase(ctx, d, ref, a.instance.Shelving); err != nil {
 			return l.failed(ctx, a, err)
 		}
 	}
+	if mayRunAgain(a.instance) {
+		if a.known.undone.IsZero() {
+			a.known.undone = begun
+		}
+		if ok, at := settled(a.known.undone, l.r.Capabilities(a.ref.Host), begun); !ok && !at.IsZero() {
+			if look := begun.Add(l.r.cfg.Poll); look.Before(at) {
+				at = look // until then it is destroyed whenever it lands
+			}
+			return ending{known: &a.known, at: at}
+		}
+	}
 	return l.report(a, result{kind: pool.KindDeleted, doubt: doubtful(a.instance, a.known)})
+}
+
+// mayRunAgain reports, of an instance whose machine is destroyed to be made anew elsewhere, that a create for that
+// machine may land yet, and a start that was sent for it too: then it would run while the next one runs.
+func mayRunAgain(i *pool.Instance) bool {
+	return i.Phase == pool.Undoing && i.Created != 0 && i.Place.Doubt
 }
 
 // erase destroys a machine, and then what may have been put aside of it: once the machine is gone nothing more

@@ -83,6 +83,7 @@ type knowledge struct {
 	since    time.Time // the last moment at which a create may have been sent, as far as this leader knows
 
 	carried  pool.Revision             // the order to move or resize that a call was answered to have carried out
+	undone   time.Time                 // when the machine was first destroyed to be made anew elsewhere
 	order    pool.Revision             // the order to move, resize or shelve that the next two are of
 	unheard  time.Time                 // when a call for it was last left unanswered; zero: never
 	refusals int                       // calls for it that could not be sent

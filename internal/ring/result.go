@@ -138,6 +138,9 @@ func (r *rules) gone(st *pool.State, i *pool.Instance, doubt bool) ([]pool.Event
 	if i.Shelf != nil && i.Want == pool.Shelved {
 		return one(end, &pool.Ended{Instance: i.ID, Hold: hold})
 	}
+	if mayRunAgain(i) && r.capabilities(i.Place.Host).Settles <= 0 {
+		return one(end, &pool.Ended{Instance: i.ID, Reason: i.Reason + "; not made elsewhere, since nobody can say when the first one cannot appear any more", Hold: hold})
+	}
 	if len(i.Avoid)+1 >= r.maxPlaces {
 		return one(end, &pool.Ended{Instance: i.ID, Reason: i.Reason, Hold: hold})
 	}
