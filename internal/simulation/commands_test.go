@@ -225,11 +225,12 @@ func releaseHeld(w *world) attempt {
 	return nil
 }
 
-// there reports whether any host has a machine of that id, or what a creation has left of one.
+// there reports whether any host has a machine of that id, or what a creation has left of one, or its disks are put
+// aside.
 func (w *world) there(id pool.MachineID) bool {
-	return slices.ContainsFunc(w.fleet.Inspect(), func(h hostView) bool {
-		return slices.ContainsFunc(h.Machines, func(m machineView) bool { return m.Tag.Machine == id })
-	})
+	is := func(m machineView) bool { return m.Tag.Machine == id }
+	return slices.ContainsFunc(w.fleet.Shelf(), is) ||
+		slices.ContainsFunc(w.fleet.Inspect(), func(h hostView) bool { return slices.ContainsFunc(h.Machines, is) })
 }
 
 // any returns an instance of which which is true, or nil.

@@ -55,11 +55,11 @@ func storeFaults() ledgertest.Faults {
 }
 
 // again reports whether a call may be delivered a second time, some time later: not a create, which makes a second
-// machine, and a move only where the sweeper looks for what it leaves. One that was refused may go through then, when
-// its instance is no longer to be moved, or is gone.
+// machine. A move or shelve that was refused may go through then, when its instance is no longer to be moved or put
+// aside, or is gone, and nobody can know: the sweeper finds what a move leaves, nothing what a shelve does.
 func (w *world) again(op fake.Op) bool {
 	switch op {
-	case fake.OpCreate, fake.OpUnshelve:
+	case fake.OpCreate, fake.OpUnshelve, fake.OpShelve:
 		return false
 	case fake.OpMigrate:
 		return w.sweeps
