@@ -214,7 +214,7 @@ func setQuota(w *world) attempt {
 // releaseHeld is the word of a person who has looked and knows: nothing is there, and nothing can come any more.
 func releaseHeld(w *world) attempt {
 	for h := range w.monitor.st.Held() {
-		if since, ok := w.monitor.held[h.Machine]; !ok || time.Since(since) < 2*latest || w.there(h.Machine) {
+		if since, ok := w.monitor.held[h.Machine]; !ok || time.Since(since) < 2*latest || w.there(h) {
 			continue
 		}
 		machine := h.Machine
@@ -225,12 +225,12 @@ func releaseHeld(w *world) attempt {
 	return nil
 }
 
-// there reports whether any host has a machine of that id, or what a creation has left of one, or its disks are put
-// aside.
-func (w *world) there(id pool.MachineID) bool {
-	is := func(m machineView) bool { return m.Tag.Machine == id }
-	return slices.ContainsFunc(w.fleet.Shelf(), is) ||
-		slices.ContainsFunc(w.fleet.Inspect(), func(h hostView) bool { return slices.ContainsFunc(h.Machines, is) })
+// there reports whether any host has the machine of a held allocation, or what a creation has left of one, or whether
+// its disks are put aside for nobody.
+func (w *world) there(h *pool.Held) bool {
+	is := func(m machineView) bool { return m.Tag.Machine == h.Machine }
+	return h.Shelving && slices.ContainsFunc(w.fleet.Shelf(), is) ||
+		slices.ContainsFunc(w.fleet.Inspect(), func(v hostView) bool { return slices.ContainsFunc(v.Machines, is) })
 }
 
 // any returns an instance of which which is true, or nil.
