@@ -49,6 +49,8 @@ func places() map[string]place {
 		},
 		"hypervisor/hypervisortest": {ours: []string{"hypervisor", "pool"}},
 
+		"scheduler/rebalance": {ours: []string{"pool", "scheduler"}},
+
 		"pool/sqlledger":  {ours: []string{"pool"}},
 		"pool/ledgertest": {ours: []string{"pool"}},
 		"pool/ledgerfile": {ours: []string{"pool"}},
