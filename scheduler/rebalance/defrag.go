@@ -10,7 +10,7 @@ import (
 const (
 	maxLooks  = 50e6 // at hosts
 	maxRounds = 2000
-	maxIdle   = 250 // rounds without success
+	maxIdle   = 150 // rounds without success
 )
 
 // defragment empties hosts. looks is how much the search may still cost.
@@ -89,7 +89,7 @@ func (s *search) try(h int32) bool {
 	s.here = append(s.here[:0], s.on[h]...)
 	bytes := int64(0)
 	for _, i := range s.here {
-		bytes = min(bytes+s.copies[i], 1<<62)
+		bytes += s.copies[i]
 	}
 	if !s.budget.covers(0, s.bytes+bytes) {
 		return false

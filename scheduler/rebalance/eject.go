@@ -1,10 +1,5 @@
 package rebalance
 
-import (
-	"cmp"
-	"slices"
-)
-
 const (
 	maxEjected = 4  // instances of a host that may move on to make room for one
 	maxTried   = 12 // hosts on which room is tried to be made for one
@@ -24,10 +19,7 @@ func (s *search) makeRoom(b *bundle, i int32, n int) bool {
 	clear(s.noWhere)
 	for range 2 { // again without what has turned out to have nowhere to go
 		again := false
-		for at, c := range s.chances(i, min(n, maxEjected)) {
-			if at == maxTried {
-				break
-			}
+		for _, c := range s.chances(i, min(n, maxEjected)) {
 			ok, stuck := s.swap(b, i, &c)
 			if ok {
 				return true
@@ -42,7 +34,7 @@ func (s *search) makeRoom(b *bundle, i int32, n int) bool {
 }
 
 // chances returns the hosts on which room for an instance could be made if at most n others left, the fewest and
-// smallest first.
+// smallest first, no more than maxTried.
 func (s *search) chances(i int32, n int) []chance {
 	k, own := s.size[i], s.where[i]
 	s.rooms = s.rooms[:0]
@@ -53,14 +45,24 @@ func (s *search) chances(i int32, n int) []chance {
 		}
 		s.looks += int64(len(s.sorts[h]))
 		c, ok := s.chance(k, h, n)
-		if ok && s.may(k, h) {
-			s.rooms = append(s.rooms, c)
+		if !ok || len(s.rooms) == maxTried && !c.before(&s.rooms[maxTried-1]) || !s.may(k, h) {
+			continue
 		}
+		if len(s.rooms) < maxTried {
+			s.rooms = append(s.rooms, chance{})
+		}
+		at := len(s.rooms) - 1
+		for ; at > 0 && c.before(&s.rooms[at-1]); at-- {
+			s.rooms[at] = s.rooms[at-1]
+		}
+		s.rooms[at] = c
 	}
-	slices.SortFunc(s.rooms, func(a, b chance) int {
-		return cmp.Or(a.n-b.n, cmp.Compare(a.size, b.size), cmp.Compare(a.host, b.host))
-	})
 	return s.rooms
+}
+
+// before reports whether a chance is tried before another one that has a lower host.
+func (c *chance) before(o *chance) bool {
+	return c.n < o.n || c.n == o.n && c.size < o.size
 }
 
 // chance chooses what would leave a host for one of size k: the smallest that suffices, else what helps most, and so on.

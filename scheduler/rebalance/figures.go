@@ -68,8 +68,8 @@ func (f *fleet) index(id pool.HostID) (int32, bool) {
 	return int32(at), ok
 }
 
-// skipped says of the last search, which has found nothing, why not. before is the State that the plan began with.
-func (p *planner) skipped(before *pool.State, s *search) {
+// skipped says of the last search, which has found nothing, why not.
+func (p *planner) skipped(s *search) {
 	skip := func(h int32, i int32, reason string) {
 		x := Skip{Host: s.hosts[h].ID, Reason: reason}
 		if i >= 0 {
@@ -81,7 +81,7 @@ func (p *planner) skipped(before *pool.State, s *search) {
 	case Defragment:
 		for h := range s.hosts {
 			h := int32(h)
-			if why := s.remains(h, before); why != "" {
+			if why := s.remains(h); why != "" {
 				skip(h, -1, why)
 			}
 		}
@@ -133,19 +133,16 @@ func (p *planner) skipped(before *pool.State, s *search) {
 }
 
 // remains says why a host in use has not been emptied.
-func (s *search) remains(h int32, before *pool.State) string {
+func (s *search) remains(h int32) string {
 	if s.empty(h) {
 		return ""
 	}
 	if why := cmp.Or(s.noSource[h], s.stuck(h)); why != "" {
 		return why
 	}
-	if was, ok := before.Host(s.hosts[h].ID); ok && !inUse(was) {
-		return "it was empty" // not reached: nothing is moved to empty hosts
-	}
 	bytes := int64(0)
 	for _, i := range s.on[h] {
-		bytes = min(bytes+s.copies[i], 1<<62)
+		bytes += s.copies[i]
 	}
 	switch {
 	case len(s.on[h]) > s.budget.moves:

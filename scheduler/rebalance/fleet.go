@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,15 +48,16 @@ type fleet struct {
 	amounts   [][]int64
 	sizes     []size
 
-	open    []bool // by host: it may be moved to now
-	weights []float64
-	passed  []int64 // by host: the last question for which it was passed by
-	asked   int64
-	looks   int64
-	banned  map[target]bool
-	broken  error                          // of a filter that misbehaves
-	broke   map[[2]int32]*scheduler.Reason // by size and host: see violated
-	load    *loads
+	open     []bool // by host: it may be moved to now
+	weights  []float64
+	passed   []int64 // by host: the last question for which it was passed by
+	asked    int64
+	looks    int64
+	banned   map[target]bool
+	broken   error                          // of a filter that misbehaves
+	broke    map[[2]int32]*scheduler.Reason // by size and host: see violated
+	load     *loads
+	measured Figures // of the State
 }
 
 // target is an instance and a host.
@@ -115,20 +117,21 @@ func newFleet(ctx context.Context, st *pool.State, s *scheduler.Scheduler, o *Op
 	}
 	slices.SortFunc(f.instances, func(a, b *pool.Instance) int { return strings.Compare(string(a.ID), string(b.ID)) })
 	kinds := make(map[string]int32)
+	var key []byte
 	demands := make([]pool.Resources, 0, 64)
 	for at, i := range f.instances {
 		if at%4096 == 0 && ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		key := f.alike(i)
-		k, ok := kinds[key]
+		key = f.alike(key[:0], i)
+		k, ok := kinds[string(key)]
 		if !ok {
 			demand, err := i.Spec.Demand()
 			if err != nil {
 				return nil, pool.InField("instance "+string(i.ID), err)
 			}
 			k = int32(len(f.sizes))
-			kinds[key] = k
+			kinds[string(key)] = k
 			f.sizes = append(f.sizes, size{request: scheduler.Request{Spec: i.Spec, Image: i.Image, Project: i.Project, Now: f.now}})
 			demands = append(demands, demand)
 			for c := range demand {
@@ -161,24 +164,29 @@ func (f *fleet) vector(r pool.Resources) []int64 {
 	return v
 }
 
-// alike returns a text that is the same for instances which the scheduler cannot tell apart.
-func (f *fleet) alike(i *pool.Instance) string {
+// alike appends to b what is the same for instances which the scheduler cannot tell apart.
+func (f *fleet) alike(b []byte, i *pool.Instance) []byte {
 	if len(f.scheduler.Filters) > 0 { // a filter may look at everything
-		b, err := json.Marshal(struct {
+		all, err := json.Marshal(struct {
 			Spec    pool.Spec
 			Image   pool.Image
 			Project string
 		}{i.Spec, i.Image, i.Project})
 		if err != nil {
-			return string(i.ID)
+			return append(b, i.ID...)
 		}
-		return string(b)
+		return append(b, all...)
 	}
-	b := make([]byte, 0, 128)
-	str := func(s string) { b = append(strconv.AppendInt(b, int64(len(s)), 10), ':'); b = append(b, s...) }
+	str := func(s string) { b = append(append(strconv.AppendInt(b, int64(len(s)), 10), ':'), s...) }
 	num := func(n int64) { b = append(strconv.AppendInt(b, n, 10), ';') }
 	str(string(i.Spec.Kind))
-	for _, c := range i.Spec.Resources.Classes() {
+	var few [8]pool.Class
+	classes := few[:0]
+	for c := range i.Spec.Resources {
+		classes = append(classes, c)
+	}
+	slices.Sort(classes)
+	for _, c := range classes {
 		str(string(c))
 		num(i.Spec.Resources[c])
 	}
@@ -198,10 +206,13 @@ func (f *fleet) alike(i *pool.Instance) string {
 		str(z)
 	}
 	pairs := func(mark byte, m map[string]string) {
-		if len(m) == 0 {
-			return
+		var few [4]string
+		keys := few[:0]
+		for k := range m {
+			keys = append(keys, k)
 		}
-		for _, k := range slices.Sorted(maps.Keys(m)) {
+		slices.Sort(keys)
+		for _, k := range keys {
 			b = append(b, mark)
 			str(k)
 			str(m[k])
@@ -209,7 +220,7 @@ func (f *fleet) alike(i *pool.Instance) string {
 	}
 	pairs('l', c.Labels)
 	pairs('s', i.Image.Sources)
-	return string(b)
+	return b
 }
 
 func (f *fleet) readHosts() {
@@ -286,19 +297,23 @@ func (f *fleet) readInstances(number map[pool.HostID]int32) {
 		if !ok {
 			k = int32(len(f.amounts))
 			amounts[string(key)] = k
-			f.amounts = append(f.amounts, v)
+			f.amounts = append(f.amounts, slices.Clone(v))
 		}
 		return k
 	}
 	for k := range f.sizes {
 		f.sizes[k].holds = intern(f.sizes[k].need)
 	}
+	vector := make([]int64, f.n)
 	for at, i := range f.instances {
 		h := number[i.Place.Host]
 		f.where = append(f.where, h)
 		f.on[h] = append(f.on[h], int32(at))
 		f.fixed[h]--
-		f.holds = append(f.holds, intern(f.vector(i.Place.Allocation.Resources)))
+		for c, class := range f.classes {
+			vector[c] = i.Place.Allocation.Resources[class]
+		}
+		f.holds = append(f.holds, intern(vector))
 		f.tally(h, int32(at), 1)
 		f.claims = append(f.claims, i.Place.Allocation.Claims)
 		f.copies = append(f.copies, f.bytes(i))
@@ -306,16 +321,17 @@ func (f *fleet) readInstances(number map[pool.HostID]int32) {
 	}
 }
 
-// bytes returns what moving an instance copies.
+// bytes returns what moving an instance copies; the sum over all instances stays within an int64.
 func (f *fleet) bytes(i *pool.Instance) int64 {
+	most := math.MaxInt64 / int64(2*len(f.instances)+2)
 	if f.options.Bytes != nil {
-		return max(0, f.options.Bytes(i))
+		return min(max(0, f.options.Bytes(i)), most)
 	}
-	sum := uint64(max(0, i.Spec.Resources[pool.Memory]))
+	sum := min(max(0, i.Spec.Resources[pool.Memory]), most)
 	for _, d := range i.Spec.Disks {
-		sum = min(sum+uint64(max(0, d.Size)), 1<<62)
+		sum = min(sum+min(max(0, d.Size), most), most)
 	}
-	return int64(min(sum, 1<<62))
+	return sum
 }
 
 // staying returns why an instance is not moved.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/berthage/berthage/pool"
@@ -18,13 +19,16 @@ var ErrRefused = errors.New("the scheduler refuses the moves that were found")
 const maxDisagreed = 64
 
 // Plan works out moves for a goal. It reads the State and its scheduler and changes neither; the State may be an
-// overlay, and must not change meanwhile.
+// overlay, and must not change meanwhile. A nil scheduler is the zero value.
 //
 // A context that ends is the only error besides pool.ErrInvalid and pool.ErrNotFound for options that are wrong,
 // scheduler.ErrExtension and ErrRefused. That nothing can be gained is no error: the plan has no moves, and reasons.
 func Plan(ctx context.Context, st *pool.State, s *scheduler.Scheduler, o Options) (*Result, error) {
 	if o.Goal == "" {
 		o.Goal = Defragment
+	}
+	if s == nil {
+		s = new(scheduler.Scheduler)
 	}
 	if o.Tolerance == 0 {
 		o.Tolerance = 0.05
@@ -54,20 +58,12 @@ type planner struct {
 func (p *planner) plan(st *pool.State) error {
 	now, r := st, p.result
 	budget := p.options.Budget.left()
+	f, err := p.read(now, r.Load)
+	if err != nil {
+		return err
+	}
+	r.Before = f.measured
 	for {
-		f, err := newFleet(p.ctx, now, p.scheduler, p.options, p.banned)
-		if err != nil {
-			return err
-		}
-		f.load = newLoads(f, r.Load)
-		was, err := f.figures()
-		if err != nil {
-			return err
-		}
-		if now == st {
-			r.Before = was
-		}
-		r.After = was
 		s := newSearch(p.ctx, f, budget)
 		if err := p.search(s); err != nil {
 			return err
@@ -75,33 +71,36 @@ func (p *planner) plan(st *pool.State) error {
 		r.Looks += f.looks
 		p.looks -= f.looks
 		if len(s.bundles) == 0 {
-			p.skipped(st, s)
+			p.skipped(s)
 			break
 		}
 		next, moves, err := p.carryOut(now, s)
 		if err != nil {
 			return err
 		}
-		if next == nil {
-			continue // without what was refused
+		if next == nil { // again without what was refused
+			if f, err = p.read(now, r.Load); err != nil {
+				return err
+			}
+			continue
 		}
-		better, err := p.better(next, was, s)
+		load := f.load.after(f, r.Load)
+		g, err := p.read(next, load)
 		if err != nil {
 			return err
 		}
-		if !better {
-			p.skipped(st, s)
-			break
+		if !better(p.options.Goal, g.measured, f.measured) {
+			return fmt.Errorf("%w: they gain nothing", ErrRefused)
 		}
-		now = next
+		now, f, r.Load = next, g, load
 		r.Moves = append(r.Moves, moves...)
 		r.Waves = moves[len(moves)-1].Wave + 1
 		for i := range moves {
-			r.Bytes += moves[i].Bytes
+			r.Bytes += min(moves[i].Bytes, math.MaxInt64-r.Bytes)
 			budget.moves, budget.bytes = budget.moves-1, budget.bytes-moves[i].Bytes
 		}
-		r.Load = s.load.after(f, r.Load)
 	}
+	r.After = f.measured
 	for _, h := range st.SortedHosts() {
 		if then, ok := now.Host(h.ID); ok && inUse(h) && !inUse(then) {
 			r.Emptied = append(r.Emptied, h.ID)
@@ -130,27 +129,29 @@ func (p *planner) search(s *search) error {
 	return s.broken
 }
 
-// better reports whether the measure of the goal is better in a State than it was.
-func (p *planner) better(st *pool.State, was Figures, s *search) (bool, error) {
+// read makes a fleet of a State, and measures it.
+func (p *planner) read(st *pool.State, load Load) (*fleet, error) {
 	f, err := newFleet(p.ctx, st, p.scheduler, p.options, p.banned)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	f.load = newLoads(f, s.load.after(s.fleet, p.result.Load))
-	is, err := f.figures()
-	if err != nil {
-		return false, err
-	}
-	switch p.options.Goal {
+	f.load = newLoads(f, load)
+	f.measured, err = f.figures()
+	return f, err
+}
+
+// better reports whether the measure of the goal is better.
+func better(g Goal, is, was Figures) bool {
+	switch g {
 	case Drain:
-		return is.On < was.On, nil
+		return is.On < was.On
 	case Repair:
 		return is.Violations <= was.Violations && is.Overloaded <= was.Overloaded &&
-			(is.Violations < was.Violations || is.Overloaded < was.Overloaded || is.Excess < was.Excess), nil
+			(is.Violations < was.Violations || is.Overloaded < was.Overloaded || is.Excess < was.Excess)
 	case Balance:
-		return is.Unevenness < was.Unevenness, nil
+		return is.Unevenness < was.Unevenness
 	}
-	return is.Hosts < was.Hosts, nil
+	return is.Hosts < was.Hosts
 }
 
 // carryOut folds the bundles, wave by wave, into an overlay, each target being asked of the scheduler there. When it

@@ -42,10 +42,10 @@ func (f *fleet) forbids(rec *pool.HostRecord, k int32) (*scheduler.Reason, error
 	_, err := f.scheduler.PlaceAt(rec, f.sizes[k].request)
 	var refusal *scheduler.Refusal
 	switch {
-	case err == nil:
-		return nil, nil
-	case !errors.As(err, &refusal):
+	case errors.Is(err, scheduler.ErrExtension):
 		return nil, err
+	case !errors.As(err, &refusal):
+		return nil, nil // it is where it is, whatever is wrong with what was asked for it
 	}
 	r := refusal.Hosts[0].Reason
 	switch r.Constraint {
