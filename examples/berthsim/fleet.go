@@ -49,33 +49,60 @@ func (f *fleet) fold(kind string, payload any) error {
 func (f *fleet) grow() error {
 	f.hosts++
 	return f.fold(pool.KindHostPut, &pool.HostPut{Host: pool.Host{
-		ID:         pool.NewHostID(simDriver, fmt.Sprintf("host-%06d", f.hosts)),
+		ID:         f.last(),
 		Conditions: pool.Ready,
 		Inventory:  map[pool.Class]pool.Inventory{pool.CPU: {Total: f.host.cpu}, pool.Memory: {Total: f.host.mem}},
 	}})
 }
 
+// last returns the host that was added last.
+func (f *fleet) last() pool.HostID {
+	return pool.NewHostID(simDriver, fmt.Sprintf("host-%06d", f.hosts))
+}
+
+// request asks for a VM of that size.
+func (f *fleet) request(s size) scheduler.Request {
+	return scheduler.Request{
+		Spec:  pool.Spec{Image: simImage, Resources: s.resources()},
+		Image: pool.Image{Name: simImage, Sources: map[string]string{simDriver: simImage}}, Project: "trace",
+	}
+}
+
 // place places a VM where the scheduler wants it.
 func (f *fleet) place(s size) error {
-	image := pool.Image{Name: simImage, Sources: map[string]string{simDriver: simImage}}
-	req := scheduler.Request{Spec: pool.Spec{Image: simImage, Resources: s.resources()}, Image: image, Project: "trace"}
-	d, err := f.scheduler.Place(f.books, req)
+	d, err := f.scheduler.Place(f.books, f.request(s))
 	if err != nil {
 		return err
 	}
-	h, _ := f.books.Host(d.Host)
-	first := h.Placed == 0
-	name := fmt.Sprintf("vm-%d", f.revision)
-	if err := f.fold(pool.KindLaunched, &pool.Launched{
-		Instance: pool.NewInstanceID("berthsim", "trace", name), Name: name, Project: "trace",
-		Spec: req.Spec, Image: image, Want: pool.Running,
-		Place: pool.Placement{Host: d.Host, Allocation: d.Allocation},
-	}); err != nil {
+	used := f.used
+	if _, err := f.launch(s, d); err != nil || f.used == used {
 		return err
 	}
-	if !first {
-		return nil
-	}
-	f.used++
 	return f.grow()
+}
+
+// launch books a VM.
+func (f *fleet) launch(s size, d scheduler.Decision) (pool.InstanceID, error) {
+	h, _ := f.books.Host(d.Host)
+	if h.Placed == 0 {
+		f.used++
+	}
+	req, name := f.request(s), fmt.Sprintf("vm-%d", f.revision)
+	id := pool.NewInstanceID("berthsim", "trace", name)
+	return id, f.fold(pool.KindLaunched, &pool.Launched{
+		Instance: id, Name: name, Project: "trace", Spec: req.Spec, Image: req.Image, Want: pool.Running,
+		Place: pool.Placement{Host: d.Host, Allocation: d.Allocation},
+	})
+}
+
+// run books a VM whose machine runs.
+func (f *fleet) run(s size, d scheduler.Decision) error {
+	id, err := f.launch(s, d)
+	if err != nil {
+		return err
+	}
+	if err := f.fold(pool.KindCreated, &pool.OfMachine{Machine: id.Machine(0)}); err != nil {
+		return err
+	}
+	return f.fold(pool.KindObserved, &pool.Observed{Machine: id.Machine(0), Is: pool.Running})
 }

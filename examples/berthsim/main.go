@@ -1,7 +1,9 @@
 // Command berthsim answers questions about placement with the SDK's own engine, from a trace of virtual
-// machines: how many hosts of a size would be needed, and how near that is to what is possible at all.
+// machines: how many hosts of a size would be needed, how near that is to what is possible at all, and what moving
+// VMs would gain.
 //
 //	berthsim static -trace vms.csv.gz -host-cpu 64 -host-mem 256
+//	berthsim defrag -trace vms.csv.gz -at 2500000 -host-cpu 64 -host-mem 128 -moves 25,100,400
 //	berthsim static --help
 //
 // It uses exported names only. Each subcommand is a file of its own; trace.go reads traces for all of them.
@@ -33,6 +35,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"static", "hosts for VMs that come and stay: online, offline, planned, and the certified bound", static},
+		{"defrag", "hosts emptied by moving VMs after a replay up to a moment, and the certified bound", defrag},
 	}
 }
 

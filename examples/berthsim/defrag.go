@@ -1,0 +1,300 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"math/big"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/scheduler"
+	"github.com/berthage/berthage/scheduler/packing"
+	"github.com/berthage/berthage/scheduler/rebalance"
+)
+
+const defragExamples = `  berthsim defrag -trace vms.csv.gz -at 2500000 -host-cpu 64 -host-mem 128 -moves 25,100,400
+  berthsim defrag -trace vms.csv.gz -at 2300000 -host-cpu 48 -host-mem 192 -moves 100,0 -json
+  berthsim defrag -trace vms.csv.gz -at 2500000 -host-cpu 64 -host-mem 256 -moves 25,100,400 -plot emptied.svg
+`
+
+// defragResult is what berthsim defrag finds; its JSON form is the output of -json.
+type defragResult struct {
+	Trace   string  `json:"trace"`
+	At      float64 `json:"at"`           // seconds
+	VMs     int     `json:"vms"`          // running then
+	HostCPU float64 `json:"host_cpu"`     // cores
+	HostMem float64 `json:"host_mem_gib"` // GiB
+
+	Skipped []skipped `json:"skipped"` // larger than a host, and left out of everything below
+
+	Hosts   int          `json:"hosts"`    // in use then, after online best-fit
+	LP      float64      `json:"lp_bound"` // no way of packing uses fewer hosts; certified and verified
+	LPExact string       `json:"lp_exact"` // the same as a fraction
+	Plans   []defragPlan `json:"plans"`
+}
+
+// defragPlan is what one budget of moves gains.
+type defragPlan struct {
+	Budget  int     `json:"budget"`  // 0: none
+	Emptied int     `json:"emptied"` // hosts
+	Part    float64 `json:"part"`    // of the hosts in use
+	Moves   int     `json:"moves"`
+	Bytes   int64   `json:"bytes"`
+	Waves   int     `json:"waves"` // of moves that go side by side
+	Again   int     `json:"again"` // moves of a second plan, when the first has been carried out and is counted
+	Seconds float64 `json:"plan_seconds"`
+}
+
+// defrag replays a trace up to a moment, and plans moves that empty hosts.
+func defrag(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	fs := flag.NewFlagSet("defrag", flag.ContinueOnError)
+	trace := fs.String("trace", "", "CSV `file` of VMs, see below")
+	at := fs.Float64("at", -1, "`seconds` of the trace up to which it is replayed")
+	cpu := fs.String("host-cpu", "", "cores of a host")
+	mem := fs.String("host-mem", "", "GiB of memory of a host")
+	moves := fs.String("moves", "100", "budgets of moves, a `list` with commas; 0 is none")
+	asJSON := fs.Bool("json", false, "print one JSON object")
+	plot := fs.String("plot", "", "draw the result to this SVG `file`")
+	if err := parse(fs, args, defragExamples, stdout, stderr); err != nil {
+		return err
+	}
+	if *trace == "" || *cpu == "" || *mem == "" || !(*at >= 0) {
+		return errors.New("-trace, -at, -host-cpu and -host-mem are needed; berthsim defrag --help has examples")
+	}
+	host, err := parseSize(*cpu, *mem)
+	if err != nil {
+		return fmt.Errorf("-host-cpu, -host-mem: %w", err)
+	}
+	var budgets []int
+	for _, s := range strings.Split(*moves, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(s))
+		if err != nil || n < 0 {
+			return fmt.Errorf("-moves: %q is not a number of moves", s)
+		}
+		budgets = append(budgets, n)
+	}
+	vms, err := readTrace(*trace, "arrive_s", "end_s", "cpu", "mem_gib")
+	if err != nil {
+		return err
+	}
+	r := &defragResult{
+		Trace: filepath.Base(*trace), At: *at,
+		HostCPU: float64(host.cpu) / 1000, HostMem: float64(host.mem) / (1 << 30),
+	}
+	if err := r.plan(ctx, vms, host, budgets, newTeller(stderr)); err != nil {
+		return err
+	}
+	if *plot != "" {
+		if err := os.WriteFile(*plot, r.draw(), 0o644); err != nil {
+			return fmt.Errorf("-plot: %w", err)
+		}
+	}
+	if *asJSON {
+		e := json.NewEncoder(stdout)
+		e.SetIndent("", "  ")
+		return e.Encode(r)
+	}
+	return r.print(stdout)
+}
+
+// plan fills in the figures.
+func (r *defragResult) plan(ctx context.Context, vms []vm, host size, budgets []int, tell *teller) error {
+	f, err := newFleet(host, scheduler.Scheduler{Strategy: scheduler.BestFit})
+	if err != nil {
+		return err
+	}
+	large, err := f.replay(ctx, vms, r.At, tell)
+	if err != nil {
+		return err
+	}
+	r.Skipped = []skipped{}
+	for s, n := range large {
+		r.Skipped = append(r.Skipped, skipped{s.String(), n})
+	}
+	slices.SortFunc(r.Skipped, func(a, b skipped) int { return cmp.Or(b.Count-a.Count, cmp.Compare(a.Size, b.Size)) })
+	r.VMs, r.Hosts = f.books.InstanceCount(), f.used
+	if r.VMs > 0 {
+		p := packing.FromBooks(f.books)
+		res, err := packing.Plan(ctx, p, packing.Options{})
+		if err != nil {
+			return err
+		}
+		if err := packing.Verify(ctx, p, res); err != nil {
+			return err
+		}
+		r.LP, r.LPExact = res.Certificate.Value(), new(big.Rat).Set(res.Certificate.Bound).RatString()
+	}
+	for _, n := range budgets {
+		tell.say("planning with a budget of %d moves", n)
+		p, err := f.defragment(ctx, n)
+		if err != nil {
+			return err
+		}
+		r.Plans = append(r.Plans, p)
+	}
+	return nil
+}
+
+// defragment plans once, carries that out in a copy of the books, and plans again.
+func (f *fleet) defragment(ctx context.Context, moves int) (defragPlan, error) {
+	o := rebalance.Options{Goal: rebalance.Defragment, Budget: rebalance.Budget{Moves: moves}}
+	start := time.Now()
+	r, err := rebalance.Plan(ctx, f.books, &f.scheduler, o)
+	if err != nil {
+		return defragPlan{}, err
+	}
+	p := defragPlan{
+		Budget: moves, Emptied: len(r.Emptied), Moves: len(r.Moves), Bytes: r.Bytes, Waves: r.Waves, Seconds: time.Since(start).Seconds(),
+	}
+	if r.Before.Hosts > 0 {
+		p.Part = float64(p.Emptied) / float64(r.Before.Hosts)
+	}
+	after := f.books.Clone()
+	if err := rebalance.Fold(after, r.Moves); err != nil {
+		return p, err
+	}
+	o.Budget.Spent = r.Spent()
+	again, err := rebalance.Plan(ctx, after, &f.scheduler, o)
+	if err != nil {
+		return p, err
+	}
+	p.Again = len(again.Moves)
+	return p, nil
+}
+
+// replay lets VMs come and go up to a moment, each placed by the scheduler, and books those that are left. It returns
+// which are larger than a host.
+func (f *fleet) replay(ctx context.Context, vms []vm, until float64, tell *teller) (large map[size]int, err error) {
+	large = make(map[size]int)
+	ix := scheduler.NewIndex(f.books)
+	asks := make(map[size]*scheduler.Ask)
+	placed := make(map[int]scheduler.Decision)
+	running, inUse := make(map[pool.HostID]int), 0
+	var ends []int
+	for i, v := range vms {
+		if v.end >= 0 && v.end <= until {
+			ends = append(ends, i)
+		}
+	}
+	slices.SortStableFunc(ends, func(a, b int) int { return cmp.Compare(vms[a].end, vms[b].end) })
+	leave := func(until float64) error {
+		for len(ends) > 0 && vms[ends[0]].end <= until {
+			i := ends[0]
+			ends = ends[1:]
+			if d, ok := placed[i]; ok {
+				if err := ix.Free(d.Host, &d.Allocation); err != nil {
+					return err
+				}
+				if running[d.Host]--; running[d.Host] == 0 {
+					inUse--
+				}
+				delete(placed, i)
+			}
+		}
+		return nil
+	}
+	for i, v := range vms {
+		if v.arrive > until {
+			break
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err := leave(v.arrive); err != nil {
+			return nil, err
+		}
+		if !v.size.fits(f.host) {
+			large[v.size]++
+			continue
+		}
+		ask := asks[v.size]
+		if ask == nil {
+			if ask, err = f.scheduler.Ask(f.request(v.size)); err != nil {
+				return nil, err
+			}
+			asks[v.size] = ask
+		}
+		var d scheduler.Decision
+		if err := ix.Choose(ask, &d); err != nil {
+			return nil, err
+		}
+		if err := ix.Book(d.Host, &d.Allocation); err != nil {
+			return nil, err
+		}
+		placed[i] = d
+		if running[d.Host]++; running[d.Host] == 1 {
+			inUse++
+		}
+		if inUse == f.hosts { // there is always an empty one
+			if err := f.grow(); err != nil {
+				return nil, err
+			}
+			ix.Sync(f.books, f.last())
+		}
+		tell.say("replay: %d of %d VMs", i+1, len(vms))
+	}
+	if err := leave(until); err != nil {
+		return nil, err
+	}
+	for i := range vms {
+		if d, ok := placed[i]; ok {
+			if err := f.run(vms[i].size, d); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return large, nil
+}
+
+// bound is how many hosts could be emptied at most.
+func (r *defragResult) bound() float64 { return max(0, float64(r.Hosts)-math.Ceil(r.LP-1e-9)) }
+
+func (r *defragResult) moment() string { return strconv.FormatFloat(r.At, 'f', -1, 64) }
+
+func budget(n int) string {
+	if n == 0 {
+		return "none"
+	}
+	return strconv.Itoa(n)
+}
+
+func (r *defragResult) print(w io.Writer) error {
+	fmt.Fprintf(w, "%d VMs of %s at %s s on %d hosts of %g cores and %g GiB, placed online by best-fit\n", r.VMs, r.Trace, r.moment(), r.Hosts, r.HostCPU, r.HostMem)
+	fmt.Fprintf(w, "LP bound: nothing needs fewer than %.2f hosts, certified and verified; so at most %.0f could be emptied\n\n", r.LP, r.bound())
+	fmt.Fprintf(w, "  %8s %8s %8s %8s %6s %10s %9s  %s\n", "budget", "emptied", "of used", "moves", "waves", "moved", "planned", "again")
+	for _, p := range r.Plans {
+		fmt.Fprintf(w, "  %8s %8d %6.2f %% %8d %6d %10s %7.3f s  %d\n",
+			budget(p.Budget), p.Emptied, 100*p.Part, p.Moves, p.Waves, pool.FormatBytes(p.Bytes), p.Seconds, p.Again)
+	}
+	fmt.Fprintln(w, "\nMoves count both copies; those of a wave go side by side, one per host. \"again\" is what a second plan still moves.")
+	for _, s := range r.Skipped {
+		fmt.Fprintf(w, "Left out, larger than a host: %d of %s\n", s.Count, s.Size)
+	}
+	return nil
+}
+
+// draw is the result as a picture: which part of the hosts in use each budget empties.
+func (r *defragResult) draw() []byte {
+	var bars []bar
+	for _, p := range r.Plans {
+		bars = append(bars, bar{"moves: " + budget(p.Budget), 100 * p.Part, fmt.Sprintf("%.2f %%  (%d by %d)", 100*p.Part, p.Emptied, p.Moves)})
+	}
+	if r.Hosts > 0 {
+		part := 100 * r.bound() / float64(r.Hosts)
+		bars = append(bars, bar{"LP bound", part, fmt.Sprintf("%.2f %%", part)})
+	}
+	return barChart(
+		fmt.Sprintf("Hosts of %g cores and %g GiB emptied by moving VMs", r.HostCPU, r.HostMem),
+		fmt.Sprintf("%s at %s s; in per cent of the %d hosts in use", r.Trace, r.moment(), r.Hosts), bars)
+}
