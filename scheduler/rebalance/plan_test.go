@@ -386,3 +386,23 @@ func TestFilterThatChangesItsMind(t *testing.T) {
 	require.Empty(t, r.Moves)
 	require.NotZero(t, r.Disagreed)
 }
+
+// A host with a held allocation, or one that an instance is on its way to, cannot become empty.
+func TestHostsThatCannotBecomeEmpty(t *testing.T) {
+	t.Parallel()
+	b := newBooks(t)
+	for n := range 3 {
+		b.host(server(n, 16, 64))
+		b.place(fmt.Sprint(n), id(n), size(2, 8))
+	}
+	held := b.place("held", id(0), size(2, 8))
+	b.fold(pool.KindDeleted, &pool.Ended{Instance: held, Hold: true})
+	b.fold(pool.KindMoving, &pool.Moving{
+		Instance: pool.NewInstanceID("test", "p", "2"), Host: id(1), Allocation: pool.Allocation{Resources: size(2, 8).Resources},
+	})
+	r := planned(t, b, &scheduler.Scheduler{}, rebalance.Options{})
+	require.Empty(t, r.Moves)
+	for _, why := range []string{"it has held allocations", "an instance is being moved to it", "it is being moved already"} {
+		require.Contains(t, reasons(r), why)
+	}
+}

@@ -2,6 +2,7 @@ package rebalance_test
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -20,6 +21,7 @@ func verify(t testing.TB, st *pool.State, s *scheduler.Scheduler, o *rebalance.O
 	t.Helper()
 	used, devices := make(map[pool.HostID]pool.Resources), make(map[pool.HostID]map[string]int64)
 	where, holds := make(map[pool.InstanceID]pool.HostID), make(map[pool.InstanceID]pool.Allocation)
+	kept := make(map[pool.HostID]int) // what is on hosts besides instances
 	add := func(h pool.HostID, a pool.Allocation, sign int64) {
 		if used[h] == nil {
 			used[h], devices[h] = make(pool.Resources), make(map[string]int64)
@@ -43,6 +45,14 @@ func verify(t testing.TB, st *pool.State, s *scheduler.Scheduler, o *rebalance.O
 			where[i.ID], holds[i.ID] = i.Place.Host, i.Place.Allocation
 			add(i.Place.Host, i.Place.Allocation, 1)
 		}
+		if i.Move != nil { // by somebody else's order
+			add(i.Move.Host, i.Move.Allocation, 1)
+			kept[i.Move.Host]++
+		}
+	}
+	for held := range st.Held() {
+		add(held.Host, held.Allocation, 1)
+		kept[held.Host]++
 	}
 	before := placed()
 	perHost, bytes := max(1, o.Budget.PerHost), int64(0)
@@ -110,7 +120,7 @@ func verify(t testing.TB, st *pool.State, s *scheduler.Scheduler, o *rebalance.O
 	if o.Budget.Bytes > 0 {
 		require.LessOrEqual(t, bytes, max(0, o.Budget.Bytes-o.Budget.Spent.Bytes))
 	}
-	gained(t, o, r, before, placed())
+	gained(t, o, r, before, placed(), kept)
 
 	clone := st.Clone()
 	require.NoError(t, rebalance.Fold(clone, r.Moves))
@@ -125,8 +135,12 @@ func verify(t testing.TB, st *pool.State, s *scheduler.Scheduler, o *rebalance.O
 }
 
 // gained checks what the plan says that it gains against where instances were and are.
-func gained(t testing.TB, o *rebalance.Options, r *rebalance.Result, before, after map[pool.HostID]int) {
+func gained(t testing.TB, o *rebalance.Options, r *rebalance.Result, instances, then, kept map[pool.HostID]int) {
 	t.Helper()
+	before, after := maps.Clone(instances), maps.Clone(then)
+	for h, n := range kept {
+		before[h], after[h] = before[h]+n, after[h]+n
+	}
 	require.Equal(t, len(before), r.Before.Hosts)
 	require.Equal(t, len(after), r.After.Hosts)
 	if len(r.Moves) == 0 {
@@ -142,8 +156,8 @@ func gained(t testing.TB, o *rebalance.Options, r *rebalance.Result, before, aft
 			if slices.Contains(o.Hosts[:at], h) {
 				continue
 			}
-			on += after[h]
-			require.LessOrEqual(t, after[h], before[h])
+			on += then[h]
+			require.LessOrEqual(t, then[h], instances[h])
 		}
 		require.Equal(t, on, r.After.On)
 	case rebalance.Repair:
@@ -232,6 +246,15 @@ func random(t testing.TB, r *rand.Rand, filters bool) (*books, *scheduler.Schedu
 			b.fold(pool.KindDeleted, &pool.Ended{Instance: i.ID})
 		case 4:
 			b.fold(pool.KindWanted, &pool.Wanted{Instance: i.ID, Want: pool.Absent})
+		case 5:
+			if r.IntN(3) == 0 {
+				b.fold(pool.KindDeleted, &pool.Ended{Instance: i.ID, Hold: true})
+			}
+		case 6:
+			d, err := s.Place(b.state, scheduler.Request{Spec: i.Spec, Image: i.Image, Project: "p", Avoid: []pool.HostID{i.Place.Host}})
+			if err == nil && r.IntN(3) == 0 {
+				b.fold(pool.KindMoving, &pool.Moving{Instance: i.ID, Host: d.Host, Allocation: d.Allocation})
+			}
 		}
 	}
 	for _, h := range hosts {
