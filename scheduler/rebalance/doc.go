@@ -22,12 +22,12 @@
 // # How hosts are emptied
 //
 // Hosts with the fewest instances come first, each tried as a whole, its instances by decreasing size onto the hosts in
-// use where least is left over. Where an instance fits nowhere, a smaller one of another host may make room by moving on
-// (an ejection chain of one step). That is a start. A large-neighbourhood search goes on from there: it takes back some of
-// the hosts, those that took the places of others first, and fills up again in another order and with other targets; what
-// is not worse is kept. That is safe because an instance is only ever ejected for one that is at least as large in every
-// class, so that taking back any part leaves the rest feasible. The work is bounded by counting looks at hosts, not by
-// time, which keeps plans the same on every machine; Options.Effort multiplies it.
+// use where least is left over, each class weighted by how scarce it is. Where an instance fits nowhere, up to four
+// smaller ones of another host may make room by moving on (ejection chains of one step). That is a start. A
+// large-neighbourhood search goes on from there: it takes back some of the hosts, related ones first, and fills up again
+// in another order and with other targets; what is not worse is kept, if all steps are still feasible in their order. The
+// work is bounded by counting looks at hosts, not by time, which keeps plans the same on every machine; Options.Effort
+// multiplies it.
 //
 // rebalance imports the standard library, pool and scheduler only.
 package rebalance

@@ -1,5 +1,7 @@
 package rebalance
 
+import "github.com/berthage/berthage/pool"
+
 const (
 	maxEjected = 4  // instances of a host that may move on to make room for one
 	maxTried   = 12 // hosts on which room is tried to be made for one
@@ -141,7 +143,7 @@ func (s *search) swap(b *bundle, i int32, c *chance) (ok, stuck bool) {
 		j, to := s.one(c.host, o), int32(-1)
 		stuck = s.noWhere[o.size]
 		if j >= 0 && !stuck {
-			claims := s.claims[j]
+			var claims []pool.Claim
 			if to, claims = s.best(j, s.where[i], s.policy); to >= 0 {
 				s.take(b, j, to, claims)
 				continue
