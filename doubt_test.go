@@ -60,6 +60,63 @@ func TestDoubtSurvivesTheLeader(t *testing.T) {
 	}
 }
 
+// An instance of which a second machine may still appear is not moved. When nothing can appear any more, which a new
+// leader waits for as well, it is as good as any other.
+func TestDoubtEnds(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		settles time.Duration
+		dies    bool // the leader who knows of the create
+		after   time.Duration
+	}{
+		"by the one who sent it":    {settles: time.Minute, after: 62 * time.Second},
+		"by another":                {settles: time.Minute, dies: true, after: 85 * time.Second},
+		"where nobody can say when": {settles: -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx, scratch := context.Background(), pool.NewMemoryScratch()
+				shared := func(c *berthage.Config) { c.Scratch, c.LeaseTTL = scratch, 3*time.Second }
+				b := start(t, fake.Config{
+					Hosts: hosts(2), Settles: c.settles, Build: 100 * time.Millisecond,
+					Hook: first(fake.OpCreate, 1, fake.Fault{Kind: fake.Late, After: 50 * time.Second}),
+				}, shared)
+				defer b.stop()
+				m := b.m
+				i := settle(t, m, b.launch("one").ID)
+				require.True(t, i.Place.Doubt)
+				from, began := i.Place.Host, time.Now()
+				_, err := m.Move(ctx, i.ID, "", false)
+				require.ErrorIs(t, err, pool.ErrWrongState)
+				_, err = m.Drain(ctx, from, false, "new memory")
+				require.NoError(t, err)
+				if c.dies {
+					b.stop()
+					m = open(t, b.fleet, b.ledger, shared)
+					defer run(t, m)()
+				}
+				if c.settles < 0 {
+					time.Sleep(time.Hour)
+					require.Len(t, m.Leaving(from), 1)
+					require.Less(t, m.Status().Revision, pool.Revision(40), "nobody keeps trying")
+					return
+				}
+				time.Sleep(45 * time.Second)
+				require.Len(t, m.Leaving(from), 1, "it may land yet")
+				eventually(t, func() bool { return len(m.Leaving(from)) == 0 }, "drained")
+				require.Less(t, time.Since(began), c.after)
+				time.Sleep(time.Minute)
+				at := m.Status().Revision
+				time.Sleep(time.Hour)
+				require.Equal(t, at, m.Status().Revision, "at rest")
+				require.Equal(t, map[pool.Power]int{pool.Running: 1}, machines(b.fleet))
+				sound(t, m, b.fleet)
+			})
+		})
+	}
+}
+
 // A machine that is found answers one of the creates sent for it, once, however often that has to be recorded.
 func TestDoubtIsNotAnsweredTwice(t *testing.T) {
 	t.Parallel()

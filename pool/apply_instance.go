@@ -19,6 +19,8 @@ func foldMachine(e *Event, p *OfMachine, i *Instance) {
 				i.Shelve = &Shelve{Want: i.Shelve.Want, Ran: i.Shelve.Ran, Ordered: e.Revision}
 			}
 		}
+	case KindSettled:
+		i.Place.Doubt = false
 	case KindRebooted:
 		i.Rebooted = i.Reboots
 	}

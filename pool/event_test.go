@@ -194,6 +194,7 @@ func payloads() map[string]any {
 		pool.KindRebooted:     &pool.OfMachine{Machine: id.Machine(0)},
 		pool.KindSent:         &pool.OfMachine{Machine: id.Machine(0)},
 		pool.KindCreated:      &pool.OfMachine{Machine: id.Machine(0)},
+		pool.KindSettled:      &pool.OfMachine{Machine: id.Machine(0)},
 		pool.KindRefused:      &pool.Refused{Machine: id.Machine(0), Reason: "no disk", Doubt: true},
 		pool.KindObserved:     &pool.Observed{Machine: id.Machine(0), Is: pool.Running, Addresses: []string{"192.0.2.7"}},
 		pool.KindPlaced:       &pool.Placed{Instance: id, Place: place, Hold: true},

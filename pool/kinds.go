@@ -26,6 +26,7 @@ const (
 	KindRebooted       = "instance.rebooted"  // OfMachine
 	KindSent           = "machine.sent"       // OfMachine: a create is about to be sent
 	KindCreated        = "machine.created"    // OfMachine: it exists, stopped
+	KindSettled        = "machine.settled"    // OfMachine: no other create for it can land any more
 	KindRefused        = "machine.refused"    // Refused: its creation is being undone
 	KindObserved       = "machine.observed"   // Observed; private: addresses
 	KindPlaced         = "instance.placed"    // Placed: on another place, after the machine on the old one is gone
@@ -260,7 +261,7 @@ func (e *Event) Payload() (any, error) {
 		p = new(Wanted)
 	case KindRebootWanted:
 		p = new(RebootWanted)
-	case KindRebooted, KindSent, KindCreated, KindReleased, KindResized:
+	case KindRebooted, KindSent, KindCreated, KindSettled, KindReleased, KindResized:
 		p = new(OfMachine)
 	case KindRefused:
 		p = new(Refused)

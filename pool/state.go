@@ -245,7 +245,8 @@ func (s *State) ChangedHosts() iter.Seq2[HostID, *HostRecord] {
 	}
 }
 
-// Unsettled yields the instances whose want differs from their is. Only for a State that is no overlay.
+// Unsettled yields the instances whose want differs from their is, and those of which a second machine may still
+// appear. Only for a State that is no overlay.
 func (s *State) Unsettled() iter.Seq[*Instance] {
 	return func(yield func(*Instance) bool) {
 		for id := range s.unsettled {
@@ -329,7 +330,7 @@ func (s *State) index(old, new *Instance) {
 		m[new.ID] = struct{}{}
 	}
 	switch {
-	case new != nil && !new.Settled():
+	case new != nil && (!new.Settled() || new.Phase == Active && new.Place.Doubt):
 		s.unsettled[new.ID] = struct{}{}
 	case new != nil:
 		delete(s.unsettled, new.ID)

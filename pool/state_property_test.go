@@ -160,7 +160,7 @@ func (c *chance) event() pool.Event {
 			Spec: pool.Spec{Image: project, Labels: map[string]string{"tier": "gold"}, Guest: pool.Guest{User: "ada", SSHKeys: []string{"k"}}},
 		})
 	case 16, 38, 39:
-		return c.tape.event(pick(c, []string{pool.KindSent, pool.KindCreated, pool.KindCreated, pool.KindRebooted}), of)
+		return c.tape.event(pick(c, []string{pool.KindSent, pool.KindCreated, pool.KindCreated, pool.KindRebooted, pool.KindSettled}), of)
 	case 17:
 		r := &pool.Refused{Machine: of.Machine, Reason: pick(c, words), Doubt: c.IntN(2) == 0}
 		if c.IntN(2) == 0 {
@@ -243,7 +243,7 @@ func (c *chance) event() pool.Event {
 var everyKind = []string{
 	pool.KindHostPut, pool.KindHostConditions, pool.KindHostRemoved, pool.KindProjectRemoved, pool.KindImageRemoved,
 	pool.KindFlavorRemoved, pool.KindTakenOver, pool.KindOpened, pool.KindImported, pool.KindConfirmed, pool.KindLaunched, pool.KindWanted, pool.KindRebootWanted,
-	pool.KindRebooted, pool.KindSent, pool.KindCreated, pool.KindRefused, pool.KindObserved, pool.KindPlaced,
+	pool.KindRebooted, pool.KindSent, pool.KindCreated, pool.KindSettled, pool.KindRefused, pool.KindObserved, pool.KindPlaced,
 	pool.KindFailed, pool.KindDeleted, pool.KindReleased, pool.KindMoving, pool.KindMoved, pool.KindStayed, pool.KindUnresized,
 	pool.KindResizing, pool.KindResized, pool.KindShelved, pool.KindDiscarded, pool.KindClusterPut, pool.KindClusterActed, pool.KindClusterRemoved,
 	pool.KindForgotten,

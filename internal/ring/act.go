@@ -35,6 +35,8 @@ func (l *leadership) act(ctx context.Context, a action) ending {
 	switch a.verb {
 	case doForget:
 		return l.report(a, result{kind: pool.KindDeleted})
+	case doSettle:
+		return l.report(a, result{kind: pool.KindSettled})
 	case doSkip:
 		return l.report(a, result{kind: pool.KindRebooted})
 	case doReturn:

@@ -337,6 +337,14 @@ func (l *leadership) dispatchJob(j job, now time.Time) {
 			a.shelf = shelfRef(i, l.r.st.LedgerOf(i.Shelf.Machine, i.Launched))
 		}
 	}
+	if a.verb == doSettle {
+		if ok, at := l.settledAt(a.ref, now); !ok {
+			if !at.IsZero() {
+				l.at(j, at)
+			}
+			a.verb = nothing
+		}
+	}
 	if a.verb == nothing {
 		delete(l.paused, j)
 		return
@@ -371,6 +379,15 @@ func (l *leadership) dispatchJob(j job, now time.Time) {
 		defer cancel()
 		l.finish(a, l.act(ctx, a))
 	})
+}
+
+// settledAt reports whether no create for a machine that is there can land any more, and if one can, from when on not.
+func (l *leadership) settledAt(ref hypervisor.Ref, now time.Time) (bool, time.Time) {
+	since := l.known[ref.Machine].since
+	if since.IsZero() {
+		since = l.began // inherited: it may have been sent up to the moment of our taking over
+	}
+	return settled(since, l.r.Capabilities(ref.Host), now)
 }
 
 // dispatchAll plans for all instances of a host, and breaks off what is under way on one that is off.

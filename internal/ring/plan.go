@@ -21,6 +21,7 @@ const (
 	doReboot   verb = "reboot"   //
 	doDestroy  verb = "destroy"  // until it is known to be gone
 	doForget   verb = "forget"   // nothing was ever sent: no call is needed to know that it is gone
+	doSettle   verb = "settle"   // record that no create for it can land any more
 	doSkip     verb = "skip"     // a reboot that has become pointless
 	doRelease  verb = "release"  // destroy what a held allocation is held for, look, and release it
 	doShelve   verb = "shelve"   //
@@ -36,7 +37,7 @@ const (
 // calls reports whether the verb calls the driver of the instance's host.
 func (v verb) calls() bool {
 	switch v {
-	case doForget, doSkip, doReturn, doEvict, doEvacuate:
+	case doForget, doSettle, doSkip, doReturn, doEvict, doEvacuate:
 		return false
 	}
 	return true
@@ -181,7 +182,10 @@ func planActive(i *pool.Instance, h *pool.HostRecord, lost bool) verb {
 	if v := planPower(i); v != nothing {
 		return v
 	}
-	if h != nil && h.Conditions.Has(pool.Draining) && !i.Place.Doubt {
+	switch {
+	case i.Place.Doubt:
+		return doSettle
+	case h != nil && h.Conditions.Has(pool.Draining):
 		return doEvict
 	}
 	return nothing

@@ -54,6 +54,10 @@ func (c result) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 			return nil, nil
 		}
 		return one(c.kind, &pool.OfMachine{Machine: c.machine, Doubt: c.doubt})
+	case pool.KindSettled:
+		if i.Phase != pool.Active || !i.Place.Doubt {
+			return nil, nil
+		}
 	case pool.KindRebooted:
 		if i.Rebooted == i.Reboots {
 			return nil, nil

@@ -40,8 +40,8 @@ func disturbances() []disturbance {
 // How calls go wrong: a third of them. What is slow besides is not counted.
 func driverFaults(unique bool) fake.Faults {
 	f := fake.Faults{
-		Unavailable: 0.14, Shorten: 0.20,
-		Refuse: 0.04, Break: 0.02, Drop: 0.03, Lose: 0.04, Late: 0.07, Spoil: 0.04,
+		Unavailable: 0.15, Shorten: 0.23,
+		Refuse: 0.04, Break: 0.02, Drop: 0.03, Lose: 0.05, Late: 0.08, Spoil: 0.04,
 		Hang: 0.3, LateBy: latest,
 	}
 	if unique { // else a second delivery makes a second machine, which nothing can prevent

@@ -145,7 +145,7 @@ func (s *total) enough(t *testing.T) {
 			}
 		}
 	}
-	if 100*s.Faulted < 25*s.Called {
+	if 100*s.Faulted < 30*s.Called {
 		t.Errorf("only %d of %d driver calls were faulty", s.Faulted, s.Called)
 	}
 }
