@@ -88,6 +88,78 @@ func TestShelveIsRefused(t *testing.T) {
 	}
 }
 
+// What was refused for longer than an unanswered call can take has been carried out all the same when that call was:
+// the refusal speaks for itself alone.
+func TestRefusedAfterItWasCarriedOut(t *testing.T) {
+	t.Parallel()
+	answers := func(op fake.Op, once fake.FaultKind) func(fake.Call) fake.Fault { // and refused for five minutes
+		first := time.Time{}
+		return func(c fake.Call) fake.Fault {
+			switch {
+			case c.Op != op:
+				return fake.Fault{}
+			case first.IsZero():
+				first = time.Now()
+				return fake.Fault{Kind: once}
+			case time.Since(first) < 5*time.Minute:
+				return fake.Fault{Kind: fake.Refuse}
+			}
+			return fake.Fault{}
+		}
+	}
+	t.Run("shelve", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			b := start(t, fake.Config{Hosts: hosts(1), Hook: answers(fake.OpShelve, fake.Lose)})
+			defer b.stop()
+			i := settle(t, b.m, b.launch("one").ID)
+			_, err := b.m.SetPower(context.Background(), i.ID, pool.Shelved)
+			require.NoError(t, err)
+			require.Equal(t, pool.Aside, settle(t, b.m, i.ID).Phase)
+			require.Len(t, b.fleet.Shelf(), 1)
+			sound(t, b.m, b.fleet)
+		})
+	})
+	grown := pool.Resources{pool.CPU: pool.Core, pool.Memory: 4 * pool.GiB, pool.StorageStandard: 10 * pool.GiB}
+	for name, ask := range map[string]berthage.Resize{
+		"memory": {Resources: pool.Resources{pool.CPU: pool.Core, pool.Memory: 4 * pool.GiB}},
+		"disk":   {Resources: pool.Resources{pool.CPU: pool.Core, pool.Memory: 2 * pool.GiB}, Disks: []int64{20 * pool.GiB}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				want := grown
+				if ask.Disks != nil {
+					want = pool.Resources{pool.CPU: pool.Core, pool.Memory: 2 * pool.GiB, pool.StorageStandard: 20 * pool.GiB}
+				}
+				b := start(t, fake.Config{Hosts: hosts(1), Hook: answers(fake.OpResize, fake.Lose)})
+				defer b.stop()
+				ask.Instance = settle(t, b.m, b.launch("one").ID).ID
+				_, err := b.m.Resize(context.Background(), ask)
+				require.NoError(t, err)
+				now := settle(t, b.m, ask.Instance)
+				require.True(t, want.Equal(now.Place.Allocation.Resources), "%v", now.Place.Allocation)
+				v, _ := b.fleet.InspectHost(now.Place.Host)
+				require.True(t, want.Equal(v.Machines[0].Demand), "%v", v.Machines[0].Demand)
+				sound(t, b.m, b.fleet)
+			})
+		})
+	}
+	t.Run("and what was not is called off", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			b := start(t, fake.Config{Hosts: hosts(1), Hook: answers(fake.OpResize, fake.Drop)})
+			defer b.stop()
+			i := settle(t, b.m, b.launch("one").ID)
+			_, err := b.m.Resize(context.Background(), berthage.Resize{Instance: i.ID, Resources: pool.Resources{pool.CPU: pool.Core, pool.Memory: 4 * pool.GiB}})
+			require.NoError(t, err)
+			now := settle(t, b.m, i.ID)
+			require.True(t, i.Place.Allocation.Resources.Equal(now.Place.Allocation.Resources), "%v", now.Place.Allocation)
+			require.Contains(t, now.Reason, "refused")
+		})
+	})
+}
+
 // A leader that inherits a shelve does not know what was sent: it waits until nothing can land any more.
 func TestShelveIsRefusedAfterATakeOver(t *testing.T) {
 	t.Parallel()

@@ -43,7 +43,15 @@ func (l *leadership) shelve(ctx context.Context, d hypervisor.Driver, a action) 
 		}
 		e, more := l.unheard(ctx, &a, ordered, err)
 		switch {
-		case !more: // it will not be shelved
+		case !more: // it will not be shelved, if it has not been
+			if !l.lastUnheard(&a, ordered).IsZero() && !errors.Is(err, hypervisor.ErrNotFound) {
+				switch m, bad := l.find(ctx, d, a.ref); {
+				case bad != nil:
+					return l.failed(ctx, a, bad)
+				case m == nil: // an unanswered call has put it aside, which the next one will say
+					return l.failed(ctx, a, err)
+				}
+			}
 			return l.report(a, result{kind: pool.KindWanted, reason: reason(err)})
 		case hypervisor.Nothing(err) && e.at.IsZero():
 			// Nobody can say when a call that was not answered is over, and until then nothing else can be done.
@@ -91,7 +99,59 @@ func (l *leadership) resize(ctx context.Context, d hypervisor.Driver, a action) 
 		return e
 	}
 	l.pollSoon(a.ref.Host, false)
+	if l.lastUnheard(&a, r.Ordered).IsZero() || a.instance.Fault != "" {
+		return l.report(a, result{kind: pool.KindUnresized, reason: reason(err)})
+	}
+	m, bad := l.find(ctx, d, a.ref)
+	if bad != nil {
+		return l.failed(ctx, a, bad)
+	}
+	if m != nil {
+		switch done, known := resized(m.Resources, a.instance.Spec.Resources, r.Sizes.Resources); {
+		case !known:
+			return l.failed(ctx, a, err)
+		case done: // by a call that was not answered
+			a.known.carried = r.Ordered
+			return l.report(a, result{kind: pool.KindResized})
+		}
+	}
 	return l.report(a, result{kind: pool.KindUnresized, reason: reason(err)})
+}
+
+// find returns a machine as its host lists it now, nil when it is not there.
+func (l *leadership) find(ctx context.Context, d hypervisor.Driver, ref hypervisor.Ref) (*hypervisor.Machine, error) {
+	machines, err := d.Machines(ctx, ref.Host)
+	if err != nil {
+		return nil, err
+	}
+	for i := range machines {
+		if machines[i].Tag == ref.Tag {
+			return &machines[i], nil
+		}
+	}
+	return nil, nil
+}
+
+// resized reports whether a machine that is listed with those resources has been given the new sizes. Drivers round
+// cores up and do not list disks, so that it is not always known.
+func resized(is, before, after pool.Resources) (done, known bool) {
+	far := func(a, b int64) uint64 { // no overflow, whatever a driver says
+		if a < b {
+			a, b = b, a
+		}
+		return uint64(a) - uint64(b)
+	}
+	for _, c := range []pool.Class{pool.CPU, pool.Memory} {
+		n, listed := is[c]
+		if !listed || before[c] == after[c] {
+			continue
+		}
+		if far(n, after[c]) >= far(n, before[c]) {
+			return false, true
+		}
+		done, known = true, true
+	}
+	return done, known
 }
 
 // unheard judges the error of an order to move or resize. More says that it is too early to call the order off:

@@ -166,11 +166,12 @@ func (m *monitor) remember(e *pool.Event) {
 	}
 }
 
-// isThere reports whether a machine is on the host of its place.
+// isThere reports whether a machine is on the host of its place. One of which a second may still appear counts as not
+// there: it can have appeared since it was looked for.
 func (m *monitor) isThere(id pool.MachineID) bool {
 	of, _, _ := id.Split()
 	i, ok := m.st.Instance(of)
-	if !ok {
+	if !ok || i.Place.Doubt {
 		return false
 	}
 	v, _ := m.w.fleet.InspectHost(i.Place.Host)

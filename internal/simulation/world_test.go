@@ -310,7 +310,7 @@ func (w *world) final() {
 	for h := range w.monitor.st.Held() {
 		w.broken(stuck, "still held: %+v", h)
 	}
-	books := make(map[hypervisor.Ref]pool.Power)
+	books := make(map[hypervisor.Ref]*pool.Instance)
 	for i := range w.monitor.st.Instances() {
 		switch {
 		case !i.Settled():
@@ -319,7 +319,7 @@ func (w *world) final() {
 			w.broken(stuck, "instance %s has failed without a reason", i.ID)
 		}
 		if i.Placed() {
-			books[hypervisor.Ref{Host: i.Place.Host, Tag: hypervisor.Tag{Ledger: w.monitor.st.Identity(), Machine: i.Machine(), Launched: i.Launched}}] = i.Is
+			books[hypervisor.Ref{Host: i.Place.Host, Tag: hypervisor.Tag{Ledger: w.monitor.st.Identity(), Machine: i.Machine(), Launched: i.Launched}}] = i
 		}
 	}
 	for _, h := range w.fleet.Inspect() {
@@ -327,12 +327,14 @@ func (w *world) final() {
 			if x.Foreign {
 				continue
 			}
-			is, ok := books[x.Ref]
+			i, ok := books[x.Ref]
 			switch {
 			case !ok:
 				w.broken(orphans, "machine %s is left on %s", x.Tag.Machine, h.Host.ID)
-			case is != x.Power:
-				w.broken(leaks, "machine %s is %s, the books say %s", x.Tag.Machine, x.Power, is)
+			case i.Is != x.Power:
+				w.broken(leaks, "machine %s is %s, the books say %s", x.Tag.Machine, x.Power, i.Is)
+			case !x.Demand.Equal(i.Place.Allocation.Resources):
+				w.broken(leaks, "machine %s takes %v, the books say %v", x.Tag.Machine, x.Demand, i.Place.Allocation.Resources)
 			}
 			delete(books, x.Ref)
 		}
