@@ -367,6 +367,98 @@ func TestEvacuation(t *testing.T) {
 	}
 }
 
+func countsAsOff(m *berthage.Manager, id pool.HostID) (off bool) {
+	m.View(func(st *pool.State) {
+		h, ok := st.Host(id)
+		off = ok && h.Conditions.Has(pool.Fenced)
+	})
+	return off
+}
+
+// That a host is off is proved of the time before a machine was moved to it: such a machine is not made anew.
+func TestMovedToAHostThatCountsAsOff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var silent atomic.Pointer[pool.HostID]
+		b := start(t, fake.Config{Hosts: hosts(3), Migrate: time.Second, Hook: func(c fake.Call) fake.Fault {
+			switch to := silent.Load(); {
+			case c.Op == fake.OpMigrate:
+				return fake.Fault{After: 8 * time.Minute}
+			case to != nil && c.Op == fake.OpMachines && c.Ref.Host == *to:
+				return fake.Fault{Kind: fake.Unavailable}
+			}
+			return fake.Fault{}
+		}}, func(c *berthage.Config) { c.CallTimeout = 20 * time.Minute })
+		defer b.stop()
+		ctx := context.Background()
+		i, to := settle(t, b.m, b.launch("one").ID), pool.HostID("sim/h02")
+		other := spec() // for which its host is switched off
+		other.Constraints.Hosts = []pool.HostID{to}
+		two, err := b.m.Launch(ctx, berthage.Launch{Token: "two", Project: "shop", Name: "two", Spec: other})
+		require.NoError(t, err)
+		settle(t, b.m, two.ID)
+		_, err = b.m.Move(ctx, i.ID, to, false)
+		require.NoError(t, err)
+		fenced := func() bool { return countsAsOff(b.m, to) }
+		time.Sleep(10 * time.Second)
+		require.NoError(t, b.fleet.SetHostState(to, fake.Dead))
+		eventually(t, fenced, "switched off")
+		silent.Store(&to)
+		require.NoError(t, b.fleet.SetHostState(to, fake.Up))
+		require.True(t, fenced(), "nobody has seen that it is on again")
+		eventually(t, func() bool {
+			now, err := b.m.Instance(i.ID)
+			require.NoError(t, err)
+			return now.Place.Host == to
+		}, "the move is answered")
+		silent.Store(nil)
+		time.Sleep(5 * time.Minute)
+		now := settle(t, b.m, i.ID)
+		require.Equal(t, to, now.Place.Host)
+		require.Equal(t, i.Machine(), now.Machine())
+		require.Equal(t, "running", now.Status())
+		sound(t, b.m, b.fleet)
+	})
+}
+
+// Nothing is moved to a host that is known to be off: it could be on again when the order arrives, and count as off.
+func TestNothingIsMovedToAHostThatIsOff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var refusals, late atomic.Int32
+		var off atomic.Bool
+		b := start(t, fake.Config{Hosts: hosts(3), Hook: func(c fake.Call) fake.Fault {
+			if c.Op != fake.OpMigrate {
+				return fake.Fault{}
+			}
+			if off.Load() {
+				late.Add(1)
+			}
+			refusals.Add(1)
+			return fake.Fault{Kind: fake.Drop} // so that it is not called off before Settles
+		}})
+		defer b.stop()
+		ctx := context.Background()
+		i, to := settle(t, b.m, b.launch("one").ID), pool.HostID("sim/h02")
+		other := spec() // for which its host is switched off
+		other.Constraints.Hosts = []pool.HostID{to}
+		two, err := b.m.Launch(ctx, berthage.Launch{Token: "two", Project: "shop", Name: "two", Spec: other})
+		require.NoError(t, err)
+		settle(t, b.m, two.ID)
+		_, err = b.m.Move(ctx, i.ID, to, false)
+		require.NoError(t, err)
+		require.NoError(t, b.fleet.SetHostState(to, fake.Dead))
+		eventually(t, func() bool { return countsAsOff(b.m, to) }, "switched off")
+		off.Store(true)
+		now := settle(t, b.m, i.ID)
+		require.Zero(t, late.Load())
+		require.NotZero(t, refusals.Load())
+		require.Equal(t, i.Place.Host, now.Place.Host, "it stays where it is")
+		require.Contains(t, now.Reason, "off")
+		sound(t, b.m, b.fleet)
+	})
+}
+
 // What was sent to a host before it went off may still be carried out when it is back: until it cannot, nothing is
 // made anew elsewhere.
 func TestEvacuationWaitsForWhatWasSent(t *testing.T) {

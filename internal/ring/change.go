@@ -213,8 +213,8 @@ func (l *leadership) migrate(ctx context.Context, d hypervisor.Driver, a action)
 		return l.moved(a)
 	}
 	since := l.lastUnheard(&a, m.Ordered)
-	off := l.off(a.ref.Host)
-	if !since.IsZero() {
+	off, gone := l.off(a.ref.Host), l.off(m.Host)
+	if !since.IsZero() && !gone {
 		there, here, err := l.whereabouts(ctx, d, a, off)
 		switch {
 		case err != nil:
@@ -228,8 +228,8 @@ func (l *leadership) migrate(ctx context.Context, d hypervisor.Driver, a action)
 	}
 	err := missing("migrate", a.ref)
 	switch s, ok := hypervisor.As[hypervisor.Migrator](d); {
-	case off:
-		err = &hypervisor.Error{Op: "migrate", Host: a.ref.Host, Machine: a.ref.Machine, Kind: hypervisor.ErrRefused, Cause: errors.New("its host is off")}
+	case off, gone: // what is proved to be off nothing is sent to: it may be on again by then, and counts as off
+		err = &hypervisor.Error{Op: "migrate", Host: a.ref.Host, Machine: a.ref.Machine, Kind: hypervisor.ErrRefused, Cause: errors.New("one of its hosts is off")}
 	case ok:
 		o := order(a)
 		o.Host, o.Allocation, o.Revision = m.Host, m.Allocation, m.Ordered
@@ -244,7 +244,16 @@ func (l *leadership) migrate(ctx context.Context, d hypervisor.Driver, a action)
 	// Nothing is under way any more: where it is now it stays.
 	listed := time.Now()
 	if !since.IsZero() {
-		switch there, _, bad := l.whereabouts(ctx, d, a, true); {
+		var there bool
+		var bad error
+		if gone { // it cannot be asked
+			var here *hypervisor.Machine
+			here, bad = l.find(ctx, d, a.ref)
+			there = here == nil
+		} else {
+			there, _, bad = l.whereabouts(ctx, d, a, true)
+		}
+		switch {
 		case bad != nil:
 			return l.failed(ctx, a, bad)
 		case there:

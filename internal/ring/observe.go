@@ -152,6 +152,12 @@ func (o reach) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 	return one(pool.KindHostConditions, &c)
 }
 
+// answered says of a host that counts as off that a machine has been moved to it: whatever was proved, it was proved of
+// the time before, and the machine may run.
+func answered(h *pool.HostRecord) *pool.HostConditions {
+	return &pool.HostConditions{Host: h.ID, Conditions: h.Conditions.Without(pool.Unreachable | pool.Fenced), Reason: why(h, "a machine has been moved to it"), Cold: h.Cold}
+}
+
 // why returns the reason to keep with a host's conditions: a person's for a cordon is not written over by what
 // can be seen from the conditions themselves.
 func why(h *pool.HostRecord, reason string) string {

@@ -109,7 +109,12 @@ func (c result) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		if i.Phase != pool.Active || i.Move == nil || i.Move.Host != c.host {
 			return nil, nil
 		}
-		return one(c.kind, &pool.Moved{Machine: c.machine, Host: c.host})
+		out, err := one(c.kind, &pool.Moved{Machine: c.machine, Host: c.host})
+		if h, ok := st.Host(c.host); err == nil && ok && !aggregate(h) && r.evacuation.lost(h.Conditions) {
+			back, bad := one(pool.KindHostConditions, answered(h))
+			return append(out, back...), bad
+		}
+		return out, err
 	case pool.KindStayed:
 		if i.Phase != pool.Active || i.Move == nil {
 			return nil, nil

@@ -56,13 +56,11 @@ func storeFaults() ledgertest.Faults {
 
 // again reports whether a call may be delivered a second time, some time later: not a create, which makes a second
 // machine. A move or shelve that was refused may go through then, when its instance is no longer to be moved or put
-// aside, or is gone, and nobody can know: the sweeper finds what a move leaves, nothing what a shelve does.
-func (w *world) again(op fake.Op) bool {
+// aside, or is gone, and nobody can know.
+func again(op fake.Op) bool {
 	switch op {
-	case fake.OpCreate, fake.OpUnshelve, fake.OpShelve:
+	case fake.OpCreate, fake.OpUnshelve, fake.OpShelve, fake.OpMigrate:
 		return false
-	case fake.OpMigrate:
-		return w.sweeps
 	}
 	return true
 }
@@ -77,7 +75,7 @@ func (w *world) delayed(c fake.Call) fake.Fault {
 	r := rand.New(rand.NewPCG(w.seed, h.Sum64()))
 	slow := time.Duration(r.Int64N(int64(5 * time.Second)))
 	switch n := r.IntN(100); {
-	case n < 4 && c.Ref.Machine != "" && w.again(c.Op):
+	case n < 4 && c.Ref.Machine != "" && again(c.Op):
 		return fake.Fault{Kind: fake.Duplicate, After: time.Duration(r.Int64N(int64(latest)))}
 	case n < 12 && c.Ref.Machine != "":
 		w.count("driver: slow")

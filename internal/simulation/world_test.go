@@ -333,7 +333,7 @@ func (w *world) final() {
 				w.broken(orphans, "machine %s is left on %s", x.Tag.Machine, h.Host.ID)
 			case i.Is != x.Power:
 				w.broken(leaks, "machine %s is %s, the books say %s", x.Tag.Machine, x.Power, i.Is)
-			case !x.Demand.Equal(i.Place.Allocation.Resources):
+			case i.Fault == "" && !x.Demand.Equal(i.Place.Allocation.Resources):
 				w.broken(leaks, "machine %s takes %v, the books say %v", x.Tag.Machine, x.Demand, i.Place.Allocation.Resources)
 			}
 			delete(books, x.Ref)
