@@ -152,7 +152,7 @@ const (
 // just what is needed to work out a Reason, should anybody ask.
 type failure struct {
 	by     Constraint
-	index  int     // of the label in decision.labels, or of the class in decision.needs
+	index  int     // of the label in decision.labels, the taint of the host, or the class in decision.needs
 	reason *Reason // a Filter's own
 }
 
@@ -193,7 +193,29 @@ func (d *decision) admits(h *pool.HostRecord, v view) failure {
 	if !runs(h, d.kind) {
 		return failure{by: ByKind}
 	}
+	if i := d.repels(h.Taints); i >= 0 {
+		return failure{by: ByTaint, index: i}
+	}
 	return failure{}
+}
+
+// repels returns the first taint that lets nothing in and that the request does not tolerate, or -1.
+func (d *decision) repels(taints []pool.Taint) int {
+	for i, t := range taints {
+		if t.Effect == pool.NoSchedule && !d.tolerates(t) {
+			return i
+		}
+	}
+	return -1
+}
+
+func (d *decision) tolerates(x pool.Taint) bool {
+	for _, t := range d.req.Spec.Constraints.Tolerations {
+		if t.Tolerates(x) {
+			return true
+		}
+	}
+	return false
 }
 
 // passes asks the importer's filters.

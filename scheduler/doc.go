@@ -13,12 +13,13 @@
 //  3. host, zone, label: Spec.Constraints allow it
 //  4. image: the image has a source for the host's driver
 //  5. kind: the host runs instances of the spec's kind
-//  6. filter: every Filter of the importer, in order
-//  7. shape: on an aggregate, a shape covers the request
-//  8. full: the aggregate has not just refused that shape for want of room (pool.Full)
-//  9. unit, resource: each class, in alphabetical order, is given out in such amounts and has room; a class that the
+//  6. taint: the spec tolerates every taint of the host that lets nothing in
+//  7. filter: every Filter of the importer, in order
+//  8. shape: on an aggregate, a shape covers the request
+//  9. full: the aggregate has not just refused that shape for want of room (pool.Full)
+//  10. unit, resource: each class, in alphabetical order, is given out in such amounts and has room; a class that the
 //     host lacks has none
-//  10. device: each disk, each GPU, and each share of a GPU finds one device with room for the whole of it
+//  11. device: each disk, each GPU, and each share of a GPU finds one device with room for the whole of it
 //
 // Of the hosts that qualify the one with the highest score is chosen, on equal scores the one whose id comes
 // first. A refusal tells for every host what stood in the way, and the nearest change that would help.

@@ -240,7 +240,7 @@ func (l *line) use(used bool) {
 
 // stand adds the traits that a host has as long as it stands there, and counts it among those that have them.
 func (ix *Index) stand(l *line, h *pool.HostRecord) {
-	eachTrait(h, func(t trait) { l.traits = l.traits.with(ix.traits.take(t)) })
+	eachTrait(h, func(t trait) { l.traits = l.traits.with(ix.traits.take(t, h)) })
 }
 
 func (ix *Index) known(t trait) traits {

@@ -59,6 +59,12 @@ func randomHost(r *rand.Rand, name string) (pool.Host, pool.Allocation) {
 	if r.IntN(2) == 0 {
 		h.Labels["tier"] = []string{"gold", "lead"}[r.IntN(2)]
 	}
+	for range r.IntN(8) / 5 {
+		h.Taints = append(h.Taints, pool.Taint{
+			Key: []string{"gpu", "old"}[r.IntN(2)], Value: []string{"", "a", "b"}[r.IntN(3)],
+			Effect: []pool.Effect{pool.NoSchedule, pool.PreferNoSchedule}[r.IntN(2)],
+		})
+	}
 	if r.IntN(5) == 0 {
 		h.Kinds = []pool.Kind{pool.Container}
 	}
@@ -145,6 +151,9 @@ func randomRequest(r *rand.Rand) scheduler.Request {
 			c.Hosts = append(c.Hosts, pool.NewHostID("d", string(rune('b'+i))))
 		}
 	}
+	for range r.IntN(5) / 2 {
+		c.Tolerations = append(c.Tolerations, pool.Toleration{Key: []string{"gpu", "old"}[r.IntN(2)], Value: []string{"", "a"}[r.IntN(2)]})
+	}
 	if r.IntN(6) == 0 {
 		req.Avoid = []pool.HostID{"d/a"}
 	}
@@ -162,6 +171,17 @@ func judge(h *pool.HostRecord, req scheduler.Request, empty bool, total map[pool
 		c.Labels["tier"] != "" && (!labelled || tier != c.Labels["tier"]),
 		req.Image.Sources[h.ID.Driver()] == "", len(h.Kinds) > 0:
 		return false, 0
+	}
+	unmet := 0
+	for _, t := range h.Taints {
+		tolerated := slices.ContainsFunc(c.Tolerations, func(o pool.Toleration) bool { return o.Key == t.Key && (o.Value == "" || o.Value == t.Value) })
+		switch {
+		case tolerated:
+		case t.Effect == pool.NoSchedule:
+			return false, 0
+		default:
+			unmet++
+		}
 	}
 	demand, err := req.Spec.Demand()
 	if err != nil {
@@ -237,7 +257,7 @@ func judge(h *pool.HostRecord, req scheduler.Request, empty bool, total map[pool
 			}
 		}
 	}
-	return true, preference(h, demand, total, s)
+	return true, preference(h, demand, total, s) - 2*float64(unmet)
 }
 
 // preference is the score, straight from the definition.
@@ -406,6 +426,9 @@ func (f *fleet) apply(t *testing.T, c *scheduler.Change, req *scheduler.Request)
 			req.Spec.Constraints.Zones = nil
 		case scheduler.DropLabel:
 			delete(req.Spec.Constraints.Labels, s.Label)
+		case scheduler.Tolerate:
+			require.Contains(t, h.Taints, *s.Taint)
+			req.Spec.Constraints.Tolerations = append(slices.Clip(req.Spec.Constraints.Tolerations), pool.Toleration{Key: s.Taint.Key, Value: s.Taint.Value})
 		case scheduler.AddSource:
 			req.Image = req.Image.Clone()
 			req.Image.Sources[s.Value] = "there"
@@ -510,7 +533,7 @@ func TestPlaceAgainstTheDefinition(t *testing.T) {
 			require.Fail(t, "the change does not help", "seed %d: %s\nstill: %s", seed, text, r)
 		}
 	}
-	for _, what := range []string{"placed", "never", "no change known", "make-ready", "allow-host", "allow-zone", "drop-label", "add-source", "free", "shrink"} {
+	for _, what := range []string{"placed", "never", "no change known", "make-ready", "allow-host", "allow-zone", "drop-label", "tolerate", "add-source", "free", "shrink"} {
 		require.Greater(t, counts[what], 20, "%s: too rare to prove anything: %v", what, counts)
 	}
 }

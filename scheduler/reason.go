@@ -22,6 +22,7 @@ const (
 	ByLabel     Constraint = "label"     // lacks one of Constraints.Labels
 	ByImage     Constraint = "image"     // the image has no source for the driver
 	ByKind      Constraint = "kind"      // does not run VMs, or containers
+	ByTaint     Constraint = "taint"     // a taint that is not tolerated
 	ByFilter    Constraint = "filter"    // a Filter of the importer
 	ByShape     Constraint = "shape"     // an aggregate that sells no shape large enough
 	ByFull      Constraint = "full"      // an aggregate that has refused that shape a short time ago, whatever its inventory says
@@ -45,6 +46,7 @@ type Reason struct {
 	Have       string          `json:"have,omitempty"`       // the host's zone, label value, driver, kinds or shape
 	At         time.Time       `json:"at,omitzero"`          // when the shape was refused
 	Until      time.Time       `json:"until,omitzero"`       // until when it counts as full
+	Taint      *pool.Taint     `json:"taint,omitempty"`      // that is not tolerated
 
 	Class    pool.Class `json:"class,omitempty"`
 	Disk     *int       `json:"disk,omitempty"`   // index in Spec.Disks, where one disk found no device
@@ -91,6 +93,8 @@ func (r *Reason) String() string {
 		return "the image has no source for driver " + pool.Quote(r.Have) + ", only for " + list(r.Want)
 	case ByKind:
 		return "runs " + r.Have + ", asked for " + list(r.Want)
+	case ByTaint:
+		return "has a taint that is not tolerated: " + pool.Quote(r.Taint.String())
 	case ByShape:
 		return "sells no shape that covers the request; the nearest has " + r.amounts()
 	case ByFull:
@@ -189,6 +193,8 @@ func (d *decision) reason(h *pool.HostRecord, f failure) Reason {
 		r.Have, r.Want = h.ID.Driver(), d.drivers()
 	case ByKind:
 		r.Have, r.Want = kinds(h), []string{string(d.kind)}
+	case ByTaint:
+		r.Taint = &h.Taints[f.index]
 	case ByFilter:
 		r = *f.reason
 		r.Constraint = ByFilter

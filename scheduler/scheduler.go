@@ -61,7 +61,8 @@ func (s *Strategy) UnmarshalText(b []byte) error {
 type Filter func(Request, *pool.HostRecord) *Reason
 
 // Score is an importer's own preference, asked only for hosts that qualify; higher is better. It is added to
-// the built-in score, which is between 0 and 2 and differs by up to 1 among hosts in use. It must be a pure
+// the built-in score, which is between 0 and 2 and differs by up to 1 among hosts in use, less 2 for each soft
+// constraint that the host does not meet. It must be a pure
 // function. A panic, a NaN or an infinity fails the decision with ErrExtension.
 type Score func(Request, *pool.HostRecord) float64
 
@@ -184,7 +185,7 @@ func (d *decision) score(h *pool.HostRecord) (float64, error) {
 		d.host.marks[0].is = traitUsed
 	}
 	p.score(&d.host, d.first[:], d.built[:])
-	return d.own(h, d.built[0])
+	return d.own(h, d.built[0]-d.dues(h))
 }
 
 // own adds the importer's scores to one.

@@ -18,7 +18,9 @@ type search struct {
 	must     traits  // that a host has all of
 	drivers  uint64  // and one of these
 	zones    uint64  // and, if any are asked for, one of these
+	taints   uint64  // and one of these sets of taints
 	exact    bool    // whoever has those bits has those traits
+	soft     bool    // a score may lose something by what is preferred, which no bound knows
 	tally    int     // the sum that boxes keep for this request, -1 if none
 	hosts    columns // of the block that is looked at
 	ranges   ranges  // of the row or block that is judged
@@ -80,6 +82,7 @@ func (s *search) start(ix *Index, d *decision) bool {
 	if !known || !s.traits() {
 		return false
 	}
+	s.soft = d.prefers(ix.traits.taints)
 	s.tally, s.ranges.sum = ix.tallyOf(s.columnOf, d.policy.scale()), nil
 	if s.tally >= 0 {
 		s.ranges.factors = ix.tallies[s.tally].factors
@@ -90,7 +93,7 @@ func (s *search) start(ix *Index, d *decision) bool {
 // traits prepares what a host must be. It is false if none is.
 func (s *search) traits() bool {
 	book, c := &s.ix.traits, &s.d.req.Spec.Constraints
-	s.must, s.drivers, s.zones, s.exact = traits{is: traitReady}, 0, 0, true
+	s.must, s.drivers, s.zones, s.taints, s.exact = traits{is: traitReady}, 0, 0, 0, true
 	all := func(t trait) bool {
 		m, exact, ok := book.find(t)
 		s.must, s.exact = s.must.with(m), s.exact && exact
@@ -107,6 +110,14 @@ func (s *search) traits() bool {
 		if !all(trait{what: 'l', key: k, value: c.Labels[k]}) {
 			return false
 		}
+	}
+	for i := range book.taints {
+		if t := &book.taints[i]; s.d.repels(t.taints) < 0 {
+			anyOf(t.trait, &s.taints)
+		}
+	}
+	if s.taints == 0 {
+		return false
 	}
 	for driver, source := range s.d.req.Image.Sources {
 		if source != "" {
@@ -125,7 +136,7 @@ func (s *search) traits() bool {
 
 // fits reports whether a host may have all traits that are asked for.
 func (s *search) fits(t traits) bool {
-	return t.has(s.must) && t.is&s.drivers != 0 && (s.zones == 0 || t.is&s.zones != 0)
+	return t.has(s.must) && t.is&s.drivers != 0 && t.is&s.taints != 0 && (s.zones == 0 || t.is&s.zones != 0)
 }
 
 // run looks for the best host: among those that are asked for by name, among all if the importer's own score may
@@ -263,12 +274,12 @@ func (s *search) candidates(r *row) []uint8 {
 			reach = s.d.policy.reach(&s.ranges, s.score)
 		}
 	}
-	must, drivers, zones := s.must, s.drivers, s.zones
+	must, drivers, taints, zones := s.must, s.drivers, s.taints, s.zones
 	fit := s.cards[:0]
 cards:
 	for i := range r.traitsOf {
 		t := &r.traitsOf[i]
-		if !t.has(must) || t.is&drivers == 0 || zones != 0 && t.is&zones == 0 {
+		if !t.has(must) || t.is&drivers == 0 || t.is&taints == 0 || zones != 0 && t.is&zones == 0 {
 			continue
 		}
 		if sums != nil && (sums[i].lo > reach.hi || sums[i].hi < reach.lo) {
@@ -342,6 +353,11 @@ func (s *search) look(b *block) error {
 	s.hosts.marks = b.marks[:b.n]
 	fit := s.room(b)
 	s.d.policy.score(&s.hosts, fit, s.scores[:])
+	if s.soft {
+		for j, i := range fit {
+			s.scores[j] -= s.d.dues(s.ix.entries[b.hosts[i]].rec)
+		}
+	}
 	n := 0
 	for j, i := range fit {
 		if score := s.scores[j]; s.best < 0 || score >= s.score {
@@ -377,7 +393,7 @@ func (s *search) look(b *block) error {
 // room returns the hosts of a block that have the traits and the amounts, and a sum that may be better than the best one
 // yet.
 func (s *search) room(b *block) []uint8 {
-	must, drivers, zones := s.must, s.drivers, s.zones
+	must, drivers, taints, zones := s.must, s.drivers, s.taints, s.zones
 	marks, fit := b.marks[:b.n], s.fit[:0]
 	if len(s.need) == 0 {
 		for i := range marks {
@@ -402,7 +418,7 @@ hosts:
 			continue
 		}
 		t := &marks[i]
-		if !t.has(must) || t.is&drivers == 0 || zones != 0 && t.is&zones == 0 {
+		if !t.has(must) || t.is&drivers == 0 || t.is&taints == 0 || zones != 0 && t.is&zones == 0 {
 			continue
 		}
 		if sums != nil && (sums[i] > reach.hi || sums[i] < reach.lo) {

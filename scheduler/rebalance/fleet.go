@@ -219,6 +219,11 @@ func (f *fleet) alike(b []byte, i *pool.Instance) []byte {
 		}
 	}
 	pairs('l', c.Labels)
+	for _, t := range c.Tolerations {
+		b = append(b, 't')
+		str(t.Key)
+		str(t.Value)
+	}
 	pairs('s', i.Image.Sources)
 	return b
 }
