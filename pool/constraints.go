@@ -13,6 +13,10 @@ type Constraints struct {
 	Zones       []string          `json:"zones,omitempty"`       // one of these zones
 	Labels      map[string]string `json:"labels,omitempty"`      // all of these host labels
 	Tolerations []Toleration      `json:"tolerations,omitempty"` // hosts' taints that do not matter
+
+	Affinity     []Affinity `json:"affinity,omitempty"`      // where these are
+	AntiAffinity []Affinity `json:"anti_affinity,omitempty"` // where none of these is
+	Spread       []Spread   `json:"spread,omitempty"`        // evenly
 }
 
 // Clone returns a deep copy.
@@ -21,6 +25,12 @@ func (c Constraints) Clone() Constraints {
 	c.Zones = slices.Clone(c.Zones)
 	c.Labels = maps.Clone(c.Labels)
 	c.Tolerations = slices.Clone(c.Tolerations)
+	c.Affinity = cloneAffinity(c.Affinity)
+	c.AntiAffinity = cloneAffinity(c.AntiAffinity)
+	c.Spread = slices.Clone(c.Spread)
+	for i := range c.Spread {
+		c.Spread[i].Selector = c.Spread[i].clone()
+	}
 	return c
 }
 
@@ -45,6 +55,14 @@ func (c Constraints) valid() error {
 		if err := validLabel(t.Key, t.Value); err != nil {
 			return InField("tolerations["+strconv.Itoa(i)+"]", err)
 		}
+	}
+	for name, list := range map[string][]Affinity{"affinity": c.Affinity, "anti_affinity": c.AntiAffinity} {
+		if err := validAffinity(list); err != nil {
+			return InField(name, err)
+		}
+	}
+	if err := validSpread(c.Spread); err != nil {
+		return InField("spread", err)
 	}
 	return ValidLabels(c.Labels)
 }
