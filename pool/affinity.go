@@ -88,6 +88,28 @@ func (s *Selector) valid() error {
 	return ValidLabels(s.Labels)
 }
 
+// Own returns which rule is about the members of the instance's own cluster, and so means nothing outside of one; empty if
+// none is.
+func (c *Constraints) Own() string {
+	at := func(name string, i int) string { return name + "[" + strconv.Itoa(i) + "]" }
+	for i := range c.Affinity {
+		if c.Affinity[i].Own() {
+			return at("affinity", i)
+		}
+	}
+	for i := range c.AntiAffinity {
+		if c.AntiAffinity[i].Own() {
+			return at("anti_affinity", i)
+		}
+	}
+	for i := range c.Spread {
+		if c.Spread[i].Own() {
+			return at("spread", i)
+		}
+	}
+	return ""
+}
+
 // ZoneKey stands for Host.Zone where a failure domain is named by the key of a label.
 const ZoneKey = "zone"
 
@@ -248,12 +270,18 @@ func meet(peers []Peers, i *Instance, n int) []Peers {
 	if i.Cluster == "" && len(i.Spec.Labels) == 0 {
 		return peers // nothing but its id selects it
 	}
-	p := NewPeer(i.Project, i.Cluster, i.Spec.Labels)
+	return WithPeers(peers, NewPeer(i.Project, i.Cluster, i.Spec.Labels), n)
+}
+
+// WithPeers returns the peers of a record, which are not changed, with n more of one Peer. A count of zero has no entry.
+func WithPeers(peers []Peers, p Peer, n int) []Peers {
 	at, there := slices.BinarySearchFunc(peers, &p, func(x Peers, p *Peer) int {
 		v := x.Peer.Value()
 		return v.Compare(p)
 	})
 	switch {
+	case n == 0:
+		return peers
 	case !there:
 		return slices.Insert(slices.Clip(peers), at, Peers{unique.Make(p), n})
 	case peers[at].Count+n != 0:

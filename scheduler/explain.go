@@ -28,6 +28,7 @@ type Verdict struct {
 	Host   pool.HostID `json:"host"`
 	Score  float64     `json:"score"`            // when it qualifies
 	Reason *Reason     `json:"reason,omitempty"` // absent when it qualifies
+	Unmet  []Reason    `json:"unmet,omitempty"`  // what is preferred and not so, when it qualifies
 }
 
 // Count is how many hosts failed one constraint first.
@@ -78,11 +79,12 @@ func (r *Refusal) Unwrap() error { return pool.ErrNoRoom }
 // Explain says for every host whether it qualifies, with its score, or why not. It is the long form of
 // Place and costs more; the errors are those of Place without *Refusal.
 func (s *Scheduler) Explain(st *pool.State, req Request) (Explanation, error) {
-	d, err := s.decide(req.at(st))
+	d, err := s.decide(req.In(st))
 	if err != nil {
 		return Explanation{}, err
 	}
 	d.follow(totalsOf(st))
+	d.census(st.Hosts())
 	return d.explain(st.Hosts(), st.HostCount())
 }
 
@@ -137,6 +139,7 @@ func (d *decision) verdict(h *pool.HostRecord) (Verdict, error) {
 	}
 	if f.by == "" {
 		v.Score, err = d.score(h)
+		v.Unmet = d.unmetReasons(h)
 		return v, err
 	}
 	r := d.reason(h, f)

@@ -20,6 +20,7 @@ const (
 	AllowZone Action = "allow-zone" // the request must allow the host's zone, which is Value
 	DropLabel Action = "drop-label" // the request must not ask for Label; the host has Value, or the empty one
 	Tolerate  Action = "tolerate"   // the request must tolerate the host's Taint
+	DropRule  Action = "drop-rule"  // the request must not have Rule, of the list that Constraint names
 	AddSource Action = "add-source" // the image needs a source for the driver, which is Value
 	Free      Action = "free"       // Amount of Class must become free on the host, on Device if named
 	Shrink    Action = "shrink"     // the request must ask for Amount of Class less, of Disk if named
@@ -45,6 +46,8 @@ type Step struct {
 	Label      string          `json:"label,omitempty"`
 	Value      string          `json:"value,omitempty"`
 	Taint      *pool.Taint     `json:"taint,omitempty"`
+	Constraint Constraint      `json:"constraint,omitempty"` // of a rule
+	Rule       *Rule           `json:"rule,omitempty"`
 	Class      pool.Class      `json:"class,omitempty"`
 	Device     string          `json:"device,omitempty"`
 	Disk       *int            `json:"disk,omitempty"` // index in Spec.Disks
@@ -77,6 +80,8 @@ func (s *Step) String() string {
 		return "do not ask for label " + pool.Quote(s.Label)
 	case Tolerate:
 		return "tolerate taint " + pool.Quote(s.Taint.String())
+	case DropRule:
+		return "do without " + string(s.Constraint) + " " + strconv.Itoa(s.Rule.Index) + ": " + s.Rule.broken(s.Constraint)
 	case AddSource:
 		return "give the image a source for driver " + pool.Quote(s.Value)
 	case Wait:
@@ -127,6 +132,7 @@ func (d *decision) change(h *pool.HostRecord, steps []Step) (Change, bool, error
 		}
 	}
 	d.admissionSteps(h, &c)
+	d.ruleSteps(h, &c)
 	if !h.Aggregate() {
 		return c, d.roomSteps(h, &c), nil
 	}
