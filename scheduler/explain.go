@@ -90,7 +90,7 @@ func (s *Scheduler) Explain(st *pool.State, req Request) (Explanation, error) {
 
 // explain looks at n hosts.
 func (d *decision) explain(hosts iter.Seq[*pool.HostRecord], n int) (Explanation, error) {
-	e := Explanation{Demand: d.demand, Hosts: make([]Verdict, 0, n), Counts: []Count{}, Never: n > 0}
+	e := Explanation{Demand: d.demand, Hosts: make([]Verdict, 0, n), Never: n > 0}
 	counts := make(map[Count]int)
 	for h := range hosts {
 		v, err := d.verdict(h)
@@ -114,13 +114,7 @@ func (d *decision) explain(hosts iter.Seq[*pool.HostRecord], n int) (Explanation
 		}
 		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Host, b.Host))
 	})
-	for c, n := range counts {
-		c.Hosts = n
-		e.Counts = append(e.Counts, c)
-	}
-	slices.SortFunc(e.Counts, func(a, b Count) int {
-		return cmp.Or(cmp.Compare(b.Hosts, a.Hosts), cmp.Compare(a.Constraint, b.Constraint), cmp.Compare(a.Class, b.Class))
-	})
+	e.Counts = ranked(counts)
 	if len(e.Hosts) > 0 && e.Hosts[0].Reason != nil {
 		var err error
 		if e.Nearest, err = d.nearest(hosts); err != nil {
@@ -128,6 +122,19 @@ func (d *decision) explain(hosts iter.Seq[*pool.HostRecord], n int) (Explanation
 		}
 	}
 	return e, nil
+}
+
+// ranked lists counts, the most frequent first.
+func ranked(counts map[Count]int) []Count {
+	out := make([]Count, 0, len(counts))
+	for c, n := range counts {
+		c.Hosts = n
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(a, b Count) int {
+		return cmp.Or(cmp.Compare(b.Hosts, a.Hosts), cmp.Compare(a.Constraint, b.Constraint), cmp.Compare(a.Class, b.Class))
+	})
+	return out
 }
 
 // verdict checks one host and puts the outcome into figures.
