@@ -32,7 +32,7 @@ func (s *State) moving(e *Event, p *Moving) error {
 		return invalid("host", string(p.Host), "another host than the present one")
 	}
 	d := draft{at: e.Revision}
-	if err := d.come(s, p.Host, p.Allocation); err != nil {
+	if err := d.come(s, p.Host, p.Allocation, i); err != nil {
 		return err
 	}
 	if err := d.commit(s); err != nil {
@@ -57,7 +57,7 @@ func (s *State) moved(e *Event, p *Moved) error {
 	place.Host = p.Host
 	ordered := i.Move != nil && i.Move.Host == p.Host
 	if i.Move != nil {
-		if err := d.goes(s, i.Move.Host, i.Move.Allocation); err != nil {
+		if err := d.goes(s, i.Move.Host, i.Move.Allocation, i); err != nil {
 			return err
 		}
 	}
@@ -100,7 +100,7 @@ func (s *State) stayed(e *Event, p *Stayed) error {
 		return &Error{Kind: ErrWrongState, Field: "instance", Value: string(i.ID), Want: "an instance that is being moved"}
 	}
 	d := draft{at: e.Revision}
-	if err := d.goes(s, i.Move.Host, i.Move.Allocation); err != nil {
+	if err := d.goes(s, i.Move.Host, i.Move.Allocation, i); err != nil {
 		return err
 	}
 	if err := d.commit(s); err != nil {

@@ -100,7 +100,7 @@ func (s *State) launch(e *Event, p *Launched) error {
 		i.Project, i.Spec, i.Image = p.Cluster.Project(), c.Spec, c.Image
 	}
 	d := draft{at: e.Revision}
-	if err := d.take(s, i.Place, i.Project); err != nil {
+	if err := d.take(s, i.Place, i); err != nil {
 		return err
 	}
 	if err := d.commit(s); err != nil {
@@ -149,7 +149,7 @@ func (s *State) moveTo(e *Event, p *Placed) error {
 			}
 		}
 	}
-	if err := d.take(s, p.Place, i.Project); err != nil {
+	if err := d.take(s, p.Place, i); err != nil {
 		return err
 	}
 	if err := d.commit(s); err != nil {
@@ -196,7 +196,7 @@ func (s *State) end(e *Event, p *Ended) error {
 			d.held.Shelving = false // it has been, for the instance
 		}
 		if i.Move != nil {
-			if err := d.goes(s, i.Move.Host, i.Move.Allocation); err != nil {
+			if err := d.goes(s, i.Move.Host, i.Move.Allocation, i); err != nil {
 				return err
 			}
 		}

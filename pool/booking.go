@@ -44,6 +44,7 @@ func (d *draft) leave(s *State, i *Instance, hold bool) error {
 		return err
 	}
 	h.Placed--
+	h.Peers = meet(h.Peers, i, -1)
 	if hold {
 		h.Held++
 		d.held = &Held{Machine: i.Machine(), Host: h.ID, Launched: i.Launched, Allocation: i.Place.Allocation, Reason: i.Reason, Shelving: i.Shelving}
@@ -53,16 +54,16 @@ func (d *draft) leave(s *State, i *Instance, hold bool) error {
 	return d.charge(s, i.Project, i.Place.Allocation, -1)
 }
 
-// take books a place, and charges it to a project.
-func (d *draft) take(s *State, p Placement, project string) error {
-	if err := d.come(s, p.Host, p.Allocation); err != nil {
+// take books a place for an instance, and charges it to its project.
+func (d *draft) take(s *State, p Placement, i *Instance) error {
+	if err := d.come(s, p.Host, p.Allocation, i); err != nil {
 		return err
 	}
-	return d.charge(s, project, p.Allocation, 1)
+	return d.charge(s, i.Project, p.Allocation, 1)
 }
 
-// come books an allocation on a host and charges nobody.
-func (d *draft) come(s *State, id HostID, a Allocation) error {
+// come books an allocation for an instance on a host and charges nobody.
+func (d *draft) come(s *State, id HostID, a Allocation, i *Instance) error {
 	if err := a.valid(); err != nil {
 		return InField("place.allocation", err)
 	}
@@ -71,16 +72,18 @@ func (d *draft) come(s *State, id HostID, a Allocation) error {
 		return err
 	}
 	h.Placed++
+	h.Peers = meet(h.Peers, i, 1)
 	return h.book(a)
 }
 
 // goes gives back what come has booked.
-func (d *draft) goes(s *State, id HostID, a Allocation) error {
+func (d *draft) goes(s *State, id HostID, a Allocation, i *Instance) error {
 	h, err := d.host(s, id)
 	if err != nil {
 		return err
 	}
 	h.Placed--
+	h.Peers = meet(h.Peers, i, -1)
 	return h.free(a)
 }
 
@@ -89,7 +92,7 @@ func (d *draft) rebook(s *State, i *Instance, p Placement) error {
 	if err := d.leave(s, i, false); err != nil {
 		return err
 	}
-	return d.take(s, p, i.Project)
+	return d.take(s, p, i)
 }
 
 // charge adds an allocation and one instance to what the project uses, or takes them from it: sign is 1 or -1.

@@ -113,7 +113,7 @@ func (s *Conditions) UnmarshalJSON(b []byte) error {
 }
 
 // Host is a resource provider: a server, a cluster node, or an aggregate that places by itself, such as an
-// OpenStack region. A driver fills in what it observes; labels, zone and ratios may be overridden by the
+// OpenStack region. A driver fills in what it observes; labels, taints, zone and ratios may be overridden by the
 // operator through the driver's configuration.
 type Host struct {
 	ID         HostID              `json:"id"`
@@ -121,6 +121,7 @@ type Host struct {
 	Address    string              `json:"address,omitempty"` // name or IP address under which it is managed
 	Zone       string              `json:"zone,omitempty"`    // failure domain
 	Labels     map[string]string   `json:"labels,omitempty"`
+	Taints     []Taint             `json:"taints,omitempty"`
 	Kinds      []Kind              `json:"kinds,omitempty"` // what it runs; empty: virtual machines
 	Inventory  map[Class]Inventory `json:"inventory"`
 	Devices    []Device            `json:"devices,omitempty"`
@@ -212,6 +213,9 @@ func (h Host) Normalize() (Host, error) {
 		out.Inventory[c] = inv
 	}
 	var err error
+	if out.Taints, err = normalizeTaints(h.Taints); err != nil {
+		return fail(err)
+	}
 	if out.Devices, err = normalizeDevices(h.Devices, out.Inventory); err != nil {
 		return fail(err)
 	}

@@ -57,6 +57,7 @@ func TestNormalizeHost(t *testing.T) {
 	labels := map[string]string{"tier": "gold"}
 	in := pool.Host{
 		ID: "d/h", Labels: labels, Kinds: []pool.Kind{pool.VM},
+		Taints:    []pool.Taint{{Key: "old", Effect: pool.PreferNoSchedule}, {Key: "gpu", Value: "a", Effect: pool.NoSchedule}, {Key: "old", Effect: pool.PreferNoSchedule}},
 		Inventory: map[pool.Class]pool.Inventory{pool.CPU: {Total: 4}, pool.StorageSSD: {Total: 999, Ratio: 2000, StepSize: 4}},
 		Devices: []pool.Device{
 			{ID: "b", Class: pool.StorageSSD, Inventory: pool.Inventory{Total: 10, Reserved: 2, Ratio: 1500}, Labels: labels},
@@ -73,6 +74,9 @@ func TestNormalizeHost(t *testing.T) {
 	require.True(t, out.Aggregate())
 	require.Equal(t, "b", out.Device("b").ID)
 	require.Nil(t, out.Device("c"))
+	require.Equal(t, []pool.Taint{{Key: "gpu", Value: "a", Effect: pool.NoSchedule}, {Key: "old", Effect: pool.PreferNoSchedule}}, out.Taints, "in order, each once")
+	require.Equal(t, "gpu=a:no-schedule", out.Taints[0].String())
+	require.Equal(t, "old:prefer-no-schedule", out.Taints[1].String())
 
 	again, err := out.Normalize()
 	require.NoError(t, err)
@@ -81,7 +85,7 @@ func TestNormalizeHost(t *testing.T) {
 	// Deep: nothing of the input is shared.
 	labels["tier"] = "lead"
 	in.Inventory[pool.CPU] = pool.Inventory{}
-	in.Devices[0].Total, in.Kinds[0] = 0, pool.Container
+	in.Devices[0].Total, in.Kinds[0], in.Taints[0].Key = 0, pool.Container, "new"
 	in.Shapes[0].Resources[pool.CPU] = 7
 	require.Equal(t, again, out)
 	require.Equal(t, "gold", out.Devices[2].Labels["tier"])
@@ -102,6 +106,10 @@ func TestNormalizeRefuses(t *testing.T) {
 		"address":            {func(h *pool.Host) { h.Address = "\xff" }, pool.ErrInvalid},
 		"zone":               {func(h *pool.Host) { h.Zone = "a b" }, pool.ErrInvalid},
 		"label":              {func(h *pool.Host) { h.Labels = map[string]string{"<a>": ""} }, pool.ErrInvalid},
+		"taint":              {func(h *pool.Host) { h.Taints = []pool.Taint{{Key: "a b", Effect: pool.NoSchedule}} }, pool.ErrInvalid},
+		"taint's value":      {func(h *pool.Host) { h.Taints = []pool.Taint{{Key: "a", Value: "\n", Effect: pool.NoSchedule}} }, pool.ErrInvalid},
+		"effect":             {func(h *pool.Host) { h.Taints = []pool.Taint{{Key: "a", Effect: "no-execute"}} }, pool.ErrInvalid},
+		"taints":             {func(h *pool.Host) { h.Taints = make([]pool.Taint, 65) }, pool.ErrInvalid},
 		"kind":               {func(h *pool.Host) { h.Kinds = []pool.Kind{"zone\n"} }, pool.ErrInvalid},
 		"conditions":         {func(h *pool.Host) { h.Conditions = 1 << 5 }, pool.ErrInvalid},
 		"class":              {func(h *pool.Host) { h.Inventory["a\nb"] = pool.Inventory{} }, pool.ErrInvalid},

@@ -65,12 +65,19 @@ func ValidLabels(labels map[string]string) error {
 		return invalid("labels", "", "at most 64 labels")
 	}
 	for k, v := range labels {
-		if err := ValidName(strings.ReplaceAll(k, "/", "_")); err != nil {
-			return invalid("labels", k, "keys of letters, digits, '.', '-', '_', '/', at most 63 bytes")
+		if err := validLabel(k, v); err != nil {
+			return InField("labels", err)
 		}
-		if err := ValidText(v, 255); err != nil {
-			return invalid("labels["+k+"]", v, "printable text in one line, at most 255 bytes")
-		}
+	}
+	return nil
+}
+
+func validLabel(k, v string) error {
+	if err := ValidName(strings.ReplaceAll(k, "/", "_")); err != nil {
+		return invalid("", k, "a key of letters, digits, '.', '-', '_', '/', at most 63 bytes")
+	}
+	if err := ValidText(v, 255); err != nil {
+		return invalid("["+k+"]", v, "printable text in one line, at most 255 bytes")
 	}
 	return nil
 }

@@ -58,6 +58,7 @@ type derivedHost struct {
 	used         Resources
 	devices      map[string]int64
 	placed, held int
+	peers        []Peers
 }
 
 type derivedProject struct {
@@ -269,12 +270,12 @@ func (l *loading) instance(v *savedInstance) error {
 		if err := l.book(i.Place.Host, i.Place.Allocation); err != nil {
 			return err
 		}
-		l.derived[i.Place.Host].placed++
+		l.derived[i.Place.Host].come(i)
 		if m := i.Move; m != nil {
 			if err := l.book(m.Host, m.Allocation); err != nil {
 				return err
 			}
-			l.derived[m.Host].placed++
+			l.derived[m.Host].come(i)
 		}
 		if err := p.used.sum(i.Place.Allocation.Resources); err != nil {
 			return err
@@ -283,6 +284,11 @@ func (l *loading) instance(v *savedInstance) error {
 	}
 	l.s.setInstance(nil, i)
 	return nil
+}
+
+func (d *derivedHost) come(i *Instance) {
+	d.placed++
+	d.peers = meet(d.peers, i, 1)
 }
 
 func (l *loading) held(v *Held) error {
@@ -368,6 +374,7 @@ func (l *loading) check() error {
 		case h.Placed != d.placed || h.Held != d.held:
 			return corruptSnapshot("host "+Quote(string(id)), "as many instances and held allocations as name it")
 		}
+		h.Peers = d.peers // which are not written
 		if err := l.s.addTotals([]hostChange{{nil, h}}); err != nil {
 			return err
 		}

@@ -74,13 +74,6 @@ type Guest struct {
 // MaxUserData is the largest user-data in bytes.
 const MaxUserData = 64 << 10
 
-// Constraints narrow the hosts that qualify. Empty fields do not constrain.
-type Constraints struct {
-	Hosts  []HostID          `json:"hosts,omitempty"`  // one of these hosts
-	Zones  []string          `json:"zones,omitempty"`  // one of these zones
-	Labels map[string]string `json:"labels,omitempty"` // all of these host labels
-}
-
 // Spec is what is asked of an instance. Sizes come either from Flavor or from Resources, Disks apart.
 type Spec struct {
 	Kind        Kind              `json:"kind,omitempty"`
@@ -101,9 +94,7 @@ func (s Spec) Clone() Spec {
 	c.Disks = slices.Clone(s.Disks)
 	c.Networks = slices.Clone(s.Networks)
 	c.Labels = maps.Clone(s.Labels)
-	c.Constraints.Hosts = slices.Clone(s.Constraints.Hosts)
-	c.Constraints.Zones = slices.Clone(s.Constraints.Zones)
-	c.Constraints.Labels = maps.Clone(s.Constraints.Labels)
+	c.Constraints = s.Constraints.Clone()
 	c.Guest.SSHKeys = slices.Clone(s.Guest.SSHKeys)
 	return c
 }
@@ -205,23 +196,6 @@ func (s Spec) validDisks() error {
 		mounts[d.Mount] = true
 	}
 	return nil
-}
-
-func (c Constraints) valid() error {
-	if len(c.Hosts) > 1024 || len(c.Zones) > 1024 {
-		return invalid("", "", "at most 1024 hosts and 1024 zones")
-	}
-	for i, h := range c.Hosts {
-		if h.Valid() != nil {
-			return invalid("hosts["+strconv.Itoa(i)+"]", string(h), "driver/native-id")
-		}
-	}
-	for i, z := range c.Zones {
-		if err := validNameIn("zones["+strconv.Itoa(i)+"]", z); err != nil {
-			return err
-		}
-	}
-	return ValidLabels(c.Labels)
 }
 
 func (g Guest) valid() error {

@@ -20,7 +20,7 @@ func goodSpec() pool.Spec {
 			{Size: 20 * pool.GiB}, {Size: 100 * pool.GiB, Storage: pool.NVMe, Mount: "/data", IOPS: 3000}, {Size: pool.GiB, Storage: pool.NVMe, Mount: "/logs"},
 		},
 		Networks:    []pool.Network{{}, {Name: "br0"}},
-		Constraints: pool.Constraints{Hosts: []pool.HostID{"d/h"}, Zones: []string{"north"}, Labels: map[string]string{"tier": "gold"}},
+		Constraints: pool.Constraints{Hosts: []pool.HostID{"d/h"}, Zones: []string{"north"}, Labels: map[string]string{"tier": "gold"}, Tolerations: []pool.Toleration{{Key: "gpu"}}},
 		Labels:      map[string]string{"team": "web"},
 		Guest:       pool.Guest{User: "ada", SSHKeys: []string{key("ssh-ed25519")}, UserData: "#cloud-config\nruncmd: [ 'a' ]\n"},
 	}
@@ -61,6 +61,9 @@ func TestSpecValid(t *testing.T) {
 		"host":               {func(s *pool.Spec) { s.Constraints.Hosts[0] = "x" }, "constraints.hosts[0]", nil},
 		"zone":               {func(s *pool.Spec) { s.Constraints.Zones[0] = "a b" }, "constraints.zones[0]", nil},
 		"wanted label":       {func(s *pool.Spec) { s.Constraints.Labels["a"] = "\n" }, "constraints.labels[a]", nil},
+		"toleration":         {func(s *pool.Spec) { s.Constraints.Tolerations[0].Key = "" }, "constraints.tolerations[0]", nil},
+		"toleration's value": {func(s *pool.Spec) { s.Constraints.Tolerations[0].Value = "\n" }, "constraints.tolerations[0][gpu]", nil},
+		"tolerations":        {func(s *pool.Spec) { s.Constraints.Tolerations = make([]pool.Toleration, 65) }, "constraints.tolerations", nil},
 		"user":               {func(s *pool.Spec) { s.Guest.User = "Ada" }, "guest.user", nil},
 		"keys":               {func(s *pool.Spec) { s.Guest.SSHKeys = make([]string, 65) }, "guest.ssh_keys", nil},
 		"key":                {func(s *pool.Spec) { s.Guest.SSHKeys[0] = "x" }, "guest.ssh_keys[0]", nil},

@@ -49,6 +49,7 @@ type HostRecord struct {
 	DeviceUsed map[string]int64 // by Device.ID
 	Full       map[string]Full  // of an aggregate: the shapes that it has refused for want of room, by name
 	Placed     int              // instances placed on it, those that are being moved to it included
+	Peers      []Peers          `json:"-"` // of those, how many of each Peer that has a cluster or labels, in order
 	Held       int              // held allocations on it
 	Changed    Revision         // of the last change of this record
 }

@@ -157,7 +157,7 @@ func (c *chance) event() pool.Event {
 		id := pick(c, everyInstance)
 		return c.tape.event(pool.KindLaunched, &pool.Launched{
 			Instance: id, Name: "web", Project: project, Want: pool.Running, Place: c.place(0),
-			Spec: pool.Spec{Image: project, Labels: map[string]string{"tier": "gold"}, Guest: pool.Guest{User: "ada", SSHKeys: []string{"k"}}},
+			Spec: pool.Spec{Image: project, Labels: pick(c, []map[string]string{{"tier": "gold"}, {"tier": "lead", "app": "db"}, nil}), Guest: pool.Guest{User: "ada", SSHKeys: []string{"k"}}},
 		})
 	case 16, 38, 39:
 		return c.tape.event(pick(c, []string{pool.KindSent, pool.KindCreated, pool.KindCreated, pool.KindRebooted, pool.KindSettled}), of)

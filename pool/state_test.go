@@ -147,6 +147,16 @@ func checkBooks(t testing.TB, s *pool.State, root bool) {
 			devices[h][c.Device] += c.Amount
 		}
 	}
+	peers := map[pool.HostID]map[pool.Peer]int{}
+	meet := func(h pool.HostID, i *pool.Instance) {
+		if i.Cluster == "" && len(i.Spec.Labels) == 0 {
+			return
+		}
+		if peers[h] == nil {
+			peers[h] = map[pool.Peer]int{}
+		}
+		peers[h][pool.NewPeer(i.Project, i.Cluster, i.Spec.Labels)]++
+	}
 	instances, hosts := 0, 0
 	for i := range s.Instances() {
 		instances++
@@ -164,7 +174,9 @@ func checkBooks(t testing.TB, s *pool.State, root bool) {
 		if m := i.Move; m != nil {
 			book(m.Host, m.Allocation)
 			arriving[m.Host]++
+			meet(m.Host, i)
 		}
+		meet(i.Place.Host, i)
 		projects[i.Project] = sum(t, projects[i.Project], i.Place.Allocation.Resources, pool.Resources{pool.Instances: 1})
 		_, ok := s.Ended(i.ID)
 		require.False(t, ok, "an instance that is there has not ended")
@@ -195,6 +207,10 @@ func checkBooks(t testing.TB, s *pool.State, root bool) {
 		}
 		require.Equal(t, len(placed[h.ID])+arriving[h.ID], h.Placed)
 		require.Equal(t, len(heldOn[h.ID]), h.Held)
+		for _, p := range h.Peers {
+			require.Equal(t, peers[h.ID][p.Peer.Value()], p.Count)
+		}
+		require.Len(t, h.Peers, len(peers[h.ID]))
 		require.True(t, h.Host.Capacity().Equal(h.Capacity))
 		for _, c := range everyClass {
 			total := totals[c]

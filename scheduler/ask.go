@@ -30,7 +30,7 @@ func (s *Scheduler) Ask(req Request) (*Ask, error) {
 	return &Ask{decision: *d, resources: d.demand.Clone()}, nil
 }
 
-// PlaceOn is Place on the hosts of an index: the same host, with the same score, and the same errors. It books
+// PlaceOn is Place on the hosts of an index, of a request that Request.In has made ready if its spec's rules name instances: the same host, with the same score, and the same errors. It books
 // nothing. Considered and Qualified count what the search had to look at. An index knows no time: where Request.Now is
 // zero, a shape that an aggregate has ever refused counts as full.
 func (s *Scheduler) PlaceOn(ix *Index, req Request) (Decision, error) {
@@ -56,6 +56,7 @@ func (s *Scheduler) PlaceOn(ix *Index, req Request) (Decision, error) {
 func (ix *Index) Explain(a *Ask) (Explanation, error) {
 	a.now = nil
 	a.follow(ix.sums)
+	a.censusOf(ix)
 	return a.explain(ix.records(), ix.Len())
 }
 
@@ -82,6 +83,7 @@ func (ix *Index) Choose(a *Ask, out *Decision) error {
 func (ix *Index) choose(d *decision, out *Decision) (bool, error) {
 	s := &ix.search
 	d.follow(ix.sums)
+	d.censusOf(ix)
 	if err := s.run(ix, d); err != nil {
 		return false, err
 	}

@@ -31,6 +31,7 @@ type decision struct {
 	hosts     map[pool.HostID]struct{} // Constraints.Hosts, when there are many
 	labels    []string                 // keys of Constraints.Labels, sorted
 	kind      pool.Kind
+	rules     []rule
 
 	policy policy // for the needs of the request
 	total  totals // over the whole pool, for policies that follow its state
@@ -62,7 +63,7 @@ const manyHosts = 8
 
 // decide prepares a request, or says what is malformed.
 func (s *Scheduler) decide(req Request) (*decision, error) {
-	d := &decision{scheduler: s, req: req, kind: req.Spec.Kind}
+	d := &decision{scheduler: s, req: req, kind: req.Spec.Kind, rules: rulesOf(&req)}
 	if d.kind == "" {
 		d.kind = pool.VM
 	}
@@ -152,13 +153,16 @@ const (
 // just what is needed to work out a Reason, should anybody ask.
 type failure struct {
 	by     Constraint
-	index  int     // of the label in decision.labels, or of the class in decision.needs
+	index  int     // of the label in decision.labels, the taint of the host, the rule in decision.rules, or the class in decision.needs
 	reason *Reason // a Filter's own
 }
 
 // check returns the first constraint that the host fails. If it returns none, needs, shape and host are set.
 func (d *decision) check(h *pool.HostRecord, v view) (failure, error) {
 	f := d.admits(h, v)
+	if f.by == "" {
+		f = d.keeps(h, v)
+	}
 	if f.by != "" {
 		return f, nil
 	}
@@ -193,7 +197,29 @@ func (d *decision) admits(h *pool.HostRecord, v view) failure {
 	if !runs(h, d.kind) {
 		return failure{by: ByKind}
 	}
+	if i := d.repels(h.Taints); i >= 0 {
+		return failure{by: ByTaint, index: i}
+	}
 	return failure{}
+}
+
+// repels returns the first taint that lets nothing in and that the request does not tolerate, or -1.
+func (d *decision) repels(taints []pool.Taint) int {
+	for i, t := range taints {
+		if t.Effect == pool.NoSchedule && !d.tolerates(t) {
+			return i
+		}
+	}
+	return -1
+}
+
+func (d *decision) tolerates(x pool.Taint) bool {
+	for _, t := range d.req.Spec.Constraints.Tolerations {
+		if t.Tolerates(x) {
+			return true
+		}
+	}
+	return false
 }
 
 // passes asks the importer's filters.

@@ -13,15 +13,18 @@
 //  3. host, zone, label: Spec.Constraints allow it
 //  4. image: the image has a source for the host's driver
 //  5. kind: the host runs instances of the spec's kind
-//  6. filter: every Filter of the importer, in order
-//  7. shape: on an aggregate, a shape covers the request
-//  8. full: the aggregate has not just refused that shape for want of room (pool.Full)
-//  9. unit, resource: each class, in alphabetical order, is given out in such amounts and has room; a class that the
+//  6. taint: the spec tolerates every taint of the host that lets nothing in
+//  7. affinity, anti-affinity, spread: the rules about other instances are kept
+//  8. filter: every Filter of the importer, in order
+//  9. shape: on an aggregate, a shape covers the request
+//  10. full: the aggregate has not just refused that shape for want of room (pool.Full)
+//  11. unit, resource: each class, in alphabetical order, is given out in such amounts and has room; a class that the
 //     host lacks has none
-//  10. device: each disk, each GPU, and each share of a GPU finds one device with room for the whole of it
+//  12. device: each disk, each GPU, and each share of a GPU finds one device with room for the whole of it
 //
 // Of the hosts that qualify the one with the highest score is chosen, on equal scores the one whose id comes
-// first. A refusal tells for every host what stood in the way, and the nearest change that would help.
+// first. A soft constraint, a prefer-no-schedule taint or a rule that is preferred only, refuses nothing: each that a host
+// does not meet takes more from its score than all else can give. A refusal tells for every host what stood in the way, and the nearest change that would help.
 //
 // An Index gives the same answers without looking at all hosts. It follows the records of a State, or changes
 // amounts without one, for simulations and plans. PlaceOn is Place on an Index; an Ask is a request prepared for many

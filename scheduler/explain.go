@@ -28,6 +28,7 @@ type Verdict struct {
 	Host   pool.HostID `json:"host"`
 	Score  float64     `json:"score"`            // when it qualifies
 	Reason *Reason     `json:"reason,omitempty"` // absent when it qualifies
+	Unmet  []Reason    `json:"unmet,omitempty"`  // what is preferred and not so, when it qualifies
 }
 
 // Count is how many hosts failed one constraint first.
@@ -78,17 +79,18 @@ func (r *Refusal) Unwrap() error { return pool.ErrNoRoom }
 // Explain says for every host whether it qualifies, with its score, or why not. It is the long form of
 // Place and costs more; the errors are those of Place without *Refusal.
 func (s *Scheduler) Explain(st *pool.State, req Request) (Explanation, error) {
-	d, err := s.decide(req.at(st))
+	d, err := s.decide(req.In(st))
 	if err != nil {
 		return Explanation{}, err
 	}
 	d.follow(totalsOf(st))
+	d.census(st.Hosts())
 	return d.explain(st.Hosts(), st.HostCount())
 }
 
 // explain looks at n hosts.
 func (d *decision) explain(hosts iter.Seq[*pool.HostRecord], n int) (Explanation, error) {
-	e := Explanation{Demand: d.demand, Hosts: make([]Verdict, 0, n), Counts: []Count{}, Never: n > 0}
+	e := Explanation{Demand: d.demand, Hosts: make([]Verdict, 0, n), Never: n > 0}
 	counts := make(map[Count]int)
 	for h := range hosts {
 		v, err := d.verdict(h)
@@ -112,13 +114,7 @@ func (d *decision) explain(hosts iter.Seq[*pool.HostRecord], n int) (Explanation
 		}
 		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Host, b.Host))
 	})
-	for c, n := range counts {
-		c.Hosts = n
-		e.Counts = append(e.Counts, c)
-	}
-	slices.SortFunc(e.Counts, func(a, b Count) int {
-		return cmp.Or(cmp.Compare(b.Hosts, a.Hosts), cmp.Compare(a.Constraint, b.Constraint), cmp.Compare(a.Class, b.Class))
-	})
+	e.Counts = ranked(counts)
 	if len(e.Hosts) > 0 && e.Hosts[0].Reason != nil {
 		var err error
 		if e.Nearest, err = d.nearest(hosts); err != nil {
@@ -126,6 +122,19 @@ func (d *decision) explain(hosts iter.Seq[*pool.HostRecord], n int) (Explanation
 		}
 	}
 	return e, nil
+}
+
+// ranked lists counts, the most frequent first.
+func ranked(counts map[Count]int) []Count {
+	out := make([]Count, 0, len(counts))
+	for c, n := range counts {
+		c.Hosts = n
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(a, b Count) int {
+		return cmp.Or(cmp.Compare(b.Hosts, a.Hosts), cmp.Compare(a.Constraint, b.Constraint), cmp.Compare(a.Class, b.Class))
+	})
+	return out
 }
 
 // verdict checks one host and puts the outcome into figures.
@@ -137,6 +146,7 @@ func (d *decision) verdict(h *pool.HostRecord) (Verdict, error) {
 	}
 	if f.by == "" {
 		v.Score, err = d.score(h)
+		v.Unmet = d.unmetReasons(h)
 		return v, err
 	}
 	r := d.reason(h, f)

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/berthage/berthage/pool"
 )
@@ -84,6 +85,31 @@ func (ix *Index) Check() error {
 	}
 	if seen != len(ix.ids) || len(ix.ids)+len(ix.vacant) != len(ix.entries) {
 		bad("%d hosts stand somewhere, of %d; %d of %d vacant", seen, len(ix.ids), len(ix.vacant), len(ix.entries))
+	}
+	kin := make(map[pool.Peer]int)
+	for slot := range ix.entries {
+		if h := ix.entries[slot].rec; h != nil {
+			for _, p := range h.Peers {
+				kin[p.Peer.Value()] += p.Count
+			}
+		}
+	}
+	for _, k := range ix.kin.all {
+		for _, on := range k.hosts {
+			kin[k.peer] -= int(on.n)
+		}
+		if kin[k.peer] != 0 || len(k.hosts) == 0 {
+			bad("%v: %d are known to be on hosts, which is %d off", k.peer, len(k.hosts), kin[k.peer])
+		}
+		delete(kin, k.peer)
+		for _, key := range keysOfPeer(&k.peer) {
+			if !slices.Contains(ix.kin.by[key], k) {
+				bad("%v is not found by %q", k.peer, key)
+			}
+		}
+	}
+	if len(kin) > 0 {
+		bad("not known: %v", kin)
 	}
 	for c := range sums {
 		if sums[c] != ix.totals[c] {

@@ -26,6 +26,9 @@ type Index struct {
 	totals  []usedOfPool // by column
 
 	tallies []tally
+	kin     kinBook
+	domains map[string]*domains // by key
+	layout  uint64              // changes with the domains that hosts are in
 
 	most, mostBlocks int    // hosts in a block, blocks in a row
 	patience         uint64 // longAgo
@@ -96,7 +99,9 @@ func (ix *Index) Update(h *pool.HostRecord) {
 		return
 	}
 	l := &ix.line
+	var had []pool.Peers
 	if !known {
+		ix.layout++
 		slot = ix.vacancy()
 		ix.ids[h.ID] = slot
 		ix.register(h)
@@ -106,8 +111,10 @@ func (ix *Index) Update(h *pool.HostRecord) {
 		e := &ix.entries[slot]
 		ix.count(slot, -1)
 		ix.register(h)
+		had = e.rec.Peers
 		switch {
 		case !sameTraits(e.rec, h):
+			ix.layout++
 			eachTrait(e.rec, ix.traits.drop)
 			ix.fill(l, h)
 			ix.stand(l, h)
@@ -131,6 +138,7 @@ func (ix *Index) Update(h *pool.HostRecord) {
 	for i := range h.Devices {
 		e.rooms = append(e.rooms, roomOn(h, &h.Devices[i], asItIs))
 	}
+	ix.kin.follow(slot, had, h.Peers)
 	ix.touch(e)
 	ix.whole(l, e)
 	ix.sum(l)
@@ -152,6 +160,8 @@ func (ix *Index) Remove(id pool.HostID) {
 		return
 	}
 	ix.count(slot, -1)
+	ix.kin.follow(slot, ix.entries[slot].rec.Peers, nil)
+	ix.layout++
 	eachTrait(ix.entries[slot].rec, ix.traits.drop)
 	ix.take(slot)
 	delete(ix.ids, id)
@@ -240,7 +250,7 @@ func (l *line) use(used bool) {
 
 // stand adds the traits that a host has as long as it stands there, and counts it among those that have them.
 func (ix *Index) stand(l *line, h *pool.HostRecord) {
-	eachTrait(h, func(t trait) { l.traits = l.traits.with(ix.traits.take(t)) })
+	eachTrait(h, func(t trait) { l.traits = l.traits.with(ix.traits.take(t, h)) })
 }
 
 func (ix *Index) known(t trait) traits {

@@ -36,6 +36,7 @@ type world struct {
 func newWorld(t testing.TB, seed uint64) *world {
 	r := rand.New(rand.NewPCG(seed, 11))
 	w := &world{books: newBooks(t), r: r, large: r.IntN(2) == 0}
+	w.clusters()
 	w.follows, w.own = scheduler.NewIndex(w.state), scheduler.NewIndex(w.state)
 	w.follows.Narrow(2+r.IntN(6), 2+r.IntN(4))
 	w.own.Narrow(2+r.IntN(20), 2+r.IntN(8))
@@ -45,6 +46,7 @@ func newWorld(t testing.TB, seed uint64) *world {
 	for range 3 {
 		s := w.scheduler()
 		req := w.request()
+		randomRules(w.r, &req, nil)
 		a, err := s.Ask(req)
 		require.NoError(t, err)
 		w.asks, w.askedOf, w.reqs = append(w.asks, a), append(w.askedOf, s), append(w.reqs, req)
@@ -154,16 +156,23 @@ func (w *world) scheduler() *scheduler.Scheduler {
 func (w *world) check() {
 	w.cases++
 	s, req := w.scheduler(), w.request()
+	switch n := w.r.IntN(8); {
+	case n < 4:
+		randomRules(w.r, &req, w.placed)
+	case n < 5 && len(w.placed) > 0: // one that is there is to be elsewhere
+		i, _ := w.state.Instance(w.placed[w.r.IntN(len(w.placed))])
+		req = scheduler.Request{Spec: i.Spec, Image: i.Image, Project: "p", Cluster: i.Cluster, Avoid: []pool.HostID{i.Place.Host}, Leaves: i.Place.Host}
+	}
 	want, wantErr := s.Place(w.state, req)
-	got, err := s.PlaceOn(w.follows, req)
+	got, err := s.PlaceOn(w.follows, req.In(w.state))
 	w.same(want, wantErr, got, err)
 	if wantErr == nil && w.r.IntN(3) > 0 {
 		w.placed2++
 		id := pool.NewInstanceID("test", "p", fmt.Sprint(w.n))
-		w.tell(pool.KindLaunched, &pool.Launched{
-			Instance: id, Name: "a", Project: "p", Spec: req.Spec, Image: req.Image, Want: pool.Running,
-			Place: pool.Placement{Host: got.Host, Allocation: got.Allocation},
-		}, func() { require.NoError(w.t, w.own.Book(got.Host, &got.Allocation)) })
+		w.tell(pool.KindLaunched, w.launched(id, req, got), func() {
+			require.NoError(w.t, w.own.Book(got.Host, &got.Allocation))
+			w.meet(got.Host, id, 1)
+		})
 		w.placed = append(w.placed, id)
 	}
 	k := w.r.IntN(len(w.asks))
@@ -174,6 +183,13 @@ func (w *world) check() {
 		return
 	}
 	w.same(want, wantErr, w.outs[k], err)
+}
+
+// meet tells the index that books by itself of an instance that rules may select.
+func (w *world) meet(host pool.HostID, id pool.InstanceID, n int) {
+	if i, _ := w.state.Instance(id); i.Cluster != "" || len(i.Spec.Labels) > 0 {
+		require.NoError(w.t, w.own.Meet(host, pool.NewPeer(i.Project, i.Cluster, i.Spec.Labels), n))
+	}
 }
 
 func (w *world) same(want scheduler.Decision, wantErr error, got scheduler.Decision, err error) {
@@ -205,7 +221,13 @@ func (w *world) change() {
 		w.placed = slices.Delete(w.placed, k, k+1)
 		i, _ := w.state.Instance(id)
 		hold := w.r.IntN(8) == 0
-		if book := func() { require.NoError(w.t, w.own.Free(i.Place.Host, &i.Place.Allocation)) }; hold {
+		peer := pool.NewPeer(i.Project, i.Cluster, i.Spec.Labels)
+		if book := func() {
+			require.NoError(w.t, w.own.Free(i.Place.Host, &i.Place.Allocation))
+			if i.Cluster != "" || len(i.Spec.Labels) > 0 {
+				require.NoError(w.t, w.own.Meet(i.Place.Host, peer, -1))
+			}
+		}; hold {
 			w.tell(pool.KindDeleted, &pool.Ended{Instance: id, Hold: true}, nil)
 		} else {
 			w.tell(pool.KindDeleted, &pool.Ended{Instance: id}, book)
@@ -283,6 +305,7 @@ func (w *world) checkIndexes() {
 			require.True(w.t, h.Used.Equal(got.Used))
 			require.True(w.t, maps.Equal(h.DeviceUsed, got.DeviceUsed))
 			require.Equal(w.t, h.Placed, got.Placed)
+			require.Equal(w.t, h.Peers, got.Peers)
 		}
 		for c, sum := range w.state.Totals() {
 			used, capacity := ix.Total(c)

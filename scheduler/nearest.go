@@ -19,6 +19,8 @@ const (
 	AllowHost Action = "allow-host" // the request must allow this host: Constraints.Hosts, Avoid
 	AllowZone Action = "allow-zone" // the request must allow the host's zone, which is Value
 	DropLabel Action = "drop-label" // the request must not ask for Label; the host has Value, or the empty one
+	Tolerate  Action = "tolerate"   // the request must tolerate the host's Taint
+	DropRule  Action = "drop-rule"  // the request must not have Rule, of the list that Constraint names
 	AddSource Action = "add-source" // the image needs a source for the driver, which is Value
 	Free      Action = "free"       // Amount of Class must become free on the host, on Device if named
 	Shrink    Action = "shrink"     // the request must ask for Amount of Class less, of Disk if named
@@ -43,6 +45,9 @@ type Step struct {
 	Conditions pool.Conditions `json:"conditions,omitempty"` // of the host now
 	Label      string          `json:"label,omitempty"`
 	Value      string          `json:"value,omitempty"`
+	Taint      *pool.Taint     `json:"taint,omitempty"`
+	Constraint Constraint      `json:"constraint,omitempty"` // of a rule
+	Rule       *Rule           `json:"rule,omitempty"`
 	Class      pool.Class      `json:"class,omitempty"`
 	Device     string          `json:"device,omitempty"`
 	Disk       *int            `json:"disk,omitempty"` // index in Spec.Disks
@@ -73,6 +78,10 @@ func (s *Step) String() string {
 		return "allow zone " + pool.Quote(s.Value)
 	case DropLabel:
 		return "do not ask for label " + pool.Quote(s.Label)
+	case Tolerate:
+		return "tolerate taint " + pool.Quote(s.Taint.String())
+	case DropRule:
+		return "do without " + string(s.Constraint) + " " + strconv.Itoa(s.Rule.Index) + ": " + s.Rule.broken(s.Constraint)
 	case AddSource:
 		return "give the image a source for driver " + pool.Quote(s.Value)
 	case Wait:
@@ -123,6 +132,7 @@ func (d *decision) change(h *pool.HostRecord, steps []Step) (Change, bool, error
 		}
 	}
 	d.admissionSteps(h, &c)
+	d.ruleSteps(h, &c)
 	if !h.Aggregate() {
 		return c, d.roomSteps(h, &c), nil
 	}
@@ -157,6 +167,11 @@ func (d *decision) admissionSteps(h *pool.HostRecord, c *Change) {
 	for _, k := range d.labels {
 		if have, ok := h.Labels[k]; !ok || have != want.Labels[k] {
 			c.add(1, Step{Do: DropLabel, Label: k, Value: have})
+		}
+	}
+	for i, t := range h.Taints {
+		if t.Effect == pool.NoSchedule && !d.tolerates(t) {
+			c.add(1, Step{Do: Tolerate, Taint: &h.Taints[i]})
 		}
 	}
 	if driver := h.ID.Driver(); d.req.Image.Sources[driver] == "" {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -18,8 +19,39 @@ import (
 
 // fleet is a random pool: hosts, and one allocation on each that stands for all that is on it.
 type fleet struct {
-	hosts []pool.Host
-	used  map[pool.HostID]pool.Allocation
+	hosts  []pool.Host
+	used   map[pool.HostID]pool.Allocation
+	others []other
+}
+
+// other is an instance that takes nothing and that rules may select.
+type other struct {
+	host    pool.HostID
+	cluster string
+	labels  map[string]string
+}
+
+func (o *other) id(n int) pool.InstanceID {
+	return pool.NewInstanceID("test", "p", fmt.Sprint("other", n))
+}
+
+// clusters puts the clusters into the books that random instances are members of.
+func (b *books) clusters() {
+	b.fold(pool.KindClusterPut, &pool.ClusterPut{Cluster: "p/web", Token: "web", Spec: pool.Spec{Labels: map[string]string{"app": "a"}}})
+	b.fold(pool.KindClusterPut, &pool.ClusterPut{Cluster: "p/db", Token: "db"})
+}
+
+// launched is the event of an instance of a request.
+func (b *books) launched(id pool.InstanceID, req scheduler.Request, d scheduler.Decision) *pool.Launched {
+	l := &pool.Launched{
+		Instance: id, Name: "a", Project: "p", Spec: req.Spec, Image: req.Image, Want: pool.Running,
+		Place: pool.Placement{Host: d.Host, Allocation: d.Allocation},
+	}
+	if req.Cluster != "" {
+		c, _ := b.state.Cluster(req.Cluster)
+		l.Cluster, l.Index = req.Cluster, c.Next
+	}
+	return l
 }
 
 // books folds the fleet into a State.
@@ -29,6 +61,15 @@ func (f *fleet) books(t testing.TB) *pool.State {
 		if a, ok := f.used[h.ID]; ok {
 			b.book(want(1, 1), scheduler.Decision{Host: h.ID, Allocation: a})
 		}
+	}
+	b.clusters()
+	for n := range f.others {
+		o := &f.others[n]
+		req := scheduler.Request{Spec: pool.Spec{Labels: o.labels}}
+		if o.cluster != "" {
+			req.Cluster = pool.NewClusterID("p", o.cluster)
+		}
+		b.fold(pool.KindLaunched, b.launched(o.id(n), req, scheduler.Decision{Host: o.host}))
 	}
 	return b.state
 }
@@ -43,7 +84,159 @@ func randomFleet(r *rand.Rand) *fleet {
 		}
 		f.hosts = append(f.hosts, h)
 	}
+	for range r.IntN(9) - 2 {
+		o := other{host: f.hosts[r.IntN(len(f.hosts))].ID}
+		if o.cluster = []string{"", "web", "db"}[r.IntN(3)]; o.cluster == "" {
+			o.labels = randomLabels(r)
+		}
+		f.others = append(f.others, o)
+	}
 	return f
+}
+
+func randomLabels(r *rand.Rand) map[string]string {
+	return []map[string]string{nil, {"app": "a"}, {"app": "b"}, {"app": "a", "tier": "x"}}[r.IntN(4)]
+}
+
+// randomRules makes an instance a member of a cluster or not, and gives it rules.
+func randomRules(r *rand.Rand, req *scheduler.Request, ids []pool.InstanceID) {
+	req.Spec.Labels = randomLabels(r)
+	if r.IntN(3) == 0 {
+		req.Cluster, req.Spec.Labels = "p/db", nil
+		if r.IntN(2) == 0 {
+			req.Cluster, req.Spec.Labels = "p/web", map[string]string{"app": "a"}
+		}
+	}
+	selector := func() (s pool.Selector) {
+		switch r.IntN(5) {
+		case 0:
+			s.Cluster = []string{"web", "db", "none"}[r.IntN(3)]
+		case 1, 2:
+			s.Labels = []map[string]string{{"app": "a"}, {"app": "b"}, {"app": "a", "tier": "x"}, {"tier": "y"}}[r.IntN(4)]
+		case 3:
+			for range r.IntN(3) {
+				if len(ids) > 0 {
+					s.Instances = append(s.Instances, ids[r.IntN(len(ids))])
+				}
+			}
+		}
+		return s
+	}
+	within := func() string { return []string{"", "zone", "rack"}[r.IntN(3)] }
+	c := &req.Spec.Constraints
+	for range r.IntN(8) / 6 {
+		c.Affinity = append(c.Affinity, pool.Affinity{Selector: selector(), Within: within(), Soft: r.IntN(2) == 0})
+	}
+	for range r.IntN(8) / 5 {
+		c.AntiAffinity = append(c.AntiAffinity, pool.Affinity{Selector: selector(), Within: within(), Soft: r.IntN(2) == 0})
+	}
+	for range r.IntN(8) / 6 {
+		c.Spread = append(c.Spread, pool.Spread{Selector: selector(), Within: within(), MaxSkew: r.IntN(3), Soft: r.IntN(2) == 0})
+	}
+}
+
+// keepsRules is the oracle of rules: whether a host keeps those that are required, and by how much not the others; straight
+// from the definition, counting instances one by one.
+func keepsRules(st *pool.State, h *pool.HostRecord, req scheduler.Request, empty bool) (keeps bool, unmet int) {
+	selects := func(s *pool.Selector, i *pool.Instance) bool {
+		switch {
+		case len(s.Instances) > 0:
+			return slices.Contains(s.Instances, i.ID)
+		case s.Cluster != "":
+			return string(i.Cluster) == "p/"+s.Cluster
+		case len(s.Labels) > 0:
+			for k, v := range s.Labels {
+				if have, ok := i.Spec.Labels[k]; !ok || have != v {
+					return false
+				}
+			}
+			return true
+		}
+		return req.Cluster != "" && i.Cluster == req.Cluster
+	}
+	// count is by domain, mine is whether the instance itself is selected.
+	count := func(s *pool.Selector, within string) (by map[string]int, total int, mine bool) {
+		by = map[string]int{}
+		mine = len(s.Instances) == 0 && selects(s, &pool.Instance{Project: req.Project, Cluster: req.Cluster, Spec: req.Spec})
+		add := func(id pool.HostID, n int) {
+			at, _ := st.Host(id)
+			total += n
+			if v, ok := at.Domain(within); ok {
+				by[v] += n
+			}
+		}
+		left := false
+		for i := range st.Instances() {
+			if i.Placed() && selects(s, i) {
+				add(i.Place.Host, 1)
+				left = left || i.Place.Host == req.Leaves
+			}
+		}
+		if left && mine {
+			add(req.Leaves, -1)
+		}
+		return by, total, mine
+	}
+	keeps = true
+	judge := func(broken int, soft bool) {
+		if soft {
+			unmet += broken
+		} else if broken > 0 {
+			keeps = false
+		}
+	}
+	c := req.Spec.Constraints
+	for _, a := range c.Affinity {
+		by, total, mine := count(&a.Selector, a.Within)
+		v, in := h.Domain(a.Within)
+		if !in || !empty && by[v] == 0 && (total > 0 || !mine) {
+			judge(1, a.Soft)
+		}
+	}
+	for _, a := range c.AntiAffinity {
+		by, _, _ := count(&a.Selector, a.Within)
+		if v, in := h.Domain(a.Within); in && !empty {
+			judge(by[v], a.Soft)
+		}
+	}
+	for _, a := range c.Spread {
+		by, _, mine := count(&a.Selector, a.Within)
+		v, in := h.Domain(a.Within)
+		if !in {
+			judge(1, a.Soft)
+			continue
+		}
+		least := math.MaxInt
+		for o := range st.Hosts() {
+			bare := req
+			bare.Spec.Constraints.Affinity, bare.Spec.Constraints.AntiAffinity, bare.Spec.Constraints.Spread = nil, nil, nil
+			bare.Spec.Resources, bare.Spec.Disks = nil, nil
+			there := *o
+			there.Shapes = nil
+			if ov, ok := o.Domain(a.Within); ok {
+				if may, _ := judgeAlone(&there, bare, false, nil, scheduler.BestFit); may {
+					least = min(least, by[ov])
+				}
+			}
+		}
+		if mine {
+			by[v]++
+		}
+		if least == math.MaxInt {
+			least = 0
+		}
+		if !empty {
+			judge(max(0, by[v]-least-max(1, a.MaxSkew)), a.Soft)
+		}
+	}
+	return keeps, unmet
+}
+
+// judge is the oracle: whether a request fits on a host, and its score.
+func judge(st *pool.State, h *pool.HostRecord, req scheduler.Request, empty bool, total map[pool.Class]pool.Sum, s scheduler.Strategy) (fits bool, score float64) {
+	fits, score = judgeAlone(h, req, empty, total, s)
+	keeps, unmet := keepsRules(st, h, req, empty)
+	return fits && keeps, score - 2*float64(unmet)
 }
 
 // randomHost makes a host that is small enough for every kind of conflict: devices or none, shapes, reservations,
@@ -56,8 +249,17 @@ func randomHost(r *rand.Rand, name string) (pool.Host, pool.Allocation) {
 		Inventory: map[pool.Class]pool.Inventory{},
 	}
 	h.Conditions = []pool.Conditions{pool.Ready, pool.Ready, pool.Ready, pool.Ready | pool.Cordoned, pool.Unreachable, 0}[r.IntN(6)]
+	if r.IntN(4) > 0 {
+		h.Labels["rack"] = string(rune('p' + r.IntN(3)))
+	}
 	if r.IntN(2) == 0 {
 		h.Labels["tier"] = []string{"gold", "lead"}[r.IntN(2)]
+	}
+	for range r.IntN(8) / 5 {
+		h.Taints = append(h.Taints, pool.Taint{
+			Key: []string{"gpu", "old"}[r.IntN(2)], Value: []string{"", "a", "b"}[r.IntN(3)],
+			Effect: []pool.Effect{pool.NoSchedule, pool.PreferNoSchedule}[r.IntN(2)],
+		})
 	}
 	if r.IntN(5) == 0 {
 		h.Kinds = []pool.Kind{pool.Container}
@@ -145,15 +347,18 @@ func randomRequest(r *rand.Rand) scheduler.Request {
 			c.Hosts = append(c.Hosts, pool.NewHostID("d", string(rune('b'+i))))
 		}
 	}
+	for range r.IntN(5) / 2 {
+		c.Tolerations = append(c.Tolerations, pool.Toleration{Key: []string{"gpu", "old"}[r.IntN(2)], Value: []string{"", "a"}[r.IntN(2)]})
+	}
 	if r.IntN(6) == 0 {
 		req.Avoid = []pool.HostID{"d/a"}
 	}
 	return req
 }
 
-// judge is the oracle: whether a request fits on a host, and its score, straight from the definition, every
-// way of giving pieces to devices tried.
-func judge(h *pool.HostRecord, req scheduler.Request, empty bool, total map[pool.Class]pool.Sum, s scheduler.Strategy) (fits bool, score float64) {
+// judgeAlone is judge without rules about other instances, straight from the definition, every way of giving pieces to
+// devices tried.
+func judgeAlone(h *pool.HostRecord, req scheduler.Request, empty bool, total map[pool.Class]pool.Sum, s scheduler.Strategy) (fits bool, score float64) {
 	c := req.Spec.Constraints
 	tier, labelled := h.Labels["tier"]
 	switch {
@@ -162,6 +367,17 @@ func judge(h *pool.HostRecord, req scheduler.Request, empty bool, total map[pool
 		c.Labels["tier"] != "" && (!labelled || tier != c.Labels["tier"]),
 		req.Image.Sources[h.ID.Driver()] == "", len(h.Kinds) > 0:
 		return false, 0
+	}
+	unmet := 0
+	for _, t := range h.Taints {
+		tolerated := slices.ContainsFunc(c.Tolerations, func(o pool.Toleration) bool { return o.Key == t.Key && (o.Value == "" || o.Value == t.Value) })
+		switch {
+		case tolerated:
+		case t.Effect == pool.NoSchedule:
+			return false, 0
+		default:
+			unmet++
+		}
 	}
 	demand, err := req.Spec.Demand()
 	if err != nil {
@@ -237,7 +453,7 @@ func judge(h *pool.HostRecord, req scheduler.Request, empty bool, total map[pool
 			}
 		}
 	}
-	return true, preference(h, demand, total, s)
+	return true, preference(h, demand, total, s) - 2*float64(unmet)
 }
 
 // preference is the score, straight from the definition.
@@ -393,6 +609,19 @@ func (f *fleet) apply(t *testing.T, c *scheduler.Change, req *scheduler.Request)
 		}
 		require.Zero(t, rest, "a shrink by more than there is")
 	}
+	var dropped [3][]int // indexes of affinity, anti-affinity and spread
+	defer func() {
+		c := &req.Spec.Constraints
+		for _, i := range slices.Backward(dropped[0]) {
+			c.Affinity = slices.Delete(c.Affinity, i, i+1)
+		}
+		for _, i := range slices.Backward(dropped[1]) {
+			c.AntiAffinity = slices.Delete(c.AntiAffinity, i, i+1)
+		}
+		for _, i := range slices.Backward(dropped[2]) {
+			c.Spread = slices.Delete(c.Spread, i, i+1)
+		}
+	}()
 	for _, s := range c.Steps {
 		require.NotEmpty(t, s.String())
 		switch s.Do {
@@ -406,6 +635,12 @@ func (f *fleet) apply(t *testing.T, c *scheduler.Change, req *scheduler.Request)
 			req.Spec.Constraints.Zones = nil
 		case scheduler.DropLabel:
 			delete(req.Spec.Constraints.Labels, s.Label)
+		case scheduler.Tolerate:
+			require.Contains(t, h.Taints, *s.Taint)
+			req.Spec.Constraints.Tolerations = append(slices.Clip(req.Spec.Constraints.Tolerations), pool.Toleration{Key: s.Taint.Key, Value: s.Taint.Value})
+		case scheduler.DropRule:
+			k := slices.Index([]scheduler.Constraint{scheduler.ByAffinity, scheduler.ByAntiAffinity, scheduler.BySpread}, s.Constraint)
+			dropped[k] = append(dropped[k], s.Rule.Index)
 		case scheduler.AddSource:
 			req.Image = req.Image.Clone()
 			req.Image.Sources[s.Value] = "there"
@@ -444,6 +679,19 @@ func TestPlaceAgainstTheDefinition(t *testing.T) {
 	for seed := range uint64(6000) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		f, req := randomFleet(r), randomRequest(r)
+		var ids []pool.InstanceID
+		for n := range f.others {
+			ids = append(ids, f.others[n].id(n))
+		}
+		if r.IntN(2) == 0 {
+			randomRules(r, &req, ids)
+			for _, o := range f.others { // it is one of those, and to be elsewhere
+				if r.IntN(2) == 0 && (req.Cluster == "" && o.cluster == "" || string(req.Cluster) == "p/"+o.cluster) && maps.Equal(o.labels, req.Spec.Labels) {
+					req.Leaves = o.host
+					break
+				}
+			}
+		}
 		s := scheduler.Scheduler{Strategy: scheduler.Strategy(r.IntN(3))}
 		st := f.books(t)
 
@@ -451,7 +699,7 @@ func TestPlaceAgainstTheDefinition(t *testing.T) {
 		bestScore, qualified, evenEmpty := 0.0, 0, false
 		scores := map[pool.HostID]float64{}
 		for _, h := range st.SortedHosts() {
-			fits, score := judge(h, req, false, st.Totals(), s.Strategy)
+			fits, score := judge(st, h, req, false, st.Totals(), s.Strategy)
 			if fits {
 				qualified++
 				scores[h.ID] = score
@@ -459,7 +707,7 @@ func TestPlaceAgainstTheDefinition(t *testing.T) {
 					best, bestScore = h.ID, score
 				}
 			}
-			fits, _ = judge(h, req, true, st.Totals(), s.Strategy)
+			fits, _ = judge(st, h, req, true, st.Totals(), s.Strategy)
 			evenEmpty = evenEmpty || fits
 		}
 		d, err := s.Place(st, req)
@@ -476,7 +724,9 @@ func TestPlaceAgainstTheDefinition(t *testing.T) {
 			require.Equal(t, len(f.hosts), d.Considered)
 			h, _ := st.Host(best)
 			checkAllocation(t, h, req, d.Allocation)
-			require.Equal(t, scheduler.Verdict{Host: d.Host, Score: d.Score}, e.Hosts[0])
+			_, unmet := keepsRules(st, h, req, false)
+			require.Equal(t, scheduler.Verdict{Host: d.Host, Score: d.Score, Unmet: e.Hosts[0].Unmet}, e.Hosts[0])
+			require.Equal(t, unmet > 0, slices.ContainsFunc(e.Hosts[0].Unmet, func(r scheduler.Reason) bool { return r.Rule != nil }))
 			require.Nil(t, e.Nearest)
 			counts["placed"]++
 			continue
@@ -510,7 +760,7 @@ func TestPlaceAgainstTheDefinition(t *testing.T) {
 			require.Fail(t, "the change does not help", "seed %d: %s\nstill: %s", seed, text, r)
 		}
 	}
-	for _, what := range []string{"placed", "never", "no change known", "make-ready", "allow-host", "allow-zone", "drop-label", "add-source", "free", "shrink"} {
+	for _, what := range []string{"placed", "never", "no change known", "make-ready", "allow-host", "allow-zone", "drop-label", "tolerate", "drop-rule", "add-source", "free", "shrink"} {
 		require.Greater(t, counts[what], 20, "%s: too rare to prove anything: %v", what, counts)
 	}
 }
@@ -526,7 +776,7 @@ func checkExplanation(t *testing.T, st *pool.State, req scheduler.Request, e sch
 	require.Equal(t, len(e.Hosts), sum)
 	for _, v := range e.Hosts {
 		h, _ := st.Host(v.Host)
-		fits, _ := judge(h, req, true, nil, scheduler.BestFit)
+		fits, _ := judge(st, h, req, true, nil, scheduler.BestFit)
 		require.Equal(t, !fits, v.Reason.Never, "%s: %s", v.Host, v.Reason)
 		require.NotEmpty(t, v.Reason.String())
 		switch r := v.Reason; r.Constraint {

@@ -15,19 +15,23 @@ type Constraint string
 
 // The constraints, in the order in which they are asked.
 const (
-	ByAvoid     Constraint = "avoid"     // in Request.Avoid
-	ByCondition Constraint = "condition" // not ready, or cordoned, draining, unreachable, fenced
-	ByHost      Constraint = "host"      // not in Constraints.Hosts
-	ByZone      Constraint = "zone"      // not in Constraints.Zones
-	ByLabel     Constraint = "label"     // lacks one of Constraints.Labels
-	ByImage     Constraint = "image"     // the image has no source for the driver
-	ByKind      Constraint = "kind"      // does not run VMs, or containers
-	ByFilter    Constraint = "filter"    // a Filter of the importer
-	ByShape     Constraint = "shape"     // an aggregate that sells no shape large enough
-	ByFull      Constraint = "full"      // an aggregate that has refused that shape a short time ago, whatever its inventory says
-	ByUnit      Constraint = "unit"      // an amount that the host does not give to one instance
-	ByResource  Constraint = "resource"  // too little of a class
-	ByDevice    Constraint = "device"    // no device has room for the whole of a disk or GPU
+	ByAvoid        Constraint = "avoid"         // in Request.Avoid
+	ByCondition    Constraint = "condition"     // not ready, or cordoned, draining, unreachable, fenced
+	ByHost         Constraint = "host"          // not in Constraints.Hosts
+	ByZone         Constraint = "zone"          // not in Constraints.Zones
+	ByLabel        Constraint = "label"         // lacks one of Constraints.Labels
+	ByImage        Constraint = "image"         // the image has no source for the driver
+	ByKind         Constraint = "kind"          // does not run VMs, or containers
+	ByTaint        Constraint = "taint"         // a taint that is not tolerated
+	ByAffinity     Constraint = "affinity"      // not where those are that it must be near
+	ByAntiAffinity Constraint = "anti-affinity" // where one is that it must be apart from
+	BySpread       Constraint = "spread"        // where there are too many already
+	ByFilter       Constraint = "filter"        // a Filter of the importer
+	ByShape        Constraint = "shape"         // an aggregate that sells no shape large enough
+	ByFull         Constraint = "full"          // an aggregate that has refused that shape a short time ago, whatever its inventory says
+	ByUnit         Constraint = "unit"          // an amount that the host does not give to one instance
+	ByResource     Constraint = "resource"      // too little of a class
+	ByDevice       Constraint = "device"        // no device has room for the whole of a disk or GPU
 )
 
 // Reason says why a host was refused: the first constraint that it failed, and by how much. Fields that do
@@ -45,6 +49,8 @@ type Reason struct {
 	Have       string          `json:"have,omitempty"`       // the host's zone, label value, driver, kinds or shape
 	At         time.Time       `json:"at,omitzero"`          // when the shape was refused
 	Until      time.Time       `json:"until,omitzero"`       // until when it counts as full
+	Taint      *pool.Taint     `json:"taint,omitempty"`      // that is not tolerated
+	Rule       *Rule           `json:"rule,omitempty"`       // about other instances
 
 	Class    pool.Class `json:"class,omitempty"`
 	Disk     *int       `json:"disk,omitempty"`   // index in Spec.Disks, where one disk found no device
@@ -91,6 +97,10 @@ func (r *Reason) String() string {
 		return "the image has no source for driver " + pool.Quote(r.Have) + ", only for " + list(r.Want)
 	case ByKind:
 		return "runs " + r.Have + ", asked for " + list(r.Want)
+	case ByTaint:
+		return "has a taint that is not tolerated: " + pool.Quote(r.Taint.String())
+	case ByAffinity, ByAntiAffinity, BySpread:
+		return r.Rule.broken(r.Constraint)
 	case ByShape:
 		return "sells no shape that covers the request; the nearest has " + r.amounts()
 	case ByFull:
@@ -189,6 +199,10 @@ func (d *decision) reason(h *pool.HostRecord, f failure) Reason {
 		r.Have, r.Want = h.ID.Driver(), d.drivers()
 	case ByKind:
 		r.Have, r.Want = kinds(h), []string{string(d.kind)}
+	case ByTaint:
+		r.Taint = &h.Taints[f.index]
+	case ByAffinity, ByAntiAffinity, BySpread:
+		r.Rule = d.rules[f.index].told(h)
 	case ByFilter:
 		r = *f.reason
 		r.Constraint = ByFilter

@@ -61,7 +61,8 @@ func (s *Strategy) UnmarshalText(b []byte) error {
 type Filter func(Request, *pool.HostRecord) *Reason
 
 // Score is an importer's own preference, asked only for hosts that qualify; higher is better. It is added to
-// the built-in score, which is between 0 and 2 and differs by up to 1 among hosts in use. It must be a pure
+// the built-in score, which is between 0 and 2 and differs by up to 1 among hosts in use, less 2 for each soft
+// constraint that the host does not meet. It must be a pure
 // function. A panic, a NaN or an infinity fails the decision with ErrExtension.
 type Score func(Request, *pool.HostRecord) float64
 
@@ -75,18 +76,24 @@ type Scheduler struct {
 
 // Request is what is to be placed.
 type Request struct {
-	Spec    pool.Spec     // resolved: with the flavor's sizes
-	Image   pool.Image    // with its sources
-	Avoid   []pool.HostID // hosts that are out of the question, such as those on which creation failed
-	Project string        // for filters and scores of the importer
-	Now     time.Time     // of the decision; zero: that of the last event in the State, if there is one
+	Spec    pool.Spec      // resolved: with the flavor's sizes
+	Image   pool.Image     // with its sources
+	Avoid   []pool.HostID  // hosts that are out of the question, such as those on which creation failed
+	Project string         // whose other instances the spec's rules may select
+	Cluster pool.ClusterID // that it is a member of
+	Leaves  pool.HostID    // where it is now, if it is to be there no longer: the spec's rules do not count it there
+	Now     time.Time      // of the decision; zero: that of the last event in the State, if there is one
+
+	named named // by the spec's rules, see In
 }
 
-// at returns the request with its moment filled in.
-func (r Request) at(st *pool.State) Request {
+// In returns the request as of a State: the moment, and where the instances are that the spec's rules name by id. Place
+// and Explain do that themselves; a request for an Index knows the State by this alone.
+func (r Request) In(st *pool.State) Request {
 	if r.Now.IsZero() {
 		r.Now = st.Time()
 	}
+	r.named = namedBy(st, &r)
 	return r
 }
 
@@ -105,11 +112,12 @@ type Decision struct {
 // malformed whatever the hosts is pool.ErrInvalid or pool.ErrOverflow; a Filter or Score that misbehaves
 // ErrExtension.
 func (s *Scheduler) Place(st *pool.State, req Request) (Decision, error) {
-	d, err := s.decide(req.at(st))
+	d, err := s.decide(req.In(st))
 	if err != nil {
 		return Decision{}, err
 	}
 	d.follow(totalsOf(st))
+	d.census(st.Hosts())
 	var best *pool.HostRecord
 	var out Decision
 	for h := range st.Hosts() {
@@ -184,7 +192,7 @@ func (d *decision) score(h *pool.HostRecord) (float64, error) {
 		d.host.marks[0].is = traitUsed
 	}
 	p.score(&d.host, d.first[:], d.built[:])
-	return d.own(h, d.built[0])
+	return d.own(h, d.built[0]-d.dues(h))
 }
 
 // own adds the importer's scores to one.

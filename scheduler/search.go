@@ -12,17 +12,21 @@ type search struct {
 	ix *Index
 	d  *decision
 
-	columnOf []int   // by need
-	need     []int64 // by need
-	piece    []int64 // by need: the largest part that goes whole to one device
-	must     traits  // that a host has all of
-	drivers  uint64  // and one of these
-	zones    uint64  // and, if any are asked for, one of these
-	exact    bool    // whoever has those bits has those traits
-	tally    int     // the sum that boxes keep for this request, -1 if none
-	hosts    columns // of the block that is looked at
-	ranges   ranges  // of the row or block that is judged
-	frontier []visit // a heap
+	columnOf []int    // by need
+	need     []int64  // by need
+	piece    []int64  // by need: the largest part that goes whole to one device
+	must     traits   // that a host has all of
+	drivers  uint64   // and one of these
+	zones    uint64   // and, if any are asked for, one of these
+	taints   uint64   // and one of these sets of taints
+	exact    bool     // whoever has those bits has those traits
+	also     []traits // and one of each of these
+	rules    bool     // and what the rules about other instances ask for
+	soft     bool     // a score may lose something by what is preferred, which no bound knows
+	tally    int      // the sum that boxes keep for this request, -1 if none
+	hosts    columns  // of the block that is looked at
+	ranges   ranges   // of the row or block that is judged
+	frontier []visit  // a heap
 	cards    [rowSize + 1]uint8
 	opened   [rowSize + 1]visit
 	fit      [blockSize]uint8
@@ -80,6 +84,11 @@ func (s *search) start(ix *Index, d *decision) bool {
 	if !known || !s.traits() {
 		return false
 	}
+	s.soft = d.prefers(ix.traits.taints)
+	s.rules = false
+	for i := range d.rules {
+		s.soft, s.rules = s.soft || d.rules[i].soft, s.rules || !d.rules[i].soft
+	}
 	s.tally, s.ranges.sum = ix.tallyOf(s.columnOf, d.policy.scale()), nil
 	if s.tally >= 0 {
 		s.ranges.factors = ix.tallies[s.tally].factors
@@ -90,7 +99,7 @@ func (s *search) start(ix *Index, d *decision) bool {
 // traits prepares what a host must be. It is false if none is.
 func (s *search) traits() bool {
 	book, c := &s.ix.traits, &s.d.req.Spec.Constraints
-	s.must, s.drivers, s.zones, s.exact = traits{is: traitReady}, 0, 0, true
+	s.must, s.drivers, s.zones, s.taints, s.exact = traits{is: traitReady}, 0, 0, 0, true
 	all := func(t trait) bool {
 		m, exact, ok := book.find(t)
 		s.must, s.exact = s.must.with(m), s.exact && exact
@@ -108,6 +117,14 @@ func (s *search) traits() bool {
 			return false
 		}
 	}
+	for i := range book.taints {
+		if t := &book.taints[i]; s.d.repels(t.taints) < 0 {
+			anyOf(t.trait, &s.taints)
+		}
+	}
+	if s.taints == 0 {
+		return false
+	}
 	for driver, source := range s.d.req.Image.Sources {
 		if source != "" {
 			anyOf(trait{what: 'd', key: driver}, &s.drivers)
@@ -116,16 +133,52 @@ func (s *search) traits() bool {
 	for _, z := range c.Zones {
 		if z == "" { // hosts in no zone have no bit that says so
 			s.exact, s.zones = false, 0
+			s.nearDomains(book)
 			return s.drivers != 0
 		}
 		anyOf(trait{what: 'z', key: z}, &s.zones)
 	}
+	s.nearDomains(book)
 	return s.drivers != 0 && (len(c.Zones) == 0 || s.zones != 0)
+}
+
+// nearDomains prepares in which domains a host must be to be near others.
+func (s *search) nearDomains(book *traitBook) {
+	s.also = s.also[:0]
+	for i := range s.d.rules {
+		r := &s.d.rules[i]
+		if r.by != ByAffinity || r.soft || r.total == 0 || r.within == "" {
+			continue
+		}
+		var one traits
+		for v, n := range r.count {
+			if n <= 0 {
+				continue
+			}
+			t := trait{what: 'l', key: r.within, value: v}
+			if r.within == pool.ZoneKey {
+				t = trait{what: 'z', key: v}
+			}
+			m, _, _ := book.find(t)
+			one = one.with(m)
+		}
+		s.also = append(s.also, one)
+	}
+}
+
+// near reports whether a host may be in one of these domains.
+func (s *search) near(t traits) bool {
+	for _, m := range s.also {
+		if t.is&m.is|t.says&m.says == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // fits reports whether a host may have all traits that are asked for.
 func (s *search) fits(t traits) bool {
-	return t.has(s.must) && t.is&s.drivers != 0 && (s.zones == 0 || t.is&s.zones != 0)
+	return t.has(s.must) && t.is&s.drivers != 0 && t.is&s.taints != 0 && (s.zones == 0 || t.is&s.zones != 0) && s.near(t)
 }
 
 // run looks for the best host: among those that are asked for by name, among all if the importer's own score may
@@ -135,6 +188,16 @@ func (s *search) run(ix *Index, d *decision) error {
 	if hosts := d.req.Spec.Constraints.Hosts; len(hosts) > 0 {
 		for _, id := range hosts {
 			if slot, ok := ix.ids[id]; ok {
+				if err := s.try(slot); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	if near, ok := d.nearHosts(); ok {
+		for id := range near {
+			if slot, ok := ix.ids[pool.HostID(id)]; ok {
 				if err := s.try(slot); err != nil {
 					return err
 				}
@@ -263,12 +326,12 @@ func (s *search) candidates(r *row) []uint8 {
 			reach = s.d.policy.reach(&s.ranges, s.score)
 		}
 	}
-	must, drivers, zones := s.must, s.drivers, s.zones
+	must, drivers, taints, zones, also := s.must, s.drivers, s.taints, s.zones, s.also
 	fit := s.cards[:0]
 cards:
 	for i := range r.traitsOf {
 		t := &r.traitsOf[i]
-		if !t.has(must) || t.is&drivers == 0 || zones != 0 && t.is&zones == 0 {
+		if !t.has(must) || t.is&drivers == 0 || t.is&taints == 0 || zones != 0 && t.is&zones == 0 || len(also) > 0 && !s.near(*t) {
 			continue
 		}
 		if sums != nil && (sums[i].lo > reach.hi || sums[i].hi < reach.lo) {
@@ -341,7 +404,15 @@ func (s *search) look(b *block) error {
 	}
 	s.hosts.marks = b.marks[:b.n]
 	fit := s.room(b)
+	if s.rules {
+		fit = slices.DeleteFunc(fit, func(i uint8) bool { return s.d.keeps(s.ix.entries[b.hosts[i]].rec, asItIs).by != "" })
+	}
 	s.d.policy.score(&s.hosts, fit, s.scores[:])
+	if s.soft {
+		for j, i := range fit {
+			s.scores[j] -= s.d.dues(s.ix.entries[b.hosts[i]].rec)
+		}
+	}
 	n := 0
 	for j, i := range fit {
 		if score := s.scores[j]; s.best < 0 || score >= s.score {
@@ -377,7 +448,7 @@ func (s *search) look(b *block) error {
 // room returns the hosts of a block that have the traits and the amounts, and a sum that may be better than the best one
 // yet.
 func (s *search) room(b *block) []uint8 {
-	must, drivers, zones := s.must, s.drivers, s.zones
+	must, drivers, taints, zones, also := s.must, s.drivers, s.taints, s.zones, s.also
 	marks, fit := b.marks[:b.n], s.fit[:0]
 	if len(s.need) == 0 {
 		for i := range marks {
@@ -402,7 +473,7 @@ hosts:
 			continue
 		}
 		t := &marks[i]
-		if !t.has(must) || t.is&drivers == 0 || zones != 0 && t.is&zones == 0 {
+		if !t.has(must) || t.is&drivers == 0 || t.is&taints == 0 || zones != 0 && t.is&zones == 0 || len(also) > 0 && !s.near(*t) {
 			continue
 		}
 		if sums != nil && (sums[i] > reach.hi || sums[i] < reach.lo) {

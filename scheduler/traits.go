@@ -4,13 +4,14 @@ import (
 	"maps"
 	"math/bits"
 	"slices"
+	"strings"
 
 	"github.com/berthage/berthage/pool"
 )
 
 // traits are what a host is and says of itself, as bits. (An array would not be kept in registers.)
 type traits struct {
-	is   uint64 // its condition, driver, kinds and zone
+	is   uint64 // its condition, driver, kinds, zone and taints
 	says uint64 // its labels
 }
 
@@ -31,9 +32,9 @@ func (t traits) has(must traits) bool {
 
 func (t traits) with(o traits) traits { return traits{t.is | o.is, t.says | o.says} }
 
-// trait is a driver, a kind, a zone, or a label.
+// trait is a driver, a kind, a zone, all taints together, or a label.
 type trait struct {
-	what       byte // 'd', 'k', 'z' or 'l'
+	what       byte // 'd', 'k', 'z', 't' or 'l'
 	key, value string
 }
 
@@ -48,8 +49,15 @@ func (t trait) word(of *traits) *uint64 {
 // traitBook gives bits to traits, as long as there are hosts that have them. Traits that come when there is none
 // left share the last one: the search then looks at more hosts, and asks each of them.
 type traitBook struct {
-	known map[trait]*traitUse
-	taken traits
+	known  map[trait]*traitUse
+	taken  traits
+	taints []taintSet // that hosts have, and none
+}
+
+// taintSet is the taints of some hosts.
+type taintSet struct {
+	trait  trait
+	taints []pool.Taint
 }
 
 type traitUse struct {
@@ -58,7 +66,7 @@ type traitUse struct {
 }
 
 // take counts one host more with that trait.
-func (b *traitBook) take(t trait) traits {
+func (b *traitBook) take(t trait, h *pool.HostRecord) traits {
 	u := b.known[t]
 	if u == nil {
 		if b.known == nil {
@@ -71,6 +79,9 @@ func (b *traitBook) take(t trait) traits {
 			*taken |= 1 << u.bit
 		}
 		b.known[t] = u
+		if t.what == 't' {
+			b.taints = append(b.taints, taintSet{t, h.Taints})
+		}
 	}
 	u.hosts++
 	return u.mask(t)
@@ -83,6 +94,9 @@ func (b *traitBook) drop(t trait) {
 		return
 	}
 	delete(b.known, t)
+	if t.what == 't' {
+		b.taints = slices.DeleteFunc(b.taints, func(s taintSet) bool { return s.trait == t })
+	}
 	if u.bit < traitShared {
 		*t.word(&b.taken) &^= 1 << u.bit
 	}
@@ -108,6 +122,7 @@ func eachTrait(h *pool.HostRecord, f func(trait)) {
 	if h.Zone != "" {
 		f(trait{what: 'z', key: h.Zone})
 	}
+	f(trait{what: 't', key: taintKey(h.Taints)})
 	if len(h.Kinds) == 0 {
 		f(trait{what: 'k', key: string(pool.VM)})
 	}
@@ -121,9 +136,21 @@ func eachTrait(h *pool.HostRecord, f func(trait)) {
 	}
 }
 
+// taintKey names taints, which Normalize has put in order.
+func taintKey(taints []pool.Taint) string {
+	if len(taints) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	for _, t := range taints {
+		b.WriteString(t.String() + "\n")
+	}
+	return b.String()
+}
+
 // sameTraits reports whether eachTrait gives the same for both records of one host.
 func sameTraits(a, b *pool.HostRecord) bool {
-	return a.Zone == b.Zone && slices.Equal(a.Kinds, b.Kinds) && maps.Equal(a.Labels, b.Labels)
+	return a.Zone == b.Zone && slices.Equal(a.Kinds, b.Kinds) && slices.Equal(a.Taints, b.Taints) && maps.Equal(a.Labels, b.Labels)
 }
 
 // limited reports whether some class is given out in certain amounts only.

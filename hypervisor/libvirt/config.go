@@ -27,6 +27,7 @@ type HostConfig struct {
 	Address string            // name or IP address for people; empty: from the URI, or what the host calls itself
 	Zone    string            //
 	Labels  map[string]string //
+	Taints  []pool.Taint      //
 
 	// Pools are the storage pools that machines may use, by their libvirt names; empty: the pool "default",
 	// as standard storage. They are directories (types dir, fs, netfs). Two pools on one file system are
@@ -170,9 +171,9 @@ func (h *HostConfig) normalize(driver string) error {
 	if err := id.Valid(); err != nil {
 		return pool.InField("name", err)
 	}
-	h.Labels, h.Pools, h.Networks = maps.Clone(h.Labels), maps.Clone(h.Pools), maps.Clone(h.Networks)
+	h.Labels, h.Taints, h.Pools, h.Networks = maps.Clone(h.Labels), slices.Clone(h.Taints), maps.Clone(h.Pools), maps.Clone(h.Networks)
 	// What Hosts would report must be well-formed.
-	if _, err := (pool.Host{ID: id, Name: h.Name, Address: h.Address, Zone: h.Zone, Labels: h.Labels}).Normalize(); err != nil {
+	if _, err := (pool.Host{ID: id, Name: h.Name, Address: h.Address, Zone: h.Zone, Labels: h.Labels, Taints: h.Taints}).Normalize(); err != nil {
 		return err
 	}
 	for class, inv := range map[string]pool.Inventory{

@@ -315,7 +315,7 @@ func (d *drafting) member(id pool.ClusterID) error {
 	if !ok {
 		return notFound("project", id.Project())
 	}
-	placed, err := d.rules.place(d.rules.scheduler, d.st, scheduler.Request{Spec: c.Spec, Image: c.Image, Project: id.Project(), Now: d.rules.now})
+	placed, err := d.rules.place(d.rules.scheduler, d.st, scheduler.Request{Spec: c.Spec, Image: c.Image, Project: id.Project(), Cluster: id, Now: d.rules.now})
 	if err != nil {
 		return err
 	}

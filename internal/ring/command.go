@@ -9,7 +9,6 @@ import (
 
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/pool"
-	"github.com/berthage/berthage/scheduler"
 )
 
 // Command is a caller's wish, in the form in which it is handed to the leader of another process: exactly
@@ -143,7 +142,7 @@ func (r *rules) power(st *pool.State, i *pool.Instance, want pool.Power, ran boo
 	case i.Phase != pool.Aside:
 		return wrong(pool.ErrWrongState, "an instance that is not just being shelved")
 	}
-	d, err := r.again(st, i, scheduler.Request{Spec: i.Spec, Image: i.Image, Project: i.Project, Now: r.now})
+	d, err := r.again(st, i, r.anew(i, i.Spec, nil))
 	if err != nil {
 		return nil, err
 	}

@@ -40,6 +40,9 @@ func (c *Launch) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	if err != nil {
 		return nil, err
 	}
+	if field := req.Spec.Constraints.Own(); field != "" {
+		return nil, invalid("spec.constraints."+field, "", "instances, labels or a cluster, since it is no member of one itself")
+	}
 	want := c.Want
 	if want == "" {
 		want = pool.Running

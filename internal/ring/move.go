@@ -7,7 +7,6 @@ import (
 
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/pool"
-	"github.com/berthage/berthage/scheduler"
 )
 
 // Move wants an instance's machine on another host of the same driver, disks and all.
@@ -91,7 +90,7 @@ func (r *rules) moving(st *pool.State, i *pool.Instance, to pool.HostID, cold bo
 		}
 		return ""
 	})
-	d, err := r.place(s, st, scheduler.Request{Spec: i.Spec, Image: i.Image, Avoid: append([]pool.HostID{from}, avoid...), Project: i.Project, Now: r.now})
+	d, err := r.place(s, st, r.anew(i, i.Spec, append([]pool.HostID{from}, avoid...)))
 	if err == nil {
 		err = grows(st, i, d.Allocation)
 	}
@@ -157,7 +156,7 @@ func (r *rules) rebuilt(st *pool.State, i *pool.Instance) ([]pool.Event, error) 
 	if i.Resize != nil {
 		spec = i.Resize.Sizes.Of(spec)
 	}
-	d, err := r.again(st, i, scheduler.Request{Spec: spec, Image: i.Image, Avoid: i.Avoid, Project: i.Project, Now: r.now})
+	d, err := r.again(st, i, r.anew(i, spec, i.Avoid))
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ type placing struct {
 // place chooses a host in st, which is what is decided on or an overlay of that. Of any other State all hosts are looked
 // at, as they are where there is no index.
 func (p *placing) place(s *scheduler.Scheduler, st *pool.State, req scheduler.Request) (scheduler.Decision, error) {
+	req = req.In(st)
 	if p == nil || p.st == nil || st != p.st && !st.Over(p.st) {
 		return s.Place(st, req)
 	}
@@ -52,6 +53,15 @@ func (p *placing) restore(o, st *pool.State) {
 	for id := range o.ChangedHosts() {
 		p.index.Sync(st, id)
 	}
+}
+
+// anew is what the scheduler is asked for an instance that is placed again, with that spec.
+func (r *rules) anew(i *pool.Instance, spec pool.Spec, avoid []pool.HostID) scheduler.Request {
+	req := scheduler.Request{Spec: spec, Image: i.Image, Avoid: avoid, Project: i.Project, Cluster: i.Cluster, Now: r.now}
+	if i.Placed() {
+		req.Leaves = i.Place.Host
+	}
+	return req
 }
 
 // place chooses a host for an instance.

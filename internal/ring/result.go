@@ -154,7 +154,7 @@ func (r *rules) gone(st *pool.State, i *pool.Instance, doubt bool) ([]pool.Event
 		return one(end, &pool.Ended{Instance: i.ID, Reason: i.Reason, Hold: hold})
 	}
 	avoid := append([]pool.HostID{i.Place.Host}, i.Avoid...)
-	d, err := r.again(st, i, scheduler.Request{Spec: i.Spec, Image: i.Image, Avoid: avoid, Project: i.Project, Now: r.now})
+	d, err := r.again(st, i, r.anew(i, i.Spec, avoid))
 	if err != nil {
 		return one(end, &pool.Ended{Instance: i.ID, Reason: i.Reason + "; and elsewhere: " + reason(err), Hold: hold})
 	}

@@ -37,6 +37,8 @@ type fleet struct {
 	on       [][]int32 // by host: instances, ascending
 	sorts    [][]sort  // by host: the sizes of its instances
 	devices  []map[string]int64
+	peers    [][]pool.Peers // by host, kept where any size is to stay apart from others
+	apart    bool           // one is
 
 	instances []*pool.Instance
 	stays     []string // by instance: why it is not moved
@@ -69,6 +71,7 @@ type target struct {
 // size is what instances have in common that ask alike.
 type size struct {
 	request scheduler.Request
+	apart   bool // from others
 	need    []int64
 	classes []int // of which it needs something
 	holds   int32 // need, in fleet.amounts
@@ -132,7 +135,11 @@ func newFleet(ctx context.Context, st *pool.State, s *scheduler.Scheduler, o *Op
 			}
 			k = int32(len(f.sizes))
 			kinds[string(key)] = k
-			f.sizes = append(f.sizes, size{request: scheduler.Request{Spec: i.Spec, Image: i.Image, Project: i.Project, Now: f.now}})
+			apart := len(i.Spec.Constraints.AntiAffinity) > 0
+			f.sizes = append(f.sizes, size{apart: apart, request: scheduler.Request{
+				Spec: i.Spec, Image: i.Image, Project: i.Project, Cluster: i.Cluster, Now: f.now,
+			}.In(st)})
+			f.apart = f.apart || apart
 			demands = append(demands, demand)
 			for c := range demand {
 				known[c] = true
@@ -171,7 +178,8 @@ func (f *fleet) alike(b []byte, i *pool.Instance) []byte {
 			Spec    pool.Spec
 			Image   pool.Image
 			Project string
-		}{i.Spec, i.Image, i.Project})
+			Cluster pool.ClusterID
+		}{i.Spec, i.Image, i.Project, i.Cluster})
 		if err != nil {
 			return append(b, i.ID...)
 		}
@@ -219,7 +227,23 @@ func (f *fleet) alike(b []byte, i *pool.Instance) []byte {
 		}
 	}
 	pairs('l', c.Labels)
+	for _, t := range c.Tolerations {
+		b = append(b, 't')
+		str(t.Key)
+		str(t.Value)
+	}
 	pairs('s', i.Image.Sources)
+	if rules := c.AntiAffinity; len(rules) > 0 { // of those with other rules none is moved
+		b = append(b, 'r')
+		str(i.Project)
+		str(string(i.Cluster))
+		pairs('p', i.Spec.Labels)
+		all, err := json.Marshal(rules)
+		if err != nil {
+			return append(b, i.ID...)
+		}
+		b = append(b, all...)
+	}
 	return b
 }
 
@@ -248,6 +272,7 @@ func (f *fleet) readHosts() {
 		}
 		f.fixed = append(f.fixed, rec.Placed+rec.Held)
 		f.devices = append(f.devices, rec.DeviceUsed)
+		f.peers = append(f.peers, rec.Peers)
 		why := ""
 		switch {
 		case rec.Aggregate():
@@ -351,6 +376,9 @@ func (f *fleet) staying(at int) string {
 	case i.Place.Doubt:
 		return "a second copy of it may still appear on its host"
 	}
+	if why := bound(&i.Spec.Constraints); why != "" {
+		return why
+	}
 	for k, v := range f.options.Pinned {
 		if have, ok := i.Spec.Labels[k]; ok && have == v {
 			return "it is pinned by its label " + pool.Quote(k)
@@ -370,6 +398,17 @@ func (f *fleet) staying(at int) string {
 	return ""
 }
 
+// bound returns why an instance is not moved whose rules a plan does not follow.
+func bound(c *pool.Constraints) string {
+	bad := slices.ContainsFunc(c.Affinity, func(a pool.Affinity) bool { return !a.Soft }) ||
+		slices.ContainsFunc(c.AntiAffinity, func(a pool.Affinity) bool { return !a.Soft && (a.Within != "" || len(a.Instances) > 0) }) ||
+		slices.ContainsFunc(c.Spread, func(a pool.Spread) bool { return !a.Soft })
+	if bad {
+		return "it is bound to where other instances are, by id, by affinity, by a spread, or by failure domain"
+	}
+	return ""
+}
+
 // empty reports whether nothing is placed or held on a host.
 func (f *fleet) empty(h int32) bool { return len(f.on[h]) == 0 && f.fixed[h] == 0 }
 
@@ -378,7 +417,7 @@ func (f *fleet) may(k, h int32) bool {
 	s := &f.sizes[k]
 	if s.may[h] == 0 {
 		rec := *f.hosts[h]
-		rec.Used, rec.DeviceUsed, rec.Placed, rec.Held = nil, nil, 0, 0
+		rec.Used, rec.DeviceUsed, rec.Placed, rec.Peers, rec.Held = nil, nil, 0, nil, 0
 		s.may[h] = mayNo
 		if _, err := f.bare.PlaceAt(&rec, s.request); err == nil {
 			s.may[h] = mayYes
@@ -448,7 +487,7 @@ func (f *fleet) accepts(i, h int32) ([]pool.Claim, bool) {
 	if u := f.options.Unreachable; u != nil && u(f.instances[i], &f.hosts[f.where[i]].Host, &f.hosts[h].Host) != "" {
 		return nil, false
 	}
-	if len(f.scheduler.Filters) == 0 && !f.divided(&f.sizes[f.size[i]], h) {
+	if len(f.scheduler.Filters) == 0 && !f.sizes[f.size[i]].apart && !f.divided(&f.sizes[f.size[i]], h) {
 		return nil, true
 	}
 	d, err := f.scheduler.PlaceAt(f.record(h), f.sizes[f.size[i]].request)
@@ -479,7 +518,7 @@ func (f *fleet) record(h int32) *pool.HostRecord {
 			rec.Used[class] = used
 		}
 	}
-	rec.DeviceUsed = f.devices[h]
+	rec.DeviceUsed, rec.Peers = f.devices[h], f.peers[h]
 	rec.Placed = len(f.on[h]) + f.fixed[h] - rec.Held
 	return &rec
 }
@@ -515,6 +554,14 @@ func (f *fleet) leave(i int32) {
 	f.on[h] = slices.Delete(f.on[h], at, at+1)
 	f.tally(h, i, -1)
 	f.claim(h, f.claims[i], -1)
+	f.meet(h, i, -1)
+}
+
+// meet counts an instance on a host for those that are to stay apart from it.
+func (f *fleet) meet(h, i int32, n int) {
+	if x := f.instances[i]; f.apart && (x.Cluster != "" || len(x.Spec.Labels) > 0) {
+		f.peers[h] = pool.WithPeers(f.peers[h], pool.NewPeer(x.Project, x.Cluster, x.Spec.Labels), n)
+	}
 }
 
 func (f *fleet) come(i, h, holds int32, claims []pool.Claim) {
@@ -525,6 +572,7 @@ func (f *fleet) come(i, h, holds int32, claims []pool.Claim) {
 	at, _ := slices.BinarySearch(f.on[h], i)
 	f.on[h] = slices.Insert(f.on[h], at, i)
 	f.claim(h, claims, 1)
+	f.meet(h, i, 1)
 	f.where[i], f.holds[i], f.claims[i] = h, holds, claims
 	f.tally(h, i, 1)
 }

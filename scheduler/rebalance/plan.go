@@ -213,8 +213,8 @@ func (p *planner) ask(st *pool.State, i *pool.Instance, to pool.HostID) (schedul
 		return scheduler.Decision{}, &pool.Error{Kind: pool.ErrNotFound, Field: "host", Value: string(to)}
 	}
 	return p.scheduler.PlaceAt(h, scheduler.Request{
-		Spec: i.Spec, Image: i.Image, Avoid: []pool.HostID{i.Place.Host}, Project: i.Project, Now: st.Time(),
-	})
+		Spec: i.Spec, Image: i.Image, Avoid: []pool.HostID{i.Place.Host}, Project: i.Project, Cluster: i.Cluster, Now: st.Time(),
+	}.In(st))
 }
 
 // begin and end fold what the ring writes when a move is ordered, and when it is done.

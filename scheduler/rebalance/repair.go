@@ -15,7 +15,7 @@ func (f *fleet) violated(i int32) (*scheduler.Reason, error) {
 	if f.hosts[h].Aggregate() {
 		return nil, nil // it was placed as what is sold there
 	}
-	if len(f.scheduler.Filters) == 0 {
+	if len(f.scheduler.Filters) == 0 && !f.sizes[k].apart {
 		key := [2]int32{k, h}
 		r, ok := f.broke[key]
 		if !ok {
@@ -49,7 +49,7 @@ func (f *fleet) forbids(rec *pool.HostRecord, k int32) (*scheduler.Reason, error
 	}
 	r := refusal.Hosts[0].Reason
 	switch r.Constraint {
-	case scheduler.ByHost, scheduler.ByZone, scheduler.ByLabel, scheduler.ByKind, scheduler.ByFilter:
+	case scheduler.ByHost, scheduler.ByZone, scheduler.ByLabel, scheduler.ByKind, scheduler.ByAntiAffinity, scheduler.ByFilter:
 		return r, nil
 	}
 	return nil, nil

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/pool"
 )
 
 // Config is what the daemon is to do. Default gives one that is valid but for its drivers: at least one
@@ -55,6 +56,7 @@ type Libvirt struct {
 	Name    string            `json:"name,omitempty"`    // of the host in the pool; empty: derived from the URI
 	Zone    string            `json:"zone,omitempty"`    // failure domain
 	Labels  map[string]string `json:"labels,omitempty"`  // for constraints
+	Taints  []pool.Taint      `json:"taints,omitempty"`  // which instances must tolerate
 	Pools   map[string]string `json:"pools,omitempty"`   // kind of storage by libvirt storage pool; empty: the pool "default" as standard
 	Network string            `json:"network,omitempty"` // of machines that ask for none by name
 	CPU     float64           `json:"cpu,omitempty"`     // over-commit ratio of cores; 0: 1.0

@@ -63,7 +63,7 @@ func libvirtHosts(list []config.Libvirt) ([]libvirt.HostConfig, error) {
 	var out []libvirt.HostConfig
 	for _, l := range list {
 		h := libvirt.HostConfig{
-			URI: l.URI, Name: l.HostName(), Zone: l.Zone, Labels: l.Labels, Network: l.Network, VirtType: libvirt.VirtType(l.Virt),
+			URI: l.URI, Name: l.HostName(), Zone: l.Zone, Labels: l.Labels, Taints: l.Taints, Network: l.Network, VirtType: libvirt.VirtType(l.Virt),
 		}
 		if l.CPU != 0 {
 			ratio, err := pool.ParseRatio(strconv.FormatFloat(l.CPU, 'f', -1, 64))
