@@ -40,6 +40,12 @@ func FromBooks(st *pool.State) *Problem {
 	return p
 }
 
+// KindOf returns the kind of a host: its capacity and its limits of units.
+func KindOf(h *pool.Host) HostKind {
+	capacity := h.Capacity()
+	return HostKind{Name: capacity.String(), Capacity: capacity, Units: unitsOf(h)}
+}
+
 // unitsOf returns a host's limits of units, nil if it has none.
 func unitsOf(h *pool.Host) map[pool.Class]Units {
 	var out map[pool.Class]Units
