@@ -50,6 +50,7 @@ func places() map[string]place {
 		"hypervisor/hypervisortest": {ours: []string{"hypervisor", "pool"}},
 
 		"scheduler/rebalance": {ours: []string{"pool", "scheduler"}},
+		"scheduler/whatif":    {ours: []string{"pool", "scheduler", "scheduler/packing"}},
 
 		"pool/sqlledger":  {ours: []string{"pool"}},
 		"pool/ledgertest": {ours: []string{"pool"}},

@@ -22,10 +22,11 @@ func TestFromBooks(t *testing.T) {
 	}
 	fold(pool.KindOpened, &pool.Opened{Ledger: "test"})
 	fold(pool.KindProjectPut, &pool.Project{Name: "p"})
+	units := pool.Inventory{}
 	host := func(name string, size pool.Resources, c pool.Conditions, shapes ...pool.Shape) pool.HostID {
 		h := pool.Host{ID: pool.NewHostID("d", name), Conditions: c, Inventory: map[pool.Class]pool.Inventory{}, Shapes: shapes}
 		for c, n := range size {
-			h.Inventory[c] = pool.Inventory{Total: n}
+			h.Inventory[c] = pool.Inventory{Total: n, MinUnit: units.MinUnit, MaxUnit: units.MaxUnit, StepSize: units.StepSize}
 		}
 		fold(pool.KindHostPut, &pool.HostPut{Host: h})
 		return h.ID
@@ -44,6 +45,8 @@ func TestFromBooks(t *testing.T) {
 	host("c", gib(32, 64), pool.Ready)
 	cordoned := host("d", gib(64, 64), pool.Ready|pool.Cordoned)
 	region := host("r", gib(640, 640), pool.Ready, pool.Shape{Name: "s", Resources: gib(2, 4)})
+	units = pool.Inventory{MinUnit: 500, MaxUnit: 8 * pool.GiB, StepSize: 500}
+	host("l", gib(16, 64), pool.Ready)
 	book(a, gib(2, 4))
 	book(b, gib(2, 4))
 	book(b, gib(4, 4))
@@ -58,6 +61,9 @@ func TestFromBooks(t *testing.T) {
 		},
 		Hosts: []packing.HostKind{
 			{Name: "cpu 16 cores, memory 64 GiB", Capacity: gib(16, 64), Count: 2},
+			{Name: "cpu 16 cores, memory 64 GiB", Capacity: gib(16, 64), Count: 1, Units: map[pool.Class]packing.Units{
+				pool.CPU: {Min: 500, Max: 8 * pool.GiB, Step: 500}, pool.Memory: {Min: 500, Max: 8 * pool.GiB, Step: 500},
+			}},
 			{Name: "cpu 32 cores, memory 64 GiB", Capacity: gib(32, 64), Count: 1},
 		},
 	}, p)

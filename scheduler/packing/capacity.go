@@ -137,10 +137,22 @@ func (n *Need) grown(domains, remain int64) (*Problem, error) {
 	return out, out.Valid()
 }
 
+// stands reports whether a host of kind g can take over whatever is on one of kind h.
+func (p *Problem) stands(g, h int) bool {
+	if !p.Hosts[h].Capacity.Fits(p.Hosts[g].Capacity) {
+		return false
+	}
+	for i := range p.Items {
+		if it := &p.Items[i]; it.Count > 0 && p.Hosts[h].takes(it.Resources) && !p.Hosts[g].allows(it.Resources) {
+			return false
+		}
+	}
+	return true
+}
+
 // spare adds, for every kind in use, hosts that can stand in for it, the cheapest first, until there are k.
 // Large kinds come first, because their spares serve smaller ones too.
 func (c *Capacity) spare(p *Problem, k int64) {
-	stands := func(g, h int) bool { return p.Hosts[h].Capacity.Fits(p.Hosts[g].Capacity) }
 	var used, offered []int
 	for h := range c.Kinds {
 		offered = append(offered, h)
@@ -151,7 +163,7 @@ func (c *Capacity) spare(p *Problem, k int64) {
 	wide := make([]int, len(p.Hosts)) // for how many kinds it can stand in
 	for h := range p.Hosts {
 		for g := range p.Hosts {
-			if stands(h, g) {
+			if p.stands(h, g) {
 				wide[h]++
 			}
 		}
@@ -163,12 +175,12 @@ func (c *Capacity) spare(p *Problem, k int64) {
 	for _, h := range used {
 		want := k
 		for g := range c.Kinds {
-			if stands(g, h) {
+			if p.stands(g, h) {
 				want -= min(want, c.Kinds[g].Spare)
 			}
 		}
 		for _, g := range offered {
-			if !stands(g, h) {
+			if !p.stands(g, h) {
 				continue
 			}
 			add := want

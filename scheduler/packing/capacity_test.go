@@ -18,7 +18,7 @@ func holds(t *testing.T, p *packing.Problem, hosts []int64) bool {
 	for i := range p.Items {
 		fits := false
 		for _, h := range p.Hosts {
-			fits = fits || p.Items[i].Resources.Fits(h.Capacity) && (h.Count > 0 || !h.Owned)
+			fits = fits || takes(&h, p.Items[i].Resources)
 		}
 		never[i] = !fits
 	}
@@ -29,7 +29,7 @@ func holds(t *testing.T, p *packing.Problem, hosts []int64) bool {
 	}
 	for i, n := range hosts {
 		if n > 0 {
-			q.Hosts = append(q.Hosts, packing.HostKind{Capacity: p.Hosts[i].Capacity, Count: n, Owned: true})
+			q.Hosts = append(q.Hosts, packing.HostKind{Capacity: p.Hosts[i].Capacity, Units: p.Hosts[i].Units, Count: n, Owned: true})
 		}
 	}
 	if len(q.Hosts) == 0 {

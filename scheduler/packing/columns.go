@@ -69,7 +69,7 @@ func newRelaxation(in *instance, demand, avail []int64, patterns []pattern) *rel
 		}
 		var k *knapsack
 		if avail[h] > 0 {
-			k = newKnapsack(in, in.kinds[h].capacity, demand)
+			k = newKnapsack(in, &in.kinds[h], demand)
 		}
 		r.sacks = append(r.sacks, k)
 	}
@@ -82,7 +82,7 @@ func newRelaxation(in *instance, demand, avail []int64, patterns []pattern) *rel
 			continue
 		}
 		for h := range in.kinds {
-			if n := fits(in.flavors[g].need, in.kinds[h].capacity, demand[g]); n > 0 && avail[h] > 0 {
+			if n := in.copies(g, &in.kinds[h], in.kinds[h].capacity, demand[g]); n > 0 && avail[h] > 0 {
 				r.add(pattern{h, []load{{g, n}}})
 			}
 		}
@@ -98,7 +98,7 @@ func (r *relaxation) cheapest(g int) (kind int, copies int64) {
 	best := math.Inf(1)
 	for h := range r.in.kinds {
 		k := &r.in.kinds[h]
-		n := fits(r.in.flavors[g].need, k.capacity, r.demand[g])
+		n := r.in.copies(g, k, k.capacity, r.demand[g])
 		if price := float64(k.cost) / float64(n); n > 0 && k.limit == unlimited && price < best {
 			kind, copies, best = h, n, price
 		}
@@ -310,7 +310,7 @@ func (in *instance) integers(demand []int64, prices, excess []float64) *bound {
 	for h, k := range in.kinds {
 		worth := 0.0
 		for g, p := range prices {
-			worth += p * float64(max(0, fits(in.flavors[g].need, k.capacity, demand[g])))
+			worth += p * float64(max(0, in.copies(g, &k, k.capacity, demand[g])))
 		}
 		largest = max(largest, worth, 4*(excess[h]+float64(k.cost)))
 	}

@@ -34,7 +34,8 @@
 //
 // # Limits
 //
-// Sizes are planned by their resources alone: no devices, zones or affinities; split the demand by those.
+// Sizes are planned by their resources and the limits of units alone: no devices, zones or affinities; split the
+// demand by those.
 // With more than about 800 different sizes the program is left out: the plan comes from best-fit decreasing and
 // repairs, the bound from prices of the classes. Where items fit on limited kinds of host only, the penalty for
 // leaving one out times the number of items must stay below 2^61: lower costs or counts if Plan says

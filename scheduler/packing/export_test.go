@@ -14,7 +14,7 @@ func Fill(need [][]int64, count, value, capacity []int64, floor int64, width int
 		in.flavors[g].need = need[g]
 	}
 	copies = make([]int64, len(need))
-	k := newKnapsack(in, capacity, count)
+	k := newKnapsack(in, &kind{capacity: capacity}, count)
 	if k == nil {
 		return 0, copies, floor
 	}

@@ -146,13 +146,13 @@ func (l *layout) use(p *pattern, n int64) {
 	}
 }
 
-// fullest returns the groups with room for a need, those with the least free first; nil asks for all.
-func (l *layout) fullest(need []int64) []int {
+// fullest returns the groups with room for a flavor, those with the least free first; -1 asks for all.
+func (l *layout) fullest(f int) []int {
 	var order []int
 	free := make([]float64, len(l.groups))
 	for i := range l.groups {
 		g := &l.groups[i]
-		if fits(need, g.room, 1) == 0 {
+		if f >= 0 && l.in.copies(f, &l.in.kinds[g.kind], g.room, 1) == 0 {
 			continue
 		}
 		order = append(order, i)
@@ -178,7 +178,7 @@ func (l *layout) absorbOne(f int) {
 		return
 	}
 	need := l.in.flavors[f].need
-	for _, i := range l.fullest(need) {
+	for _, i := range l.fullest(f) {
 		copies := fits(need, l.groups[i].room, l.demand[f])
 		if copies == 0 {
 			continue
@@ -228,7 +228,7 @@ func (l *layout) cheapest(f int) (kind int, copies int64) {
 	best := 0.0
 	for h := range l.in.kinds {
 		k := &l.in.kinds[h]
-		n := fits(l.in.flavors[f].need, k.capacity, l.demand[f])
+		n := l.in.copies(f, k, k.capacity, l.demand[f])
 		if n == 0 || l.avail[h] == 0 {
 			continue
 		}
@@ -250,6 +250,9 @@ func (l *layout) downsize() {
 			for c := range room {
 				room[c] -= old.capacity[c] - g.room[c]
 				fits = fits && room[c] >= 0
+			}
+			for _, w := range g.loads {
+				fits = fits && (k.barred == nil || !k.barred[w.flavor])
 			}
 			if !fits {
 				continue

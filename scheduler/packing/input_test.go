@@ -33,6 +33,8 @@ func TestBadProblems(t *testing.T) {
 		"negative hosts":  {nil, []packing.HostKind{{Count: -1}}, pool.ErrInvalid, "hosts[0].count"},
 		"negative cost":   {nil, []packing.HostKind{host, {Cost: -1}}, pool.ErrInvalid, "hosts[1].cost"},
 		"owned, costs":    {nil, []packing.HostKind{{Owned: true, Count: 1, Cost: 1}}, pool.ErrInvalid, "hosts[0].cost"},
+		"bad units":       {nil, []packing.HostKind{{Units: map[pool.Class]packing.Units{pool.CPU: {Min: 3, Max: 5, Step: 7}}}}, pool.ErrInvalid, "hosts[0].units.max_unit"},
+		"units of what":   {nil, []packing.HostKind{{Units: map[pool.Class]packing.Units{"CPU": {}}}}, pool.ErrInvalid, "hosts[0].units.class"},
 		"penalty": {[]packing.Item{{Resources: pool.Resources{pool.CPU: 1}, Count: packing.MaxCount}},
 			[]packing.HostKind{{Capacity: pool.Resources{pool.CPU: 1}, Count: packing.MaxCount, Cost: packing.MaxCost}}, pool.ErrOverflow, "hosts"},
 	} {
@@ -45,6 +47,23 @@ func TestBadProblems(t *testing.T) {
 			require.Equal(t, c.field, e.Field)
 		})
 	}
+}
+
+// What has room but is of an amount that no kind allows never fits, and the answer says so.
+func TestLimitsOfUnits(t *testing.T) {
+	t.Parallel()
+	p := &packing.Problem{
+		Items: []packing.Item{{Resources: pool.Resources{pool.CPU: 5000}, Count: 1}, {Resources: pool.Resources{pool.CPU: 9000}, Count: 2}, {Resources: pool.Resources{pool.CPU: 4000}, Count: 4}},
+		Hosts: []packing.HostKind{{Capacity: pool.Resources{pool.CPU: 16_000}, Units: map[pool.Class]packing.Units{pool.CPU: {Min: 2000, Max: 8000, Step: 2000}}}},
+	}
+	r, err := packing.Plan(t.Context(), p, packing.Options{})
+	require.NoError(t, err)
+	require.NoError(t, packing.Verify(t.Context(), p, r))
+	require.Equal(t, []packing.Never{{Item: 0, Count: 1, Class: pool.CPU, Short: 1000, Unit: true}, {Item: 1, Count: 2, Class: pool.CPU, Short: 1000, Unit: true}}, r.Never)
+	require.EqualValues(t, 1, r.Hosts)
+	p.Items[0].Count, p.Items[1].Count, p.Items[2].Count = 0, 4, 0
+	p.Items[1].Resources, r.Groups[0].Loads[0].Item, r.Never = pool.Resources{pool.CPU: 3000}, 1, nil
+	require.ErrorIs(t, packing.Verify(t.Context(), p, r), packing.ErrPlan, "what units do not allow is no plan")
 }
 
 // The largest amounts and counts there are neither overflow nor take long.

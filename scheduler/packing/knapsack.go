@@ -81,9 +81,10 @@ type node struct {
 func (s *states) reset()   { s.key, s.value, s.node = s.key[:0], s.value[:0], s.node[:0] }
 func (s *states) len() int { return len(s.value) }
 
-// newKnapsack prepares for hosts of that capacity and flavors that are wanted so many times; it returns nil
-// if none fits.
-func newKnapsack(in *instance, capacity []int64, demand []int64) *knapsack {
+// newKnapsack prepares for hosts of a kind and flavors that are wanted so many times; it returns nil if none
+// fits.
+func newKnapsack(in *instance, of *kind, demand []int64) *knapsack {
+	capacity := of.capacity
 	k := &knapsack{capacity: capacity, fields: make([]field, len(capacity)), words: 1}
 	used := uint(0)
 	for c, n := range capacity {
@@ -105,7 +106,7 @@ func newKnapsack(in *instance, capacity []int64, demand []int64) *knapsack {
 	}
 	for g := range demand {
 		need := in.flavors[g].need
-		most := fits(need, capacity, demand[g])
+		most := in.copies(g, of, capacity, demand[g])
 		if most <= 0 {
 			continue
 		}

@@ -270,9 +270,12 @@ func nearest(p *Problem, item int) Never {
 		}
 		lacks, n := 0.0, best
 		for _, c := range r.Classes() {
-			short := r[c] - p.Hosts[h].Capacity[c]
+			short, unit := r[c]-p.Hosts[h].Capacity[c], false
+			if u := p.Hosts[h].Units[c].inventory(); short <= 0 && !u.Allows(r[c]) {
+				short, unit = r[c]-u.Most(r[c]), true
+			}
 			if part := float64(short) / float64(r[c]); short > 0 && part > lacks {
-				lacks, n.Kind, n.Class, n.Short = part, h, c, short
+				lacks, n.Kind, n.Class, n.Short, n.Unit = part, h, c, short, unit
 			}
 		}
 		if lacks < least {

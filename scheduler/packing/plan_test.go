@@ -33,9 +33,23 @@ func small(r *rand.Rand) *packing.Problem {
 		if i > 0 && r.IntN(3) == 0 {
 			h.Owned, h.Cost = true, 0 // also none of them
 		}
+		if r.IntN(3) == 0 {
+			h.Units = map[pool.Class]packing.Units{classes[r.IntN(len(classes))]: {Min: r.Int64N(4), Max: 4 + r.Int64N(3), Step: 1 + r.Int64N(2)}}
+		}
 		p.Hosts = append(p.Hosts, h)
 	}
 	return p
+}
+
+// takes reports whether an empty host of the kind may take one such item.
+func takes(h *packing.HostKind, r pool.Resources) bool {
+	for c, n := range r {
+		u := h.Units[c]
+		if n > h.Capacity[c] || n > 0 && (n < u.Min || u.Max > 0 && n > u.Max || u.Step > 0 && n%u.Step != 0) {
+			return false
+		}
+	}
+	return h.Count > 0 || !h.Owned
 }
 
 // bruteForce returns the least number of items left out and, with that, the least cost, by trying everything.
@@ -44,7 +58,7 @@ func bruteForce(p *packing.Problem) (short, cost int64) {
 	for _, it := range p.Items {
 		fits := false
 		for _, h := range p.Hosts {
-			fits = fits || it.Resources.Fits(h.Capacity) && (h.Count > 0 || !h.Owned)
+			fits = fits || takes(&h, it.Resources)
 		}
 		for range it.Count {
 			if fits {
@@ -77,7 +91,7 @@ func bruteForce(p *packing.Problem) (short, cost int64) {
 		}
 		for k := range hosts {
 			sum, err := hosts[k].used.Add(items[i])
-			if err != nil || !sum.Fits(p.Hosts[hosts[k].kind].Capacity) {
+			if err != nil || !sum.Fits(p.Hosts[hosts[k].kind].Capacity) || !takes(&p.Hosts[hosts[k].kind], items[i]) {
 				continue
 			}
 			old := hosts[k].used
@@ -86,7 +100,7 @@ func bruteForce(p *packing.Problem) (short, cost int64) {
 			hosts[k].used = old
 		}
 		for kind, h := range p.Hosts {
-			if !items[i].Fits(h.Capacity) || (h.Count > 0 || h.Owned) && count[kind] == h.Count {
+			if !takes(&h, items[i]) || (h.Count > 0 || h.Owned) && count[kind] == h.Count {
 				continue
 			}
 			count[kind]++

@@ -1,6 +1,7 @@
 package packing
 
 import (
+	"maps"
 	"math"
 	"math/bits"
 	"slices"
@@ -23,10 +24,24 @@ type HostKind struct {
 	Capacity pool.Resources `json:"capacity"`        // what allocations may take of one, see pool.Inventory.Capacity
 	Count    int64          `json:"count,omitempty"` // how many there are; zero is without limit, but of owned hosts none
 
+	// Units limit what one instance may take of a class there, if it takes any.
+	Units map[pool.Class]Units `json:"units,omitempty"`
+
 	// Cost of using one host, in a unit of the caller's choice; zero means 1, so that by default the fewest
 	// hosts are sought. Owned hosts are there already: they cost nothing, and Count says how many.
 	Cost  int64 `json:"cost,omitempty"`
 	Owned bool  `json:"owned,omitempty"`
+}
+
+// Units are limits of one class, as pool.Inventory has them. The zero value is none.
+type Units struct {
+	Min  int64 `json:"min,omitempty"`  // no less
+	Max  int64 `json:"max,omitempty"`  // no more
+	Step int64 `json:"step,omitempty"` // a multiple
+}
+
+func (u Units) inventory() pool.Inventory {
+	return pool.Inventory{MinUnit: u.Min, MaxUnit: u.Max, StepSize: u.Step}
 }
 
 // Problem is what is to be packed, and into what.
@@ -84,6 +99,15 @@ func (p *Problem) Valid() error {
 		if err := h.Capacity.Valid(); err != nil {
 			return pool.InField(at+".capacity", err)
 		}
+		for _, c := range slices.Sorted(maps.Keys(h.Units)) {
+			err := c.Valid()
+			if err == nil {
+				err = h.Units[c].inventory().Valid()
+			}
+			if err != nil {
+				return pool.InField(at+".units", err)
+			}
+		}
 		switch {
 		case h.Count < 0 || h.Count > MaxCount:
 			return &pool.Error{Kind: pool.ErrInvalid, Field: at + ".count", Value: strconv.FormatInt(h.Count, 10), Want: "zero (no limit) to " + strconv.FormatInt(MaxCount, 10)}
@@ -125,6 +149,15 @@ type kind struct {
 	capacity []int64
 	cost     int64
 	limit    int64
+	barred   []bool // flavors that its limits of units do not allow; nil: none
+}
+
+// copies returns how many copies of a flavor fit into room on a host of a kind, at most most.
+func (in *instance) copies(g int, k *kind, room []int64, most int64) int64 {
+	if k.barred != nil && k.barred[g] {
+		return 0
+	}
+	return fits(in.flavors[g].need, room, most)
 }
 
 // fits returns how many copies of need fit into room, at most most.
@@ -176,7 +209,14 @@ func reduce(p *Problem) (*instance, error) {
 			k.capacity[c] = h.Capacity[class] / unit[c]
 		}
 		for g := range in.flavors {
-			useful = useful || h.takes(p.Items[in.flavors[g].items[0]].Resources)
+			r := p.Items[in.flavors[g].items[0]].Resources
+			useful = useful || h.takes(r)
+			if !h.allows(r) {
+				if k.barred == nil {
+					k.barred = make([]bool, len(in.flavors))
+				}
+				k.barred[g] = true
+			}
 		}
 		if useful {
 			in.kinds = append(in.kinds, k)
@@ -214,7 +254,19 @@ func appendKey(key []byte, r pool.Resources) []byte {
 }
 
 // takes reports whether there is a host of the kind and one such item fits on it.
-func (h *HostKind) takes(r pool.Resources) bool { return h.limit() > 0 && r.Fits(h.Capacity) }
+func (h *HostKind) takes(r pool.Resources) bool {
+	return h.limit() > 0 && r.Fits(h.Capacity) && h.allows(r)
+}
+
+// allows reports whether one such item may be on a host of the kind by its limits of units.
+func (h *HostKind) allows(r pool.Resources) bool {
+	for c, u := range h.Units {
+		if n := r[c]; n > 0 && !u.inventory().Allows(n) {
+			return false
+		}
+	}
+	return true
+}
 
 // fitsAny reports whether one such item fits on an empty host of any kind.
 func fitsAny(p *Problem, r pool.Resources) bool {
@@ -285,7 +337,7 @@ func (in *instance) setPenalty() error {
 		demand += f.count
 		f.optional = true
 		for _, k := range in.kinds {
-			f.optional = f.optional && (k.limit < unlimited || fits(f.need, k.capacity, 1) == 0)
+			f.optional = f.optional && (k.limit < unlimited || in.copies(g, &k, k.capacity, 1) == 0)
 		}
 		optional = optional || f.optional
 	}

@@ -51,6 +51,10 @@ type Never struct {
 	Kind  int        `json:"kind"`  // the kind of host that comes nearest
 	Class pool.Class `json:"class"` // of which that kind has too little, by the largest part
 	Short int64      `json:"short"` // how much, in the unit of the class
+
+	// Unit: there is room, but the kind's limits of units do not allow the amount; Short is how far it is above the
+	// next smaller one that they do.
+	Unit bool `json:"unit,omitempty"`
 }
 
 // Certificate proves the bound, by duality: let every instance of item i be worth Prices[i]/Scale. If nothing

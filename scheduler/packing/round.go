@@ -209,7 +209,7 @@ func (s *search) repair(ctx context.Context) {
 // whether there would have been others.
 func (s *search) without(skip, hosts int64) (*layout, bool) {
 	l := s.best.clone()
-	order := l.fullest(nil)
+	order := l.fullest(-1)
 	slices.Reverse(order)
 	drop := make([]int64, len(l.groups))
 	for _, i := range order {

@@ -82,6 +82,9 @@ func verifyPlan(p *Problem, r *Result) error {
 				return notPlan("group %d has more of item %d than is wanted", at, l.Item)
 			}
 			want[size[l.Item]] -= l.Count * g.Hosts
+			if !h.allows(p.Items[l.Item].Resources) {
+				return notPlan("group %d has item %d, which its hosts' limits of units do not allow", at, l.Item)
+			}
 			for c, n := range p.Items[l.Item].Resources {
 				if n > 0 && l.Count > (h.Capacity[c]-load[c])/n {
 					return notPlan("group %d has more %s than its hosts", at, c)
@@ -195,7 +198,7 @@ func (in *instance) worthItsCost(ctx context.Context, h int, demand []int64, b *
 	if floor += uint64(b.excess[h]); hi != 0 || floor >= math.MaxInt64 {
 		return notProof("the scale is too large for the cost of kind %d", k.index)
 	}
-	sack := newKnapsack(in, k.capacity, demand)
+	sack := newKnapsack(in, k, demand)
 	if sack == nil {
 		return nil
 	}

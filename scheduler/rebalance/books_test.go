@@ -63,6 +63,8 @@ func (b *books) place(name string, host pool.HostID, spec pool.Spec, claims ...p
 	return id
 }
 
+func (b *books) id(name string) pool.InstanceID { return pool.NewInstanceID("test", "p", name) }
+
 // fit places an instance where the scheduler wants it.
 func (b *books) fit(name string, s *scheduler.Scheduler, spec pool.Spec) bool {
 	spec.Image = "debian"

@@ -159,6 +159,7 @@ func better(g Goal, is, was Figures) bool {
 func (p *planner) carryOut(st *pool.State, s *search) (*pool.State, []Move, error) {
 	var steps []step
 	var why []string
+	var about []int32
 	for _, b := range s.bundles {
 		for _, x := range b.steps {
 			steps = append(steps, x)
@@ -166,7 +167,7 @@ func (p *planner) carryOut(st *pool.State, s *search) (*pool.State, []Move, erro
 			if x.from != b.host {
 				reason = "makes room on " + string(s.hosts[x.from].ID) + ": " + reason
 			}
-			why = append(why, reason)
+			why, about = append(why, reason), append(about, b.host)
 		}
 	}
 	next := st.Overlay()
@@ -177,7 +178,7 @@ func (p *planner) carryOut(st *pool.State, s *search) (*pool.State, []Move, erro
 			i := s.instances[steps[at].instance]
 			m := Move{
 				Instance: i.ID, Name: i.Name, Project: i.Project, Why: why[at], Bytes: s.copies[steps[at].instance], Wave: p.result.Waves + n,
-				From: s.hosts[steps[at].from].ID, To: s.hosts[steps[at].to].ID,
+				From: s.hosts[steps[at].from].ID, To: s.hosts[steps[at].to].ID, For: s.hosts[about[at]].ID,
 			}
 			d, err := p.ask(next, i, m.To)
 			switch {
@@ -243,10 +244,7 @@ func apply(st *pool.State, kind string, payload any) error {
 // everything has gone well. The moves must be planned on it as it is.
 func Fold(st *pool.State, moves []Move) error {
 	for len(moves) > 0 {
-		n := 1
-		for n < len(moves) && moves[n].Wave == moves[0].Wave {
-			n++
-		}
+		n := wave(moves)
 		for i := range moves[:n] {
 			if err := begin(st, &moves[i]); err != nil {
 				return err
@@ -260,6 +258,15 @@ func Fold(st *pool.State, moves []Move) error {
 		moves = moves[n:]
 	}
 	return nil
+}
+
+// wave returns how many moves, from the first on, are of its wave.
+func wave(moves []Move) int {
+	n := 1
+	for n < len(moves) && moves[n].Wave == moves[0].Wave {
+		n++
+	}
+	return n
 }
 
 // inUse reports whether anything is placed or held on a host.

@@ -406,3 +406,51 @@ func TestHostsThatCannotBecomeEmpty(t *testing.T) {
 		require.Contains(t, reasons(r), why)
 	}
 }
+
+// Between a plan and its moves the books change: what no longer fits, or no longer gains anything, is refused.
+func TestVerifyOnBooksThatHaveChanged(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		goal   rebalance.Goal
+		change func(b *books)
+		want   error
+	}{
+		"nothing":                {rebalance.Defragment, func(*books) {}, nil},
+		"more on a target":       {rebalance.Defragment, func(b *books) { b.place("x", id(2), size(1, 1)) }, nil},
+		"no room on the target":  {rebalance.Defragment, func(b *books) { b.place("x", id(2), size(4, 8)) }, pool.ErrNoRoom},
+		"room for one copy only": {rebalance.Defragment, func(b *books) { b.place("x", id(2), size(3, 8)) }, pool.ErrNoRoom},
+		"the host is used again": {rebalance.Defragment, func(b *books) { b.place("x", id(0), size(1, 1)) }, rebalance.ErrNoGain},
+		"the target takes nothing": {rebalance.Defragment, func(b *books) {
+			b.fold(pool.KindHostConditions, &pool.HostConditions{Host: id(2), Conditions: pool.Ready | pool.Cordoned})
+		}, pool.ErrNoRoom},
+		"the instance is gone":      {rebalance.Defragment, func(b *books) { b.fold(pool.KindDeleted, &pool.Ended{Instance: b.id("a")}) }, pool.ErrNotFound},
+		"the instance is elsewhere": {rebalance.Defragment, func(b *books) { b.fold(pool.KindMoved, &pool.Moved{Machine: b.id("a").Machine(0), Host: id(1)}) }, pool.ErrWrongState},
+		"it is moved by others": {rebalance.Defragment, func(b *books) {
+			b.fold(pool.KindMoving, &pool.Moving{Instance: b.id("a"), Host: id(1), Allocation: pool.Allocation{Resources: size(2, 8).Resources}})
+		}, pool.ErrWrongState},
+		"nothing to be drained":  {rebalance.Drain, func(*books) {}, rebalance.ErrNoGain},
+		"it is no violation":     {rebalance.Repair, func(*books) {}, rebalance.ErrNoGain},
+		"its host is overloaded": {rebalance.Repair, func(b *books) { b.host(server(0, 2, 64)) }, nil},
+		"less even":              {rebalance.Balance, func(*books) {}, rebalance.ErrNoGain},
+		"more even":              {rebalance.Balance, func(b *books) { b.place("x", id(0), size(12, 8)) }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBooks(t)
+			for n := range 3 {
+				b.host(server(n, 16, 64))
+			}
+			b.place("a", id(0), size(2, 8))
+			b.place("b", id(0), size(2, 8))
+			b.place("c", id(2), size(10, 8))
+			moves := []rebalance.Move{{Instance: b.id("a"), From: id(0), To: id(2), For: id(0)}, {Instance: b.id("b"), From: id(0), To: id(2), For: id(0)}}
+			c.change(b)
+			err := rebalance.Verify(b.state, nil, rebalance.Options{Goal: c.goal}, moves)
+			if c.want == nil {
+				require.NoError(t, err)
+			} else {
+				require.ErrorIs(t, err, c.want)
+			}
+		})
+	}
+}

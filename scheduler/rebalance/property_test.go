@@ -1,6 +1,7 @@
 package rebalance_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -123,7 +124,19 @@ func verify(t testing.TB, st *pool.State, s *scheduler.Scheduler, o *rebalance.O
 	gained(t, o, r, before, placed(), kept)
 
 	clone := st.Clone()
-	require.NoError(t, rebalance.Fold(clone, r.Moves))
+	for rest := r.Moves; len(rest) > 0; { // what is left of a plan stands, wave by wave
+		err := rebalance.Verify(clone, s, *o, rest)
+		if o.Goal != rebalance.Balance || !errors.Is(err, rebalance.ErrNoGain) { // which Verify judges more strictly
+			require.NoError(t, err)
+		}
+		n := slices.IndexFunc(rest, func(m rebalance.Move) bool { return m.Wave > rest[0].Wave })
+		if n < 0 {
+			n = len(rest)
+		}
+		require.NoError(t, rebalance.Fold(clone, rest[:n]))
+		require.Error(t, rebalance.Verify(clone, s, *o, rest), "what is done stands no more")
+		rest = rest[n:]
+	}
 	again := *o
 	again.Budget.Spent.Moves += len(r.Moves)
 	again.Budget.Spent.Bytes += r.Bytes

@@ -16,6 +16,7 @@ type Move struct {
 	Allocation pool.Allocation `json:"allocation"` // what it takes there
 	Bytes      int64           `json:"bytes"`
 	Wave       int             `json:"wave"` // from 0; moves of one wave may go side by side
+	For        pool.HostID     `json:"for"`  // the host that it is about; another one than From: it makes room there for such a move
 	Why        string          `json:"why"`
 }
 
