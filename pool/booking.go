@@ -157,6 +157,20 @@ func (a Allocation) valid() error {
 	return nil
 }
 
+// With returns the record as it would be with one more allocation on it, for plans. Whether there is room is not asked.
+func (h *HostRecord) With(a Allocation) (*HostRecord, error) {
+	n := *h
+	n.Placed++
+	return &n, n.book(a)
+}
+
+// Without returns the record as it would be without one of the allocations on it.
+func (h *HostRecord) Without(a Allocation) (*HostRecord, error) {
+	n := *h
+	n.Placed--
+	return &n, n.free(a)
+}
+
 // book and free change a draft of a record; they replace the maps, which other records share.
 func (h *HostRecord) book(a Allocation) error {
 	used, err := h.Used.Add(a.Resources)

@@ -30,5 +30,8 @@
 // amounts without one, for simulations and plans. PlaceOn is Place on an Index; an Ask is a request prepared for many
 // placements, which Index.Choose, Book and Free place and release without allocating anything.
 //
+// PlaceAll places a Gang on an Index: all of its members or none, or as many as there is room for, and so that whichever
+// failure domains fail, as many as are reserved for, the others have room for what was on them.
+//
 // scheduler imports the standard library and pool only.
 package scheduler
