@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -110,19 +109,14 @@ func defrag(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 
 // plan fills in the figures.
 func (r *defragResult) plan(ctx context.Context, vms []vm, host size, budgets []int, tell *teller) error {
-	f, err := newFleet(host, scheduler.Scheduler{Strategy: scheduler.BestFit})
+	f, err := newFleet(host, 1, scheduler.Scheduler{Strategy: scheduler.BestFit})
 	if err != nil {
 		return err
 	}
-	large, err := f.replay(ctx, vms, r.At, tell)
-	if err != nil {
+	vms, r.Skipped = split(slices.DeleteFunc(vms, func(v vm) bool { return v.arrive > r.At }), host)
+	if err := f.replay(ctx, vms, r.At, tell); err != nil {
 		return err
 	}
-	r.Skipped = []skipped{}
-	for s, n := range large {
-		r.Skipped = append(r.Skipped, skipped{s.String(), n})
-	}
-	slices.SortFunc(r.Skipped, func(a, b skipped) int { return cmp.Or(b.Count-a.Count, cmp.Compare(a.Size, b.Size)) })
 	r.VMs, r.Hosts = f.books.InstanceCount(), f.used
 	if r.VMs > 0 {
 		p := packing.FromBooks(f.books)
@@ -173,88 +167,39 @@ func (f *fleet) defragment(ctx context.Context, moves int) (defragPlan, error) {
 	return p, nil
 }
 
-// replay lets VMs come and go up to a moment, each placed by the scheduler, and books those that are left. It returns
-// which are larger than a host.
-func (f *fleet) replay(ctx context.Context, vms []vm, until float64, tell *teller) (large map[size]int, err error) {
-	large = make(map[size]int)
-	ix := scheduler.NewIndex(f.books)
-	asks := make(map[size]*scheduler.Ask)
+// replay lets VMs come and go up to a moment, each placed by the scheduler, and tells the books of those that are left.
+func (f *fleet) replay(ctx context.Context, vms []vm, until float64, tell *teller) error {
 	placed := make(map[int]scheduler.Decision)
-	running, inUse := make(map[pool.HostID]int), 0
-	var ends []int
-	for i, v := range vms {
-		if v.end >= 0 && v.end <= until {
-			ends = append(ends, i)
-		}
-	}
-	slices.SortStableFunc(ends, func(a, b int) int { return cmp.Compare(vms[a].end, vms[b].end) })
-	leave := func(until float64) error {
-		for len(ends) > 0 && vms[ends[0]].end <= until {
-			i := ends[0]
-			ends = ends[1:]
-			if d, ok := placed[i]; ok {
-				if err := ix.Free(d.Host, &d.Allocation); err != nil {
-					return err
-				}
-				if running[d.Host]--; running[d.Host] == 0 {
-					inUse--
-				}
-				delete(placed, i)
-			}
-		}
-		return nil
-	}
-	for i, v := range vms {
-		if v.arrive > until {
-			break
-		}
+	for e := range events(vms, until) {
 		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
-		if err := leave(v.arrive); err != nil {
-			return nil, err
-		}
-		if !v.size.fits(f.host) {
-			large[v.size]++
+		if !e.comes {
+			d := placed[e.vm]
+			delete(placed, e.vm)
+			if err := f.free(&d); err != nil {
+				return err
+			}
 			continue
 		}
-		ask := asks[v.size]
-		if ask == nil {
-			if ask, err = f.scheduler.Ask(f.request(v.size)); err != nil {
-				return nil, err
-			}
-			asks[v.size] = ask
+		d, err := f.place(vms[e.vm].size)
+		if err != nil {
+			return err
 		}
-		var d scheduler.Decision
-		if err := ix.Choose(ask, &d); err != nil {
-			return nil, err
+		placed[e.vm] = d
+		if err := f.growWhenFull(); err != nil {
+			return err
 		}
-		if err := ix.Book(d.Host, &d.Allocation); err != nil {
-			return nil, err
-		}
-		placed[i] = d
-		if running[d.Host]++; running[d.Host] == 1 {
-			inUse++
-		}
-		if inUse == f.hosts { // there is always an empty one
-			if err := f.grow(); err != nil {
-				return nil, err
-			}
-			ix.Sync(f.books, f.last())
-		}
-		tell.say("replay: %d of %d VMs", i+1, len(vms))
-	}
-	if err := leave(until); err != nil {
-		return nil, err
+		tell.say("replay: %d of %d VMs", e.vm+1, len(vms))
 	}
 	for i := range vms {
 		if d, ok := placed[i]; ok {
-			if err := f.run(vms[i].size, d); err != nil {
-				return nil, err
+			if err := f.run(vms[i].size, &d); err != nil {
+				return err
 			}
 		}
 	}
-	return large, nil
+	return nil
 }
 
 // bound is how many hosts could be emptied at most.

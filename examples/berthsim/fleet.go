@@ -7,14 +7,17 @@ import (
 	"github.com/berthage/berthage/scheduler"
 )
 
-// fleet is a pool of equal hosts on which the SDK's scheduler places VMs. There is always an empty host, so that
-// none is refused that fits on one.
+// fleet is a pool of equal hosts on which the SDK's scheduler places VMs. Placements are booked in an index; the books
+// know the hosts, and VMs only where run has told them.
 type fleet struct {
 	scheduler scheduler.Scheduler
 	books     *pool.State
+	index     *scheduler.Index
+	asks      map[size]*scheduler.Ask
 	host      size
-	hosts     int // that there are
-	used      int // that carry something
+	hosts     int                 // that there are
+	used      int                 // that carry something
+	on        map[pool.HostID]int // how many VMs
 	revision  pool.Revision
 }
 
@@ -23,15 +26,24 @@ const (
 	simImage  = "any"
 )
 
-func newFleet(host size, s scheduler.Scheduler) (*fleet, error) {
-	f := &fleet{scheduler: s, books: pool.NewState(), host: host}
+// newFleet returns a pool of so many hosts.
+func newFleet(host size, hosts int, s scheduler.Scheduler) (*fleet, error) {
+	f := &fleet{
+		scheduler: s, books: pool.NewState(), host: host, asks: make(map[size]*scheduler.Ask), on: make(map[pool.HostID]int, hosts),
+	}
+	f.index = scheduler.NewIndex(f.books)
 	if err := f.fold(pool.KindOpened, &pool.Opened{Ledger: "berthsim"}); err != nil {
 		return nil, err
 	}
 	if err := f.fold(pool.KindProjectPut, &pool.Project{Name: "trace"}); err != nil {
 		return nil, err
 	}
-	return f, f.grow()
+	for range hosts {
+		if err := f.grow(); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
 }
 
 // fold puts a fact into the books, as a Ledger would.
@@ -48,16 +60,22 @@ func (f *fleet) fold(kind string, payload any) error {
 // grow adds a host.
 func (f *fleet) grow() error {
 	f.hosts++
-	return f.fold(pool.KindHostPut, &pool.HostPut{Host: pool.Host{
-		ID:         f.last(),
+	id := pool.NewHostID(simDriver, fmt.Sprintf("host-%06d", f.hosts))
+	err := f.fold(pool.KindHostPut, &pool.HostPut{Host: pool.Host{
+		ID:         id,
 		Conditions: pool.Ready,
 		Inventory:  map[pool.Class]pool.Inventory{pool.CPU: {Total: f.host.cpu}, pool.Memory: {Total: f.host.mem}},
 	}})
+	f.index.Sync(f.books, id)
+	return err
 }
 
-// last returns the host that was added last.
-func (f *fleet) last() pool.HostID {
-	return pool.NewHostID(simDriver, fmt.Sprintf("host-%06d", f.hosts))
+// growWhenFull adds a host if there is no empty one, so that none is refused that fits on one.
+func (f *fleet) growWhenFull() error {
+	if f.used < f.hosts {
+		return nil
+	}
+	return f.grow()
 }
 
 // request asks for a VM of that size.
@@ -68,36 +86,53 @@ func (f *fleet) request(s size) scheduler.Request {
 	}
 }
 
-// place places a VM where the scheduler wants it.
-func (f *fleet) place(s size) error {
-	d, err := f.scheduler.Place(f.books, f.request(s))
-	if err != nil {
-		return err
+// place places a VM where the scheduler wants it. What it takes is the same for all VMs of a size and must not be
+// changed. The error is pool.ErrNoRoom if no host has room.
+func (f *fleet) place(s size) (scheduler.Decision, error) {
+	var d scheduler.Decision
+	ask := f.asks[s]
+	if ask == nil {
+		var err error
+		if ask, err = f.scheduler.Ask(f.request(s)); err != nil {
+			return d, err
+		}
+		f.asks[s] = ask
 	}
-	used := f.used
-	if _, err := f.launch(s, d); err != nil || f.used == used {
-		return err
+	if err := f.index.Choose(ask, &d); err != nil {
+		return d, err
 	}
-	return f.grow()
+	return d, f.book(&d)
 }
 
-// launch books a VM.
-func (f *fleet) launch(s size, d scheduler.Decision) (pool.InstanceID, error) {
-	h, _ := f.books.Host(d.Host)
-	if h.Placed == 0 {
+func (f *fleet) book(d *scheduler.Decision) error {
+	if err := f.index.Book(d.Host, &d.Allocation); err != nil {
+		return err
+	}
+	if f.on[d.Host]++; f.on[d.Host] == 1 {
 		f.used++
 	}
+	return nil
+}
+
+// free takes a VM away again.
+func (f *fleet) free(d *scheduler.Decision) error {
+	if err := f.index.Free(d.Host, &d.Allocation); err != nil {
+		return err
+	}
+	if f.on[d.Host]--; f.on[d.Host] == 0 {
+		f.used--
+	}
+	return nil
+}
+
+// run tells the books of a VM that has been placed, and that its machine runs.
+func (f *fleet) run(s size, d *scheduler.Decision) error {
 	req, name := f.request(s), fmt.Sprintf("vm-%d", f.revision)
 	id := pool.NewInstanceID("berthsim", "trace", name)
-	return id, f.fold(pool.KindLaunched, &pool.Launched{
+	err := f.fold(pool.KindLaunched, &pool.Launched{
 		Instance: id, Name: name, Project: "trace", Spec: req.Spec, Image: req.Image, Want: pool.Running,
 		Place: pool.Placement{Host: d.Host, Allocation: d.Allocation},
 	})
-}
-
-// run books a VM whose machine runs.
-func (f *fleet) run(s size, d scheduler.Decision) error {
-	id, err := f.launch(s, d)
 	if err != nil {
 		return err
 	}

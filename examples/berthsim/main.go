@@ -1,8 +1,9 @@
 // Command berthsim answers questions about placement with the SDK's own engine, from a trace of virtual
-// machines: how many hosts of a size would be needed, how near that is to what is possible at all, and what moving
-// VMs would gain.
+// machines: how many hosts of a size would be needed, how near that is to what is possible at all, which policy does
+// with fewer while VMs come and go, and what moving them would gain.
 //
 //	berthsim static -trace vms.csv.gz -host-cpu 64 -host-mem 256
+//	berthsim churn -trace vms.csv.gz -hosts 1400 -host-cpu 64 -host-mem 128 -policy best-fit,spread
 //	berthsim defrag -trace vms.csv.gz -at 2500000 -host-cpu 64 -host-mem 128 -moves 25,100,400
 //	berthsim static --help
 //
@@ -35,6 +36,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"static", "hosts for VMs that come and stay: online, offline, planned, and the certified bound", static},
+		{"churn", "hosts in use while VMs come and go, policy by policy, over the volume bound", churn},
 		{"defrag", "hosts emptied by moving VMs after a replay up to a moment, and the certified bound", defrag},
 	}
 }

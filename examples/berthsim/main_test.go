@@ -52,7 +52,7 @@ func berthsim(t *testing.T, args ...string) (stdout, stderr string, code int) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"help"}, {"--help"}, {"static", "--help"}, {"defrag", "--help"}} {
+	for _, args := range [][]string{{"help"}, {"--help"}, {"static", "--help"}, {"churn", "--help"}, {"defrag", "--help"}} {
 		stdout, stderr, code := berthsim(t, args...)
 		require.Zero(t, code, args)
 		require.Empty(t, stderr, args)
@@ -98,6 +98,9 @@ func TestWrongArguments(t *testing.T) {
 		"unexpected EOF":                        on(file("cut", "\x1f\x8b\x08")),
 		"-at, -host-cpu and -host-mem are need": {"defrag", "-trace", small, "-host-cpu", "8", "-host-mem", "8"},
 		`"some" is not a number of moves`:       {"defrag", "-trace", small, "-at", "9", "-host-cpu", "8", "-host-mem", "8", "-moves", "1,some"},
+		"-hosts, -host-cpu and -host-mem are n": {"churn", "-trace", small, "-host-cpu", "8", "-host-mem", "8"},
+		`-policy: strategy "best" invalid`:      {"churn", "-trace", small, "-hosts", "4", "-host-cpu", "8", "-host-mem", "8", "-policy", "best"},
+		"end_s: 1 is before arrive_s, 2":        on(file("ends", "arrive_s,end_s,cpu,mem_gib\n2,1,1,1\n")),
 		"-plot":                                 append(on(small), "-plot", filepath.Join(dir, "no", "x.svg")),
 	} {
 		_, stderr, code := berthsim(t, args...)

@@ -103,20 +103,12 @@ func static(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 
 // pack fills in the figures.
 func (r *staticResult) pack(ctx context.Context, vms []vm, host size, tell *teller) error {
-	var sizes []size
-	large := make(map[size]int)
-	for _, v := range vms {
-		if v.size.fits(host) {
-			sizes = append(sizes, v.size)
-		} else {
-			large[v.size]++
-		}
+	fit, large := split(vms, host)
+	r.Skipped = large
+	sizes := make([]size, len(fit))
+	for i := range fit {
+		sizes[i] = fit[i].size
 	}
-	r.Skipped = []skipped{}
-	for s, n := range large {
-		r.Skipped = append(r.Skipped, skipped{s.String(), n})
-	}
-	slices.SortFunc(r.Skipped, func(a, b skipped) int { return cmp.Or(b.Count-a.Count, cmp.Compare(a.Size, b.Size)) })
 	if err := r.plan(ctx, sizes, host, tell); err != nil {
 		return err
 	}
@@ -170,7 +162,7 @@ func (r *staticResult) plan(ctx context.Context, sizes []size, host size, tell *
 
 // online lets the scheduler place the sizes one after another and returns the hosts in use at the end.
 func online(ctx context.Context, sizes []size, host size, tell *teller, what string) (int, error) {
-	f, err := newFleet(host, scheduler.Scheduler{Strategy: scheduler.BestFit})
+	f, err := newFleet(host, 1, scheduler.Scheduler{Strategy: scheduler.BestFit})
 	if err != nil {
 		return 0, err
 	}
@@ -178,7 +170,10 @@ func online(ctx context.Context, sizes []size, host size, tell *teller, what str
 		if ctx.Err() != nil {
 			return 0, context.Cause(ctx)
 		}
-		if err := f.place(s); err != nil {
+		if _, err := f.place(s); err != nil {
+			return 0, err
+		}
+		if err := f.growWhenFull(); err != nil {
 			return 0, err
 		}
 		tell.say("%s: %d of %d VMs on %d hosts", what, i+1, len(sizes), f.used)

@@ -149,6 +149,9 @@ func decodeVM(row []string, column map[string]int) (vm, error) {
 			*to = f
 		}
 	}
+	if v.end >= 0 && v.end < v.arrive {
+		return v, fmt.Errorf("end_s: %g is before arrive_s, %g", v.end, v.arrive)
+	}
 	if s, ok := field("censored"); ok {
 		v.censored = s != "" && s != "0" && s != "false"
 	}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/scheduler"
+)
+
+// tide is one replay of a trace: what runs where, and what has been measured.
+type tide struct {
+	*fleet
+	vms   []vm
+	end   float64              // of the trace: the last moment at which anything happens
+	at    []scheduler.Decision // by VM; no host: it does not run
+	taken size
+
+	now   float64
+	sums  struct{ hosts, bound float64 } // times seconds
+	stats churnStats
+}
+
+func newTide(vms []vm, host size, hosts int, s scheduler.Strategy) (*tide, error) {
+	f, err := newFleet(host, hosts, scheduler.Scheduler{Strategy: s})
+	if err != nil {
+		return nil, err
+	}
+	t := &tide{fleet: f, vms: vms, at: make([]scheduler.Decision, len(vms))}
+	t.stats.Policy = s.String()
+	for _, v := range vms {
+		t.end = max(t.end, v.arrive, v.end)
+	}
+	return t, nil
+}
+
+// run replays the trace.
+func (t *tide) run(ctx context.Context, tell *teller) (churnStats, error) {
+	start := cpuTime()
+	if len(t.vms) > 0 {
+		t.now = t.vms[0].arrive
+	}
+	placed := 0
+	for e := range events(t.vms, t.end) {
+		if ctx.Err() != nil {
+			return t.stats, context.Cause(ctx)
+		}
+		t.advance(e.at)
+		if !e.comes {
+			if err := t.leave(e.vm); err != nil {
+				return t.stats, err
+			}
+			continue
+		}
+		ok, err := t.come(e.vm)
+		if err != nil {
+			return t.stats, err
+		}
+		if ok {
+			placed++
+		}
+		tell.say("%s: %d of %d VMs, %d hosts in use", t.stats.Policy, e.vm+1, len(t.vms), t.used)
+	}
+	t.advance(t.end)
+	if placed > 0 {
+		t.stats.CPUPerPlacement = float64((cpuTime() - start).Nanoseconds()) / 1e3 / float64(placed)
+	}
+	first := 0.0
+	if len(t.vms) > 0 {
+		first = t.vms[0].arrive
+	}
+	if span := t.end - first; span > 0 {
+		t.stats.AverageHosts, t.stats.AverageBound = t.sums.hosts/span, t.sums.bound/span
+	}
+	if t.sums.bound > 0 {
+		t.stats.HostsOverBound = t.sums.hosts / t.sums.bound
+	}
+	return t.stats, nil
+}
+
+// advance counts what was in use until then.
+func (t *tide) advance(until float64) {
+	by := until - t.now
+	t.sums.hosts += by * float64(t.used)
+	t.sums.bound += by * max(float64(t.taken.cpu)/float64(t.host.cpu), float64(t.taken.mem)/float64(t.host.mem))
+	t.now = until
+}
+
+// come places a VM. It is false if no host has room.
+func (t *tide) come(i int) (bool, error) {
+	v := &t.vms[i]
+	d, err := t.place(v.size)
+	switch {
+	case errors.Is(err, pool.ErrNoRoom):
+		until := v.end
+		if until < 0 {
+			until = t.end
+		}
+		t.stats.Rejected++
+		t.stats.RejectedCoreHours += float64(v.size.cpu) / float64(pool.Core) * (until - v.arrive) / 3600
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	t.at[i] = d
+	t.taken.cpu, t.taken.mem = t.taken.cpu+v.size.cpu, t.taken.mem+v.size.mem
+	t.stats.PeakHosts = max(t.stats.PeakHosts, t.used)
+	return true, nil
+}
+
+// leave takes a VM away, if it was placed.
+func (t *tide) leave(i int) error {
+	d, v := &t.at[i], &t.vms[i]
+	if d.Host == "" {
+		return nil
+	}
+	if err := t.free(d); err != nil {
+		return err
+	}
+	*d = scheduler.Decision{}
+	t.taken.cpu, t.taken.mem = t.taken.cpu-v.size.cpu, t.taken.mem-v.size.mem
+	return nil
+}
