@@ -56,10 +56,11 @@ func (c Constraints) valid() error {
 			return InField("tolerations["+strconv.Itoa(i)+"]", err)
 		}
 	}
-	for name, list := range map[string][]Affinity{"affinity": c.Affinity, "anti_affinity": c.AntiAffinity} {
-		if err := validAffinity(list); err != nil {
-			return InField(name, err)
-		}
+	if err := validAffinity(c.Affinity); err != nil {
+		return InField("affinity", err)
+	}
+	if err := validAffinity(c.AntiAffinity); err != nil {
+		return InField("anti_affinity", err)
 	}
 	if err := validSpread(c.Spread); err != nil {
 		return InField("spread", err)
