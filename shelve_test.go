@@ -3,6 +3,7 @@ package berthage_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -237,5 +238,83 @@ func TestClusterThatCannotBeShelved(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 3, idle(t, b.m, id).Done)
 		require.Equal(t, map[pool.Power]int{pool.Running: 3}, machines(b.fleet))
+	})
+}
+
+// That the disks put aside are discarded is recorded before: when the machine that was made of them is lost before the
+// answer could be, the next one is not made of what may be gone.
+func TestLostWhileDiscarding(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		var answered atomic.Bool
+		b := start(t, fake.Config{Hosts: hosts(2), Hook: func(c fake.Call) fake.Fault {
+			if c.Op == fake.OpDiscard && !answered.Load() {
+				return fake.Fault{Kind: fake.Lose}
+			}
+			return fake.Fault{}
+		}})
+		defer b.stop()
+		i := settle(t, b.m, b.launch("one").ID)
+		for _, want := range []pool.Power{pool.Shelved, pool.Running} {
+			_, err := b.m.SetPower(ctx, i.ID, want)
+			require.NoError(t, err)
+			eventually(t, func() bool {
+				now, err := b.m.Instance(i.ID)
+				require.NoError(t, err)
+				return now.Want == want && (now.Is == want || now.Phase == pool.Aside)
+			}, string(want))
+		}
+		time.Sleep(10 * time.Second)
+		now, err := b.m.Instance(i.ID)
+		require.NoError(t, err)
+		require.NotNil(t, now.Shelf)
+		require.Empty(t, b.fleet.Shelf())
+		require.NoError(t, b.fleet.SetHostState(now.Place.Host, fake.Dead))
+		time.Sleep(20 * time.Minute)
+		require.True(t, countsAsOff(b.m, now.Place.Host))
+		answered.Store(true)
+		eventually(t, func() bool {
+			now, err = b.m.Instance(i.ID)
+			require.NoError(t, err)
+			return now.Place.Number == 2
+		}, "made anew")
+		now = settle(t, b.m, i.ID)
+		require.Equal(t, "running", now.Status())
+		require.Equal(t, 2, now.Place.Number)
+		require.Nil(t, now.Shelf)
+		sound(t, b.m, b.fleet)
+	})
+}
+
+// What a late create makes a late shelve can put aside, when what was put aside for the instance has been discarded.
+func TestPutAsideForNobody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		creates, shelves := first(fake.OpCreate, 1, fake.Fault{Kind: fake.Late, After: 43 * time.Second}), first(fake.OpShelve, 1, fake.Fault{Kind: fake.Late, After: 46 * time.Second})
+		b := start(t, fake.Config{Hosts: hosts(1), Hook: func(c fake.Call) fake.Fault {
+			if c.Op == fake.OpShelve {
+				return shelves(c)
+			}
+			return creates(c)
+		}}, func(c *berthage.Config) { c.Poll = time.Hour })
+		defer b.stop()
+		i := settle(t, b.m, b.launch("one").ID)
+		require.True(t, i.Place.Doubt)
+		for _, want := range []pool.Power{pool.Shelved, pool.Running} {
+			_, err := b.m.SetPower(ctx, i.ID, want)
+			require.NoError(t, err)
+			settle(t, b.m, i.ID)
+		}
+		require.Empty(t, b.fleet.Shelf())
+		require.Equal(t, 1, held(b.m))
+		time.Sleep(50 * time.Second)
+		require.Len(t, b.fleet.Shelf(), 1, "both have landed")
+		time.Sleep(5 * time.Minute)
+		require.Empty(t, b.fleet.Shelf())
+		require.Zero(t, held(b.m))
+		require.Equal(t, map[pool.Power]int{pool.Running: 1}, machines(b.fleet))
+		sound(t, b.m, b.fleet)
 	})
 }

@@ -92,7 +92,13 @@ func (s *State) fold(e *Event, payload any) error {
 	case *ResizeWanted:
 		return s.resizing(e, p)
 	case *Of:
-		return s.onInstance(e, p.Instance, func(i *Instance) { i.Shelf = nil })
+		return s.onInstance(e, p.Instance, func(i *Instance) {
+			if e.Kind == KindDiscarded {
+				i.Shelf = nil
+			} else if i.Shelf != nil {
+				i.Shelf = &Shelf{Machine: i.Shelf.Machine, Host: i.Shelf.Host, Going: true}
+			}
+		})
 	case *ClusterPut, *ClusterActed, *ClusterRemoved:
 		return s.foldCluster(e, payload)
 	case *Forgotten:

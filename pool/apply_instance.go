@@ -192,9 +192,6 @@ func (s *State) end(e *Event, p *Ended) error {
 				return err
 			}
 		}
-		if d.held != nil && e.Kind == KindShelved {
-			d.held.Shelving = false // it has been, for the instance
-		}
 		if i.Move != nil {
 			if err := d.goes(s, i.Move.Host, i.Move.Allocation, i); err != nil {
 				return err

@@ -149,7 +149,8 @@ type Shelve struct {
 // Shelf is where an instance's disks are put aside: those of one of its former machines.
 type Shelf struct {
 	Machine MachineID `json:"machine"`
-	Host    HostID    `json:"host"` // that the machine was on
+	Host    HostID    `json:"host"`            // that the machine was on
+	Going   bool      `json:"going,omitempty"` // it is being discarded, and may be gone
 }
 
 // Instance is a VM or container in our books. Records in State are immutable: a change makes a new one.
@@ -195,6 +196,9 @@ func (i Instance) Machine() MachineID { return i.ID.Machine(i.Place.Number) }
 
 // Placed reports whether the instance holds a place.
 func (i Instance) Placed() bool { return i.Phase != Failed && i.Phase != Aside && i.Phase != Deleted }
+
+// Kept reports whether disks of the instance are put aside, of which its next machine would be made.
+func (i Instance) Kept() bool { return i.Shelf != nil && !i.Shelf.Going }
 
 // Settled reports whether the instance is what it is wanted to be, so that plan has nothing to do for it. A
 // failed one that is to be deleted is not: it holds no place and has no machine, so that nothing but the

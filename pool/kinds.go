@@ -9,42 +9,43 @@ import (
 
 // The kinds of event that State folds, each with the payload that its Data holds.
 const (
-	KindOpened         = "ledger.opened"      // Opened: the first event of a ledger
-	KindTakenOver      = "ledger.taken-over"  // TakenOver: a new leaseholder; the event's Epoch is the new one
-	KindHostPut        = "host.put"           // HostPut: added, or observed differently
-	KindHostConditions = "host.conditions"    // HostConditions
-	KindHostRemoved    = "host.removed"       // HostRemoved
-	KindImagePut       = "image.put"          // Image
-	KindImageRemoved   = "image.removed"      // Named
-	KindFlavorPut      = "flavor.put"         // Flavor
-	KindFlavorRemoved  = "flavor.removed"     // Named
-	KindProjectPut     = "project.put"        // Project
-	KindProjectRemoved = "project.removed"    // Named
-	KindLaunched       = "instance.launched"  // Launched; private: Guest
-	KindWanted         = "instance.wanted"    // Wanted; Absent starts the deletion
-	KindRebootWanted   = "instance.reboot"    // RebootWanted
-	KindRebooted       = "instance.rebooted"  // OfMachine
-	KindSent           = "machine.sent"       // OfMachine: a create is about to be sent
-	KindCreated        = "machine.created"    // OfMachine: it exists, stopped
-	KindSettled        = "machine.settled"    // OfMachine: no other create for it can land any more
-	KindRefused        = "machine.refused"    // Refused: its creation is being undone
-	KindObserved       = "machine.observed"   // Observed; private: addresses
-	KindPlaced         = "instance.placed"    // Placed: on another place, after the machine on the old one is gone
-	KindFailed         = "instance.failed"    // Ended: given up, its machine is gone
-	KindDeleted        = "instance.deleted"   // Ended: its machine is gone
-	KindReleased       = "allocation.release" // OfMachine: a held allocation's machine is known to be gone
-	KindMoving         = "instance.moving"    // Moving: its machine is to be moved to another host
-	KindMoved          = "machine.moved"      // Moved: it is there, whether we moved it or somebody else
-	KindStayed         = "machine.stayed"     // Stayed: it was not moved, and will not be by that order
-	KindResizing       = "instance.resizing"  // ResizeWanted
-	KindResized        = "machine.resized"    // OfMachine: it has the sizes
-	KindUnresized      = "machine.unresized"  // Stayed: it has the old ones, and will not get the others by that order
-	KindShelved        = "instance.shelved"   // Ended: its disks are put aside, its machine is gone
-	KindDiscarded      = "instance.discarded" // Of: what was put aside is gone
-	KindClusterPut     = "cluster.put"        // ClusterPut; private: Guest
-	KindClusterActed   = "cluster.acted"      // ClusterActed
-	KindClusterRemoved = "cluster.removed"    // ClusterRemoved: its last member is gone
-	KindForgotten      = "subject.forgotten"  // Forgotten: its personal data is to be forgotten
+	KindOpened         = "ledger.opened"       // Opened: the first event of a ledger
+	KindTakenOver      = "ledger.taken-over"   // TakenOver: a new leaseholder; the event's Epoch is the new one
+	KindHostPut        = "host.put"            // HostPut: added, or observed differently
+	KindHostConditions = "host.conditions"     // HostConditions
+	KindHostRemoved    = "host.removed"        // HostRemoved
+	KindImagePut       = "image.put"           // Image
+	KindImageRemoved   = "image.removed"       // Named
+	KindFlavorPut      = "flavor.put"          // Flavor
+	KindFlavorRemoved  = "flavor.removed"      // Named
+	KindProjectPut     = "project.put"         // Project
+	KindProjectRemoved = "project.removed"     // Named
+	KindLaunched       = "instance.launched"   // Launched; private: Guest
+	KindWanted         = "instance.wanted"     // Wanted; Absent starts the deletion
+	KindRebootWanted   = "instance.reboot"     // RebootWanted
+	KindRebooted       = "instance.rebooted"   // OfMachine
+	KindSent           = "machine.sent"        // OfMachine: a create is about to be sent
+	KindCreated        = "machine.created"     // OfMachine: it exists, stopped
+	KindSettled        = "machine.settled"     // OfMachine: no other create for it can land any more
+	KindRefused        = "machine.refused"     // Refused: its creation is being undone
+	KindObserved       = "machine.observed"    // Observed; private: addresses
+	KindPlaced         = "instance.placed"     // Placed: on another place, after the machine on the old one is gone
+	KindFailed         = "instance.failed"     // Ended: given up, its machine is gone
+	KindDeleted        = "instance.deleted"    // Ended: its machine is gone
+	KindReleased       = "allocation.release"  // OfMachine: a held allocation's machine is known to be gone
+	KindMoving         = "instance.moving"     // Moving: its machine is to be moved to another host
+	KindMoved          = "machine.moved"       // Moved: it is there, whether we moved it or somebody else
+	KindStayed         = "machine.stayed"      // Stayed: it was not moved, and will not be by that order
+	KindResizing       = "instance.resizing"   // ResizeWanted
+	KindResized        = "machine.resized"     // OfMachine: it has the sizes
+	KindUnresized      = "machine.unresized"   // Stayed: it has the old ones, and will not get the others by that order
+	KindShelved        = "instance.shelved"    // Ended: its disks are put aside, its machine is gone
+	KindDiscarding     = "instance.discarding" // Of: what is put aside is about to be discarded, and no machine is made of it any more
+	KindDiscarded      = "instance.discarded"  // Of: what was put aside is gone
+	KindClusterPut     = "cluster.put"         // ClusterPut; private: Guest
+	KindClusterActed   = "cluster.acted"       // ClusterActed
+	KindClusterRemoved = "cluster.removed"     // ClusterRemoved: its last member is gone
+	KindForgotten      = "subject.forgotten"   // Forgotten: its personal data is to be forgotten
 )
 
 // Opened is the data of KindOpened.
@@ -279,7 +280,7 @@ func (e *Event) Payload() (any, error) {
 		p = new(Stayed)
 	case KindResizing:
 		p = new(ResizeWanted)
-	case KindDiscarded:
+	case KindDiscarding, KindDiscarded:
 		p = new(Of)
 	case KindClusterPut:
 		p = new(ClusterPut)

@@ -115,8 +115,7 @@ func (l *leadership) create(ctx context.Context, d hypervisor.Driver, a action) 
 
 // make sends the create itself: of an image, or of what was put aside.
 func (l *leadership) make(ctx context.Context, d hypervisor.Driver, a action) error {
-	shelf := a.instance.Shelf
-	if shelf == nil {
+	if !a.instance.Kept() {
 		return d.Create(ctx, order(a))
 	}
 	shelver, ok := hypervisor.As[hypervisor.Shelver](d)
@@ -211,6 +210,9 @@ func (l *leadership) erase(ctx context.Context, d hypervisor.Driver, ref hypervi
 func (l *leadership) release(ctx context.Context, d hypervisor.Driver, a action) ending {
 	if a.known.since.IsZero() {
 		a.known.since = time.Now()
+	}
+	if a.known.unheard.After(a.known.since) {
+		a.known.since = a.known.unheard // a shelve, perhaps
 	}
 	if err := l.erase(ctx, d, a.ref, a.shelving); err != nil {
 		return l.failed(ctx, a, err)

@@ -64,8 +64,12 @@ func (l *leadership) shelve(ctx context.Context, d hypervisor.Driver, a action) 
 	return l.failed(ctx, a, err)
 }
 
-// discard removes what is put aside of an instance.
+// discard removes what is put aside of an instance. That it is going to is recorded before: what may be gone no machine can
+// be made of, should the present one be lost.
 func (l *leadership) discard(ctx context.Context, a action) ending {
+	if a.instance.Phase == pool.Active && a.instance.Kept() {
+		return l.report(a, result{kind: pool.KindDiscarding})
+	}
 	ref := a.shelf
 	d, err := l.r.Driver(ref.Host)
 	if err == nil {

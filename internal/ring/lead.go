@@ -324,7 +324,11 @@ func (l *leadership) dispatchJob(j job, now time.Time) {
 			delete(l.paused, j)
 			return
 		}
-		a = action{verb: doRelease, shelving: h.Shelving, ref: hypervisor.Ref{Host: h.Host, Tag: hypervisor.Tag{Ledger: l.r.st.LedgerOf(h.Machine, h.Launched), Machine: h.Machine, Launched: h.Launched}}}
+		// What is put aside of the machine for its instance stays.
+		of, _, _ := h.Machine.Split()
+		i, there := l.r.st.Instance(of)
+		shelving := h.Shelving && !(there && i.Shelf != nil && i.Shelf.Machine == h.Machine)
+		a = action{verb: doRelease, shelving: shelving, ref: hypervisor.Ref{Host: h.Host, Tag: hypervisor.Tag{Ledger: l.r.st.LedgerOf(h.Machine, h.Launched), Machine: h.Machine, Launched: h.Launched}}}
 	default:
 		i, ok := l.r.st.Instance(j.instance)
 		if !ok {

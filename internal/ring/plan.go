@@ -105,6 +105,9 @@ func (k knowledge) mayFollow() bool {
 // plan returns the next action for an instance; h is the host of its place, nil when it has none. It is pure;
 // what must wait is found out by the action itself and comes back as a later moment.
 func plan(i *pool.Instance, h *pool.HostRecord, policy Evacuation) verb {
+	if i.Shelf != nil && i.Shelf.Going {
+		return doDiscard // before anything is made, which would be made of that
+	}
 	lost := h != nil && i.Placed() && !aggregate(h) && policy.lost(h.Conditions)
 	if lost && i.Move == nil {
 		return planLost(i)

@@ -79,6 +79,11 @@ func (c result) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 			return nil, nil
 		}
 		return one(c.kind, &pool.Ended{Instance: i.ID, Hold: c.doubt})
+	case pool.KindDiscarding:
+		if i.Phase != pool.Active || !i.Started || !i.Kept() {
+			return nil, nil
+		}
+		return one(c.kind, &pool.Of{Instance: i.ID})
 	case pool.KindDiscarded:
 		if i.Shelf == nil {
 			return nil, nil
@@ -141,10 +146,10 @@ func (r *rules) gone(st *pool.State, i *pool.Instance, doubt bool) ([]pool.Event
 		return nil, nil
 	}
 	end := pool.KindFailed
-	if i.Shelf != nil {
+	if i.Kept() {
 		end = pool.KindShelved // what it was to be made of is still put aside
 	}
-	if i.Shelf != nil && i.Want == pool.Shelved {
+	if i.Kept() && i.Want == pool.Shelved {
 		return one(end, &pool.Ended{Instance: i.ID, Hold: hold})
 	}
 	if mayRunAgain(i) && r.capabilities(i.Place.Host).Settles <= 0 {
@@ -178,7 +183,7 @@ func deleted(st *pool.State, i *pool.Instance, hold bool) ([]pool.Event, error) 
 // again places an instance anew: one whose disks are put aside on a host of the driver that has them.
 func (r *rules) again(st *pool.State, i *pool.Instance, req scheduler.Request) (scheduler.Decision, error) {
 	s := r.scheduler
-	if i.Shelf != nil {
+	if i.Kept() {
 		s = r.among(func(h *pool.HostRecord) string {
 			if h.ID.Driver() != i.Shelf.Host.Driver() || !has(r.capabilities(h.ID).Abilities, string(hypervisor.CanShelve)) {
 				return "the disks are put aside by driver " + pool.Quote(i.Shelf.Host.Driver())

@@ -344,7 +344,7 @@ func (m *monitor) shelf() {
 		there[x.Tag.Machine] = true
 	}
 	for i := range m.st.Instances() {
-		if i.Shelf != nil && i.Want != pool.Absent && !i.Started && !there[i.Shelf.Machine] {
+		if i.Kept() && i.Want != pool.Absent && !i.Started && !there[i.Shelf.Machine] {
 			m.w.broken(leaks, "the disks of instance %s, which is %s, are not put aside", i.ID, i.Status())
 		}
 	}
