@@ -135,6 +135,14 @@ func (w *world) request() scheduler.Request {
 // scheduler is one with a random strategy, and sometimes an importer's filter and scores.
 func (w *world) scheduler() *scheduler.Scheduler {
 	s := &scheduler.Scheduler{Strategy: scheduler.Strategy(w.r.IntN(3))}
+	randomPreferences(w.r, s)
+	if s.Loads != nil {
+		loads := make(map[pool.HostID]float64)
+		for h := range w.state.Hosts() {
+			loads[h.ID] = w.r.Float64()
+		}
+		s.Loads.Set(loads)
+	}
 	if w.r.IntN(3) == 0 {
 		s.Filters = []scheduler.Filter{func(req scheduler.Request, h *pool.HostRecord) *scheduler.Reason {
 			if h.Placed > 3 || h.Used[pool.CPU]%7 == 3 || len(h.DeviceUsed) > 2 {
