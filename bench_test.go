@@ -89,6 +89,39 @@ func BenchmarkCommit(b *testing.B) {
 	}
 }
 
+// BenchmarkCommitApart is launch+delete of BenchmarkCommit with a rule: apart from fifty others, by label. It must grow with
+// them, and not with the number of hosts.
+func BenchmarkCommitApart(b *testing.B) {
+	for _, n := range []int{200, 2_000, 20_000} {
+		m := fleetOf(b, n)
+		ctx := context.Background()
+		s := spec()
+		s.Labels = map[string]string{"app": "db"}
+		for k := range 50 {
+			name := "db-" + strconv.Itoa(k)
+			_, err := m.Launch(ctx, berthage.Launch{Token: name, Project: "shop", Name: name, Spec: s})
+			require.NoError(b, err)
+		}
+		apart := spec()
+		apart.Constraints.AntiAffinity = []pool.Affinity{{Selector: pool.Selector{Labels: s.Labels}}}
+		serial := 0
+		b.Run(fmt.Sprintf("hosts=%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				serial++
+				name := "vm-" + strconv.Itoa(serial)
+				i, err := m.Launch(ctx, berthage.Launch{Token: name, Project: "shop", Name: name, Spec: apart})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := m.Delete(ctx, i.ID); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkStart is the time from the start of a Manager until all hosts that its driver lists are in the pool: each has
 // been looked at, and is in the ledger. It reports the batches that this took.
 func BenchmarkStart(b *testing.B) {

@@ -42,6 +42,12 @@ func (m *Manager) Explain(l Launch) (scheduler.Explanation, error) {
 	return e, named(err, "explain "+pool.Quote(l.Name))
 }
 
+// HowMany says how many more instances like that fit, and what runs out, host by host. Quotas are not part of it.
+func (m *Manager) HowMany(l Launch) (scheduler.Room, error) {
+	r, err := m.ring.HowMany(l)
+	return r, named(err, "how many "+pool.Quote(l.Name))
+}
+
 // Instance returns an instance. One that has been deleted has Phase pool.Deleted and little else;
 // pool.ErrNotFound means that it never existed.
 func (m *Manager) Instance(id pool.InstanceID) (pool.Instance, error) {

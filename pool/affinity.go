@@ -27,7 +27,7 @@ func (s *Selector) Selects(p *Peer, project string, cluster ClusterID) bool {
 	case p.Project != project:
 		return false
 	case s.Cluster != "":
-		return p.Cluster == NewClusterID(project, s.Cluster)
+		return p.Cluster.Project() == project && p.Cluster.Name() == s.Cluster
 	case len(s.Labels) > 0:
 		for k, v := range s.Labels {
 			if !p.has(k, v) {

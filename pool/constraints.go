@@ -12,6 +12,7 @@ type Constraints struct {
 	Hosts       []HostID          `json:"hosts,omitempty"`       // one of these hosts
 	Zones       []string          `json:"zones,omitempty"`       // one of these zones
 	Labels      map[string]string `json:"labels,omitempty"`      // all of these host labels
+	Abilities   []string          `json:"abilities,omitempty"`   // all of these abilities of hosts
 	Tolerations []Toleration      `json:"tolerations,omitempty"` // hosts' taints that do not matter
 
 	Affinity     []Affinity `json:"affinity,omitempty"`      // where these are
@@ -24,6 +25,7 @@ func (c Constraints) Clone() Constraints {
 	c.Hosts = slices.Clone(c.Hosts)
 	c.Zones = slices.Clone(c.Zones)
 	c.Labels = maps.Clone(c.Labels)
+	c.Abilities = slices.Clone(c.Abilities)
 	c.Tolerations = slices.Clone(c.Tolerations)
 	c.Affinity = cloneAffinity(c.Affinity)
 	c.AntiAffinity = cloneAffinity(c.AntiAffinity)
@@ -48,6 +50,9 @@ func (c Constraints) valid() error {
 			return err
 		}
 	}
+	if err := validAbilities(c.Abilities); err != nil {
+		return err
+	}
 	if len(c.Tolerations) > maxTaints {
 		return invalid("tolerations", strconv.Itoa(len(c.Tolerations)), "at most "+strconv.Itoa(maxTaints))
 	}
@@ -66,6 +71,18 @@ func (c Constraints) valid() error {
 		return InField("spread", err)
 	}
 	return ValidLabels(c.Labels)
+}
+
+func validAbilities(list []string) error {
+	if len(list) > 64 {
+		return invalid("abilities", strconv.Itoa(len(list)), "at most 64")
+	}
+	for i, a := range list {
+		if err := validNameIn("abilities["+strconv.Itoa(i)+"]", a); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Effect is what a taint does to instances that do not tolerate it. The names are those of Kubernetes.

@@ -122,7 +122,9 @@ type Host struct {
 	Zone       string              `json:"zone,omitempty"`    // failure domain
 	Labels     map[string]string   `json:"labels,omitempty"`
 	Taints     []Taint             `json:"taints,omitempty"`
-	Kinds      []Kind              `json:"kinds,omitempty"` // what it runs; empty: virtual machines
+	Abilities  []string            `json:"abilities,omitempty"` // what can be done to machines on it beyond start and stop, by the names of package hypervisor
+	Cost       int64               `json:"cost,omitempty"`      // per hour, in millionths of a currency that all hosts have in common
+	Kinds      []Kind              `json:"kinds,omitempty"`     // what it runs; empty: virtual machines
 	Inventory  map[Class]Inventory `json:"inventory"`
 	Devices    []Device            `json:"devices,omitempty"`
 	Shapes     []Shape             `json:"shapes,omitempty"` // only aggregates have shapes
@@ -215,6 +217,17 @@ func (h Host) Normalize() (Host, error) {
 	var err error
 	if out.Taints, err = normalizeTaints(h.Taints); err != nil {
 		return fail(err)
+	}
+	if err := validAbilities(h.Abilities); err != nil {
+		return fail(err)
+	}
+	out.Abilities = slices.Clone(h.Abilities)
+	slices.Sort(out.Abilities)
+	if out.Abilities = slices.Compact(out.Abilities); len(out.Abilities) == 0 {
+		out.Abilities = nil
+	}
+	if h.Cost < 0 {
+		return fail(invalid("cost", strconv.FormatInt(h.Cost, 10), "zero or more"))
 	}
 	if out.Devices, err = normalizeDevices(h.Devices, out.Inventory); err != nil {
 		return fail(err)

@@ -57,6 +57,7 @@ func TestNormalizeHost(t *testing.T) {
 	labels := map[string]string{"tier": "gold"}
 	in := pool.Host{
 		ID: "d/h", Labels: labels, Kinds: []pool.Kind{pool.VM},
+		Abilities: []string{"suspend", "meter", "suspend"}, Cost: 7,
 		Taints:    []pool.Taint{{Key: "old", Effect: pool.PreferNoSchedule}, {Key: "gpu", Value: "a", Effect: pool.NoSchedule}, {Key: "old", Effect: pool.PreferNoSchedule}},
 		Inventory: map[pool.Class]pool.Inventory{pool.CPU: {Total: 4}, pool.StorageSSD: {Total: 999, Ratio: 2000, StepSize: 4}},
 		Devices: []pool.Device{
@@ -75,6 +76,7 @@ func TestNormalizeHost(t *testing.T) {
 	require.Equal(t, "b", out.Device("b").ID)
 	require.Nil(t, out.Device("c"))
 	require.Equal(t, []pool.Taint{{Key: "gpu", Value: "a", Effect: pool.NoSchedule}, {Key: "old", Effect: pool.PreferNoSchedule}}, out.Taints, "in order, each once")
+	require.Equal(t, []string{"meter", "suspend"}, out.Abilities, "in order, each once")
 	require.Equal(t, "gpu=a:no-schedule", out.Taints[0].String())
 	require.Equal(t, "old:prefer-no-schedule", out.Taints[1].String())
 
@@ -108,6 +110,9 @@ func TestNormalizeRefuses(t *testing.T) {
 		"label":              {func(h *pool.Host) { h.Labels = map[string]string{"<a>": ""} }, pool.ErrInvalid},
 		"taint":              {func(h *pool.Host) { h.Taints = []pool.Taint{{Key: "a b", Effect: pool.NoSchedule}} }, pool.ErrInvalid},
 		"taint's value":      {func(h *pool.Host) { h.Taints = []pool.Taint{{Key: "a", Value: "\n", Effect: pool.NoSchedule}} }, pool.ErrInvalid},
+		"ability":            {func(h *pool.Host) { h.Abilities = []string{"a b"} }, pool.ErrInvalid},
+		"abilities":          {func(h *pool.Host) { h.Abilities = make([]string, 65) }, pool.ErrInvalid},
+		"cost":               {func(h *pool.Host) { h.Cost = -1 }, pool.ErrInvalid},
 		"effect":             {func(h *pool.Host) { h.Taints = []pool.Taint{{Key: "a", Effect: "no-execute"}} }, pool.ErrInvalid},
 		"taints":             {func(h *pool.Host) { h.Taints = make([]pool.Taint, 65) }, pool.ErrInvalid},
 		"kind":               {func(h *pool.Host) { h.Kinds = []pool.Kind{"zone\n"} }, pool.ErrInvalid},

@@ -61,6 +61,7 @@ func TestSpecValid(t *testing.T) {
 		"host":               {func(s *pool.Spec) { s.Constraints.Hosts[0] = "x" }, "constraints.hosts[0]", nil},
 		"zone":               {func(s *pool.Spec) { s.Constraints.Zones[0] = "a b" }, "constraints.zones[0]", nil},
 		"wanted label":       {func(s *pool.Spec) { s.Constraints.Labels["a"] = "\n" }, "constraints.labels[a]", nil},
+		"ability":            {func(s *pool.Spec) { s.Constraints.Abilities = []string{"a b"} }, "constraints.abilities[0]", nil},
 		"toleration":         {func(s *pool.Spec) { s.Constraints.Tolerations[0].Key = "" }, "constraints.tolerations[0]", nil},
 		"toleration's value": {func(s *pool.Spec) { s.Constraints.Tolerations[0].Value = "\n" }, "constraints.tolerations[0][gpu]", nil},
 		"tolerations":        {func(s *pool.Spec) { s.Constraints.Tolerations = make([]pool.Toleration, 65) }, "constraints.tolerations", nil},

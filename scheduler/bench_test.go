@@ -137,6 +137,28 @@ func BenchmarkPlace(b *testing.B) {
 	}
 }
 
+// BenchmarkChooseConstrained is a choice with rules about other instances, of which there are as many as is said, taints, groups
+// of hosts, cost and load.
+func BenchmarkChooseConstrained(b *testing.B) {
+	for _, n := range []int{1000, 10_000, 100_000} {
+		for _, peers := range []int{10, 500} {
+			b.Run(fmt.Sprintf("hosts=%d/peers=%d", n, peers), func(b *testing.B) {
+				ix, a := constrained(b, n, peers)
+				var d scheduler.Decision
+				looked, times := 0, 0
+				b.ReportAllocs()
+				for b.Loop() {
+					if err := ix.Choose(a, &d); err != nil {
+						b.Fatal(err)
+					}
+					looked, times = looked+d.Considered, times+1
+				}
+				b.ReportMetric(float64(looked)/float64(times), "looked-at/op")
+			})
+		}
+	}
+}
+
 // BenchmarkRefused is a request that no host can take, with the reason of each.
 func BenchmarkRefused(b *testing.B) {
 	for _, n := range []int{200, 20_000} {

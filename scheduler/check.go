@@ -33,8 +33,10 @@ type decision struct {
 	kind      pool.Kind
 	rules     []rule
 
-	policy policy // for the needs of the request
-	total  totals // over the whole pool, for policies that follow its state
+	policy  policy // for the needs of the request, on hosts that are in no group
+	grouped *grouped
+	loads   map[pool.HostID]float64
+	total   totals // over the whole pool, for policies that follow its state
 
 	// Of the host looked at last.
 	needs []need      // asked, or on an aggregate what the shape takes
@@ -66,6 +68,12 @@ func (s *Scheduler) decide(req Request) (*decision, error) {
 	d := &decision{scheduler: s, req: req, kind: req.Spec.Kind, rules: rulesOf(&req)}
 	if d.kind == "" {
 		d.kind = pool.VM
+	}
+	if len(s.Groups) > 0 {
+		d.grouped = new(grouped)
+	}
+	if err := s.checkWeights(); err != nil {
+		return nil, err
 	}
 	if err := req.Spec.Resources.Valid(); err != nil {
 		return nil, pool.InField("spec.resources", err)
@@ -153,7 +161,7 @@ const (
 // just what is needed to work out a Reason, should anybody ask.
 type failure struct {
 	by     Constraint
-	index  int     // of the label in decision.labels, the taint of the host, the rule in decision.rules, or the class in decision.needs
+	index  int     // of the label in decision.labels, the ability in Constraints, the taint of the host, the rule in decision.rules, or the class in decision.needs
 	reason *Reason // a Filter's own
 }
 
@@ -196,6 +204,11 @@ func (d *decision) admits(h *pool.HostRecord, v view) failure {
 	}
 	if !runs(h, d.kind) {
 		return failure{by: ByKind}
+	}
+	for i, a := range c.Abilities {
+		if !slices.Contains(h.Abilities, a) {
+			return failure{by: ByAbility, index: i}
+		}
 	}
 	if i := d.repels(h.Taints); i >= 0 {
 		return failure{by: ByTaint, index: i}

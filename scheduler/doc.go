@@ -13,7 +13,7 @@
 //  3. host, zone, label: Spec.Constraints allow it
 //  4. image: the image has a source for the host's driver
 //  5. kind: the host runs instances of the spec's kind
-//  6. taint: the spec tolerates every taint of the host that lets nothing in
+//  6. ability, taint: the host has every ability that is asked for; the spec tolerates every taint of the host that lets nothing in
 //  7. affinity, anti-affinity, spread: the rules about other instances are kept
 //  8. filter: every Filter of the importer, in order
 //  9. shape: on an aggregate, a shape covers the request

@@ -136,3 +136,58 @@ func ExampleIndex() {
 	// libvirt/h1
 	// libvirt/h1
 }
+
+// Two racks; the members of a cluster are to be on different hosts, as evenly over the racks as can be, and not on the
+// host that is kept for GPU work.
+func Example_constraints() {
+	st := pool.NewState()
+	fold(st, pool.KindProjectPut, &pool.Project{Name: "shop"})
+	for name, rack := range map[string]string{"h1": "r1", "h2": "r1", "h3": "r2", "h4": "r2"} {
+		h := pool.Host{
+			ID: pool.NewHostID("libvirt", name), Conditions: pool.Ready, Labels: map[string]string{"rack": rack},
+			Inventory: map[pool.Class]pool.Inventory{pool.CPU: {Total: 16 * pool.Core}},
+		}
+		if name == "h4" {
+			h.Taints = []pool.Taint{{Key: "gpu", Effect: pool.NoSchedule}}
+		}
+		fold(st, pool.KindHostPut, &pool.HostPut{Host: h})
+	}
+	req := scheduler.Request{
+		Spec: pool.Spec{
+			Image: "debian-12", Resources: pool.Resources{pool.CPU: pool.Core}, Labels: map[string]string{"app": "db"},
+			Constraints: pool.Constraints{
+				AntiAffinity: []pool.Affinity{{Selector: pool.Selector{Labels: map[string]string{"app": "db"}}}},
+				Spread:       []pool.Spread{{Selector: pool.Selector{Labels: map[string]string{"app": "db"}}, Within: "rack"}},
+			},
+		},
+		Image:   pool.Image{Name: "debian-12", Sources: map[string]string{"libvirt": "/images/debian-12.qcow2"}},
+		Project: "shop",
+	}
+	var s scheduler.Scheduler
+	room, err := s.HowMany(st, req)
+	fmt.Println(room.Fit, err)
+	for n := range room.Fit + 1 {
+		d, err := s.Place(st, req)
+		var refusal *scheduler.Refusal
+		if errors.As(err, &refusal) {
+			for _, h := range refusal.Hosts {
+				fmt.Println(h.Host, h.Reason)
+			}
+			break
+		}
+		fmt.Println(d.Host)
+		fold(st, pool.KindLaunched, &pool.Launched{
+			Instance: pool.NewInstanceID("ledger", "shop", fmt.Sprint(n)), Name: "db", Project: "shop", Spec: req.Spec, Want: pool.Running,
+			Place: pool.Placement{Host: d.Host, Allocation: d.Allocation},
+		})
+	}
+	// Output:
+	// 3 <nil>
+	// libvirt/h1
+	// libvirt/h3
+	// libvirt/h2
+	// libvirt/h1 1 instance on the host to stay apart from: instances with "app=db"
+	// libvirt/h2 1 instance on the host to stay apart from: instances with "app=db"
+	// libvirt/h3 1 instance on the host to stay apart from: instances with "app=db"
+	// libvirt/h4 has a taint that is not tolerated: "gpu:no-schedule"
+}

@@ -135,6 +135,14 @@ func (w *world) request() scheduler.Request {
 // scheduler is one with a random strategy, and sometimes an importer's filter and scores.
 func (w *world) scheduler() *scheduler.Scheduler {
 	s := &scheduler.Scheduler{Strategy: scheduler.Strategy(w.r.IntN(3))}
+	randomPreferences(w.r, s)
+	if s.Loads != nil {
+		loads := make(map[pool.HostID]float64)
+		for h := range w.state.Hosts() {
+			loads[h.ID] = w.r.Float64()
+		}
+		s.Loads.Set(loads)
+	}
 	if w.r.IntN(3) == 0 {
 		s.Filters = []scheduler.Filter{func(req scheduler.Request, h *pool.HostRecord) *scheduler.Reason {
 			if h.Placed > 3 || h.Used[pool.CPU]%7 == 3 || len(h.DeviceUsed) > 2 {
@@ -412,6 +420,49 @@ func TestWarmIndexAllocatesNothing(t *testing.T) {
 		c.turn(t)
 	}
 	require.Zero(t, testing.AllocsPerRun(2000, func() { c.turn(t) }))
+}
+
+// Nor does a choice with rules about other instances, taints, groups of hosts, cost and load.
+func TestWarmChoiceWithConstraintsAllocatesNothing(t *testing.T) {
+	ix, a := constrained(t, 500, 30)
+	var d scheduler.Decision
+	for range 100 {
+		require.NoError(t, ix.Choose(a, &d))
+	}
+	require.Zero(t, testing.AllocsPerRun(500, func() { _ = ix.Choose(a, &d) }))
+}
+
+// constrained is an index of a fleet with taints and costs, on some hosts of which there are peers, and a request with
+// rules about them.
+func constrained(t testing.TB, hosts, peers int) (*scheduler.Index, *scheduler.Ask) {
+	fleet := benchFleet(hosts)
+	loads := make(map[pool.HostID]float64)
+	for k, h := range fleet {
+		h.Labels["rack"], h.Cost = "r"+strconv.Itoa(k%40), int64(k%7)*100_000
+		if k%5 == 0 {
+			h.Taints = []pool.Taint{{Key: "old", Effect: pool.NoSchedule}}
+		}
+		loads[h.ID] = float64(k%11) / 11
+	}
+	ix := benchIndex(t, fleet)
+	peer := pool.NewPeer("p", "p/web", map[string]string{"app": "web"})
+	for k := range peers {
+		require.NoError(t, ix.Meet(fleet[k*len(fleet)/peers].ID, peer, 1))
+	}
+	s := &scheduler.Scheduler{
+		Groups: []scheduler.HostGroup{{Labels: map[string]string{"tier": "lead"}, Strategy: scheduler.Spread}}, CostWeight: 0.01, LoadWeight: 0.01, Loads: new(scheduler.Loads),
+	}
+	s.Loads.Set(loads)
+	req := want(1, 1)
+	req.Cluster, req.Spec.Labels = "p/web", map[string]string{"app": "web"}
+	req.Spec.Constraints = pool.Constraints{
+		Tolerations:  []pool.Toleration{{Key: "gpu"}},
+		AntiAffinity: []pool.Affinity{{}, {Selector: pool.Selector{Labels: map[string]string{"app": "web"}}, Within: "rack", Soft: true}},
+		Spread:       []pool.Spread{{Selector: pool.Selector{Cluster: "web"}, Within: "zone", MaxSkew: 2}},
+	}
+	a, err := s.Ask(req)
+	require.NoError(t, err)
+	return ix, a
 }
 
 // FuzzIndex is a life of a small pool, compared with the scan at every step.

@@ -208,6 +208,6 @@ func (d *decision) censusOf(ix *Index) {
 				}
 			}
 		}
-		r.end(maps.Keys(all))
+		end(r, all)
 	}
 }

@@ -15,16 +15,17 @@ type Action string
 
 // The actions.
 const (
-	MakeReady Action = "make-ready" // the host's Conditions must become ready and nothing else
-	AllowHost Action = "allow-host" // the request must allow this host: Constraints.Hosts, Avoid
-	AllowZone Action = "allow-zone" // the request must allow the host's zone, which is Value
-	DropLabel Action = "drop-label" // the request must not ask for Label; the host has Value, or the empty one
-	Tolerate  Action = "tolerate"   // the request must tolerate the host's Taint
-	DropRule  Action = "drop-rule"  // the request must not have Rule, of the list that Constraint names
-	AddSource Action = "add-source" // the image needs a source for the driver, which is Value
-	Free      Action = "free"       // Amount of Class must become free on the host, on Device if named
-	Shrink    Action = "shrink"     // the request must ask for Amount of Class less, of Disk if named
-	Wait      Action = "wait"       // until Until, as the aggregate has refused its shape, which is Value, for want of room
+	MakeReady   Action = "make-ready"   // the host's Conditions must become ready and nothing else
+	AllowHost   Action = "allow-host"   // the request must allow this host: Constraints.Hosts, Avoid
+	AllowZone   Action = "allow-zone"   // the request must allow the host's zone, which is Value
+	DropLabel   Action = "drop-label"   // the request must not ask for Label; the host has Value, or the empty one
+	DropAbility Action = "drop-ability" // the request must not ask for the ability that is Value
+	Tolerate    Action = "tolerate"     // the request must tolerate the host's Taint
+	DropRule    Action = "drop-rule"    // the request must not have Rule, of the list that Constraint names
+	AddSource   Action = "add-source"   // the image needs a source for the driver, which is Value
+	Free        Action = "free"         // Amount of Class must become free on the host, on Device if named
+	Shrink      Action = "shrink"       // the request must ask for Amount of Class less, of Disk if named
+	Wait        Action = "wait"         // until Until, as the aggregate has refused its shape, which is Value, for want of room
 )
 
 // Change is what would make a request fit on one host: all of Steps together. It is worked out with the
@@ -78,6 +79,8 @@ func (s *Step) String() string {
 		return "allow zone " + pool.Quote(s.Value)
 	case DropLabel:
 		return "do not ask for label " + pool.Quote(s.Label)
+	case DropAbility:
+		return "do not ask for ability " + pool.Quote(s.Value)
 	case Tolerate:
 		return "tolerate taint " + pool.Quote(s.Taint.String())
 	case DropRule:
@@ -167,6 +170,11 @@ func (d *decision) admissionSteps(h *pool.HostRecord, c *Change) {
 	for _, k := range d.labels {
 		if have, ok := h.Labels[k]; !ok || have != want.Labels[k] {
 			c.add(1, Step{Do: DropLabel, Label: k, Value: have})
+		}
+	}
+	for _, a := range want.Abilities {
+		if !slices.Contains(h.Abilities, a) {
+			c.add(1, Step{Do: DropAbility, Value: a})
 		}
 	}
 	for i, t := range h.Taints {

@@ -44,6 +44,7 @@ type ranges struct {
 	spans  []*span
 	used   bool // some of the hosts are in use
 	unused bool // some are not
+	traits traits
 
 	// Of the hosts that have something free of each class, the least and the most of the sum of their free parts, each
 	// times a factor, which is near the policy's present weight of the class.

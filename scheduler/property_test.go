@@ -94,6 +94,21 @@ func randomFleet(r *rand.Rand) *fleet {
 	return f
 }
 
+// randomPreferences gives some hosts another strategy, and makes cost and load count.
+func randomPreferences(r *rand.Rand, s *scheduler.Scheduler) {
+	for k := range r.IntN(5) / 2 {
+		s.Groups = append(s.Groups, scheduler.HostGroup{Labels: map[string]string{"rack": string(rune('p' + (k+r.IntN(3))%4))}, Strategy: scheduler.Strategy(r.IntN(3))})
+	}
+	if r.IntN(3) == 0 {
+		s.CostWeight = r.Float64()
+	}
+	if r.IntN(3) == 0 {
+		s.LoadWeight, s.Loads = r.Float64(), new(scheduler.Loads)
+		s.Loads.Set(map[pool.HostID]float64{"d/a": 0.75, "d/b": 0.5})
+		s.Loads.Set(map[pool.HostID]float64{"d/b": math.NaN(), "d/none": 1})
+	}
+}
+
 func randomLabels(r *rand.Rand) map[string]string {
 	return []map[string]string{nil, {"app": "a"}, {"app": "b"}, {"app": "a", "tier": "x"}}[r.IntN(4)]
 }
@@ -249,6 +264,8 @@ func randomHost(r *rand.Rand, name string) (pool.Host, pool.Allocation) {
 		Inventory: map[pool.Class]pool.Inventory{},
 	}
 	h.Conditions = []pool.Conditions{pool.Ready, pool.Ready, pool.Ready, pool.Ready | pool.Cordoned, pool.Unreachable, 0}[r.IntN(6)]
+	h.Abilities = [][]string{nil, {"meter"}, {"meter", "suspend"}}[r.IntN(3)]
+	h.Cost = r.Int64N(3) * 400_000
 	if r.IntN(4) > 0 {
 		h.Labels["rack"] = string(rune('p' + r.IntN(3)))
 	}
@@ -347,6 +364,9 @@ func randomRequest(r *rand.Rand) scheduler.Request {
 			c.Hosts = append(c.Hosts, pool.NewHostID("d", string(rune('b'+i))))
 		}
 	}
+	if r.IntN(8) == 0 {
+		c.Abilities = []string{"suspend", "meter"}[:1+r.IntN(2)]
+	}
 	for range r.IntN(5) / 2 {
 		c.Tolerations = append(c.Tolerations, pool.Toleration{Key: []string{"gpu", "old"}[r.IntN(2)], Value: []string{"", "a"}[r.IntN(2)]})
 	}
@@ -365,7 +385,8 @@ func judgeAlone(h *pool.HostRecord, req scheduler.Request, empty bool, total map
 	case slices.Contains(req.Avoid, h.ID), !empty && h.Conditions != pool.Ready,
 		len(c.Hosts) > 0 && !slices.Contains(c.Hosts, h.ID), len(c.Zones) > 0 && !slices.Contains(c.Zones, h.Zone),
 		c.Labels["tier"] != "" && (!labelled || tier != c.Labels["tier"]),
-		req.Image.Sources[h.ID.Driver()] == "", len(h.Kinds) > 0:
+		req.Image.Sources[h.ID.Driver()] == "", len(h.Kinds) > 0,
+		slices.ContainsFunc(c.Abilities, func(a string) bool { return !slices.Contains(h.Abilities, a) }):
 		return false, 0
 	}
 	unmet := 0
@@ -635,6 +656,9 @@ func (f *fleet) apply(t *testing.T, c *scheduler.Change, req *scheduler.Request)
 			req.Spec.Constraints.Zones = nil
 		case scheduler.DropLabel:
 			delete(req.Spec.Constraints.Labels, s.Label)
+		case scheduler.DropAbility:
+			k := slices.Index(req.Spec.Constraints.Abilities, s.Value)
+			req.Spec.Constraints.Abilities = slices.Delete(slices.Clone(req.Spec.Constraints.Abilities), k, k+1)
 		case scheduler.Tolerate:
 			require.Contains(t, h.Taints, *s.Taint)
 			req.Spec.Constraints.Tolerations = append(slices.Clip(req.Spec.Constraints.Tolerations), pool.Toleration{Key: s.Taint.Key, Value: s.Taint.Value})
@@ -693,7 +717,22 @@ func TestPlaceAgainstTheDefinition(t *testing.T) {
 			}
 		}
 		s := scheduler.Scheduler{Strategy: scheduler.Strategy(r.IntN(3))}
+		randomPreferences(r, &s)
 		st := f.books(t)
+		judge := func(st *pool.State, h *pool.HostRecord, req scheduler.Request, empty bool, total map[pool.Class]pool.Sum, strategy scheduler.Strategy) (bool, float64) {
+			for _, g := range s.Groups {
+				if h.Labels["rack"] == g.Labels["rack"] {
+					strategy = g.Strategy
+					break
+				}
+			}
+			fits, score := judge(st, h, req, empty, total, strategy)
+			score -= s.CostWeight * float64(h.Cost) / 1e6
+			if h.ID == "d/a" && s.Loads != nil {
+				score -= s.LoadWeight * 0.75
+			}
+			return fits, score
+		}
 
 		var best pool.HostID
 		bestScore, qualified, evenEmpty := 0.0, 0, false
@@ -715,7 +754,7 @@ func TestPlaceAgainstTheDefinition(t *testing.T) {
 		require.NoError(t, err2)
 		if best != "" {
 			require.NoError(t, err, "seed %d", seed)
-			if s.Strategy == scheduler.Balanced && scores[d.Host] > bestScore-1e-12 {
+			if (s.Strategy == scheduler.Balanced || len(s.Groups) > 0 || s.CostWeight+s.LoadWeight > 0) && scores[d.Host] > bestScore-1e-12 {
 				best = d.Host // of scores that rounding alone tells apart any will do
 			}
 			require.Equal(t, best, d.Host, "seed %d", seed)
@@ -760,7 +799,7 @@ func TestPlaceAgainstTheDefinition(t *testing.T) {
 			require.Fail(t, "the change does not help", "seed %d: %s\nstill: %s", seed, text, r)
 		}
 	}
-	for _, what := range []string{"placed", "never", "no change known", "make-ready", "allow-host", "allow-zone", "drop-label", "tolerate", "drop-rule", "add-source", "free", "shrink"} {
+	for _, what := range []string{"placed", "never", "no change known", "make-ready", "allow-host", "allow-zone", "drop-label", "drop-ability", "tolerate", "drop-rule", "add-source", "free", "shrink"} {
 		require.Greater(t, counts[what], 20, "%s: too rare to prove anything: %v", what, counts)
 	}
 }

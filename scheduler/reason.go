@@ -22,6 +22,7 @@ const (
 	ByLabel        Constraint = "label"         // lacks one of Constraints.Labels
 	ByImage        Constraint = "image"         // the image has no source for the driver
 	ByKind         Constraint = "kind"          // does not run VMs, or containers
+	ByAbility      Constraint = "ability"       // what cannot be done to machines there
 	ByTaint        Constraint = "taint"         // a taint that is not tolerated
 	ByAffinity     Constraint = "affinity"      // not where those are that it must be near
 	ByAntiAffinity Constraint = "anti-affinity" // where one is that it must be apart from
@@ -45,7 +46,7 @@ type Reason struct {
 
 	Conditions pool.Conditions `json:"conditions,omitempty"` // of the host, when they stand in the way
 	Label      string          `json:"label,omitempty"`      // key of the label
-	Want       []string        `json:"want,omitempty"`       // zones or label value asked for; drivers that the image has sources for; kind asked for
+	Want       []string        `json:"want,omitempty"`       // zones, label value or ability asked for; drivers that the image has sources for; kind asked for
 	Have       string          `json:"have,omitempty"`       // the host's zone, label value, driver, kinds or shape
 	At         time.Time       `json:"at,omitzero"`          // when the shape was refused
 	Until      time.Time       `json:"until,omitzero"`       // until when it counts as full
@@ -97,6 +98,8 @@ func (r *Reason) String() string {
 		return "the image has no source for driver " + pool.Quote(r.Have) + ", only for " + list(r.Want)
 	case ByKind:
 		return "runs " + r.Have + ", asked for " + list(r.Want)
+	case ByAbility:
+		return "its machines cannot be asked to " + list(r.Want)
 	case ByTaint:
 		return "has a taint that is not tolerated: " + pool.Quote(r.Taint.String())
 	case ByAffinity, ByAntiAffinity, BySpread:
@@ -199,6 +202,8 @@ func (d *decision) reason(h *pool.HostRecord, f failure) Reason {
 		r.Have, r.Want = h.ID.Driver(), d.drivers()
 	case ByKind:
 		r.Have, r.Want = kinds(h), []string{string(d.kind)}
+	case ByAbility:
+		r.Want = c.Abilities[f.index : f.index+1]
 	case ByTaint:
 		r.Taint = &h.Taints[f.index]
 	case ByAffinity, ByAntiAffinity, BySpread:

@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"iter"
-	"maps"
 	"slices"
 	"strconv"
 
@@ -105,16 +104,12 @@ func (r *rule) add(h *pool.HostRecord, n int) {
 	}
 }
 
-// end finds the least, where domains are all that there are.
-func (r *rule) end(domains iter.Seq[string]) {
-	if r.by != BySpread {
-		return
-	}
-	r.floor = fewest(r.count, domains)
-	r.least = fewest(r.count, maps.Keys(r.open))
+// end finds the least of a spread, where domains are all that there are.
+func end[V any](r *rule, domains map[string]V) {
+	r.floor, r.least = fewest(r.count, domains), fewest(r.count, r.open)
 }
 
-func fewest(count map[string]int, domains iter.Seq[string]) int {
+func fewest[V any](count map[string]int, domains map[string]V) int {
 	least := -1
 	for v := range domains {
 		if n := count[v]; least < 0 || n < least {
@@ -157,7 +152,9 @@ func (d *decision) census(hosts iter.Seq[*pool.HostRecord]) {
 		}
 	}
 	for i := range d.rules {
-		d.rules[i].end(maps.Keys(domains[i]))
+		if r := &d.rules[i]; r.by == BySpread {
+			end(r, domains[i])
+		}
 	}
 }
 

@@ -70,8 +70,14 @@ type Score func(Request, *pool.HostRecord) float64
 // and is safe for concurrent use as long as nobody changes its fields.
 type Scheduler struct {
 	Strategy Strategy
-	Filters  []Filter // after the built-in filters, before resources
-	Scores   []Score  // added to the built-in score
+	Groups   []HostGroup // hosts with a Strategy of their own; of several the first counts
+	Filters  []Filter    // after the built-in filters, before resources
+	Scores   []Score     // added to the built-in score
+
+	// CostWeight is what a unit of currency per hour (see pool.Host) takes from a host's score, LoadWeight what a load of 1 in
+	// Loads does. Among hosts in use the built-in score differs by up to 1; zero: no influence.
+	CostWeight, LoadWeight float64
+	Loads                  *Loads // nil: nothing is measured
 }
 
 // Request is what is to be placed.
@@ -167,11 +173,22 @@ func totalsOf(st *pool.State) totals {
 // follow prepares the policy for a pool with those totals.
 func (d *decision) follow(total totals) {
 	d.total = total
-	d.policy = d.policyFor(d.asked, &d.balanced)
+	d.loads = d.scheduler.Loads.now()
+	d.policy = d.policyFor(d.scheduler.Strategy, d.asked, &d.balanced)
+	if n := len(d.scheduler.Groups); n > 0 {
+		if len(d.grouped.groups) != n {
+			d.grouped.groups = make([]groupPolicy, n)
+		}
+		d.grouped.base = d.policy
+		for i := range d.grouped.groups {
+			g := &d.grouped.groups[i]
+			g.policy = d.policyFor(d.scheduler.Groups[i].Strategy, d.asked, &g.balanced)
+		}
+	}
 }
 
-func (d *decision) policyFor(needs []need, b *balanced) policy {
-	switch d.scheduler.Strategy {
+func (d *decision) policyFor(s Strategy, needs []need, b *balanced) policy {
+	switch s {
 	case Spread:
 		return spread{}
 	case Balanced:
@@ -184,8 +201,12 @@ func (d *decision) policyFor(needs []need, b *balanced) policy {
 // score returns the score of a host that has just been checked: the policy's, and those of the importer.
 func (d *decision) score(h *pool.HostRecord) (float64, error) {
 	p := d.policy
-	if d.shape != nil {
-		p = d.policyFor(d.needs, &d.ofShape)
+	group, strategy := d.scheduler.strategyOf(h)
+	switch {
+	case d.shape != nil:
+		p = d.policyFor(strategy, d.needs, &d.ofShape)
+	case group >= 0:
+		p = d.grouped.groups[group].policy
 	}
 	d.host.marks[0] = traits{}
 	if h.Placed > 0 || len(h.Used) > 0 {

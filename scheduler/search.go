@@ -12,6 +12,7 @@ type search struct {
 	ix *Index
 	d  *decision
 
+	policy   policy
 	columnOf []int    // by need
 	need     []int64  // by need
 	piece    []int64  // by need: the largest part that goes whole to one device
@@ -81,15 +82,16 @@ func (s *search) start(ix *Index, d *decision) bool {
 		s.ranges.last = append(s.ranges.last, takenOf{})
 	}
 	s.hosts.need, s.ranges.need = s.need, s.need
+	s.policy = d.policy
+	if d.grouped != nil {
+		s.policy = d.grouped
+	}
 	if !known || !s.traits() {
 		return false
 	}
 	s.soft = d.prefers(ix.traits.taints)
-	s.rules = false
-	for i := range d.rules {
-		s.soft, s.rules = s.soft || d.rules[i].soft, s.rules || !d.rules[i].soft
-	}
-	s.tally, s.ranges.sum = ix.tallyOf(s.columnOf, d.policy.scale()), nil
+	s.rules = slices.ContainsFunc(d.rules, func(r rule) bool { return !r.soft })
+	s.tally, s.ranges.sum = ix.tallyOf(s.columnOf, s.policy.scale()), nil
 	if s.tally >= 0 {
 		s.ranges.factors = ix.tallies[s.tally].factors
 	}
@@ -111,6 +113,11 @@ func (s *search) traits() bool {
 	}
 	if !all(trait{what: 'k', key: string(s.d.kind)}) {
 		return false
+	}
+	for _, a := range c.Abilities {
+		if !all(trait{what: 'a', key: a}) {
+			return false
+		}
 	}
 	for _, k := range s.d.labels {
 		if !all(trait{what: 'l', key: k, value: c.Labels[k]}) {
@@ -205,7 +212,7 @@ func (s *search) run(ix *Index, d *decision) error {
 		}
 		return nil
 	}
-	if len(d.scheduler.Scores) > 0 {
+	if len(d.scheduler.Scores) > 0 || d.grouped != nil && !d.grouped.find(d.scheduler, &ix.traits) {
 		for slot := range ix.entries {
 			if ix.entries[slot].rec == nil { // vacant
 				continue
@@ -323,7 +330,7 @@ func (s *search) candidates(r *row) []uint8 {
 	if s.tally >= 0 {
 		sums = r.sumsOf[s.tally]
 		if s.best >= 0 {
-			reach = s.d.policy.reach(&s.ranges, s.score)
+			reach = s.policy.reach(&s.ranges, s.score)
 		}
 	}
 	must, drivers, taints, zones, also := s.must, s.drivers, s.taints, s.zones, s.also
@@ -382,12 +389,13 @@ func (s *search) judge(x *box) (float64, bool) {
 			return 0, false
 		}
 	}
+	s.ranges.traits = x.traits
 	s.ranges.used, s.ranges.unused = x.traits.is&traitUsed != 0, x.traits.is&traitUnused != 0
 	enough := math.Inf(-1)
 	if s.best >= 0 {
 		enough = s.score
 	}
-	return s.d.policy.bound(&s.ranges, enough), true
+	return s.policy.bound(&s.ranges, enough), true
 }
 
 // look takes the best host of a block that is better than the best one yet and can take the request.
@@ -407,7 +415,7 @@ func (s *search) look(b *block) error {
 	if s.rules {
 		fit = slices.DeleteFunc(fit, func(i uint8) bool { return s.d.keeps(s.ix.entries[b.hosts[i]].rec, asItIs).by != "" })
 	}
-	s.d.policy.score(&s.hosts, fit, s.scores[:])
+	s.policy.score(&s.hosts, fit, s.scores[:])
 	if s.soft {
 		for j, i := range fit {
 			s.scores[j] -= s.d.dues(s.ix.entries[b.hosts[i]].rec)
@@ -465,7 +473,7 @@ func (s *search) room(b *block) []uint8 {
 		if _, ok := s.judge(&b.box); !ok {
 			return fit
 		}
-		reach, sums = s.d.policy.reach(&s.ranges, s.score), b.sums[s.tally]
+		reach, sums = s.policy.reach(&s.ranges, s.score), b.sums[s.tally]
 	}
 hosts:
 	for i, free := range first {

@@ -11,7 +11,7 @@ import (
 
 // traits are what a host is and says of itself, as bits. (An array would not be kept in registers.)
 type traits struct {
-	is   uint64 // its condition, driver, kinds, zone and taints
+	is   uint64 // its condition, driver, kinds, abilities, zone and taints
 	says uint64 // its labels
 }
 
@@ -32,9 +32,9 @@ func (t traits) has(must traits) bool {
 
 func (t traits) with(o traits) traits { return traits{t.is | o.is, t.says | o.says} }
 
-// trait is a driver, a kind, a zone, all taints together, or a label.
+// trait is a driver, a kind, an ability, a zone, all taints together, or a label.
 type trait struct {
-	what       byte // 'd', 'k', 'z', 't' or 'l'
+	what       byte // 'd', 'k', 'a', 'z', 't' or 'l'
 	key, value string
 }
 
@@ -131,6 +131,9 @@ func eachTrait(h *pool.HostRecord, f func(trait)) {
 			f(trait{what: 'k', key: string(k)})
 		}
 	}
+	for _, a := range h.Abilities {
+		f(trait{what: 'a', key: a})
+	}
 	for k, v := range h.Labels {
 		f(trait{what: 'l', key: k, value: v})
 	}
@@ -150,7 +153,7 @@ func taintKey(taints []pool.Taint) string {
 
 // sameTraits reports whether eachTrait gives the same for both records of one host.
 func sameTraits(a, b *pool.HostRecord) bool {
-	return a.Zone == b.Zone && slices.Equal(a.Kinds, b.Kinds) && slices.Equal(a.Taints, b.Taints) && maps.Equal(a.Labels, b.Labels)
+	return a.Zone == b.Zone && slices.Equal(a.Kinds, b.Kinds) && slices.Equal(a.Taints, b.Taints) && slices.Equal(a.Abilities, b.Abilities) && maps.Equal(a.Labels, b.Labels)
 }
 
 // limited reports whether some class is given out in certain amounts only.

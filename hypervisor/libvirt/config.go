@@ -28,6 +28,7 @@ type HostConfig struct {
 	Zone    string            //
 	Labels  map[string]string //
 	Taints  []pool.Taint      //
+	Cost    int64             // see pool.Host
 
 	// Pools are the storage pools that machines may use, by their libvirt names; empty: the pool "default",
 	// as standard storage. They are directories (types dir, fs, netfs). Two pools on one file system are
@@ -173,7 +174,7 @@ func (h *HostConfig) normalize(driver string) error {
 	}
 	h.Labels, h.Taints, h.Pools, h.Networks = maps.Clone(h.Labels), slices.Clone(h.Taints), maps.Clone(h.Pools), maps.Clone(h.Networks)
 	// What Hosts would report must be well-formed.
-	if _, err := (pool.Host{ID: id, Name: h.Name, Address: h.Address, Zone: h.Zone, Labels: h.Labels, Taints: h.Taints}).Normalize(); err != nil {
+	if _, err := (pool.Host{ID: id, Name: h.Name, Address: h.Address, Zone: h.Zone, Labels: h.Labels, Taints: h.Taints, Cost: h.Cost}).Normalize(); err != nil {
 		return err
 	}
 	for class, inv := range map[string]pool.Inventory{

@@ -141,7 +141,7 @@ func (h *host) observe(ctx context.Context) pool.Host {
 		h.log.Warn("cannot be observed", "error", err)
 		now = h.seen
 		if now.ID == "" {
-			now = pool.Host{ID: h.id, Name: h.config.Name, Address: orDefault(h.config.Address, h.target.address), Zone: h.config.Zone, Labels: h.config.Labels, Taints: h.config.Taints}
+			now = pool.Host{ID: h.id, Name: h.config.Name, Address: orDefault(h.config.Address, h.target.address), Zone: h.config.Zone, Labels: h.config.Labels, Taints: h.config.Taints, Cost: h.config.Cost}
 		}
 		now.Conditions = 0
 	}

@@ -80,7 +80,7 @@ func (s *session) inventory() (pool.Host, error) {
 		}
 	}
 	h := pool.Host{
-		ID: s.h.id, Name: c.Name, Zone: c.Zone, Labels: c.Labels, Taints: c.Taints, Conditions: pool.Ready,
+		ID: s.h.id, Name: c.Name, Zone: c.Zone, Labels: c.Labels, Taints: c.Taints, Cost: c.Cost, Conditions: pool.Ready,
 		Address:   orDefault(c.Address, orDefault(s.h.target.address, s.h.offered().hostname)),
 		Inventory: map[pool.Class]pool.Inventory{pool.CPU: cpu, pool.Memory: memory},
 	}

@@ -2,6 +2,7 @@ package ring
 
 import (
 	"reflect"
+	"slices"
 
 	"github.com/berthage/berthage/pool"
 )
@@ -82,7 +83,7 @@ type AddHost struct {
 	Host pool.Host `json:"host"`
 }
 
-func (c *AddHost) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
+func (c *AddHost) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	if _, ok := st.Host(c.Host.ID); ok {
 		return nil, nil
 	}
@@ -90,8 +91,19 @@ func (c *AddHost) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 	if err != nil {
 		return nil, err
 	}
+	return one(pool.KindHostPut, &pool.HostPut{Host: r.recorded(h)})
+}
+
+// recorded is a host that its driver reports as the books have it: what an operator decides left out, what the driver can do there put in.
+func (r *rules) recorded(h pool.Host) pool.Host {
 	h.Conditions &= pool.Ready
-	return one(pool.KindHostPut, &pool.HostPut{Host: h})
+	if h.Abilities = nil; r.capabilities != nil {
+		for _, a := range r.capabilities(h.ID).Abilities {
+			h.Abilities = append(h.Abilities, string(a))
+		}
+		slices.Sort(h.Abilities)
+	}
+	return h
 }
 
 // RemoveHost takes a host without instances out of the pool for good.

@@ -182,3 +182,16 @@ func (r *Ring) Explain(c Launch) (scheduler.Explanation, error) {
 	})
 	return out, err
 }
+
+// HowMany says how many more of a launch fit, quotas aside.
+func (r *Ring) HowMany(c Launch) (scheduler.Room, error) {
+	var out scheduler.Room
+	var err error
+	r.View(func(st *pool.State) {
+		var req scheduler.Request
+		if req, err = c.resolve(r.rules.at(r.now()), st); err == nil {
+			out, err = r.rules.scheduler.HowMany(st, req)
+		}
+	})
+	return out, err
+}

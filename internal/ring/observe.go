@@ -51,7 +51,7 @@ func (o hostsSeen) host(r *rules, st *pool.State, h pool.Host) (*pool.Event, err
 	if err != nil {
 		return nil, err
 	}
-	h.Conditions &= pool.Ready
+	h = r.recorded(h)
 	kind, payload := pool.KindHostPut, any(nil)
 	old, known := st.Host(h.ID)
 	switch {

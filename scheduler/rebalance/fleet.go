@@ -227,6 +227,10 @@ func (f *fleet) alike(b []byte, i *pool.Instance) []byte {
 		}
 	}
 	pairs('l', c.Labels)
+	for _, a := range c.Abilities {
+		b = append(b, 'a')
+		str(a)
+	}
 	for _, t := range c.Tolerations {
 		b = append(b, 't')
 		str(t.Key)

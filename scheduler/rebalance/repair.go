@@ -49,7 +49,7 @@ func (f *fleet) forbids(rec *pool.HostRecord, k int32) (*scheduler.Reason, error
 	}
 	r := refusal.Hosts[0].Reason
 	switch r.Constraint {
-	case scheduler.ByHost, scheduler.ByZone, scheduler.ByLabel, scheduler.ByKind, scheduler.ByAntiAffinity, scheduler.ByFilter:
+	case scheduler.ByHost, scheduler.ByZone, scheduler.ByLabel, scheduler.ByKind, scheduler.ByAbility, scheduler.ByAntiAffinity, scheduler.ByFilter:
 		return r, nil
 	}
 	return nil, nil

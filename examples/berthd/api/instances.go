@@ -94,6 +94,10 @@ func (a *api) registerInstances() {
 	op = describe("explain-placement", http.MethodPost, "/explain", "Instances", "Explain a placement",
 		"Says where a launch would be placed, or why not, host by host, without launching anything.")
 	huma.Register(a.huma, withExample(op, launchExample()), a.explain)
+	op = describe("how-many", http.MethodPost, "/how-many", "Instances", "How many more fit",
+		"Says how many more instances like this can be placed one after another, and what runs out, host by host. Quotas are not part of it. "+
+			"Without a flavor and without resources it says so of each flavor, each alone.")
+	huma.Register(a.huma, withExample(op, launchExample()), a.howMany)
 }
 
 func (a *api) listInstances(u *url.URL, in *listInstances) (*pageOutput[Instance], error) {
@@ -179,6 +183,51 @@ func (a *api) explain(_ context.Context, in *struct{ Body LaunchBody }) (*struct
 	if len(e.Hosts) > 0 && e.Hosts[0].Reason == nil {
 		out.Body.Host = string(e.Hosts[0].Host)
 		out.Body.Fits = len(out.Body.Quota) == 0
+	}
+	return out, nil
+}
+
+// HowMany is how many more fit: of what was asked for, or of each flavor.
+type HowMany struct {
+	Room    *problem.Room `json:"room,omitempty" doc:"Where sizes were asked for"`
+	Flavors []FlavorRoom  `json:"flavors,omitempty" doc:"Where none were: by name"`
+}
+
+// FlavorRoom is how many more of one flavor fit.
+type FlavorRoom struct {
+	Flavor  string        `json:"flavor" example:"small"`
+	Room    *problem.Room `json:"room,omitempty"`
+	Refused string        `json:"refused,omitempty" doc:"Why no instance may have this flavor"`
+}
+
+func (a *api) howMany(_ context.Context, in *struct{ Body LaunchBody }) (*struct{ Body HowMany }, error) {
+	l := in.Body.launch("how-many")
+	out := &struct{ Body HowMany }{}
+	if l.Spec.Flavor != "" || len(l.Spec.Resources) > 0 {
+		r, err := a.c.Manager.HowMany(l)
+		if err != nil {
+			return nil, problem.OfBody(err)
+		}
+		out.Body.Room = problem.NewRoom(r)
+		return out, nil
+	}
+	names := view(a.c.Manager, func(st *pool.State) (names []string) {
+		for f := range st.Flavors() {
+			names = append(names, f.Name)
+		}
+		return names
+	})
+	slices.Sort(names)
+	for _, name := range names {
+		one := FlavorRoom{Flavor: name}
+		l.Spec.Flavor = name
+		if r, err := a.c.Manager.HowMany(l); err != nil {
+			one.Refused = problem.OfBody(err).Detail
+		} else {
+			r.Hosts = nil
+			one.Room = problem.NewRoom(r)
+		}
+		out.Body.Flavors = append(out.Body.Flavors, one)
 	}
 	return out, nil
 }

@@ -39,11 +39,44 @@ type Network struct {
 	Name string `json:"name,omitempty" doc:"As the driver knows it; empty: its default" maxLength:"63"`
 }
 
-// Constraints narrow the hosts that qualify.
+// Constraints narrow the hosts that qualify, and say which of them are preferred.
 type Constraints struct {
-	Hosts  []string          `json:"hosts,omitempty" maxItems:"1024" doc:"One of these hosts, by id"`
-	Zones  []string          `json:"zones,omitempty" maxItems:"1024" doc:"One of these zones"`
-	Labels map[string]string `json:"labels,omitempty" doc:"All of these host labels"`
+	Hosts        []string          `json:"hosts,omitempty" maxItems:"1024" doc:"One of these hosts, by id"`
+	Zones        []string          `json:"zones,omitempty" maxItems:"1024" doc:"One of these zones"`
+	Labels       map[string]string `json:"labels,omitempty" doc:"All of these host labels"`
+	Abilities    []string          `json:"abilities,omitempty" maxItems:"64" doc:"All of these abilities of the host" example:"[\"migrate-live\"]"`
+	Tolerations  []Toleration      `json:"tolerations,omitempty" maxItems:"64" doc:"Taints of hosts that do not matter"`
+	Affinity     []Affinity        `json:"affinity,omitempty" maxItems:"16" doc:"Where one of these instances is; the first of those that are to be near each other may be anywhere"`
+	AntiAffinity []Affinity        `json:"anti_affinity,omitempty" maxItems:"16" doc:"Where none of these instances is; [{}] keeps the members of a cluster on different hosts"`
+	Spread       []Spread          `json:"spread,omitempty" maxItems:"16" doc:"Evenly spread with these instances"`
+}
+
+// Toleration lets an instance onto hosts with taints of that key.
+type Toleration struct {
+	Key   string `json:"key" minLength:"1" maxLength:"63" example:"gpu"`
+	Value string `json:"value,omitempty" maxLength:"255" doc:"Empty: of any value"`
+}
+
+// Selector selects instances of the same project by one of its fields.
+type Selector struct {
+	Instances []string          `json:"instances,omitempty" maxItems:"1024" doc:"These, by id"`
+	Labels    map[string]string `json:"labels,omitempty" doc:"Those with all of these labels"`
+	Cluster   string            `json:"cluster,omitempty" maxLength:"63" doc:"The members of the cluster of this name. With none of the three: the members of the instance's own cluster"`
+}
+
+// Affinity binds an instance to others when it is placed, moved, or made anew.
+type Affinity struct {
+	Selector
+	Within string `json:"within,omitempty" maxLength:"63" doc:"The failure domain: key of a host label, or zone; empty: the host" example:"rack"`
+	Soft   bool   `json:"soft,omitempty" doc:"Preferred, not required"`
+}
+
+// Spread keeps the number of instances per failure domain even.
+type Spread struct {
+	Selector
+	Within  string `json:"within,omitempty" maxLength:"63" doc:"The failure domain: key of a host label, or zone; empty: the host" example:"zone"`
+	MaxSkew int    `json:"max_skew,omitempty" minimum:"1" maximum:"1000000" default:"1" doc:"How many more there may be than in the domain that has fewest, of those where it could be placed"`
+	Soft    bool   `json:"soft,omitempty" doc:"Preferred, not required"`
 }
 
 // Guest is what the first boot sets up. It is personal data: no answer shows it again.
@@ -51,6 +84,35 @@ type Guest struct {
 	User     string   `json:"user,omitempty" writeOnly:"true" doc:"Login; empty: the image's" maxLength:"32" example:"debian"`
 	SSHKeys  []string `json:"ssh_keys,omitempty" writeOnly:"true" maxItems:"64" doc:"Public keys in the form of authorized_keys, without options"`
 	UserData string   `json:"user_data,omitempty" writeOnly:"true" maxLength:"65536" doc:"cloud-init user-data"`
+}
+
+func (c *Constraints) constraints() pool.Constraints {
+	out := pool.Constraints{Zones: c.Zones, Labels: c.Labels, Abilities: c.Abilities, Affinity: affinity(c.Affinity), AntiAffinity: affinity(c.AntiAffinity)}
+	for _, h := range c.Hosts {
+		out.Hosts = append(out.Hosts, pool.HostID(h))
+	}
+	for _, t := range c.Tolerations {
+		out.Tolerations = append(out.Tolerations, pool.Toleration(t))
+	}
+	for _, s := range c.Spread {
+		out.Spread = append(out.Spread, pool.Spread{Selector: s.selector(), Within: s.Within, MaxSkew: s.MaxSkew, Soft: s.Soft})
+	}
+	return out
+}
+
+func affinity(in []Affinity) (out []pool.Affinity) {
+	for _, a := range in {
+		out = append(out, pool.Affinity{Selector: a.selector(), Within: a.Within, Soft: a.Soft})
+	}
+	return out
+}
+
+func (s *Selector) selector() pool.Selector {
+	out := pool.Selector{Labels: s.Labels, Cluster: s.Cluster}
+	for _, id := range s.Instances {
+		out.Instances = append(out.Instances, pool.InstanceID(id))
+	}
+	return out
 }
 
 func (b *LaunchBody) launch(token string) berthage.Launch {
@@ -69,10 +131,7 @@ func (b *Spec) spec() pool.Spec {
 		s.Networks = append(s.Networks, pool.Network{Name: n.Name})
 	}
 	if c := b.Constraints; c != nil {
-		s.Constraints = pool.Constraints{Zones: c.Zones, Labels: c.Labels}
-		for _, h := range c.Hosts {
-			s.Constraints.Hosts = append(s.Constraints.Hosts, pool.HostID(h))
-		}
+		s.Constraints = c.constraints()
 	}
 	if g := b.Guest; g != nil {
 		s.Guest = pool.Guest{User: g.User, SSHKeys: g.SSHKeys, UserData: g.UserData}

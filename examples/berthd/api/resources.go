@@ -52,6 +52,8 @@ type HostSummary struct {
 	Address     string            `json:"address,omitempty" doc:"Name or IP address under which it is managed" example:"192.0.2.1"`
 	Zone        string            `json:"zone,omitempty" doc:"Failure domain" example:"a"`
 	Labels      map[string]string `json:"labels,omitempty" doc:"For constraints"`
+	Taints      []Taint           `json:"taints,omitempty" doc:"What instances must tolerate to be placed there"`
+	Cost        float64           `json:"cost,omitempty" doc:"Price per hour, in a currency that all hosts have in common"`
 	Conditions  []string          `json:"conditions" nullable:"false" doc:"What is known of it: ready, cordoned, draining, unreachable, fenced"`
 	Schedulable bool              `json:"schedulable" doc:"Whether it takes new instances: ready and nothing else"`
 	Reason      string            `json:"reason,omitempty" doc:"Of the last change of conditions"`
@@ -61,6 +63,13 @@ type HostSummary struct {
 	Resources   map[string]Usage  `json:"resources" doc:"Per class"`
 	Instances   int               `json:"instances" doc:"Instances placed on it, those that are being moved to it included"`
 	Revision    int64             `json:"revision" doc:"Of the last change of this record"`
+}
+
+// Taint keeps instances off a host that do not tolerate it.
+type Taint struct {
+	Key    string `json:"key" example:"gpu"`
+	Value  string `json:"value,omitempty"`
+	Effect string `json:"effect" enum:"no-schedule,prefer-no-schedule" doc:"Whether none is placed there, or none as long as another host can take it"`
 }
 
 // Host is a host with all that is known of it.
@@ -118,7 +127,10 @@ func hostSummary(h *pool.HostRecord) HostSummary {
 		ID: string(h.ID), Name: h.Name, Address: h.Address, Zone: h.Zone, Labels: h.Labels,
 		Conditions: h.Conditions.Names(), Schedulable: h.Conditions.Schedulable(), Reason: h.Reason, Cold: h.Cold, Proof: h.Proof,
 		Aggregate: h.Aggregate(), Resources: make(map[string]Usage, len(h.Inventory)),
-		Instances: h.Placed, Revision: int64(h.Changed),
+		Instances: h.Placed, Revision: int64(h.Changed), Cost: float64(h.Cost) / 1e6,
+	}
+	for _, t := range h.Taints {
+		out.Taints = append(out.Taints, Taint{Key: t.Key, Value: t.Value, Effect: string(t.Effect)})
 	}
 	usage := func(c pool.Class, inv pool.Inventory) {
 		ratio := float64(inv.Ratio) / 1000
