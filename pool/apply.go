@@ -131,7 +131,8 @@ func (s *State) foldHost(payload any, at Revision) error {
 		}
 		old, n := s.hostOrNil(h.ID), &HostRecord{Host: h, Capacity: h.Capacity(), Changed: at}
 		if old != nil {
-			n.Used, n.DeviceUsed, n.Placed, n.Peers, n.Held = old.Used, old.DeviceUsed, old.Placed, old.Peers, old.Held
+			n.Used, n.DeviceUsed, n.GPULoads = old.Used, old.DeviceUsed, old.GPULoads
+			n.Placed, n.Peers, n.Held = old.Placed, old.Peers, old.Held
 			n.Reason, n.Cold, n.Proof = old.Reason, old.Cold, old.Proof
 			n.Full = old.Full
 			n.keepFull(func(name string, _ Full) bool { return h.Shape(name) != nil })

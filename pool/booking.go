@@ -178,6 +178,7 @@ func (h *HostRecord) book(a Allocation) error {
 		return InField("host "+Quote(string(h.ID)), err)
 	}
 	h.Used = used
+	h.countGPU(a.Resources, 1)
 	return h.claim(a.Claims, 1)
 }
 
@@ -187,6 +188,7 @@ func (h *HostRecord) free(a Allocation) error {
 		return InField("host "+Quote(string(h.ID)), err)
 	}
 	h.Used = used
+	h.countGPU(a.Resources, -1)
 	return h.claim(a.Claims, -1)
 }
 

@@ -57,6 +57,7 @@ type loading struct {
 type derivedHost struct {
 	used         Resources
 	devices      map[string]int64
+	gpus         []GPULoad
 	placed, held int
 	peers        []Peers
 }
@@ -320,6 +321,7 @@ func (l *loading) book(id HostID, a Allocation) error {
 		}
 		d.devices[c.Device] = n
 	}
+	d.gpus = CountGPULoad(d.gpus, a.Resources, 1)
 	return nil
 }
 
@@ -362,7 +364,7 @@ func (l *loading) tombstones(b []byte) error {
 	return nil
 }
 
-// check compares the sums that were written with those of the records.
+// check compares the sums that were written with those of the records, and sets those that are not written.
 func (l *loading) check() error {
 	for id, h := range l.s.hosts.all() {
 		d := l.derived[id]
@@ -374,7 +376,7 @@ func (l *loading) check() error {
 		case h.Placed != d.placed || h.Held != d.held:
 			return corruptSnapshot("host "+Quote(string(id)), "as many instances and held allocations as name it")
 		}
-		h.Peers = d.peers // which are not written
+		h.Peers, h.GPULoads = d.peers, d.gpus // which are not written
 		if err := l.s.addTotals([]hostChange{{nil, h}}); err != nil {
 			return err
 		}

@@ -47,6 +47,7 @@ type HostRecord struct {
 	Capacity   Resources        // what allocations may take in sum
 	Used       Resources        // what instances and held allocations take
 	DeviceUsed map[string]int64 // by Device.ID
+	GPULoads   []GPULoad        // the allocations that take GPUs, by size, in the order of GPULoad.Compare
 	Full       map[string]Full  // of an aggregate: the shapes that it has refused for want of room, by name
 	Placed     int              // instances placed on it, those that are being moved to it included
 	Peers      []Peers          `json:"-"` // of those, how many of each Peer that has a cluster or labels, in order

@@ -134,6 +134,7 @@ func checkBooks(t testing.TB, s *pool.State, root bool) {
 	t.Helper()
 	used := map[pool.HostID]pool.Resources{}
 	devices := map[pool.HostID]map[string]int64{}
+	gpus := map[pool.HostID]map[pool.GPULoad]int{}
 	placed, heldOn := map[pool.HostID][]pool.InstanceID{}, map[pool.HostID][]pool.MachineID{}
 	projects := map[string]pool.Resources{}
 	var unsettled []pool.InstanceID
@@ -145,6 +146,12 @@ func checkBooks(t testing.TB, s *pool.State, root bool) {
 		}
 		for _, c := range a.Claims {
 			devices[h][c.Device] += c.Amount
+		}
+		if a.Resources[pool.GPU]+a.Resources[pool.GPUShare] > 0 {
+			if gpus[h] == nil {
+				gpus[h] = map[pool.GPULoad]int{}
+			}
+			gpus[h][pool.GPULoadOf(a.Resources)]++
 		}
 	}
 	peers := map[pool.HostID]map[pool.Peer]int{}
@@ -204,6 +211,11 @@ func checkBooks(t testing.TB, s *pool.State, root bool) {
 		}
 		for d, n := range h.DeviceUsed {
 			require.Equal(t, n, devices[h.ID][d], "device %s of %s", d, h.ID)
+		}
+		require.True(t, slices.IsSortedFunc(h.GPULoads, pool.GPULoad.Compare))
+		require.Len(t, h.GPULoads, len(gpus[h.ID]))
+		for _, l := range h.GPULoads {
+			require.Equal(t, gpus[h.ID][l.Size()], l.Count)
 		}
 		require.Equal(t, len(placed[h.ID])+arriving[h.ID], h.Placed)
 		require.Equal(t, len(heldOn[h.ID]), h.Held)

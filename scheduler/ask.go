@@ -1,6 +1,8 @@
 package scheduler
 
 import (
+	"slices"
+
 	"github.com/berthage/berthage/pool"
 )
 
@@ -57,6 +59,7 @@ func (ix *Index) Explain(a *Ask) (Explanation, error) {
 	a.now = nil
 	a.follow(ix.sums)
 	a.censusOf(ix)
+	a.learn(ix.learnt)
 	return a.explain(ix.records(), ix.Len())
 }
 
@@ -84,6 +87,7 @@ func (ix *Index) choose(d *decision, out *Decision) (bool, error) {
 	s := &ix.search
 	d.follow(ix.sums)
 	d.censusOf(ix)
+	d.learn(ix.learnt)
 	if err := s.run(ix, d); err != nil {
 		return false, err
 	}
@@ -101,6 +105,9 @@ func (ix *Index) choose(d *decision, out *Decision) (bool, error) {
 		return true, nil
 	}
 	d.needs, d.shape = d.asked, nil
+	if d.fgd.work != nil {
+		ix.see(d, e)
+	}
 	out.Allocation.Claims = d.claims(claims, e.rec.Devices, e.rooms)
 	return true, nil
 }
@@ -130,6 +137,7 @@ func (ix *Index) change(host pool.HostID, a *pool.Allocation, sign int64) error 
 	}
 	e.placed += int32(sign)
 	e.ahead = true
+	ix.gpu.count(e, a.Resources, int(sign))
 	ix.touch(e)
 	if e.block == nil {
 		h := *e.rec
@@ -235,6 +243,7 @@ func (ix *Index) record(slot int32) *pool.HostRecord {
 // settle sets what else Book and Free change in a record.
 func (ix *Index) settle(h *pool.HostRecord, e *entry) {
 	h.Placed = int(e.placed)
+	h.GPULoads = slices.Clone(ix.gpu.loads(e))
 	h.DeviceUsed = make(map[string]int64)
 	for i := range h.Devices {
 		if n := h.Devices[i].Capacity() - e.rooms[i]; n != 0 {

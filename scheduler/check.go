@@ -54,6 +54,7 @@ type decision struct {
 	shaped   []need // space for needs on aggregates
 	balanced balanced
 	ofShape  balanced
+	fgd      fgd
 	rooms    []int64 // of each device of the host
 	room     []int64
 	chosen   []int
@@ -323,6 +324,9 @@ func (d *decision) allocate(h *pool.HostRecord) pool.Allocation {
 	d.fits(h, asItIs) // again, for needs and shape
 	a := d.amounts()
 	if d.shape == nil {
+		if d.fgd.work != nil {
+			d.seeRecord(h)
+		}
 		a.Claims = d.claims(nil, h.Devices, d.roomsOf(h, asItIs))
 	}
 	return a

@@ -127,6 +127,7 @@ func (d *decision) claim(out []pool.Claim, devs []pool.Device, rooms []int64, n 
 	if first == end || !d.carries(devs, rooms, n) {
 		return out
 	}
+	d.leastLoss(n)
 	devs, rooms = devs[first:end], rooms[first:end]
 	if n.pieces == nil {
 		return d.unitClaims(out, devs, rooms, n)

@@ -85,6 +85,7 @@ func (s *Scheduler) Explain(st *pool.State, req Request) (Explanation, error) {
 	}
 	d.follow(totalsOf(st))
 	d.census(st.Hosts())
+	d.learn(func() *workload { return workloadOf(st.Hosts()) })
 	return d.explain(st.Hosts(), st.HostCount())
 }
 

@@ -29,6 +29,7 @@ type Index struct {
 	kin     kinBook
 	domains map[string]*domains // by key
 	layout  uint64              // changes with the domains that hosts are in
+	gpu     gpuBook
 
 	most, mostBlocks int    // hosts in a block, blocks in a row
 	patience         uint64 // longAgo
@@ -39,8 +40,9 @@ type Index struct {
 	line, other line // of one host, while it is changed
 	empty       []*block
 	search      search
-	sums        totals // is total
-	version     uint64 // of the last change of any host
+	sums        totals           // is total
+	learnt      func() *workload // is learn
+	version     uint64           // of the last change of any host
 }
 
 // entry is one host, wherever it stands.
@@ -50,6 +52,7 @@ type entry struct {
 	rooms   []int64          // of rec.Devices, in their order
 	version uint64           // of the last change
 	placed  int32
+	gpu     int32 // one more than its number in gpuBook; 0: it has nothing to do with GPUs
 	at      uint8 // in block
 	ahead   bool  // of rec: Book or Free has changed it
 }
@@ -70,7 +73,7 @@ const (
 // NewIndex returns an index of the hosts of a State, which it does not follow by itself.
 func NewIndex(st *pool.State) *Index {
 	ix := &Index{ids: make(map[pool.HostID]int32, st.HostCount()), columns: make(map[pool.Class]int), gpus: [2]int{-1, -1}, most: blockSize, mostBlocks: rowSize, patience: longAgo}
-	ix.sums = ix.total
+	ix.sums, ix.learnt = ix.total, ix.learn
 	ix.column(pool.CPU)
 	ix.column(pool.Memory)
 	for h := range st.Hosts() {
@@ -134,6 +137,7 @@ func (ix *Index) Update(h *pool.HostRecord) {
 	}
 	e := &ix.entries[slot]
 	e.rec, e.placed, e.ahead = h, int32(h.Placed), false
+	ix.gpu.put(e)
 	e.rooms = e.rooms[:0]
 	for i := range h.Devices {
 		e.rooms = append(e.rooms, roomOn(h, &h.Devices[i], asItIs))
@@ -164,6 +168,7 @@ func (ix *Index) Remove(id pool.HostID) {
 	ix.layout++
 	eachTrait(ix.entries[slot].rec, ix.traits.drop)
 	ix.take(slot)
+	ix.gpu.drop(&ix.entries[slot])
 	delete(ix.ids, id)
 	ix.entries[slot] = entry{rooms: ix.entries[slot].rooms[:0], version: ix.entries[slot].version}
 	ix.touch(&ix.entries[slot])
@@ -174,6 +179,7 @@ func (ix *Index) Remove(id pool.HostID) {
 func (ix *Index) touch(e *entry) {
 	ix.version++
 	e.version = ix.version
+	ix.gpu.forget(e)
 }
 
 func (ix *Index) vacancy() int32 {

@@ -134,7 +134,7 @@ func (w *world) request() scheduler.Request {
 
 // scheduler is one with a random strategy, and sometimes an importer's filter and scores.
 func (w *world) scheduler() *scheduler.Scheduler {
-	s := &scheduler.Scheduler{Strategy: scheduler.Strategy(w.r.IntN(3))}
+	s := &scheduler.Scheduler{Strategy: scheduler.Strategy(w.r.IntN(4))}
 	randomPreferences(w.r, s)
 	if s.Loads != nil {
 		loads := make(map[pool.HostID]float64)
@@ -314,6 +314,7 @@ func (w *world) checkIndexes() {
 			require.True(w.t, maps.Equal(h.DeviceUsed, got.DeviceUsed))
 			require.Equal(w.t, h.Placed, got.Placed)
 			require.Equal(w.t, h.Peers, got.Peers)
+			require.Equal(w.t, h.GPULoads, got.GPULoads)
 		}
 		for c, sum := range w.state.Totals() {
 			used, capacity := ix.Total(c)

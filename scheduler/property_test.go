@@ -502,7 +502,7 @@ func preference(h *pool.HostRecord, demand pool.Resources, total map[pool.Class]
 	}
 	best := 1 - left/float64(len(demand.Classes())) + inUse
 	switch s {
-	case scheduler.BestFit:
+	case scheduler.BestFit, scheduler.FGD:
 		return best
 	case scheduler.Spread:
 		return 2 - best
@@ -716,7 +716,7 @@ func TestPlaceAgainstTheDefinition(t *testing.T) {
 				}
 			}
 		}
-		s := scheduler.Scheduler{Strategy: scheduler.Strategy(r.IntN(3))}
+		s := scheduler.Scheduler{Strategy: scheduler.Strategy(r.IntN(4))}
 		randomPreferences(r, &s)
 		st := f.books(t)
 		judge := func(st *pool.State, h *pool.HostRecord, req scheduler.Request, empty bool, total map[pool.Class]pool.Sum, strategy scheduler.Strategy) (bool, float64) {
@@ -740,6 +740,10 @@ func TestPlaceAgainstTheDefinition(t *testing.T) {
 		for _, h := range st.SortedHosts() {
 			fits, score := judge(st, h, req, false, st.Totals(), s.Strategy)
 			if fits {
+				if s.Strategy == scheduler.FGD && !h.Aggregate() {
+					work := workloadOf(st)
+					score -= work.trust() * lostGPUs(work, h, req.Spec, nil)
+				}
 				qualified++
 				scores[h.ID] = score
 				if best == "" || score > bestScore {
@@ -754,15 +758,19 @@ func TestPlaceAgainstTheDefinition(t *testing.T) {
 		require.NoError(t, err2)
 		if best != "" {
 			require.NoError(t, err, "seed %d", seed)
-			if (s.Strategy == scheduler.Balanced || len(s.Groups) > 0 || s.CostWeight+s.LoadWeight > 0) && scores[d.Host] > bestScore-1e-12 {
+			if (s.Strategy >= scheduler.Balanced || len(s.Groups) > 0 || s.CostWeight+s.LoadWeight > 0) && scores[d.Host] > bestScore-1e-12*max(1, -bestScore) {
 				best = d.Host // of scores that rounding alone tells apart any will do
 			}
 			require.Equal(t, best, d.Host, "seed %d", seed)
-			require.InDelta(t, bestScore, d.Score, 1e-12)
+			require.InDelta(t, bestScore, d.Score, 1e-12*max(1, -bestScore))
 			require.Equal(t, qualified, d.Qualified)
 			require.Equal(t, len(f.hosts), d.Considered)
 			h, _ := st.Host(best)
 			checkAllocation(t, h, req, d.Allocation)
+			if s.Strategy == scheduler.FGD && !h.Aggregate() {
+				work := workloadOf(st)
+				require.InDelta(t, lostGPUs(work, h, req.Spec, nil), lostGPUs(work, h, req.Spec, d.Allocation.Claims), 1e-9, "seed %d: other devices would lose less", seed)
+			}
 			_, unmet := keepsRules(st, h, req, false)
 			require.Equal(t, scheduler.Verdict{Host: d.Host, Score: d.Score, Unmet: e.Hosts[0].Unmet}, e.Hosts[0])
 			require.Equal(t, unmet > 0, slices.ContainsFunc(e.Hosts[0].Unmet, func(r scheduler.Reason) bool { return r.Rule != nil }))

@@ -29,11 +29,15 @@ const (
 	// is scarce, and a host is preferred on which the placement brings what is free of memory and of cores nearer to
 	// the relation in which the pool uses them. Nothing in it is to be tuned.
 	Balanced
+	// FGD is BestFit that also keeps GPUs usable: a placement counts less on a host, and on a device, where it makes
+	// more of the free GPUs useless to what the pool's instances with GPUs are like, because cores, memory, or room on
+	// one device run out. Without GPUs in the pool it is BestFit. What instances are like is read from the hosts' records.
+	FGD
 )
 
-var strategyNames = [...]string{"best-fit", "spread", "balanced"}
+var strategyNames = [...]string{"best-fit", "spread", "balanced", "fgd"}
 
-// String returns the name: "best-fit", "spread" or "balanced".
+// String returns the name: "best-fit", "spread", "balanced" or "fgd".
 func (s Strategy) String() string {
 	if int(s) < len(strategyNames) {
 		return strategyNames[s]
@@ -52,7 +56,7 @@ func (s *Strategy) UnmarshalText(b []byte) error {
 			return nil
 		}
 	}
-	return &pool.Error{Kind: pool.ErrInvalid, Field: "strategy", Value: string(b), Want: "best-fit, spread or balanced"}
+	return &pool.Error{Kind: pool.ErrInvalid, Field: "strategy", Value: string(b), Want: "best-fit, spread, balanced or fgd"}
 }
 
 // Filter is an importer's own condition on a host: nil lets it pass. It must be a pure function that keeps
@@ -62,7 +66,8 @@ type Filter func(Request, *pool.HostRecord) *Reason
 
 // Score is an importer's own preference, asked only for hosts that qualify; higher is better. It is added to
 // the built-in score, which is between 0 and 2 and differs by up to 1 among hosts in use, less 2 for each soft
-// constraint that the host does not meet. It must be a pure
+// constraint that the host does not meet and, under FGD, less twice the square root of the number of instances with GPUs
+// for each GPU that is made useless. It must be a pure
 // function. A panic, a NaN or an infinity fails the decision with ErrExtension.
 type Score func(Request, *pool.HostRecord) float64
 
@@ -124,6 +129,7 @@ func (s *Scheduler) Place(st *pool.State, req Request) (Decision, error) {
 	}
 	d.follow(totalsOf(st))
 	d.census(st.Hosts())
+	d.learn(func() *workload { return workloadOf(st.Hosts()) })
 	var best *pool.HostRecord
 	var out Decision
 	for h := range st.Hosts() {
@@ -213,7 +219,13 @@ func (d *decision) score(h *pool.HostRecord) (float64, error) {
 		d.host.marks[0].is = traitUsed
 	}
 	p.score(&d.host, d.first[:], d.built[:])
-	return d.own(h, d.built[0]-d.dues(h))
+	score := d.built[0] - d.dues(h)
+	if d.fgd.work != nil && d.shape == nil {
+		d.seeRecord(h)
+		loss, _ := d.lossHere(score, math.Inf(-1))
+		score = d.fgd.work.less(score, loss)
+	}
+	return d.own(h, score)
 }
 
 // own adds the importer's scores to one.

@@ -13,21 +13,22 @@ type search struct {
 	d  *decision
 
 	policy   policy
-	columnOf []int    // by need
-	need     []int64  // by need
-	piece    []int64  // by need: the largest part that goes whole to one device
-	must     traits   // that a host has all of
-	drivers  uint64   // and one of these
-	zones    uint64   // and, if any are asked for, one of these
-	taints   uint64   // and one of these sets of taints
-	exact    bool     // whoever has those bits has those traits
-	also     []traits // and one of each of these
-	rules    bool     // and what the rules about other instances ask for
-	soft     bool     // a score may lose something by what is preferred, which no bound knows
-	tally    int      // the sum that boxes keep for this request, -1 if none
-	hosts    columns  // of the block that is looked at
-	ranges   ranges   // of the row or block that is judged
-	frontier []visit  // a heap
+	columnOf []int     // by need
+	need     []int64   // by need
+	piece    []int64   // by need: the largest part that goes whole to one device
+	must     traits    // that a host has all of
+	drivers  uint64    // and one of these
+	zones    uint64    // and, if any are asked for, one of these
+	taints   uint64    // and one of these sets of taints
+	exact    bool      // whoever has those bits has those traits
+	also     []traits  // and one of each of these
+	rules    bool      // and what the rules about other instances ask for
+	soft     bool      // a score may lose something by what is preferred, which no bound knows
+	losses   []float64 // by number in gpuBook, as far as they are known; of FGD only
+	tally    int       // the sum that boxes keep for this request, -1 if none
+	hosts    columns   // of the block that is looked at
+	ranges   ranges    // of the row or block that is judged
+	frontier []visit   // a heap
 	cards    [rowSize + 1]uint8
 	opened   [rowSize + 1]visit
 	fit      [blockSize]uint8
@@ -86,6 +87,7 @@ func (s *search) start(ix *Index, d *decision) bool {
 	if d.grouped != nil {
 		s.policy = d.grouped
 	}
+	s.losses = ix.gpu.lossesOf(d)
 	if !known || !s.traits() {
 		return false
 	}
@@ -423,7 +425,11 @@ func (s *search) look(b *block) error {
 	}
 	n := 0
 	for j, i := range fit {
-		if score := s.scores[j]; s.best < 0 || score >= s.score {
+		score := s.scores[j]
+		if s.losses != nil && (s.best < 0 || score >= s.score) { // else the loss does not matter
+			score = s.d.fgd.work.less(score, s.loss(b, int(i), score))
+		}
+		if s.best < 0 || score >= s.score {
 			s.found[n] = found{score, int(i)}
 			n++
 		}

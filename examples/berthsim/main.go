@@ -37,6 +37,7 @@ func commands() []command {
 	return []command{
 		{"static", "hosts for VMs that come and stay: online, offline, planned, and the certified bound", static},
 		{"churn", "hosts in use while VMs come and go, policy by policy, over the volume bound", churn},
+		{"gpu", "how much of a fleet's GPUs different policies allocate when pods fill it", gpu},
 		{"defrag", "hosts emptied by moving VMs after a replay up to a moment, and the certified bound", defrag},
 	}
 }

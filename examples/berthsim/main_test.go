@@ -52,7 +52,7 @@ func berthsim(t *testing.T, args ...string) (stdout, stderr string, code int) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"help"}, {"--help"}, {"static", "--help"}, {"churn", "--help"}, {"defrag", "--help"}} {
+	for _, args := range [][]string{{"help"}, {"--help"}, {"static", "--help"}, {"churn", "--help"}, {"defrag", "--help"}, {"gpu", "--help"}} {
 		stdout, stderr, code := berthsim(t, args...)
 		require.Zero(t, code, args)
 		require.Empty(t, stderr, args)
@@ -101,6 +101,12 @@ func TestWrongArguments(t *testing.T) {
 		"-hosts, -host-cpu and -host-mem are n": {"churn", "-trace", small, "-host-cpu", "8", "-host-mem", "8"},
 		`-policy: strategy "best" invalid`:      {"churn", "-trace", small, "-hosts", "4", "-host-cpu", "8", "-host-mem", "8", "-policy", "best"},
 		"end_s: 1 is before arrive_s, 2":        on(file("ends", "arrive_s,end_s,cpu,mem_gib\n2,1,1,1\n")),
+		"one of -seeds are needed":              {"gpu", "-nodes", small},
+		`"luck" is none of fgd`:                 {"gpu", "-nodes", small, "-pods", small, "-policy", "fgd,luck"},
+		`no column "cpu_milli"; there are`:      {"gpu", "-nodes", small, "-pods", small},
+		`pod 1: num_gpu: "-1" is not a whole`:   {"gpu", "-nodes", "berthsim/testdata/gpu_nodes.csv", "-pods", file("pods", "cpu_milli,memory_mib,num_gpu,gpu_milli\n1,1,-1,1\n")},
+		"pod 1: num_gpu, gpu_milli: at most":    {"gpu", "-nodes", "berthsim/testdata/gpu_nodes.csv", "-pods", file("half", "cpu_milli,memory_mib,num_gpu,gpu_milli\n1,1,2,500\n")},
+		"none asked for by the pods":            {"gpu", "-nodes", "berthsim/testdata/gpu_nodes.csv", "-pods", file("nogpu", "cpu_milli,memory_mib,num_gpu,gpu_milli\n1,1,0,0\n")},
 		"-plot":                                 append(on(small), "-plot", filepath.Join(dir, "no", "x.svg")),
 	} {
 		_, stderr, code := berthsim(t, args...)

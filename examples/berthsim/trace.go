@@ -83,15 +83,19 @@ func readTrace(path string, need ...string) ([]vm, error) {
 	return vms, nil
 }
 
-func decodeTrace(r io.Reader, need ...string) ([]vm, error) {
+// unpacked returns what is in a file that may be compressed by gzip.
+func unpacked(r io.Reader) (io.Reader, error) {
 	buffered := bufio.NewReader(r)
-	r = buffered
 	if magic, _ := buffered.Peek(2); string(magic) == "\x1f\x8b" {
-		z, err := gzip.NewReader(buffered)
-		if err != nil {
-			return nil, err
-		}
-		r = z
+		return gzip.NewReader(buffered)
+	}
+	return buffered, nil
+}
+
+func decodeTrace(r io.Reader, need ...string) ([]vm, error) {
+	r, err := unpacked(r)
+	if err != nil {
+		return nil, err
 	}
 	rows := csv.NewReader(r)
 	rows.ReuseRecord, rows.Comment = true, '#'
