@@ -20,20 +20,20 @@ type Strategy uint8
 
 // The strategies.
 const (
+	// Default is BestFit refined by the pool's state: what would be left over on a host counts more in a class of which
+	// the hosts in use have little left, and a host is preferred on which the placement brings what is free of memory and
+	// of cores nearer to the relation in which they are used. Nothing in it is to be tuned.
+	Default Strategy = iota
 	// BestFit fills hosts up, so that others stay empty: the host whose capacity is used most after the
-	// placement wins, and an empty host is taken only when no other qualifies.
-	BestFit Strategy = iota
+	// placement, in the mean of the classes asked for, wins, and an empty host is taken only when no other qualifies.
+	BestFit
 	// Spread is the reverse: empty hosts first, then the one that is used least.
 	Spread
-	// Balanced is BestFit refined by the pool's state: what would be left over on a host counts more in a class that
-	// is scarce, and a host is preferred on which the placement brings what is free of memory and of cores nearer to
-	// the relation in which the pool uses them. Nothing in it is to be tuned.
-	Balanced
 )
 
-var strategyNames = [...]string{"best-fit", "spread", "balanced"}
+var strategyNames = [...]string{"default", "best-fit", "spread"}
 
-// String returns the name: "best-fit", "spread" or "balanced".
+// String returns the name: "default", "best-fit" or "spread".
 func (s Strategy) String() string {
 	if int(s) < len(strategyNames) {
 		return strategyNames[s]
@@ -44,7 +44,7 @@ func (s Strategy) String() string {
 // MarshalText writes the name.
 func (s Strategy) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalText reads a name; the empty one is BestFit.
+// UnmarshalText reads a name; the empty one is Default.
 func (s *Strategy) UnmarshalText(b []byte) error {
 	for i, n := range strategyNames {
 		if string(b) == n || len(b) == 0 {
@@ -52,7 +52,7 @@ func (s *Strategy) UnmarshalText(b []byte) error {
 			return nil
 		}
 	}
-	return &pool.Error{Kind: pool.ErrInvalid, Field: "strategy", Value: string(b), Want: "best-fit, spread or balanced"}
+	return &pool.Error{Kind: pool.ErrInvalid, Field: "strategy", Value: string(b), Want: "default, best-fit or spread"}
 }
 
 // Filter is an importer's own condition on a host: nil lets it pass. It must be a pure function that keeps
@@ -66,7 +66,7 @@ type Filter func(Request, *pool.HostRecord) *Reason
 // function. A panic, a NaN or an infinity fails the decision with ErrExtension.
 type Score func(Request, *pool.HostRecord) float64
 
-// Scheduler places instances. The zero value packs by best fit with the built-in filters. It has no state
+// Scheduler places instances. The zero value packs by Default with the built-in filters. It has no state
 // and is safe for concurrent use as long as nobody changes its fields.
 type Scheduler struct {
 	Strategy Strategy
@@ -154,31 +154,43 @@ func (d *decision) refuse(hosts iter.Seq[*pool.HostRecord], n int) error {
 	return &Refusal{e}
 }
 
-// totals returns what the whole pool uses and has of a class.
+// totals returns what all hosts in use, but for aggregates, use and have of a class together.
 type totals func(pool.Class) (used, capacity int64)
 
 func totalsOf(st *pool.State) totals {
+	known := make(map[pool.Class]usedOfPool)
 	return func(c pool.Class) (used, capacity int64) {
-		sum := st.Total(c)
-		return sum.Used, sum.Capacity
+		sum, ok := known[c]
+		if !ok {
+			for h := range st.Hosts() {
+				if inUse(h) && !h.Aggregate() {
+					sum.used, sum.capacity = sum.used+h.Used[c], sum.capacity+h.Capacity[c]
+				}
+			}
+			known[c] = sum
+		}
+		return sum.used, sum.capacity
 	}
 }
+
+// inUse reports whether anything is placed or held on a host.
+func inUse(h *pool.HostRecord) bool { return h.Placed > 0 || len(h.Used) > 0 }
 
 // follow prepares the policy for a pool with those totals.
 func (d *decision) follow(total totals) {
 	d.total = total
-	d.policy = d.policyFor(d.asked, &d.balanced)
+	d.policy = d.policyFor(d.asked, &d.refined)
 }
 
-func (d *decision) policyFor(needs []need, b *balanced) policy {
+func (d *decision) policyFor(needs []need, b *refined) policy {
 	switch d.scheduler.Strategy {
+	case BestFit:
+		return bestFit{}
 	case Spread:
 		return spread{}
-	case Balanced:
-		b.prepare(needs, d.total)
-		return b
 	}
-	return bestFit{}
+	b.prepare(needs, d.total)
+	return b
 }
 
 // score returns the score of a host that has just been checked: the policy's, and those of the importer.
@@ -188,7 +200,7 @@ func (d *decision) score(h *pool.HostRecord) (float64, error) {
 		p = d.policyFor(d.needs, &d.ofShape)
 	}
 	d.host.marks[0] = traits{}
-	if h.Placed > 0 || len(h.Used) > 0 {
+	if inUse(h) {
 		d.host.marks[0].is = traitUsed
 	}
 	p.score(&d.host, d.first[:], d.built[:])
