@@ -39,7 +39,7 @@ type Config struct {
 	// safe and, with many of them, slower.
 	Forward func(ctx context.Context, address string, command []byte) ([]byte, error)
 
-	// Scheduler places; nil: best-fit with the built-in filters.
+	// Scheduler places; nil: scheduler.Default with the built-in filters.
 	Scheduler *scheduler.Scheduler
 
 	// Limits is the policy on the size of one instance; nil: pool.DefaultLimits.

@@ -146,11 +146,11 @@ func (ix *Index) change(host pool.HostID, a *pool.Allocation, sign int64) error 
 		ix.Update(&h)
 		return nil
 	}
+	ix.count(slot, -1)
 	l := &ix.line
 	e.block.read(int(e.at), l)
 	for _, n := range ix.booked {
 		l.free[n.column] -= sign * n.n
-		ix.totals[n.column].used += sign * n.n
 	}
 	used := e.placed > 0
 	for c := range l.free {
@@ -162,6 +162,7 @@ func (ix *Index) change(host pool.HostID, a *pool.Allocation, sign int64) error 
 	}
 	ix.sum(l)
 	ix.move(slot, l)
+	ix.count(slot, 1)
 	return nil
 }
 

@@ -95,7 +95,7 @@ func benchState(tb testing.TB, hosts []*pool.HostRecord) *pool.State {
 // knows no events, names or reasons; and the scan of a State, which books nothing.
 func BenchmarkPlace(b *testing.B) {
 	sizes := []int{200, 1000, 10_000, 100_000}
-	for _, strategy := range []scheduler.Strategy{scheduler.BestFit, scheduler.Balanced, scheduler.Spread} {
+	for _, strategy := range []scheduler.Strategy{scheduler.BestFit, scheduler.Default, scheduler.Spread} {
 		for _, n := range sizes {
 			b.Run(fmt.Sprintf("index/%s/hosts=%d", strategy, n), func(b *testing.B) {
 				c := newChurn(b, strategy, n)
@@ -124,7 +124,7 @@ func BenchmarkPlace(b *testing.B) {
 	for _, n := range sizes {
 		b.Run(fmt.Sprintf("scan/hosts=%d", n), func(b *testing.B) {
 			st, reqs := benchState(b, benchFleet(n)), benchRequests()
-			var s scheduler.Scheduler
+			s := scheduler.Scheduler{Strategy: scheduler.BestFit}
 			k := 0
 			b.ReportAllocs()
 			for b.Loop() {

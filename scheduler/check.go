@@ -36,7 +36,7 @@ type decision struct {
 	policy  policy // for the needs of the request, on hosts that are in no group
 	grouped *grouped
 	loads   map[pool.HostID]float64
-	total   totals // over the whole pool, for policies that follow its state
+	total   totals // over the hosts in use, for policies that follow the pool's state
 
 	// Of the host looked at last.
 	needs []need      // asked, or on an aggregate what the shape takes
@@ -51,14 +51,14 @@ type decision struct {
 	memory []remembered // of an Ask, by the index's number of the host
 	now    *remembered  // of the host that is looked at; nil if nothing is
 
-	shaped   []need // space for needs on aggregates
-	balanced balanced
-	ofShape  balanced
-	fgd      fgd
-	rooms    []int64 // of each device of the host
-	room     []int64
-	chosen   []int
-	order    []int
+	shaped  []need // space for needs on aggregates
+	refined refined
+	ofShape refined
+	fgd     fgd
+	rooms   []int64 // of each device of the host
+	room    []int64
+	chosen  []int
+	order   []int
 }
 
 // manyHosts is the number of hosts in a constraint from which a set is quicker than a list.

@@ -111,7 +111,7 @@ func ExampleIndex() {
 			Inventory: map[pool.Class]pool.Inventory{pool.CPU: {Total: cores * pool.Core}},
 		}})
 	}
-	s := &scheduler.Scheduler{Strategy: scheduler.Balanced}
+	s := &scheduler.Scheduler{}
 	ask, err := s.Ask(scheduler.Request{
 		Spec:  pool.Spec{Resources: pool.Resources{pool.CPU: 3 * pool.Core}},
 		Image: pool.Image{Sources: map[string]string{"libvirt": "/images/debian-12.qcow2"}},

@@ -111,7 +111,7 @@ func TestExplainRanksTheHostsThatQualify(t *testing.T) {
 	off.Conditions = 0
 	b := newBooks(t, host("a", 8, 8), host("b", 8, 8), off, host("d", 1, 1))
 	b.book(want(1, 1), scheduler.Decision{Host: "d/b", Allocation: pool.Allocation{Resources: want(1, 1).Spec.Resources}})
-	var s scheduler.Scheduler
+	s := scheduler.Scheduler{Strategy: scheduler.BestFit}
 	e, err := s.Explain(b.state, want(2, 2))
 	require.NoError(t, err)
 	require.Equal(t, []pool.HostID{"d/b", "d/a", "d/c", "d/d"},

@@ -68,6 +68,9 @@ func (ix *Index) Check() error {
 					}
 				}
 				for c := range sums {
+					if sums[c].all += l.capacity[c]; l.traits.is&traitUsed == 0 {
+						continue
+					}
 					sums[c].capacity += l.capacity[c]
 					sums[c].used += l.capacity[c] - l.free[c]
 				}
@@ -77,10 +80,7 @@ func (ix *Index) Check() error {
 	for _, slot := range ix.apart {
 		seen++
 		for class, n := range ix.entries[slot].rec.Capacity {
-			sums[ix.columns[class]].capacity += n
-		}
-		for class, n := range ix.entries[slot].rec.Used {
-			sums[ix.columns[class]].used += n
+			sums[ix.columns[class]].all += n
 		}
 	}
 	if seen != len(ix.ids) || len(ix.ids)+len(ix.vacant) != len(ix.entries) {
@@ -137,7 +137,7 @@ func (x *box) holds(l *line, id pool.HostID) bool {
 	return x.traits.has(l.traits) && x.first <= id
 }
 
-// Total returns what the index has as used and as capacity of a class.
+// Total returns what the index has of a class as used and as capacity of the hosts in use.
 func (ix *Index) Total(c pool.Class) (used, capacity int64) { return ix.total(c) }
 
 // Record returns the record of a host as the index has it.

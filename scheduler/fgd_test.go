@@ -231,7 +231,7 @@ func TestFGDKeepsGPUsUsable(t *testing.T) {
 				}
 				b.book(o.req, d)
 			}
-			d, err := new(scheduler.Scheduler).Place(b.state, c.req)
+			d, err := (&scheduler.Scheduler{Strategy: scheduler.BestFit}).Place(b.state, c.req)
 			require.NoError(t, err)
 			require.Equal(t, c.best, d.Host, "best fit")
 			s := &scheduler.Scheduler{Strategy: scheduler.FGD}
@@ -253,7 +253,7 @@ func TestFGDWithoutGPUsIsBestFit(t *testing.T) {
 	t.Parallel()
 	b := newBooks(t, host("a", 8, 16), gpuHost("b", 8, 32, 2), host("c", 16, 32))
 	for range 12 {
-		best, err := new(scheduler.Scheduler).Place(b.state, want(2, 4))
+		best, err := (&scheduler.Scheduler{Strategy: scheduler.BestFit}).Place(b.state, want(2, 4))
 		require.NoError(t, err)
 		d, err := (&scheduler.Scheduler{Strategy: scheduler.FGD}).Place(b.state, want(2, 4))
 		require.NoError(t, err)

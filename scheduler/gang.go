@@ -198,7 +198,7 @@ func (t *trial) place(n int) (out []Decision, err error) {
 func (t *trial) size(a *Ask) float64 {
 	most := 0.0
 	for _, n := range a.asked {
-		if _, capacity := t.ix.total(n.class); capacity > 0 {
+		if capacity := t.ix.capacity(n.class); capacity > 0 {
 			most = max(most, float64(n.amount)/float64(capacity))
 		} else {
 			most = math.Inf(1)

@@ -38,10 +38,10 @@ type grouped struct {
 
 // groupPolicy is the policy of one group, and in an index the bits of its labels.
 type groupPolicy struct {
-	policy   policy
-	balanced balanced
-	labels   traits
-	there    bool // hosts may have them
+	policy  policy
+	refined refined
+	labels  traits
+	there   bool // hosts may have them
 }
 
 // find looks the labels of the groups up. It is false if a bit does not tell who has a label.

@@ -57,7 +57,8 @@ type entry struct {
 	ahead   bool  // of rec: Book or Free has changed it
 }
 
-type usedOfPool struct{ used, capacity int64 }
+// usedOfPool is what the hosts in use, but for aggregates, use and have of a class together, and what all hosts have.
+type usedOfPool struct{ used, capacity, all int64 }
 
 type amount struct {
 	column int
@@ -242,7 +243,7 @@ func (ix *Index) fill(l *line, h *pool.HostRecord) {
 	if limited(h) {
 		l.traits.is |= traitLimited
 	}
-	l.use(h.Placed > 0 || len(h.Used) > 0)
+	l.use(inUse(h))
 }
 
 func (l *line) use(used bool) {
@@ -282,32 +283,42 @@ func (ix *Index) whole(l *line, e *entry) {
 	}
 }
 
-// count adds what a host has and uses to the totals of the pool, or takes it from them.
+// count adds what a host has and uses to the totals, or takes it from them.
 func (ix *Index) count(slot int32, sign int64) {
 	e := &ix.entries[slot]
 	if e.block == nil {
 		for class, n := range e.rec.Capacity {
-			ix.totals[ix.columns[class]].capacity += sign * n
-		}
-		for class, n := range e.rec.Used {
-			ix.totals[ix.columns[class]].used += sign * n
+			ix.totals[ix.columns[class]].all += sign * n
 		}
 		return
 	}
+	used := e.block.marks[e.at].is&traitUsed != 0
 	for c := range ix.totals {
 		capacity := at(e.block.capacity, c, int(e.at), 0)
-		ix.totals[c].capacity += sign * capacity
-		ix.totals[c].used += sign * (capacity - at(e.block.free, c, int(e.at), 0))
+		ix.totals[c].all += sign * capacity
+		if used {
+			ix.totals[c].capacity += sign * capacity
+			ix.totals[c].used += sign * (capacity - at(e.block.free, c, int(e.at), 0))
+		}
 	}
 }
 
-// total returns what the whole pool uses and has of a class.
+// total returns what the hosts in use use and have of a class.
 func (ix *Index) total(class pool.Class) (used, capacity int64) {
 	c, ok := ix.columns[class]
 	if !ok {
 		return 0, 0
 	}
 	return ix.totals[c].used, ix.totals[c].capacity
+}
+
+// capacity returns what all hosts have of a class.
+func (ix *Index) capacity(class pool.Class) int64 {
+	c, ok := ix.columns[class]
+	if !ok {
+		return 0
+	}
+	return ix.totals[c].all
 }
 
 // records yields the records of all hosts, in no order.

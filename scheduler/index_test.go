@@ -316,7 +316,7 @@ func (w *world) checkIndexes() {
 			require.Equal(w.t, h.Peers, got.Peers)
 			require.Equal(w.t, h.GPULoads, got.GPULoads)
 		}
-		for c, sum := range w.state.Totals() {
+		for c, sum := range totals(w.state) {
 			used, capacity := ix.Total(c)
 			require.Equal(w.t, sum.Used, used)
 			require.Equal(w.t, sum.Capacity, capacity)
@@ -416,7 +416,7 @@ func TestIndexWithMoreTraitsThanBits(t *testing.T) {
 
 // A warm index places and releases without allocating anything.
 func TestWarmIndexAllocatesNothing(t *testing.T) {
-	c := newChurn(t, scheduler.Balanced, 500)
+	c := newChurn(t, scheduler.Default, 500)
 	for range 5000 {
 		c.turn(t)
 	}

@@ -20,24 +20,24 @@ type Strategy uint8
 
 // The strategies.
 const (
+	// Default is BestFit refined by the pool's state: what would be left over on a host counts more in a class of which
+	// the hosts in use have little left, and a host is preferred on which the placement brings what is free of memory and
+	// of cores nearer to the relation in which they are used. Nothing in it is to be tuned.
+	Default Strategy = iota
 	// BestFit fills hosts up, so that others stay empty: the host whose capacity is used most after the
-	// placement wins, and an empty host is taken only when no other qualifies.
-	BestFit Strategy = iota
+	// placement, in the mean of the classes asked for, wins, and an empty host is taken only when no other qualifies.
+	BestFit
 	// Spread is the reverse: empty hosts first, then the one that is used least.
 	Spread
-	// Balanced is BestFit refined by the pool's state: what would be left over on a host counts more in a class that
-	// is scarce, and a host is preferred on which the placement brings what is free of memory and of cores nearer to
-	// the relation in which the pool uses them. Nothing in it is to be tuned.
-	Balanced
 	// FGD is BestFit that also keeps GPUs usable: a placement counts less on a host, and on a device, where it makes
 	// more of the free GPUs useless to what the pool's instances with GPUs are like, because cores, memory, or room on
 	// one device run out. Without GPUs in the pool it is BestFit. What instances are like is read from the hosts' records.
 	FGD
 )
 
-var strategyNames = [...]string{"best-fit", "spread", "balanced", "fgd"}
+var strategyNames = [...]string{"default", "best-fit", "spread", "fgd"}
 
-// String returns the name: "best-fit", "spread", "balanced" or "fgd".
+// String returns the name: "default", "best-fit", "spread" or "fgd".
 func (s Strategy) String() string {
 	if int(s) < len(strategyNames) {
 		return strategyNames[s]
@@ -48,7 +48,7 @@ func (s Strategy) String() string {
 // MarshalText writes the name.
 func (s Strategy) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalText reads a name; the empty one is BestFit.
+// UnmarshalText reads a name; the empty one is Default.
 func (s *Strategy) UnmarshalText(b []byte) error {
 	for i, n := range strategyNames {
 		if string(b) == n || len(b) == 0 {
@@ -56,7 +56,7 @@ func (s *Strategy) UnmarshalText(b []byte) error {
 			return nil
 		}
 	}
-	return &pool.Error{Kind: pool.ErrInvalid, Field: "strategy", Value: string(b), Want: "best-fit, spread, balanced or fgd"}
+	return &pool.Error{Kind: pool.ErrInvalid, Field: "strategy", Value: string(b), Want: "default, best-fit, spread or fgd"}
 }
 
 // Filter is an importer's own condition on a host: nil lets it pass. It must be a pure function that keeps
@@ -71,7 +71,7 @@ type Filter func(Request, *pool.HostRecord) *Reason
 // function. A panic, a NaN or an infinity fails the decision with ErrExtension.
 type Score func(Request, *pool.HostRecord) float64
 
-// Scheduler places instances. The zero value packs by best fit with the built-in filters. It has no state
+// Scheduler places instances. The zero value packs by Default with the built-in filters. It has no state
 // and is safe for concurrent use as long as nobody changes its fields.
 type Scheduler struct {
 	Strategy Strategy
@@ -166,21 +166,33 @@ func (d *decision) refuse(hosts iter.Seq[*pool.HostRecord], n int) error {
 	return &Refusal{e}
 }
 
-// totals returns what the whole pool uses and has of a class.
+// totals returns what all hosts in use, but for aggregates, use and have of a class together.
 type totals func(pool.Class) (used, capacity int64)
 
 func totalsOf(st *pool.State) totals {
+	known := make(map[pool.Class]usedOfPool)
 	return func(c pool.Class) (used, capacity int64) {
-		sum := st.Total(c)
-		return sum.Used, sum.Capacity
+		sum, ok := known[c]
+		if !ok {
+			for h := range st.Hosts() {
+				if inUse(h) && !h.Aggregate() {
+					sum.used, sum.capacity = sum.used+h.Used[c], sum.capacity+h.Capacity[c]
+				}
+			}
+			known[c] = sum
+		}
+		return sum.used, sum.capacity
 	}
 }
+
+// inUse reports whether anything is placed or held on a host.
+func inUse(h *pool.HostRecord) bool { return h.Placed > 0 || len(h.Used) > 0 }
 
 // follow prepares the policy for a pool with those totals.
 func (d *decision) follow(total totals) {
 	d.total = total
 	d.loads = d.scheduler.Loads.now()
-	d.policy = d.policyFor(d.scheduler.Strategy, d.asked, &d.balanced)
+	d.policy = d.policyFor(d.scheduler.Strategy, d.asked, &d.refined)
 	if n := len(d.scheduler.Groups); n > 0 {
 		if len(d.grouped.groups) != n {
 			d.grouped.groups = make([]groupPolicy, n)
@@ -188,20 +200,20 @@ func (d *decision) follow(total totals) {
 		d.grouped.base = d.policy
 		for i := range d.grouped.groups {
 			g := &d.grouped.groups[i]
-			g.policy = d.policyFor(d.scheduler.Groups[i].Strategy, d.asked, &g.balanced)
+			g.policy = d.policyFor(d.scheduler.Groups[i].Strategy, d.asked, &g.refined)
 		}
 	}
 }
 
-func (d *decision) policyFor(s Strategy, needs []need, b *balanced) policy {
+func (d *decision) policyFor(s Strategy, needs []need, b *refined) policy {
 	switch s {
+	case BestFit, FGD:
+		return bestFit{}
 	case Spread:
 		return spread{}
-	case Balanced:
-		b.prepare(needs, d.total)
-		return b
 	}
-	return bestFit{}
+	b.prepare(needs, d.total)
+	return b
 }
 
 // score returns the score of a host that has just been checked: the policy's, and those of the importer.
@@ -215,7 +227,7 @@ func (d *decision) score(h *pool.HostRecord) (float64, error) {
 		p = d.grouped.groups[group].policy
 	}
 	d.host.marks[0] = traits{}
-	if h.Placed > 0 || len(h.Used) > 0 {
+	if inUse(h) {
 		d.host.marks[0].is = traitUsed
 	}
 	p.score(&d.host, d.first[:], d.built[:])

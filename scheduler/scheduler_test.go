@@ -74,7 +74,7 @@ func want(cores, gib int64) scheduler.Request {
 func TestBestFitFillsUpAndLeavesEmptyHostsLast(t *testing.T) {
 	t.Parallel()
 	b := newBooks(t, host("small", 4, 8), host("a", 32, 64), host("b", 32, 64))
-	var s scheduler.Scheduler
+	s := scheduler.Scheduler{Strategy: scheduler.BestFit}
 	var got []pool.HostID
 	for range 9 {
 		d, err := s.Place(b.state, want(2, 4))
@@ -261,7 +261,7 @@ func TestRefusalOfAnEmptyPool(t *testing.T) {
 
 func TestStrategyText(t *testing.T) {
 	t.Parallel()
-	for _, s := range []scheduler.Strategy{scheduler.BestFit, scheduler.Spread} {
+	for _, s := range []scheduler.Strategy{scheduler.Default, scheduler.BestFit, scheduler.Spread} {
 		text, err := s.MarshalText()
 		require.NoError(t, err)
 		var back scheduler.Strategy
@@ -271,5 +271,6 @@ func TestStrategyText(t *testing.T) {
 	var s scheduler.Strategy
 	require.ErrorIs(t, s.UnmarshalText([]byte("worst")), pool.ErrInvalid)
 	require.NoError(t, s.UnmarshalText(nil))
+	require.Equal(t, scheduler.Default, s)
 	require.Equal(t, "strategy 9", scheduler.Strategy(9).String())
 }

@@ -15,8 +15,9 @@ import (
 )
 
 const churnExamples = `  berthsim churn -trace vms.csv.gz -hosts 1400 -host-cpu 64 -host-mem 128 -policy best-fit,default
-  berthsim churn -trace vms.csv.gz -hosts 1800 -host-cpu 48 -host-mem 192 -policy best-fit,spread -json
-  berthsim churn -trace vms.csv.gz -hosts 1400 -host-cpu 64 -host-mem 256 -policy best-fit -plot hosts.svg
+  berthsim churn -trace vms.csv.gz -hosts 1400 -host-cpu 64 -host-mem 128 -migrations-per-hour 100
+  berthsim churn -trace vms.csv.gz -hosts 1800 -host-cpu 48 -host-mem 192 -policy best-fit,default,spread -json
+  berthsim churn -trace vms.csv.gz -hosts 1400 -host-cpu 64 -host-mem 256 -policy best-fit,default -plot hosts.svg
 `
 
 // churnResult is what berthsim churn finds; its JSON form is the output of -json.
@@ -26,6 +27,7 @@ type churnResult struct {
 	Hosts   int     `json:"hosts"`
 	HostCPU float64 `json:"host_cpu"`     // cores
 	HostMem float64 `json:"host_mem_gib"` // GiB
+	PerHour int     `json:"migrations_per_hour"`
 
 	Skipped  []skipped    `json:"skipped"` // larger than a host, and left out of everything below
 	Policies []churnStats `json:"policies"`
@@ -54,7 +56,8 @@ func churn(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	hosts := fs.Int("hosts", 0, "`number` of hosts")
 	cpu := fs.String("host-cpu", "", "cores of a host")
 	mem := fs.String("host-mem", "", "GiB of memory of a host")
-	policy := fs.String("policy", "best-fit", "strategies of the scheduler, a `list` with commas")
+	policy := fs.String("policy", "best-fit,default", "strategies of the scheduler, a `list` with commas")
+	perHour := fs.Int("migrations-per-hour", 0, "`moves` within any hour that may empty hosts; 0 is none")
 	asJSON := fs.Bool("json", false, "print one JSON object")
 	plot := fs.String("plot", "", "draw the result to this SVG `file`")
 	if err := parse(fs, args, churnExamples, stdout, stderr); err != nil {
@@ -66,6 +69,9 @@ func churn(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	host, err := parseSize(*cpu, *mem)
 	if err != nil {
 		return fmt.Errorf("-host-cpu, -host-mem: %w", err)
+	}
+	if *perHour < 0 {
+		return fmt.Errorf("-migrations-per-hour: %d is not a number of moves", *perHour)
 	}
 	var strategies []scheduler.Strategy
 	for _, name := range strings.Split(*policy, ",") {
@@ -81,13 +87,13 @@ func churn(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	r := &churnResult{
 		Trace: filepath.Base(*trace), Hosts: *hosts,
-		HostCPU: float64(host.cpu) / 1000, HostMem: float64(host.mem) / (1 << 30),
+		HostCPU: float64(host.cpu) / 1000, HostMem: float64(host.mem) / (1 << 30), PerHour: *perHour,
 	}
 	vms, r.Skipped = split(vms, host)
 	r.VMs = len(vms)
 	tell := newTeller(stderr)
 	for _, s := range strategies {
-		t, err := newTide(vms, host, *hosts, s)
+		t, err := newTide(vms, host, *hosts, s, *perHour)
 		if err != nil {
 			return err
 		}

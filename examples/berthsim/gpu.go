@@ -18,7 +18,7 @@ import (
 )
 
 const gpuExamples = `  berthsim gpu -nodes nodes.csv.gz -pods pods.csv.gz
-  berthsim gpu -nodes nodes.csv.gz -pods pods.csv.gz -seeds 3 -policy fgd,balanced -json
+  berthsim gpu -nodes nodes.csv.gz -pods pods.csv.gz -seeds 3 -policy fgd,default -json
   berthsim gpu -nodes nodes.csv.gz -pods pods.csv.gz -plot allocation.svg
 `
 
@@ -98,7 +98,7 @@ func gpu(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 const firstFit = "first-fit"
 
 func gpuPolicies() []string {
-	return []string{scheduler.FGD.String(), scheduler.BestFit.String(), scheduler.Balanced.String(), scheduler.Spread.String(), firstFit}
+	return []string{scheduler.FGD.String(), scheduler.BestFit.String(), scheduler.Default.String(), scheduler.Spread.String(), firstFit}
 }
 
 // inflate fills in the figures.

@@ -52,7 +52,7 @@ func TestGPUOnTheSmallSet(t *testing.T) {
 	for i := range r.Policies {
 		require.Equal(t, r.Policies[i].At130, again.Policies[i].At130, "the same seeds, the same result")
 	}
-	stdout, stderr, code := berthsim(t, append([]string{"gpu", "-seed", "7", "-policy", "balanced"}, args...)...)
+	stdout, stderr, code := berthsim(t, append([]string{"gpu", "-seed", "7", "-policy", "default"}, args...)...)
 	require.Zero(t, code, stderr)
 	require.Contains(t, stdout, "30 hosts with 128 GPUs")
 	require.Contains(t, stdout, "learnt from what has been placed")

@@ -3,7 +3,7 @@
 // with fewer while VMs come and go, and what moving them would gain.
 //
 //	berthsim static -trace vms.csv.gz -host-cpu 64 -host-mem 256
-//	berthsim churn -trace vms.csv.gz -hosts 1400 -host-cpu 64 -host-mem 128 -policy best-fit,spread
+//	berthsim churn -trace vms.csv.gz -hosts 1400 -host-cpu 64 -host-mem 128 -policy best-fit,default
 //	berthsim defrag -trace vms.csv.gz -at 2500000 -host-cpu 64 -host-mem 128 -moves 25,100,400
 //	berthsim static --help
 //

@@ -19,9 +19,10 @@ type tide struct {
 	now   float64
 	sums  struct{ hosts, bound float64 } // times seconds
 	stats churnStats
+	moves *moves // nil: none
 }
 
-func newTide(vms []vm, host size, hosts int, s scheduler.Strategy) (*tide, error) {
+func newTide(vms []vm, host size, hosts int, s scheduler.Strategy, perHour int) (*tide, error) {
 	f, err := newFleet(host, hosts, scheduler.Scheduler{Strategy: s})
 	if err != nil {
 		return nil, err
@@ -30,6 +31,9 @@ func newTide(vms []vm, host size, hosts int, s scheduler.Strategy) (*tide, error
 	t.stats.Policy = s.String()
 	for _, v := range vms {
 		t.end = max(t.end, v.arrive, v.end)
+	}
+	if perHour > 0 {
+		t.moves = &moves{perHour: perHour, on: make(map[pool.HostID][]int), left: make(map[pool.HostID]int)}
 	}
 	return t, nil
 }
@@ -40,12 +44,17 @@ func (t *tide) run(ctx context.Context, tell *teller) (churnStats, error) {
 	if len(t.vms) > 0 {
 		t.now = t.vms[0].arrive
 	}
+	if t.moves != nil {
+		t.moves.looks = t.now + lookEvery
+	}
 	placed := 0
 	for e := range events(t.vms, t.end) {
 		if ctx.Err() != nil {
 			return t.stats, context.Cause(ctx)
 		}
-		t.advance(e.at)
+		if err := t.advance(e.at); err != nil {
+			return t.stats, err
+		}
 		if !e.comes {
 			if err := t.leave(e.vm); err != nil {
 				return t.stats, err
@@ -61,7 +70,12 @@ func (t *tide) run(ctx context.Context, tell *teller) (churnStats, error) {
 		}
 		tell.say("%s: %d of %d VMs, %d hosts in use", t.stats.Policy, e.vm+1, len(t.vms), t.used)
 	}
-	t.advance(t.end)
+	if err := t.advance(t.end); err != nil {
+		return t.stats, err
+	}
+	if t.moves != nil {
+		t.stats.Migrations = t.moves.done
+	}
 	if placed > 0 {
 		t.stats.CPUPerPlacement = float64((cpuTime() - start).Nanoseconds()) / 1e3 / float64(placed)
 	}
@@ -78,8 +92,20 @@ func (t *tide) run(ctx context.Context, tell *teller) (churnStats, error) {
 	return t.stats, nil
 }
 
-// advance counts what was in use until then.
-func (t *tide) advance(until float64) {
+// advance lets time pass, and what is to be done meanwhile be done.
+func (t *tide) advance(until float64) error {
+	for t.moves != nil && t.moves.due() <= until {
+		t.count(t.moves.due())
+		if err := t.move(); err != nil {
+			return err
+		}
+	}
+	t.count(until)
+	return nil
+}
+
+// count adds what was in use until then to the sums.
+func (t *tide) count(until float64) {
 	by := until - t.now
 	t.sums.hosts += by * float64(t.used)
 	t.sums.bound += by * max(float64(t.taken.cpu)/float64(t.host.cpu), float64(t.taken.mem)/float64(t.host.mem))
@@ -103,6 +129,7 @@ func (t *tide) come(i int) (bool, error) {
 		return false, err
 	}
 	t.at[i] = d
+	t.moves.came(i, d.Host)
 	t.taken.cpu, t.taken.mem = t.taken.cpu+v.size.cpu, t.taken.mem+v.size.mem
 	t.stats.PeakHosts = max(t.stats.PeakHosts, t.used)
 	return true, nil
@@ -117,6 +144,7 @@ func (t *tide) leave(i int) error {
 	if err := t.free(d); err != nil {
 		return err
 	}
+	t.moves.went(i, d.Host)
 	*d = scheduler.Decision{}
 	t.taken.cpu, t.taken.mem = t.taken.cpu-v.size.cpu, t.taken.mem-v.size.mem
 	return nil

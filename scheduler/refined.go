@@ -6,18 +6,20 @@ import (
 	"github.com/berthage/berthage/pool"
 )
 
-// balanced is Balanced. What is left over counts by how scarce its class is in the pool, and a host's imbalance
+// refined is Default. What is left over counts by how scarce its class is where instances are placed, and a host's imbalance
 // between memory and cores by how much the placement changes it:
 //
-//	use(class)    = used / capacity, of the whole pool
-//	weight(class) = use(class) / the largest use of the classes asked for
+//	free(class)   = free / capacity, of all hosts in use together
+//	weight(class) = the smallest free of the classes asked for / free(class)
+//	use(class)    = used / capacity, of the same hosts
 //	r             = use(memory) / use(cpu)
 //	imbalance     = |free part of memory - r x free part of cpu|, divided by r if that is above 1
 //	cost          = sum of weight(class) x left(class) + imbalance after - imbalance before
 //
-// Free in the relation r is what runs out at the same time if what comes is like what is there. The score is the
-// cost brought to between 0 and 1, by the same rule for all hosts, and one more on a host in use.
-type balanced struct {
+// A weight is a price: the inverse of the supply, which is the slope of the logarithmic barrier -ln(free). Free in the
+// relation r is what runs out at the same time if what comes is like what is there. The score is the cost brought to
+// between 0 and 1, by the same rule for all hosts, and one more on a host in use.
+type refined struct {
 	weights         []float64 // by need
 	sum             float64   // of weights
 	cpu, memory     int       // needs; -1 if one of them is not asked for
@@ -25,32 +27,29 @@ type balanced struct {
 	cores, bytes    float64   // what is asked for
 }
 
-// prepare takes the weights from what the pool has and uses in all of a class.
-func (b *balanced) prepare(needs []need, total totals) {
-	use := func(c pool.Class) float64 {
-		used, capacity := total(c)
-		if used <= 0 || capacity <= 0 {
-			return 0
-		}
-		return float64(used) / float64(capacity)
-	}
-	*b = balanced{weights: b.weights[:0], cpu: -1, memory: -1}
-	most := 0.0
+// prepare takes the weights from what the hosts in use have, and have left.
+func (b *refined) prepare(needs []need, total totals) {
+	*b = refined{weights: b.weights[:0], cpu: -1, memory: -1}
+	least, cpu, memory := 1.0, 0.0, 0.0
 	for i := range needs {
-		u := use(needs[i].class)
-		b.weights = append(b.weights, u)
-		most = max(most, u)
+		used, capacity := total(needs[i].class)
+		use, free := 0.0, 1.0 // nothing is known of what nobody uses
+		if used > 0 && capacity > 0 {
+			use, free = float64(used)/float64(capacity), float64(max(0, capacity-used))/float64(capacity)
+		}
+		b.weights = append(b.weights, free)
+		least = min(least, free)
 		switch needs[i].class {
 		case pool.CPU:
-			b.cpu, b.cores = i, float64(needs[i].amount)
+			b.cpu, b.cores, cpu = i, float64(needs[i].amount), use
 		case pool.Memory:
-			b.memory, b.bytes = i, float64(needs[i].amount)
+			b.memory, b.bytes, memory = i, float64(needs[i].amount), use
 		}
 	}
-	for i, u := range b.weights {
+	for i, free := range b.weights {
 		b.weights[i] = 1
-		if most > 0 {
-			b.weights[i] = u / most
+		if free > 0 {
+			b.weights[i] = least / free
 		}
 		b.sum += b.weights[i]
 	}
@@ -59,7 +58,7 @@ func (b *balanced) prepare(needs []need, total totals) {
 		return
 	}
 	b.ofCPU, b.ofMemory = 1, 1
-	switch cpu, memory := use(pool.CPU), use(pool.Memory); {
+	switch {
 	case cpu == 0 || memory == 0: // nothing is known of what comes
 	case memory > cpu:
 		b.ofMemory = cpu / memory
@@ -83,7 +82,7 @@ func change(z, d float64) float64 {
 	return d - 2*z
 }
 
-func (b *balanced) score(c *columns, hosts []uint8, out []float64) {
+func (b *refined) score(c *columns, hosts []uint8, out []float64) {
 	clear(out[:len(hosts)])
 	for k := range c.need {
 		c.left(k, b.weights[k], hosts, out)
@@ -100,11 +99,11 @@ func (b *balanced) score(c *columns, hosts []uint8, out []float64) {
 	}
 }
 
-func (b *balanced) finish(cost, by float64, used bool) float64 {
+func (b *refined) finish(cost, by float64, used bool) float64 {
 	return (b.sum+1-cost-by)/(b.sum+2) + one(used)
 }
 
-func (b *balanced) bound(r *ranges, enough float64) float64 {
+func (b *refined) bound(r *ranges, enough float64) float64 {
 	least := r.sumLeast(b.weights)
 	if r.sum != nil {
 		if most := b.finish(least, -b.mostChange(r), r.used); most < enough {
@@ -119,7 +118,7 @@ func (b *balanced) bound(r *ranges, enough float64) float64 {
 }
 
 // mostChange returns at least by how much the imbalance of any host of the box changes, either way.
-func (b *balanced) mostChange(r *ranges) float64 {
+func (b *refined) mostChange(r *ranges) float64 {
 	if b.cpu < 0 {
 		return 0
 	}
@@ -128,16 +127,16 @@ func (b *balanced) mostChange(r *ranges) float64 {
 	return max(float64(b.ofCPU*cpu), float64(b.ofMemory*memory))
 }
 
-func (b *balanced) reach(r *ranges, enough float64) bounds {
+func (b *refined) reach(r *ranges, enough float64) bounds {
 	// The score as finish makes it, turned round.
 	cost := b.sum + 1 + b.mostChange(r) - float64((enough-one(r.used))*(b.sum+2))
 	return bounds{math.Inf(-1), r.reachOf(cost, b.weights)}
 }
 
-func (b *balanced) scale() []float64 { return b.weights }
+func (b *refined) scale() []float64 { return b.weights }
 
 // changeLeast returns at most what change returns for any host of the box.
-func (b *balanced) changeLeast(r *ranges) float64 {
+func (b *refined) changeLeast(r *ranges) float64 {
 	freeCPU, takenCPU := r.parts(b.cpu, b.ofCPU)
 	freeMemory, takenMemory := r.parts(b.memory, b.ofMemory)
 	z := bounds{freeMemory.lo - freeCPU.hi, freeMemory.hi - freeCPU.lo}
