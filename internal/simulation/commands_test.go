@@ -97,6 +97,11 @@ func (w *world) order(token string) berthage.Launch {
 	if r.IntN(12) == 0 {
 		l.Want = pool.Stopped
 	}
+	if w.queues {
+		l.Wait = r.IntN(2) == 0
+		l.Spec.Priority = r.IntN(3)
+		l.Spec.Preemptible = []pool.Preemption{"", pool.PreemptShelve, pool.PreemptDelete}[r.IntN(3)]
+	}
 	return l
 }
 
