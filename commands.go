@@ -259,3 +259,22 @@ func named(err error, op string) error {
 	}
 	return err
 }
+
+// Waiter is an instance that waits for a place.
+type Waiter = ring.Waiter
+
+// Queue returns the instances that wait for a place (see Launch.Wait) in the order in which they are offered what becomes
+// free: by Spec.Priority; then one for which a host's room is kept; then by what their projects have of the pool, the class
+// counting of which a project has most, divided by Project.Weight; within a project by age. Reason is why each had to wait at
+// first.
+func (m *Manager) Queue() []Waiter { return m.ring.Queue() }
+
+// Waiter returns an instance that waits for a place, with its position in the queue and the reason why it waits now. One that
+// does not wait is pool.ErrNotFound.
+func (m *Manager) Waiter(id pool.InstanceID) (Waiter, error) {
+	w, ok := m.ring.Waiter(id)
+	if !ok {
+		return w, &pool.Error{Op: "queue", Kind: pool.ErrNotFound, Field: "waiting instance", Value: string(id)}
+	}
+	return w, nil
+}

@@ -63,6 +63,10 @@ type Config struct {
 	MaxPlaces   int           // hosts tried for one launch; 0: 3
 	StrayAge    time.Duration // how long a stray is seen before it is destroyed; 0: 1 min
 
+	// Preempt lets instances of higher priority that wait for a place have others give way that are preemptible and of
+	// lower priority: as few as possible, on one host. By default nobody has to.
+	Preempt bool
+
 	// Evacuation says when the instances of a host that has been lost are made anew on others; empty: when it is
 	// proved that the host is off.
 	Evacuation Evacuation
@@ -149,5 +153,6 @@ func (c Config) ring() (ring.Config, error) {
 		CallTimeout: or(c.CallTimeout, 10*time.Minute), LeaseTTL: or(c.LeaseTTL, 15*time.Second),
 		Tail: or(c.Tail, 250*time.Millisecond), MaxCalls: or(c.MaxCalls, 4), MaxPolls: or(c.MaxPolls, 256), MaxPlaces: or(c.MaxPlaces, 3),
 		StrayAge: or(c.StrayAge, time.Minute), Evacuation: or(c.Evacuation, EvacuateFenced), FenceAfter: or(c.FenceAfter, 4*time.Minute),
+		Preempt: c.Preempt,
 	}, nil
 }

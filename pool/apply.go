@@ -70,6 +70,8 @@ func (s *State) fold(e *Event, payload any) error {
 		return s.refuse(e, p)
 	case *Observed:
 		return s.observe(e, p)
+	case *Awaiting:
+		return s.await(e, p)
 	case *Wanted:
 		return s.want(e, p)
 	case *RebootWanted:

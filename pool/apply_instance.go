@@ -71,6 +71,9 @@ func (s *State) want(e *Event, p *Wanted) error {
 		if p.Want == Absent && n.Placed() { // a failed one has nothing to be destroyed
 			n.Phase, n.Shelve = Deleting, nil
 		}
+		if p.Want == Absent {
+			n.Awaits = ""
+		}
 	})
 }
 
@@ -99,12 +102,18 @@ func (s *State) launch(e *Event, p *Launched) error {
 		i.Cluster, i.Index = p.Cluster, p.Index
 		i.Project, i.Spec, i.Image = p.Cluster.Project(), c.Spec, c.Image
 	}
-	d := draft{at: e.Revision}
-	if err := d.take(s, i.Place, i); err != nil {
-		return err
-	}
-	if err := d.commit(s); err != nil {
-		return err
+	if p.Waits {
+		if err := s.launchWaiting(i, p); err != nil {
+			return err
+		}
+	} else {
+		d := draft{at: e.Revision}
+		if err := d.take(s, i.Place, i); err != nil {
+			return err
+		}
+		if err := d.commit(s); err != nil {
+			return err
+		}
 	}
 	s.setInstance(nil, i)
 	if i.Cluster != "" {
@@ -157,13 +166,16 @@ func (s *State) moveTo(e *Event, p *Placed) error {
 	}
 	return s.onInstance(e, p.Instance, func(n *Instance) {
 		switch {
-		case i.Phase == Active || i.Phase == Aside:
+		case i.Phase == Active || i.Phase == Aside || i.Phase == Waiting:
 			n.Avoid = nil // a new beginning
 		case !slices.Contains(i.Avoid, i.Place.Host):
 			n.Avoid = append(slices.Clone(i.Avoid), i.Place.Host)
 		}
 		if i.Resize != nil { // what is made anew has the new sizes at once
 			n.Spec, n.Resize, n.Resized = i.Resize.Sizes.Of(i.Spec), nil, true
+		}
+		if i.Phase == Waiting {
+			n.Awaits, n.Reason = "", ""
 		}
 		n.Place, n.Phase, n.Is, n.Created = p.Place, Building, Absent, 0
 		if n.Shelving = false; n.Want != Shelved {
@@ -210,7 +222,7 @@ func (s *State) end(e *Event, p *Ended) error {
 		return s.count(i.Project, -1, e.Revision)
 	}
 	return s.onInstance(e, p.Instance, func(n *Instance) {
-		n.Phase, n.Is, n.Move = Failed, Absent, nil
+		n.Phase, n.Is, n.Move, n.Awaits = Failed, Absent, nil, ""
 		n.Started, n.Fault, n.Addresses = false, "", nil
 		if e.Kind == KindShelved {
 			n.Phase, n.Resize, n.Shelving, n.Shelve = Aside, nil, false, nil

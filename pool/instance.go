@@ -74,6 +74,7 @@ type Phase string
 
 // The phases.
 const (
+	Waiting  Phase = "waiting"  // for room or quota; holds no place
 	Building Phase = "building" // placed; its machine is to be created
 	Active   Phase = "active"   // its machine has been created
 	Undoing  Phase = "undoing"  // creation failed; what there may be of the machine is being destroyed
@@ -169,6 +170,7 @@ type Instance struct {
 
 	Place     Placement `json:"place"`               // meaningful while Placed
 	Avoid     []HostID  `json:"avoid,omitempty"`     // hosts on which creation failed
+	Awaits    HostID    `json:"awaits,omitempty"`    // while Waiting: the host whose room is kept for it
 	Addresses []string  `json:"addresses,omitempty"` // of the guest, as observed
 
 	Move     *Move     `json:"move,omitempty"`     // while it is being moved
@@ -195,7 +197,9 @@ type Instance struct {
 func (i Instance) Machine() MachineID { return i.ID.Machine(i.Place.Number) }
 
 // Placed reports whether the instance holds a place.
-func (i Instance) Placed() bool { return i.Phase != Failed && i.Phase != Aside && i.Phase != Deleted }
+func (i Instance) Placed() bool {
+	return i.Phase != Failed && i.Phase != Aside && i.Phase != Deleted && i.Phase != Waiting
+}
 
 // Kept reports whether disks of the instance are put aside, of which its next machine would be made.
 func (i Instance) Kept() bool { return i.Shelf != nil && !i.Shelf.Going }

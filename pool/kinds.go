@@ -21,6 +21,7 @@ const (
 	KindProjectPut     = "project.put"         // Project
 	KindProjectRemoved = "project.removed"     // Named
 	KindLaunched       = "instance.launched"   // Launched; private: Guest
+	KindAwaiting       = "instance.awaiting"   // Awaiting: a host's room is kept for one that waits
 	KindWanted         = "instance.wanted"     // Wanted; Absent starts the deletion
 	KindRebootWanted   = "instance.reboot"     // RebootWanted
 	KindRebooted       = "instance.rebooted"   // OfMachine
@@ -91,12 +92,20 @@ type Launched struct {
 	Image    Image      `json:"image"`
 	Want     Power      `json:"want"`
 	Place    Placement  `json:"place"`
+	Waits    bool       `json:"waits,omitempty"`  // for a place: Place is empty
+	Reason   string     `json:"reason,omitempty"` // why it waits
 
 	// Of a member of a cluster: Project, Spec and Image are the cluster's, and left out here.
 	Cluster ClusterID `json:"cluster,omitempty"`
 	Index   int       `json:"index,omitempty"`
 
 	Guest Guest `json:"-"` // in the event's Private
+}
+
+// Awaiting is the data of KindAwaiting. An empty Host: no host's room is kept any more.
+type Awaiting struct {
+	Instance InstanceID `json:"instance"`
+	Host     HostID     `json:"host,omitempty"`
 }
 
 // Wanted is the data of KindWanted. Ran is for Instance.Ran; Reason says why a wish was given up.
@@ -258,6 +267,8 @@ func (e *Event) Payload() (any, error) {
 		p = new(Named)
 	case KindLaunched:
 		p = new(Launched)
+	case KindAwaiting:
+		p = new(Awaiting)
 	case KindWanted:
 		p = new(Wanted)
 	case KindRebootWanted:

@@ -85,7 +85,25 @@ type Spec struct {
 	Constraints Constraints       `json:"constraints,omitzero"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	Guest       Guest             `json:"guest,omitzero"`
+
+	// Priority decides who gets a place first where not all do, and who may be made to give way; higher is first.
+	Priority int `json:"priority,omitempty"`
+	// Preemptible says that the instance may be made to give way to one of higher priority, and what becomes of it then.
+	// Empty: it may not.
+	Preemptible Preemption `json:"preemptible,omitempty"`
 }
+
+// Preemption is what becomes of an instance that gives way.
+type Preemption string
+
+// The preemptions.
+const (
+	PreemptShelve Preemption = "shelve" // its disks are put aside; only where its host can do that
+	PreemptDelete Preemption = "delete" // it is gone for good
+)
+
+// MaxPriority bounds priorities on both sides of zero.
+const MaxPriority = 1_000_000_000
 
 // Clone returns a deep copy.
 func (s Spec) Clone() Spec {
@@ -152,6 +170,14 @@ func (s Spec) Valid() error {
 	}
 	if err := s.Constraints.valid(); err != nil {
 		return InField("constraints", err)
+	}
+	if s.Priority < -MaxPriority || s.Priority > MaxPriority {
+		return invalid("priority", strconv.Itoa(s.Priority), "-1000000000 to 1000000000")
+	}
+	switch s.Preemptible {
+	case "", PreemptShelve, PreemptDelete:
+	default:
+		return invalid("preemptible", string(s.Preemptible), "shelve, delete, or nothing")
 	}
 	if _, err := s.Demand(); err != nil {
 		return err

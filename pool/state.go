@@ -23,6 +23,8 @@ type State struct {
 	hosts     table[HostID, *HostRecord]
 	removed   table[HostID, Revision] // hosts taken out by an operator, not to be admitted again by themselves
 	instances table[InstanceID, *Instance]
+	waiting   table[InstanceID, struct{}] // of those, the ones that wait for a place
+	keeping   table[InstanceID, struct{}] // and of these, the ones for which a host's room is kept
 	ended     graves
 	held      table[MachineID, *Held]
 	images    table[string, *Image]
@@ -95,7 +97,7 @@ func (s *State) Overlay() *State {
 	return &State{
 		identity: s.identity, holder: s.holder, epoch: s.epoch, head: s.head, time: s.time,
 		hosts: s.hosts.overlay(), removed: s.removed.overlay(), instances: s.instances.overlay(),
-		ended: s.ended.overlay(), held: s.held.overlay(), images: s.images.overlay(),
+		waiting: s.waiting.overlay(), keeping: s.keeping.overlay(), ended: s.ended.overlay(), held: s.held.overlay(), images: s.images.overlay(),
 		flavors: s.flavors.overlay(), projects: s.projects.overlay(), clusters: s.clusters.overlay(), totals: s.totals.overlay(),
 	}
 }
@@ -124,6 +126,8 @@ func (s *State) Absorb(o *State) {
 	s.hosts.absorb(&o.hosts)
 	s.removed.absorb(&o.removed)
 	s.instances.absorb(&o.instances)
+	s.waiting.absorb(&o.waiting)
+	s.keeping.absorb(&o.keeping)
 	s.ended.absorb(&o.ended)
 	s.held.absorb(&o.held)
 	s.images.absorb(&o.images)
@@ -138,7 +142,7 @@ func (s *State) Clone() *State {
 	c := &State{
 		identity: s.identity, holder: s.holder, epoch: s.epoch, head: s.head, time: s.time,
 		hosts: s.hosts.clone(), removed: s.removed.clone(), instances: s.instances.clone(),
-		ended: s.ended.clone(), held: s.held.clone(), images: s.images.clone(),
+		waiting: s.waiting.clone(), keeping: s.keeping.clone(), ended: s.ended.clone(), held: s.held.clone(), images: s.images.clone(),
 		flavors: s.flavors.clone(), projects: s.projects.clone(), clusters: s.clusters.clone(), totals: s.totals.clone(),
 		root:      true,
 		unsettled: make(map[InstanceID]struct{}),
@@ -247,6 +251,18 @@ func (s *State) ChangedHosts() iter.Seq2[HostID, *HostRecord] {
 	}
 }
 
+// ChangedProjects yields the projects of an overlay whose records are not those of the State under it, in no order. One that
+// it has removed comes with nil.
+func (s *State) ChangedProjects() iter.Seq2[string, *ProjectRecord] {
+	return func(yield func(string, *ProjectRecord) bool) {
+		for name, p := range s.projects.own {
+			if !yield(name, p.v) {
+				return
+			}
+		}
+	}
+}
+
 // Unsettled yields the instances whose want differs from their is, and those of which a second machine may still
 // appear. Only for a State that is no overlay.
 func (s *State) Unsettled() iter.Seq[*Instance] {
@@ -309,8 +325,20 @@ func (s *State) setInstance(old, new *Instance) {
 	} else {
 		s.instances.set(new.ID, new)
 	}
+	member(&s.waiting, old, new, (*Instance).waits)
+	member(&s.keeping, old, new, (*Instance).keeps)
 	if s.root {
 		s.index(old, new)
+	}
+}
+
+// member keeps the set of those of which a condition holds.
+func member(t *table[InstanceID, struct{}], old, new *Instance, is func(*Instance) bool) {
+	switch was := old != nil && is(old); {
+	case new != nil && is(new):
+		t.set(new.ID, struct{}{})
+	case was:
+		t.del(old.ID)
 	}
 }
 

@@ -155,10 +155,17 @@ func (c *chance) event() pool.Event {
 		return stored(c.t, e) // another package's, a newer version, or data of another kind
 	case 12, 13, 14, 15:
 		id := pick(c, everyInstance)
-		return c.tape.event(pool.KindLaunched, &pool.Launched{
+		l := &pool.Launched{
 			Instance: id, Name: "web", Project: project, Want: pool.Running, Place: c.place(0),
 			Spec: pool.Spec{Image: project, Labels: pick(c, []map[string]string{{"tier": "gold"}, {"tier": "lead", "app": "db"}, nil}), Guest: pool.Guest{User: "ada", SSHKeys: []string{"k"}}},
-		})
+		}
+		if c.IntN(4) == 0 {
+			l.Waits, l.Reason = true, pick(c, words)
+			if c.IntN(5) > 0 {
+				l.Place = pool.Placement{}
+			}
+		}
+		return c.tape.event(pool.KindLaunched, l)
 	case 16, 38, 39:
 		return c.tape.event(pick(c, []string{pool.KindSent, pool.KindCreated, pool.KindCreated, pool.KindRebooted, pool.KindSettled}), of)
 	case 17:
@@ -174,6 +181,14 @@ func (c *chance) event() pool.Event {
 		}
 		return c.tape.event(pool.KindObserved, o)
 	case 20:
+		if c.s.WaitingCount() > 0 || c.IntN(4) == 0 {
+			for _, i := range c.s.SortedInstances() {
+				if i.Phase == pool.Waiting && i.Want != pool.Absent {
+					id = i.ID
+				}
+			}
+			return c.tape.event(pool.KindAwaiting, &pool.Awaiting{Instance: id, Host: pick(c, []pool.HostID{"", c.place(0).Host})})
+		}
 		return c.tape.event(pool.KindWanted, &pool.Wanted{Instance: id, Want: pick(c, []pool.Power{pool.Running, pool.Stopped, pool.Absent})})
 	case 21:
 		return c.tape.event(pool.KindRebootWanted, &pool.RebootWanted{Instance: id, Token: pick(c, words)})
@@ -242,7 +257,7 @@ func (c *chance) event() pool.Event {
 // everyKind is what random histories must have, done and refused.
 var everyKind = []string{
 	pool.KindHostPut, pool.KindHostConditions, pool.KindHostRemoved, pool.KindProjectRemoved, pool.KindImageRemoved,
-	pool.KindFlavorRemoved, pool.KindTakenOver, pool.KindOpened, pool.KindImported, pool.KindConfirmed, pool.KindLaunched, pool.KindWanted, pool.KindRebootWanted,
+	pool.KindFlavorRemoved, pool.KindTakenOver, pool.KindOpened, pool.KindImported, pool.KindConfirmed, pool.KindLaunched, pool.KindAwaiting, pool.KindWanted, pool.KindRebootWanted,
 	pool.KindRebooted, pool.KindSent, pool.KindCreated, pool.KindSettled, pool.KindRefused, pool.KindObserved, pool.KindPlaced,
 	pool.KindFailed, pool.KindDeleted, pool.KindReleased, pool.KindMoving, pool.KindMoved, pool.KindStayed, pool.KindUnresized,
 	pool.KindResizing, pool.KindResized, pool.KindShelved, pool.KindDiscarding, pool.KindDiscarded, pool.KindClusterPut, pool.KindClusterActed, pool.KindClusterRemoved,

@@ -92,6 +92,13 @@ func portrait(s *pool.State, private bool) map[string]string {
 	for p := range s.Projects() {
 		put("project "+p.Name, p)
 	}
+	put("waiting", s.WaitingCount())
+	for i := range s.Waiting() {
+		put("waits "+string(i.ID), i.Awaits)
+	}
+	for i := range s.Keeping() {
+		put("keeps "+string(i.ID), i.Awaits)
+	}
 	for _, id := range everyHost {
 		if at, ok := s.HostRemoved(id); ok {
 			put("removed "+string(id), at)
@@ -268,6 +275,28 @@ func checkBooks(t testing.TB, s *pool.State, root bool) {
 		delete(projects, p.Name)
 	}
 	require.Empty(t, projects, "instances of projects that are not there")
+	waits, keeps := map[pool.InstanceID]bool{}, map[pool.InstanceID]bool{}
+	for i := range s.Instances() {
+		if i.Phase == pool.Waiting && i.Want != pool.Absent {
+			waits[i.ID] = true
+			if i.Awaits != "" {
+				keeps[i.ID] = true
+			}
+		} else {
+			require.Empty(t, i.Awaits)
+		}
+	}
+	require.Equal(t, len(waits), s.WaitingCount())
+	for i := range s.Waiting() {
+		require.True(t, waits[i.ID])
+		delete(waits, i.ID)
+	}
+	for i := range s.Keeping() {
+		require.True(t, keeps[i.ID])
+		delete(keeps, i.ID)
+	}
+	require.Empty(t, waits)
+	require.Empty(t, keeps)
 	if root {
 		var got []pool.InstanceID
 		for i := range s.Unsettled() {

@@ -19,6 +19,7 @@ type action struct {
 	known    knowledge
 	shelf    hypervisor.Ref // what is put aside of the instance, if anything is
 	shelving bool           // of a held allocation: its machine may have been put aside
+	freed    freed          // of doAdmit
 }
 
 // How often a create is tried before it is undone.
@@ -43,6 +44,8 @@ func (l *leadership) act(ctx context.Context, a action) ending {
 		return l.report(a, result{kind: pool.KindRefused, reason: "shelved before it has run"})
 	case doEvict, doEvacuate:
 		return l.relocate(ctx, a)
+	case doAdmit:
+		return l.admitting(a)
 	}
 	d, err := l.r.Driver(a.ref.Host)
 	if err != nil {

@@ -37,7 +37,7 @@ func (c *Put) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 			return nil, pool.InField("project", err)
 		}
 		// For quotas a limit of zero and no limit differ, so that Equal will not do.
-		if old, ok := st.Project(c.Project.Name); ok && reflect.DeepEqual(old.Quota, c.Project.Quota) {
+		if old, ok := st.Project(c.Project.Name); ok && reflect.DeepEqual(old.Quota, c.Project.Quota) && old.Weight == c.Project.Weight {
 			return nil, nil
 		}
 		return one(pool.KindProjectPut, c.Project)

@@ -20,6 +20,7 @@ type CreateCluster struct {
 	Size       int       `json:"size"`
 	BestEffort bool      `json:"best_effort,omitempty"` // as many as there is room for; otherwise all or none
 	Stagger    int       `json:"stagger,omitempty"`     // members acted on at a time; 0: no bound of its own
+	Wait       bool      `json:"wait,omitempty"`        // members for which there is no room wait for it, each by itself
 }
 
 // maxClusterName leaves room for the members' numbers.
@@ -64,7 +65,7 @@ func (c *CreateCluster) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	if err := d.add(pool.KindClusterPut, &pool.ClusterPut{Cluster: id, Token: c.Token, Spec: req.Spec, Image: req.Image, Size: c.Size, Stagger: c.Stagger}); err != nil {
 		return nil, err
 	}
-	op, err := d.grow(id, c.Size, c.BestEffort)
+	op, err := d.grow(id, c.Size, c.BestEffort, c.Wait)
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +85,7 @@ type ScaleCluster struct {
 	Cluster    pool.ClusterID `json:"cluster"`
 	Size       int            `json:"size"`
 	BestEffort bool           `json:"best_effort,omitempty"`
+	Wait       bool           `json:"wait,omitempty"` // as for CreateCluster
 }
 
 func (c *ScaleCluster) decide(r *rules, st *pool.State) ([]pool.Event, error) {
@@ -107,7 +109,7 @@ func (c *ScaleCluster) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		if cluster.Want != pool.Running && cluster.Want != pool.Stopped {
 			return nil, &pool.Error{Kind: pool.ErrWrongState, Field: "cluster", Value: string(c.Cluster), Want: "a cluster that is running or stopped, not " + string(cluster.Want)}
 		}
-		if op, err = d.grow(c.Cluster, c.Size-len(live), c.BestEffort); err != nil {
+		if op, err = d.grow(c.Cluster, c.Size-len(live), c.BestEffort, c.Wait); err != nil {
 			return nil, err
 		}
 	case c.Size < len(live):
@@ -288,11 +290,21 @@ func (d *drafting) take(e pool.Event) error {
 	return nil
 }
 
-// grow places n new members.
-func (d *drafting) grow(id pool.ClusterID, n int, bestEffort bool) (pool.ClusterOp, error) {
+// grow places n new members. With wait those wait for which there is no room: all alike, so that after the first nobody else is
+// asked.
+func (d *drafting) grow(id pool.ClusterID, n int, bestEffort, wait bool) (pool.ClusterOp, error) {
 	op := pool.ClusterOp{Concern: n}
+	var full error
 	for k := range n {
-		err := d.member(id)
+		err := full
+		if full == nil {
+			err = d.member(id, nil)
+		}
+		if err != nil && wait {
+			full = err
+			err = d.member(id, full)
+			op.Reason = reason(full)
+		}
 		if err == nil {
 			continue
 		}
@@ -305,8 +317,8 @@ func (d *drafting) grow(id pool.ClusterID, n int, bestEffort bool) (pool.Cluster
 	return op, nil
 }
 
-// member places one more member.
-func (d *drafting) member(id pool.ClusterID) error {
+// member places one more member, or lets it wait if another has been refused.
+func (d *drafting) member(id pool.ClusterID, refused error) error {
 	c, ok := d.st.Cluster(id)
 	if !ok {
 		return notFound("cluster", string(id))
@@ -315,6 +327,17 @@ func (d *drafting) member(id pool.ClusterID) error {
 	if !ok {
 		return notFound("project", id.Project())
 	}
+	launched := &pool.Launched{
+		Instance: c.Member(d.st.Identity(), c.Next), Name: id.Name() + "-" + strconv.Itoa(c.Next), Want: c.Want,
+		Cluster: id, Index: c.Next,
+	}
+	if refused != nil {
+		launched.Waits = true // why stands in the cluster's record
+		if err := mayWait(d.st, project, refused); err != nil {
+			return err
+		}
+		return d.add(pool.KindLaunched, launched)
+	}
 	placed, err := d.rules.place(d.rules.scheduler, d.st, scheduler.Request{Spec: c.Spec, Image: c.Image, Project: id.Project(), Cluster: id, Now: d.rules.now})
 	if err != nil {
 		return err
@@ -322,11 +345,8 @@ func (d *drafting) member(id pool.ClusterID) error {
 	if err := quota.Check(project, quota.Demand(placed.Allocation)); err != nil {
 		return err
 	}
-	return d.add(pool.KindLaunched, &pool.Launched{
-		Instance: c.Member(d.st.Identity(), c.Next), Name: id.Name() + "-" + strconv.Itoa(c.Next), Want: c.Want,
-		Place:   pool.Placement{Host: placed.Host, Allocation: placed.Allocation},
-		Cluster: id, Index: c.Next,
-	})
+	launched.Place = pool.Placement{Host: placed.Host, Allocation: placed.Allocation}
+	return d.add(pool.KindLaunched, launched)
 }
 
 func (d *drafting) end(acted pool.ClusterActed) ([]pool.Event, error) {

@@ -278,12 +278,13 @@ func (r *Ring) settle(b *batch) error {
 
 // publish makes a stored batch visible and answers its callers.
 func (r *Ring) publish(b *batch) {
+	f := r.freedBy(b.overlay)
 	r.mu.Lock()
 	r.st.Absorb(b.overlay)
 	close(r.changed)
 	r.changed = make(chan struct{})
 	r.mu.Unlock()
-	r.noteAll(b.events)
+	r.noteAll(b.events, f)
 	r.answer(b)
 }
 
@@ -328,17 +329,26 @@ func (r *Ring) fold(b pool.Batch) error {
 		}
 	}
 	r.index.follow(o)
+	f := r.freedBy(o)
 	r.mu.Lock()
 	r.st.Absorb(o)
 	close(r.changed)
 	r.changed = make(chan struct{})
 	r.mu.Unlock()
-	r.noteAll(b.Events)
+	r.noteAll(b.Events, f)
 	return nil
 }
 
-func (r *Ring) noteAll(events []pool.Event) {
+func (r *Ring) noteAll(events []pool.Event, f freed) {
 	if l := r.lead.Load(); l != nil {
-		l.note(events)
+		l.note(events, f)
 	}
+}
+
+// freedBy is what an overlay of the committed State frees, if anybody here is to know.
+func (r *Ring) freedBy(o *pool.State) freed {
+	if r.lead.Load() == nil {
+		return freed{}
+	}
+	return freedBy(r.st, o)
 }

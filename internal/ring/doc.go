@@ -7,6 +7,7 @@
 // leader's loop makes the call and brings its result back as an input.
 //
 //	command.go, catalog.go, launch.go   inputs of callers, and their decisions
+//	queue.go, keep.go, preempt.go       those who wait for a place: their order, what is kept for the first, who gives way
 //	observe.go, result.go               inputs of the leader, and their decisions
 //	placing.go                          the scheduler's index of the hosts, and what a batch does to it
 //	commit.go                           queue, batch, append, settle, publish

@@ -155,3 +155,22 @@ func (r *Ring) Index(reqs ...scheduler.Request) (bool, error) {
 	}
 	return true, errors.Join(errs...)
 }
+
+// Kept is what is to be kept for whom.
+type Kept struct {
+	Instance  pool.InstanceID
+	Host, Now pool.HostID
+	Victims   []pool.InstanceID
+}
+
+// Keeping plans what is to be kept for whom; every host can shelve.
+func Keeping(st *pool.State, preempt bool) *Kept {
+	r := &rules{scheduler: &scheduler.Scheduler{}, preempt: preempt, capabilities: func(pool.HostID) hypervisor.Capabilities {
+		return hypervisor.Capabilities{Abilities: []hypervisor.Ability{hypervisor.CanShelve}}
+	}}
+	k := r.keeping(st, nil)
+	if k == nil {
+		return nil
+	}
+	return &Kept{Instance: k.instance, Host: k.host, Now: k.now, Victims: k.victims}
+}

@@ -16,6 +16,7 @@ type Launch struct {
 	Name    string     `json:"name"`
 	Spec    pool.Spec  `json:"spec"`
 	Want    pool.Power `json:"want,omitempty"` // Running, which is also the default, or Stopped
+	Wait    bool       `json:"wait,omitempty"` // for room or quota, where there is none now
 }
 
 // defaultRoot is the size of the root disk of a spec that asks for no disks.
@@ -48,26 +49,37 @@ func (c *Launch) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		want = pool.Running
 	}
 	project, _ := st.Project(c.Project)
-	demand, err := req.Spec.Demand()
+	launched := &pool.Launched{Instance: id, Name: c.Name, Project: c.Project, Spec: req.Spec, Image: req.Image, Want: want}
+	launched.Place, err = r.first(st, project, req)
+	if err != nil && c.Wait {
+		launched.Waits, launched.Reason = true, reason(err)
+		err = mayWait(st, project, err)
+	}
 	if err != nil {
 		return nil, err
 	}
+	return one(pool.KindLaunched, launched)
+}
+
+// first finds the first place of an instance, as far as its project's quota allows one.
+func (r *rules) first(st *pool.State, project *pool.ProjectRecord, req scheduler.Request) (pool.Placement, error) {
+	demand, err := req.Spec.Demand()
+	if err != nil {
+		return pool.Placement{}, err
+	}
 	if err := quota.Check(project, quota.Demand(pool.Allocation{Resources: demand})); err != nil {
-		return nil, err
+		return pool.Placement{}, err
 	}
 	d, err := r.place(r.scheduler, st, req)
 	if err != nil {
-		return nil, err
+		return pool.Placement{}, err
 	}
 	if d.Allocation.Shape != "" { // booked as the shape, which may be larger
 		if err := quota.Check(project, quota.Demand(d.Allocation)); err != nil {
-			return nil, err
+			return pool.Placement{}, err
 		}
 	}
-	return one(pool.KindLaunched, &pool.Launched{
-		Instance: id, Name: c.Name, Project: c.Project, Spec: req.Spec, Image: req.Image, Want: want,
-		Place: pool.Placement{Host: d.Host, Allocation: d.Allocation},
-	})
+	return pool.Placement{Host: d.Host, Allocation: d.Allocation}, nil
 }
 
 // resolve checks the request against the books and the policy and returns what the scheduler is asked: the
@@ -176,8 +188,9 @@ func (r *Ring) Explain(c Launch) (scheduler.Explanation, error) {
 	var err error
 	r.View(func(st *pool.State) {
 		var req scheduler.Request
-		if req, err = c.resolve(r.rules.at(r.now()), st); err == nil {
-			out, err = r.rules.scheduler.Explain(st, req)
+		rules := r.rules.at(r.now())
+		if req, err = c.resolve(rules, st); err == nil {
+			out, err = rules.kept(rules.scheduler, st, req.Spec.Priority, "").Explain(st, req)
 		}
 	})
 	return out, err

@@ -40,11 +40,16 @@ type leadership struct {
 	lists   map[string]*listing          // by driver
 	lanes   map[lane]*traffic            // observations
 	sweep   sweeper
+
+	freed     freed                    // since the queue was gone through last
+	fullUntil time.Time                // when to go through all of it: then a shape no longer counts as full; zero: never
+	giving    map[pool.InstanceID]bool // were asked to give way
+	unwilling map[pool.InstanceID]bool // and could not
 }
 
 // job is what something is planned for: an action for an instance or for a held allocation, the observation of
-// a host's machines or of a driver's hosts, the fencing of a host, or everything of a kind anew. One field is
-// set.
+// a host's machines or of a driver's hosts, the fencing of a host, the queue of those who wait for a place, or
+// everything of a kind anew. One field is set.
 type job struct {
 	instance pool.InstanceID
 	held     pool.MachineID
@@ -53,6 +58,7 @@ type job struct {
 	fence    pool.HostID
 	all      pool.HostID     // its instances
 	behind   pool.InstanceID // the held allocations of its former machines
+	queue    bool
 }
 
 type flight struct {
@@ -80,7 +86,7 @@ func (r *Ring) leadFor(ctx context.Context, until *deadline) bool {
 		slots: make(map[pool.HostID]int), known: make(map[pool.MachineID]knowledge), paused: make(map[job]backoff),
 		ailing: make(map[pool.HostID]backoff), hosts: make(map[pool.HostID]*watch), lists: make(map[string]*listing),
 		queued: make(map[pool.ClusterID][]job), turns: make(map[pool.ClusterID]int), seen: make(map[pool.InstanceID]sighting),
-		lanes: make(map[lane]*traffic),
+		lanes: make(map[lane]*traffic), giving: make(map[pool.InstanceID]bool), unwilling: make(map[pool.InstanceID]bool),
 	}
 	for name := range r.cfg.Drivers {
 		l.lists[name] = newListing()
@@ -96,6 +102,8 @@ func (r *Ring) leadFor(ctx context.Context, until *deadline) bool {
 	for h := range r.st.Held() {
 		l.due(job{held: h.Machine})
 	}
+	l.freed.all = true
+	l.due(job{queue: true})
 	for h := range r.st.Hosts() {
 		l.watch(h.ID, l.began)
 		l.conditions(h.ID, h.Conditions, l.began)
@@ -116,10 +124,17 @@ func (r *Ring) leadFor(ctx context.Context, until *deadline) bool {
 	return true
 }
 
-// note tells the leader what has been committed.
-func (l *leadership) note(events []pool.Event) {
+// note tells the leader what has been committed, and what that has freed.
+func (l *leadership) note(events []pool.Event, f freed) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if f.any() {
+		l.freed.add(f)
+		l.due(job{queue: true})
+		if f := l.flight[job{queue: true}]; f != nil {
+			f.again = true
+		}
+	}
 	for i := range events {
 		e := &events[i]
 		p, err := e.Payload()
@@ -155,6 +170,11 @@ func (l *leadership) note(events []pool.Event) {
 			}
 			delete(l.paused, j)
 			l.due(j)
+			if l.giving[p.Instance] && p.Want != pool.Shelved && p.Want != pool.Absent { // its shelve was refused
+				l.unwilling[p.Instance] = true
+				l.freed.first = true
+				l.due(job{queue: true})
+			}
 		case *pool.RebootWanted:
 			l.asked(p.Instance)
 		case *pool.Refused:
@@ -308,6 +328,17 @@ func (l *leadership) dispatchJob(j job, now time.Time) {
 	}
 	var a action
 	switch {
+	case j.queue:
+		if !l.fullUntil.IsZero() && !now.Before(l.fullUntil) {
+			l.freed.all, l.fullUntil = true, time.Time{}
+		}
+		if l.r.st.WaitingCount() == 0 {
+			l.freed = freed{}
+		}
+		if !l.freed.any() {
+			return
+		}
+		a = action{verb: doAdmit}
 	case j.fence != "":
 		if ok, at := l.fenceAt(j.fence, now); !ok {
 			if !at.IsZero() {
@@ -379,6 +410,9 @@ func (l *leadership) dispatchJob(j job, now time.Time) {
 	l.flight[j] = &flight{verb: a.verb, machine: a.ref.Machine, cancel: cancel}
 	l.slots[host]++
 	a.job, a.known = j, l.known[a.ref.Machine]
+	if j.queue {
+		a.freed, l.freed = l.freed, freed{}
+	}
 	l.wg.Go(func() {
 		defer cancel()
 		l.finish(a, l.act(ctx, a))

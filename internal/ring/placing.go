@@ -18,8 +18,31 @@ type placing struct {
 // at, as they are where there is no index.
 func (p *placing) place(s *scheduler.Scheduler, st *pool.State, req scheduler.Request) (scheduler.Decision, error) {
 	req = req.In(st)
-	if p == nil || p.st == nil || st != p.st && !st.Over(p.st) {
+	if !p.ready(st) {
 		return s.Place(st, req)
+	}
+	return s.PlaceOn(p.index, req)
+}
+
+// choose is place without the long explanation of a refusal.
+func (p *placing) choose(s *scheduler.Scheduler, st *pool.State, req scheduler.Request) (scheduler.Decision, error) {
+	req = req.In(st)
+	if !p.ready(st) {
+		return s.Place(st, req)
+	}
+	a, err := s.Ask(req)
+	if err != nil {
+		return scheduler.Decision{}, err
+	}
+	var d scheduler.Decision
+	err = p.index.Choose(a, &d)
+	return d, err
+}
+
+// ready makes the index have what st has, if that is what is decided on or an overlay of it.
+func (p *placing) ready(st *pool.State) bool {
+	if p == nil || p.st == nil || st != p.st && !st.Over(p.st) {
+		return false
 	}
 	if p.index == nil {
 		p.index = scheduler.NewIndex(p.st)
@@ -31,7 +54,7 @@ func (p *placing) place(s *scheduler.Scheduler, st *pool.State, req scheduler.Re
 		p.ahead = st
 		p.follow(st)
 	}
-	return s.PlaceOn(p.index, req)
+	return true
 }
 
 // back takes back what a decision has tried out.
@@ -64,7 +87,7 @@ func (r *rules) anew(i *pool.Instance, spec pool.Spec, avoid []pool.HostID) sche
 	return req
 }
 
-// place chooses a host for an instance.
+// place chooses a host for an instance, none whose room is kept for another.
 func (r *rules) place(s *scheduler.Scheduler, st *pool.State, req scheduler.Request) (scheduler.Decision, error) {
-	return r.placing.place(s, st, req)
+	return r.placing.place(r.kept(s, st, req.Spec.Priority, ""), st, req)
 }

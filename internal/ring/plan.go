@@ -32,12 +32,13 @@ const (
 	doEvict    verb = "evict"    // decide where an instance goes whose host is being drained
 	doEvacuate verb = "evacuate" // decide where an instance goes whose host is off
 	doFence    verb = "fence"    // switch a host off
+	doAdmit    verb = "admit"    // give places to those who wait
 )
 
 // calls reports whether the verb calls the driver of the instance's host.
 func (v verb) calls() bool {
 	switch v {
-	case doForget, doSettle, doSkip, doReturn, doEvict, doEvacuate:
+	case doForget, doSettle, doSkip, doReturn, doEvict, doEvacuate, doAdmit:
 		return false
 	}
 	return true
@@ -135,7 +136,7 @@ func plan(i *pool.Instance, h *pool.HostRecord, policy Evacuation) verb {
 		case i.Want == pool.Absent:
 			return doForget
 		}
-	case pool.Failed:
+	case pool.Failed, pool.Waiting:
 		if i.Want == pool.Absent { // it holds no place and has no machine
 			return doForget
 		}

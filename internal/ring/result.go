@@ -137,7 +137,7 @@ func (r *rules) gone(st *pool.State, i *pool.Instance, doubt bool) ([]pool.Event
 		return nil, nil // what is put aside of it goes first
 	}
 	switch i.Phase {
-	case pool.Failed, pool.Aside:
+	case pool.Failed, pool.Aside, pool.Waiting:
 		return deleted(st, i, false)
 	case pool.Deleting:
 		return deleted(st, i, hold)

@@ -40,6 +40,7 @@ type Config struct {
 	StrayAge    time.Duration // a stray is seen this long before it is destroyed
 	Evacuation  Evacuation
 	FenceAfter  time.Duration // that a host has been unreachable
+	Preempt     bool
 }
 
 // Ring is the state machine, its committer and its loops. All methods are safe for concurrent use.
@@ -78,7 +79,7 @@ func Open(ctx context.Context, cfg Config) (*Ring, error) {
 		cfg.Name = rand.Text()
 	}
 	r := &Ring{cfg: cfg, log: cfg.Logger, st: pool.NewState(), changed: make(chan struct{}), turn: make(chan struct{}, 1)}
-	r.rules = rules{limits: cfg.Limits, maxPlaces: cfg.MaxPlaces, evacuation: cfg.Evacuation, capabilities: r.Capabilities, admit: cfg.Admit}
+	r.rules = rules{limits: cfg.Limits, maxPlaces: cfg.MaxPlaces, evacuation: cfg.Evacuation, preempt: cfg.Preempt, capabilities: r.Capabilities, admit: cfg.Admit}
 	var s scheduler.Scheduler
 	if cfg.Scheduler != nil {
 		s = *cfg.Scheduler

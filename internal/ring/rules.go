@@ -17,6 +17,7 @@ type rules struct {
 	limits       pool.Limits
 	maxPlaces    int
 	evacuation   Evacuation
+	preempt      bool
 	capabilities func(pool.HostID) hypervisor.Capabilities
 	admit        func(pool.Host) bool
 	placing      *placing // of the committer's decisions only

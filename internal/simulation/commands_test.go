@@ -97,6 +97,11 @@ func (w *world) order(token string) berthage.Launch {
 	if r.IntN(12) == 0 {
 		l.Want = pool.Stopped
 	}
+	if w.queues {
+		l.Wait = r.IntN(2) == 0
+		l.Spec.Priority = r.IntN(3)
+		l.Spec.Preemptible = []pool.Preemption{"", pool.PreemptShelve, pool.PreemptDelete}[r.IntN(3)]
+	}
 	return l
 }
 
@@ -229,7 +234,10 @@ func releaseHeld(w *world) attempt {
 // its disks are put aside for nobody.
 func (w *world) there(h *pool.Held) bool {
 	is := func(m machineView) bool { return m.Tag.Machine == h.Machine }
-	return h.Shelving && slices.ContainsFunc(w.fleet.Shelf(), is) ||
+	id, _, _ := h.Machine.Split()
+	i, ok := w.monitor.st.Instance(id)
+	own := ok && i.Shelf != nil && i.Shelf.Machine == h.Machine // put aside for its instance
+	return h.Shelving && !own && slices.ContainsFunc(w.fleet.Shelf(), is) ||
 		slices.ContainsFunc(w.fleet.Inspect(), func(v hostView) bool { return slices.ContainsFunc(v.Machines, is) })
 }
 

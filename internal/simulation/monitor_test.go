@@ -129,7 +129,7 @@ func (m *monitor) remember(e *pool.Event) {
 		}
 		m.saw("wanted", string(p.Instance), string(p.Want))
 		m.booked(p.Place.Host)
-		if r, ok := m.st.Project(project); ok {
+		if r, ok := m.st.Project(project); ok && !p.Waits {
 			for c, most := range r.Quota {
 				if r.Used[c] > most {
 					m.w.broken(leaks, "revision %d: project %s over its quota: %d of %d %s", e.Revision, project, r.Used[c], most, c)
@@ -138,6 +138,10 @@ func (m *monitor) remember(e *pool.Event) {
 		}
 	case *pool.Placed:
 		m.booked(p.Place.Host)
+		if e.Cause == "admit" {
+			m.counted("admitted")
+			m.within(e, p.Instance)
+		}
 	case *pool.Moving:
 		m.booked(p.Host)
 	case *pool.ResizeWanted:
@@ -152,6 +156,10 @@ func (m *monitor) remember(e *pool.Event) {
 		}
 	case *pool.Wanted:
 		m.saw("wanted", string(p.Instance), string(p.Want))
+		if e.Cause == "admit" {
+			m.counted("gave way")
+			m.gaveWay(e, p.Instance)
+		}
 	case *pool.RebootWanted:
 		m.saw("reboot", string(p.Instance), p.Token)
 	case *pool.HostPut:

@@ -94,6 +94,7 @@ func (p *process) config() berthage.Config {
 		Drivers: map[string]hypervisor.Driver{driverName: &driver{w.fleet, p}}, Ledger: &ledger{p}, Name: p.name,
 		Poll: 5 * time.Second, Grace: 20 * time.Second, FenceAfter: 10 * time.Second, CallTimeout: callTimeout, LeaseTTL: leaseTTL, StrayAge: strayAge,
 	}
+	c.Preempt = w.preempts
 	if !w.sweeps {
 		c.StrayAge = 1000 * time.Hour
 	}

@@ -55,6 +55,8 @@ type world struct {
 	leases   bool // else whoever starts last leads
 	forwards bool
 	jumpy    bool // leases follow the store's wall clock
+	queues   bool // launches wait for places, and have priorities
+	preempts bool // and have others give way
 
 	hosts    []pool.Host
 	fleet    *fake.Driver
@@ -109,6 +111,7 @@ func newWorld(seed uint64, target int) *world {
 		crashes: make(map[point]int), breaches: make(map[breach]int), wrongs: disturbances(),
 		began: time.Now(),
 	}
+	w.queues, w.preempts = seed%4 >= 2, seed%8 >= 6
 	w.commands = w.asks()
 	daemons := 1
 	if seed%3 != 0 {
@@ -293,8 +296,10 @@ func (w *world) atRest() bool {
 	for range w.monitor.st.Held() {
 		return false
 	}
-	for range w.monitor.st.Unsettled() {
-		return false
+	for i := range w.monitor.st.Unsettled() {
+		if i.Phase != pool.Waiting || i.Want == pool.Absent {
+			return false
+		}
 	}
 	for n := range w.seats {
 		p := w.at(n)
@@ -313,6 +318,8 @@ func (w *world) final() {
 	books := make(map[hypervisor.Ref]*pool.Instance)
 	for i := range w.monitor.st.Instances() {
 		switch {
+		case i.Phase == pool.Waiting && i.Want != pool.Absent:
+			w.monitor.waits(i)
 		case !i.Settled():
 			w.broken(stuck, "instance %s is %s and wanted %s: %+v", i.ID, i.Status(), i.Want, i)
 		case i.Phase == pool.Failed && i.Reason == "":

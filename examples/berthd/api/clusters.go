@@ -30,6 +30,7 @@ type ClusterBody struct {
 	Spec       Spec   `json:"spec" doc:"What is asked of every member"`
 	Size       int    `json:"size" minimum:"1" maximum:"1000" doc:"Number of members" example:"3"`
 	BestEffort bool   `json:"best_effort,omitempty" doc:"As many members as there is room for, at least one; otherwise all or none"`
+	Wait       bool   `json:"wait,omitempty" doc:"Members for which there is no room or no quota now wait for it in the queue, each by itself"`
 	Stagger    int    `json:"stagger,omitempty" minimum:"0" maximum:"1000" doc:"Members acted on at a time, by every command that this cluster is given; 0: as many as the hosts take"`
 }
 
@@ -37,6 +38,7 @@ type ClusterBody struct {
 type ScaleBody struct {
 	Size       int  `json:"size" minimum:"0" maximum:"1000" doc:"Number of members" example:"5"`
 	BestEffort bool `json:"best_effort,omitempty" doc:"As many more as there is room for, at least one; otherwise all or none"`
+	Wait       bool `json:"wait,omitempty" doc:"Members for which there is no room or no quota now wait for it in the queue, each by itself"`
 }
 
 // SuspendBody says how a cluster is to be suspended.
@@ -69,7 +71,7 @@ type ClusterOp struct {
 	Verb    string `json:"verb" enum:"create,scale,start,stop,suspend,resume,delete" doc:"What was asked"`
 	Concern int    `json:"concern" doc:"Members that it was for"`
 	Refused int    `json:"refused,omitempty" doc:"Members asked for that were not placed"`
-	Reason  string `json:"reason,omitempty" doc:"Of the first of those"`
+	Reason  string `json:"reason,omitempty" doc:"Of the first of those, or of those that wait"`
 }
 
 // Member is a member of a cluster.
@@ -162,7 +164,7 @@ func (a *api) registerClusters() {
 		}) (*clusterAccepted, error) {
 			b := in.Body
 			return taken(a.as(ctx).CreateCluster(ctx, berthage.CreateCluster{
-				Token: token(in.Key), Project: b.Project, Name: b.Name, Spec: b.Spec.spec(), Size: b.Size, BestEffort: b.BestEffort, Stagger: b.Stagger,
+				Token: token(in.Key), Project: b.Project, Name: b.Name, Spec: b.Spec.spec(), Size: b.Size, BestEffort: b.BestEffort, Stagger: b.Stagger, Wait: b.Wait,
 			}))
 		})
 	op = describe("scale-cluster", http.MethodPost, "/clusters/{project}/{name}/scale", "Clusters", "Scale a cluster",
@@ -172,7 +174,7 @@ func (a *api) registerClusters() {
 		ClusterPath
 		Body ScaleBody
 	}) (*clusterAccepted, error) {
-		return taken(a.as(ctx).ScaleCluster(ctx, berthage.ScaleCluster{Cluster: in.id(), Size: in.Body.Size, BestEffort: in.Body.BestEffort}))
+		return taken(a.as(ctx).ScaleCluster(ctx, berthage.ScaleCluster{Cluster: in.id(), Size: in.Body.Size, BestEffort: in.Body.BestEffort, Wait: in.Body.Wait}))
 	})
 	a.registerSteering()
 }

@@ -30,7 +30,7 @@ type listInstances struct {
 	Changes
 	Conditional
 	Project string `query:"project" maxLength:"63" doc:"Only those of this project"`
-	Status  string `query:"status" enum:"building,undoing,failed,deleting,running,stopped,suspended,missing,moving,resizing,shelved,broken" doc:"Only those in this status"`
+	Status  string `query:"status" enum:"waiting,building,undoing,failed,deleting,running,stopped,suspended,missing,moving,resizing,shelved,broken" doc:"Only those in this status"`
 	Host    string `query:"host" maxLength:"255" doc:"Only those placed on this host, by id"`
 	Image   string `query:"image" maxLength:"63" doc:"Only those of this image"`
 	Cluster string `query:"cluster" maxLength:"127" doc:"Only members of this cluster: project/name"`
@@ -88,9 +88,10 @@ func (a *api) registerInstances() {
 		})
 	op := describe("launch-instance", http.MethodPost, "/instances", "Instances", "Launch an instance",
 		"Checks quota and capacity, places the instance and records it, all at once, and then builds it. Follow the operation in Location, or the events. "+
-			"A refusal (409) says for every host why it cannot take the instance and what would have to change.", 403, 409)
+			"A refusal (409) says for every host why it cannot take the instance and what would have to change. With wait it is accepted all the same, unless it can never be placed, and waits in the queue.", 403, 409)
 	op.DefaultStatus = http.StatusAccepted
 	huma.Register(a.huma, withExample(op, launchExample()), a.launch)
+	a.registerQueue()
 	op = describe("explain-placement", http.MethodPost, "/explain", "Instances", "Explain a placement",
 		"Says where a launch would be placed, or why not, host by host, without launching anything.")
 	huma.Register(a.huma, withExample(op, launchExample()), a.explain)

@@ -13,19 +13,21 @@ import (
 
 // ProjectBody is a project without its name.
 type ProjectBody struct {
-	Quota Amounts `json:"quota" doc:"Limits per class, instances among them; an absent class is not limited, and a limit of 0 allows nothing"`
+	Quota  Amounts `json:"quota" doc:"Limits per class, instances among them; an absent class is not limited, and a limit of 0 allows nothing"`
+	Weight int     `json:"weight,omitempty" minimum:"0" maximum:"1000" doc:"Of its share where instances wait for places: with 2 it counts as having half of what it has; 0: 1"`
 }
 
 // Project is a tenant.
 type Project struct {
 	Name      string         `json:"name" example:"default"`
 	Quota     []problem.Line `json:"quota" nullable:"false" doc:"Every class that is limited or used: limit, used, free"`
+	Weight    int            `json:"weight,omitempty" doc:"Of its share where instances wait for places; absent: 1"`
 	Instances int            `json:"instances" doc:"Instances, failed ones included"`
 	Revision  int64          `json:"revision" doc:"Of the last change of this record"`
 }
 
 func project(p *pool.ProjectRecord) Project {
-	return Project{Name: p.Name, Quota: problem.Lines(quota.Report(p)), Instances: p.Members, Revision: int64(p.Changed)}
+	return Project{Name: p.Name, Quota: problem.Lines(quota.Report(p)), Weight: p.Weight, Instances: p.Members, Revision: int64(p.Changed)}
 }
 
 type projectOutput struct{ Body Project }
@@ -57,7 +59,7 @@ func (a *api) registerProjects() {
 			if q == nil {
 				q = pool.Resources{}
 			}
-			if err := a.as(ctx).PutProject(ctx, pool.Project{Name: in.Name, Quota: q}); err != nil {
+			if err := a.as(ctx).PutProject(ctx, pool.Project{Name: in.Name, Quota: q, Weight: in.Body.Weight}); err != nil {
 				return nil, problem.From(err)
 			}
 			return get(in.Name)

@@ -11,6 +11,7 @@ type LaunchBody struct {
 	Name    string `json:"name" doc:"Host name of the guest: 1 to 63 lower-case letters, digits and hyphens" minLength:"1" maxLength:"63" example:"web-1"`
 	Spec    Spec   `json:"spec" doc:"What is asked"`
 	Want    string `json:"want,omitempty" enum:"running,stopped" doc:"What it is to do once it is there" default:"running"`
+	Wait    bool   `json:"wait,omitempty" doc:"If there is no room or no quota now, wait for it in the queue instead of being refused"`
 }
 
 // Spec is what is asked of an instance: sizes either by flavor or by resources, disks apart.
@@ -24,6 +25,8 @@ type Spec struct {
 	Constraints *Constraints      `json:"constraints,omitempty" doc:"Narrow the hosts that qualify"`
 	Labels      map[string]string `json:"labels,omitempty" doc:"Your own"`
 	Guest       *Guest            `json:"guest,omitempty" doc:"What the first boot sets up"`
+	Priority    int               `json:"priority,omitempty" minimum:"-1000000000" maximum:"1000000000" doc:"Who gets a place first where not all do, and who may be made to give way; higher is first"`
+	Preemptible string            `json:"preemptible,omitempty" enum:"shelve,delete" doc:"It may be made to give way to one of higher priority, and what becomes of it then; absent: it may not"`
 }
 
 // Disk is a disk that is asked for.
@@ -116,13 +119,14 @@ func (s *Selector) selector() pool.Selector {
 }
 
 func (b *LaunchBody) launch(token string) berthage.Launch {
-	return berthage.Launch{Token: token, Project: b.Project, Name: b.Name, Spec: b.Spec.spec(), Want: pool.Power(b.Want)}
+	return berthage.Launch{Token: token, Project: b.Project, Name: b.Name, Spec: b.Spec.spec(), Want: pool.Power(b.Want), Wait: b.Wait}
 }
 
 func (b *Spec) spec() pool.Spec {
 	s := pool.Spec{
 		Kind: pool.Kind(b.Kind), Image: b.Image, Flavor: b.Flavor,
 		Resources: b.Resources.resources(), Labels: b.Labels,
+		Priority: b.Priority, Preemptible: pool.Preemption(b.Preemptible),
 	}
 	for _, d := range b.Disks {
 		s.Disks = append(s.Disks, pool.Disk{Size: d.Size, Storage: pool.Storage(d.Storage), Mount: d.Mount, IOPS: d.IOPS})

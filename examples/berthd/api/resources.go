@@ -177,13 +177,16 @@ type Instance struct {
 	ID         string            `json:"id" doc:"25 letters and digits" example:"i0f8k2m4q6s8v0x2z4b6d8g0j"`
 	Name       string            `json:"name" doc:"Host name of the guest" example:"web-1"`
 	Project    string            `json:"project" example:"default"`
-	Status     string            `json:"status" enum:"building,undoing,failed,deleting,deleted,shelved,running,stopped,suspended,missing,moving,resizing,broken" doc:"One word for people: the phase, or of an active instance what its machine does or is done to; broken: its hypervisor has given it up"`
-	Phase      string            `json:"phase" enum:"building,active,undoing,shelved,failed,deleting,deleted"`
+	Status     string            `json:"status" enum:"waiting,building,undoing,failed,deleting,deleted,shelved,running,stopped,suspended,missing,moving,resizing,broken" doc:"One word for people: the phase, or of an active instance what its machine does or is done to; broken: its hypervisor has given it up"`
+	Phase      string            `json:"phase" enum:"waiting,building,active,undoing,shelved,failed,deleting,deleted"`
 	Want       string            `json:"want" enum:"running,stopped,suspended,shelved,absent" doc:"What it is to do"`
 	Is         string            `json:"is" enum:"running,stopped,suspended,absent" doc:"What its machine does"`
 	Settled    bool              `json:"settled" doc:"Whether it is what it is wanted to be, has failed or is gone"`
 	Reason     string            `json:"reason,omitempty" doc:"Of the last failure"`
 	Fault      string            `json:"fault,omitempty" doc:"The hypervisor's word that it has given the machine up"`
+	Priority   int               `json:"priority,omitempty" doc:"Who gets a place first where not all do; higher is first"`
+	Preempt    string            `json:"preemptible,omitempty" enum:"shelve,delete" doc:"What becomes of it if it is made to give way to one of higher priority"`
+	Awaits     string            `json:"awaits,omitempty" doc:"While it waits for a place: the host whose room is kept for it" example:"sim/node-0001"`
 	Cluster    string            `json:"cluster,omitempty" doc:"That it is a member of: project/name" example:"default/web"`
 	Index      *int              `json:"index,omitempty" doc:"Its number there"`
 	Kind       string            `json:"kind" enum:"vm,container"`
@@ -264,6 +267,7 @@ func instance(i *pool.Instance) Instance {
 		out.Kind = string(pool.VM)
 	}
 	out.Fault, out.Cluster = i.Fault, string(i.Cluster)
+	out.Priority, out.Preempt, out.Awaits = i.Spec.Priority, string(i.Spec.Preemptible), string(i.Awaits)
 	if i.Cluster != "" {
 		out.Index = &i.Index
 	}

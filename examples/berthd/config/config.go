@@ -38,6 +38,7 @@ type Config struct {
 	Grace   time.Duration // without observation until a host is unreachable
 	Session time.Duration // how long a browser stays signed in
 
+	Preempt    bool                // instances of higher priority may have others give way
 	Evacuation berthage.Evacuation // when the instances of a lost host are made anew on others
 	FenceAfter time.Duration       // a host is unreachable until it is switched off, where its driver can do that
 

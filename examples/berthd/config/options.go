@@ -54,6 +54,16 @@ func options() []option {
 		span("poll", "time between two observations of a host", func(c *Config) *time.Duration { return &c.Poll }),
 		span("grace", "time without observation until a host counts as unreachable", func(c *Config) *time.Duration { return &c.Grace }),
 		{
+			name: "preempt", value: "BOOL", usage: "whether instances that wait may have others of lower priority give way that are preemptible: true or false",
+			set: func(c *Config, s string) (err error) {
+				if c.Preempt, err = strconv.ParseBool(s); err != nil {
+					err = fmt.Errorf("%q: true or false", s)
+				}
+				return err
+			},
+			show: func(c Config) string { return strconv.FormatBool(c.Preempt) },
+		},
+		{
 			name: "evacuation", value: "POLICY", usage: "when instances of a lost host are made anew of their images on others: never, fenced (it is proved that the host is off) or always (two may run)",
 			set:  func(c *Config, s string) error { c.Evacuation = berthage.Evacuation(s); return nil },
 			show: func(c Config) string { return string(c.Evacuation) },

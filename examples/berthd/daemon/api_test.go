@@ -236,6 +236,12 @@ func TestEveryListIsPaged(t *testing.T) {
 		r.status(id, "stopped")
 	}
 	r.eventually(func() bool { return len(r.get("/api/v1/unknown-machines").items()) == 3 })
+	r.call(http.MethodPut, "/api/v1/projects/queue", object{"quota": object{"cpu": 1000}}).want(http.StatusOK)
+	for n := range 4 {
+		r.post("/api/v1/instances", object{"project": "queue", "name": fmt.Sprint("waits-", n), "wait": true, "spec": object{
+			"image": "debian-12", "resources": object{"cpu": 1000, "memory": pool.GiB},
+		}}).want(http.StatusAccepted)
+	}
 	lists := 0
 	fill := strings.NewReplacer("{driver}", "sim", "{host}", "node-0001", "{project}", "default", "{name}", "c0")
 	for path, item := range r.lists() {
@@ -261,7 +267,7 @@ func TestEveryListIsPaged(t *testing.T) {
 		r.get(path+"?limit=1001").problem(422, "schema-violation")
 		r.get(path+"?cursor=!").problem(422, "invalid-value")
 	}
-	require.Equal(t, 11, lists)
+	require.Equal(t, 12, lists)
 }
 
 func TestFilters(t *testing.T) {

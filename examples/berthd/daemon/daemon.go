@@ -101,7 +101,7 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 	// it need not wait for that of a predecessor that was killed to run out.
 	d.manager, err = berthage.Open(ctx, berthage.Config{
 		Drivers: d.drivers.all, Ledger: d.store, Logger: d.log,
-		Poll: d.config.Poll, Grace: d.config.Grace, Evacuation: d.config.Evacuation, FenceAfter: d.config.FenceAfter,
+		Poll: d.config.Poll, Grace: d.config.Grace, Evacuation: d.config.Evacuation, FenceAfter: d.config.FenceAfter, Preempt: d.config.Preempt,
 	})
 	if err != nil {
 		return err

@@ -18,6 +18,9 @@ func (l *Log) fold(e *pool.Event, payload any) {
 		l.live[p.Instance] = in
 		o := l.begin(e, in, p.Instance, Launch, LaunchID(p.Instance))
 		o.target, o.Progress, o.Step = p.Want, 10, "placed on "+string(p.Place.Host)
+		if p.Waits {
+			o.Progress, o.Step = 0, "waits for a place"
+		}
 	case *pool.Wanted:
 		if in := l.live[p.Instance]; in != nil {
 			l.wanted(e, in, p)
