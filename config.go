@@ -75,6 +75,10 @@ type Config struct {
 	// Evacuation is not EvacuateNever, there is something to evacuate, and at most a third of the driver's hosts
 	// are silent; 0: 4 min.
 	FenceAfter time.Duration
+
+	// Rebalance says whether, when and how machines are moved by themselves, so that hosts become empty, rules are kept
+	// again or the use of hosts becomes even. The zero value moves nothing.
+	Rebalance Rebalance
 }
 
 // Evacuation is when an instance is made anew on another host although its machine may still be on the first.
@@ -141,6 +145,9 @@ func (c Config) ring() (ring.Config, error) {
 	case "", EvacuateNever, EvacuateFenced, EvacuateAlways:
 	default:
 		return bad("Evacuation", "never, fenced or always")
+	}
+	if err := c.Rebalance.valid(); err != nil {
+		return ring.Config{}, &pool.Error{Op: "open", Kind: pool.ErrInvalid, Field: "Rebalance", Cause: err}
 	}
 	limits := c.Limits
 	if limits == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"strings"
+	"sync"
 
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/internal/ring"
@@ -14,6 +15,7 @@ import (
 type Manager struct {
 	ring *ring.Ring
 	who  ring.Caller
+	auto *rebalancer
 }
 
 // Open reads the ledger, from its newest checkpoint on, and returns a Manager over it; an empty ledger gets its
@@ -27,13 +29,13 @@ func Open(ctx context.Context, c Config) (*Manager, error) {
 	if err != nil {
 		return nil, &pool.Error{Op: "open", Kind: pool.ErrUnavailable, Cause: err}
 	}
-	return &Manager{ring: r, who: ring.Caller{Actor: "unnamed"}}, nil
+	return &Manager{ring: r, who: ring.Caller{Actor: "unnamed"}, auto: &rebalancer{c: c.Rebalance.filled()}}, nil
 }
 
 // As returns the same Manager with another name for its caller: actor and cause (a request's id, say) stand
 // in the events of the commands given through it.
 func (m *Manager) As(actor, cause string) *Manager {
-	return &Manager{ring: m.ring, who: ring.Caller{Actor: clip(actor), Cause: clip(cause)}}
+	return &Manager{ring: m.ring, who: ring.Caller{Actor: clip(actor), Cause: clip(cause)}, auto: m.auto}
 }
 
 // clip makes of any string what a ledger takes as an actor or cause: at most 255 bytes of text.
@@ -44,7 +46,18 @@ func clip(s string) string {
 
 // Run leads, or waits to lead, until ctx ends, and returns nil then. It returns an error when the ledger
 // says something that this version cannot follow (pool.ErrStale).
-func (m *Manager) Run(ctx context.Context) error { return m.ring.Run(ctx) }
+func (m *Manager) Run(ctx context.Context) error {
+	if m.auto.c.Mode == RebalanceOff {
+		return m.ring.Run(ctx)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var side sync.WaitGroup
+	side.Go(func() { m.rebalance(ctx) })
+	err := m.ring.Run(ctx)
+	cancel()
+	side.Wait()
+	return err
+}
 
 // Close ends what is left when Run has returned: an append whose outcome is still unknown. The ledger is the
 // caller's to close.

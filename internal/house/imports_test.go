@@ -26,8 +26,8 @@ func places() map[string]place {
 		return out
 	}
 	return map[string]place{
-		"":              {ours: []string{"hypervisor", "internal/ring", "pool", "quota", "scheduler"}},
-		"internal/ring": {ours: []string{"hypervisor", "pool", "quota", "scheduler"}},
+		"":              {ours: []string{"hypervisor", "internal/ring", "pool", "quota", "scheduler", "scheduler/rebalance", "scheduler/whatif"}},
+		"internal/ring": {ours: []string{"hypervisor", "pool", "quota", "scheduler", "scheduler/rebalance"}},
 		"scheduler":     {ours: []string{"pool"}},
 		"quota":         {ours: []string{"pool"}},
 		"hypervisor":    {ours: []string{"pool"}},

@@ -33,6 +33,7 @@ type Command struct {
 	ScaleCluster  *ScaleCluster  `json:"scale_cluster,omitempty"`
 	SteerCluster  *SteerCluster  `json:"steer_cluster,omitempty"`
 	ConfirmImport *ConfirmImport `json:"confirm_import,omitempty"`
+	Rebalance     *Rebalance     `json:"rebalance,omitempty"`
 }
 
 func (c Command) input() (input, error) {
@@ -62,6 +63,7 @@ func (c Command) input() (input, error) {
 	set(c.ScaleCluster, c.ScaleCluster != nil)
 	set(c.SteerCluster, c.SteerCluster != nil)
 	set(c.ConfirmImport, c.ConfirmImport != nil)
+	set(c.Rebalance, c.Rebalance != nil)
 	if n != 1 {
 		return nil, invalid("command", "", "exactly one command of a kind that this version knows")
 	}

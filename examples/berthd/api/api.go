@@ -43,17 +43,19 @@ type Config struct {
 
 // api is what the handlers share.
 type api struct {
-	c       Config
-	huma    huma.API
-	began   time.Time
-	streams chan struct{} // a slot for each event stream
+	c        Config
+	huma     huma.API
+	began    time.Time
+	streams  chan struct{} // a slot for each event stream
+	planning chan struct{} // and for each plan that is being made
+	plans    plans
 }
 
 const prefix = "/api/v1"
 
 // Register registers /api/v1 and /openapi.json.
 func Register(mux *http.ServeMux, c Config) {
-	a := &api{c: c, began: time.Now(), streams: make(chan struct{}, mostStreams)}
+	a := &api{c: c, began: time.Now(), streams: make(chan struct{}, mostStreams), planning: make(chan struct{}, mostPlans)}
 	format := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: unmarshal}
 	a.huma = humago.New(mux, huma.Config{
 		OpenAPI: &huma.OpenAPI{
@@ -92,6 +94,8 @@ func Register(mux *http.ServeMux, c Config) {
 	a.registerOperations()
 	a.registerEvents()
 	a.registerMachines()
+	a.registerWhatIf()
+	a.registerRebalance()
 	a.registerStatus()
 	a.registerSession()
 	a.describeProblems()
@@ -109,6 +113,7 @@ func tags() []*huma.Tag {
 		{Name: "Operations", Description: "How far a long command has come."},
 		{Name: "Events", Description: "The ledger as it grows."},
 		{Name: "Machines", Description: "What is on the hosts beside the books."},
+		{Name: "Plans", Description: "What would be, how many hosts a demand takes, and moves that would gain something."},
 		{Name: "Daemon", Description: "The daemon itself, and who is signed in."},
 	}
 }

@@ -42,6 +42,8 @@ type Config struct {
 	Evacuation berthage.Evacuation // when the instances of a lost host are made anew on others
 	FenceAfter time.Duration       // a host is unreachable until it is switched off, where its driver can do that
 
+	Rebalance berthage.Rebalance // moves that would gain something: off, recommended or made
+
 	BackupEvery      time.Duration // between two backups of the ledger; 0: none are written
 	BackupKeep       int           // how many are kept
 	BackupDir        string        // where; empty: backups, in the data directory
@@ -124,6 +126,14 @@ func (c Config) Check() error {
 	case berthage.EvacuateNever, berthage.EvacuateFenced, berthage.EvacuateAlways:
 	default:
 		return fmt.Errorf("evacuation: %q: never, fenced or always", string(c.Evacuation))
+	}
+	switch c.Rebalance.Mode {
+	case berthage.RebalanceOff, berthage.RebalanceRecommend, berthage.RebalanceAutomatic:
+	default:
+		return fmt.Errorf("rebalance: %q: off, recommend or automatic", string(c.Rebalance.Mode))
+	}
+	if c.Rebalance.Moves < 0 {
+		return fmt.Errorf("rebalance-moves: %d: zero or more", c.Rebalance.Moves)
 	}
 	switch {
 	case c.BackupEvery != 0 && c.BackupEvery < time.Minute:

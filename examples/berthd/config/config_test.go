@@ -42,6 +42,13 @@ func TestPrecedence(t *testing.T) {
 	require.Equal(t, time.Minute, c.Grace, "the default holds")
 	require.Equal(t, "kvm-1", c.Libvirt[0].Name)
 
+	c, err = load(t, `{"rebalance": "automatic", "rebalance_moves": 30}`, nil, "--simulate", "1", "--rebalance-hours", "22:00-04:30")
+	require.NoError(t, err)
+	require.Equal(t, berthage.Rebalance{Mode: berthage.RebalanceAutomatic, Moves: 30, From: 22 * time.Hour, To: 4*time.Hour + 30*time.Minute}, c.Rebalance)
+	c, err = load(t, `{"rebalance": "automatic"}`, nil, "--simulate", "1", "--rebalance", "off")
+	require.NoError(t, err)
+	require.Equal(t, berthage.RebalanceOff, c.Rebalance.Mode)
+
 	c, err = load(t, file, nil, "--libvirt", "qemu+ssh://root@h2/system", "--libvirt", "qemu:///system")
 	require.NoError(t, err)
 	require.Len(t, c.Libvirt, 2, "flags replace the list")
@@ -76,6 +83,9 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 		"half of TLS":         {args: []string{"--simulate", "1", "--tls-cert", "c.pem"}, want: "tls-key"},
 		"bad evacuation":      {args: []string{"--simulate", "1", "--evacuation", "sometimes"}, want: `"sometimes": never, fenced or always`},
 		"no evacuation":       {args: []string{"--simulate", "1", "--evacuation", ""}, want: "never, fenced or always"},
+		"rebalance at times":  {args: []string{"--simulate", "1", "--rebalance", "sometimes"}, want: `"sometimes": off, recommend or automatic`},
+		"negative moves":      {args: []string{"--simulate", "1", "--rebalance-moves=-1"}, want: "rebalance-moves"},
+		"hours of no day":     {args: []string{"--simulate", "1", "--rebalance-hours", "22:00-24:30"}, want: "two times such as 22:00-04:00"},
 		"fencing at once":     {args: []string{"--simulate", "1", "--fence-after", "0s"}, want: "fence-after"},
 		"too short":           {args: []string{"--simulate", "1", "--poll", "1ms"}, want: "poll"},
 		"no such file":        {args: []string{"--config", "does-not-exist.json"}, want: "does-not-exist.json"},
@@ -108,7 +118,7 @@ func TestHelpNamesEveryOption(t *testing.T) {
 
 	var b bytes.Buffer
 	config.Usage(&b)
-	for _, name := range []string{"config", "listen", "data", "simulate", "libvirt", "poll", "grace", "evacuation", "fence-after", "session", "tls-cert", "tls-key", "log-format", "log-level"} {
+	for _, name := range []string{"config", "listen", "data", "simulate", "libvirt", "poll", "grace", "evacuation", "fence-after", "rebalance", "rebalance-moves", "rebalance-hours", "session", "tls-cert", "tls-key", "log-format", "log-level"} {
 		require.Contains(t, b.String(), "--"+name+" ")
 	}
 	require.Contains(t, b.String(), "BERTHD_TLS_CERT")

@@ -69,6 +69,48 @@ func options() []option {
 			show: func(c Config) string { return string(c.Evacuation) },
 		},
 		span("fence-after", "how long a host is unreachable until it is switched off, where its driver can do that", func(c *Config) *time.Duration { return &c.FenceAfter }),
+		{
+			name: "rebalance", value: "MODE", usage: "moves that empty hosts: off, recommend (they are planned and shown) or automatic (and made)",
+			set: func(c *Config, s string) error {
+				if c.Rebalance.Mode = berthage.RebalanceMode(s); s == "off" {
+					c.Rebalance.Mode = berthage.RebalanceOff
+				}
+				return nil
+			},
+			show: func(c Config) string {
+				if c.Rebalance.Mode == berthage.RebalanceOff {
+					return "off"
+				}
+				return string(c.Rebalance.Mode)
+			},
+		},
+		{
+			name: "rebalance-moves", value: "N", usage: "automatic moves in any hour; 0 for no bound",
+			set: func(c *Config, s string) (err error) {
+				if c.Rebalance.Moves, err = strconv.Atoi(s); err != nil {
+					err = fmt.Errorf("%q: a whole number", s)
+				}
+				return err
+			},
+			show: func(c Config) string { return strconv.Itoa(c.Rebalance.Moves) },
+		},
+		{
+			name: "rebalance-hours", value: "FROM-TO", usage: "times of the day in UTC between which automatic moves begin, such as 22:00-04:00; without it, always",
+			set: func(c *Config, s string) error {
+				from, to, _ := strings.Cut(s, "-")
+				for _, x := range []struct {
+					text string
+					at   *time.Duration
+				}{{from, &c.Rebalance.From}, {to, &c.Rebalance.To}} {
+					t, err := time.Parse("15:04", x.text)
+					if err != nil {
+						return fmt.Errorf("%q: two times such as 22:00-04:00", s)
+					}
+					*x.at = time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute
+				}
+				return nil
+			},
+		},
 		span("session", "how long a browser stays signed in", func(c *Config) *time.Duration { return &c.Session }),
 		text("tls-cert", "FILE", "certificate chain in PEM; without it, plain HTTP is served", func(c *Config) *string { return &c.TLSCert }),
 		text("tls-key", "FILE", "key of the certificate in PEM", func(c *Config) *string { return &c.TLSKey }),

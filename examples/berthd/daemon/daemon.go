@@ -102,6 +102,7 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 	d.manager, err = berthage.Open(ctx, berthage.Config{
 		Drivers: d.drivers.all, Ledger: d.store, Logger: d.log,
 		Poll: d.config.Poll, Grace: d.config.Grace, Evacuation: d.config.Evacuation, FenceAfter: d.config.FenceAfter, Preempt: d.config.Preempt,
+		Rebalance: d.config.Rebalance,
 	})
 	if err != nil {
 		return err
