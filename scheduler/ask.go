@@ -105,7 +105,7 @@ func (ix *Index) choose(d *decision, out *Decision) (bool, error) {
 		return true, nil
 	}
 	d.needs, d.shape = d.asked, nil
-	if d.fgd.work != nil {
+	if d.fgd.choosing = d.loses(e.rec); d.fgd.choosing {
 		ix.see(d, e)
 	}
 	out.Allocation.Claims = d.claims(claims, e.rec.Devices, e.rooms)

@@ -324,7 +324,7 @@ func (d *decision) allocate(h *pool.HostRecord) pool.Allocation {
 	d.fits(h, asItIs) // again, for needs and shape
 	a := d.amounts()
 	if d.shape == nil {
-		if d.fgd.work != nil {
+		if d.fgd.choosing = d.loses(h); d.fgd.choosing {
 			d.seeRecord(h)
 		}
 		a.Claims = d.claims(nil, h.Devices, d.roomsOf(h, asItIs))

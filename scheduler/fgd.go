@@ -23,12 +23,13 @@ type fgd struct {
 	before, after gpuRoom
 	usable        []float64 // before, by size of the workload, as far as it is known
 	trial         []int     // a device for each piece
+	choosing      bool      // devices are chosen on the host that has been seen
 }
 
 // learn tells a decision what is asked for of GPUs, if its strategy wants to know.
 func (d *decision) learn(work func() *workload) {
 	d.fgd.work = nil
-	if d.scheduler.Strategy == FGD {
+	if d.scheduler.Strategy == FGD || slices.ContainsFunc(d.scheduler.Groups, func(g HostGroup) bool { return g.Strategy == FGD }) {
 		d.fgd.work, d.fgd.size = work(), pool.GPULoadOf(d.demand)
 	}
 }
@@ -37,6 +38,15 @@ func (d *decision) learn(work func() *workload) {
 // true up to a standard error of at most 1/(2 sqrt(n)); a difference of losses that is smaller says nothing, and best fit
 // decides. So a GPU counts 2 sqrt(n): the more is known, the more.
 func (w *workload) less(score, loss float64) float64 { return score - float64(w.trust*loss) }
+
+// loses reports whether losses count on a host.
+func (d *decision) loses(h *pool.HostRecord) bool {
+	if d.fgd.work == nil {
+		return false
+	}
+	_, strategy := d.scheduler.strategyOf(h)
+	return strategy == FGD
+}
 
 // see takes in what a host has free. The room of devices that are not there counts for nothing.
 func (r *gpuRoom) see(cpu, memory, gpu, share int64, devs []pool.Device, rooms []int64) {
@@ -127,7 +137,7 @@ func (d *decision) takeOthers(pieces []piece, taken int) bool {
 // leastLoss leaves in chosen, in the place of what carries has found for shares of GPUs on the host that has been seen,
 // the devices on which least is lost.
 func (d *decision) leastLoss(n *need) {
-	if d.fgd.work == nil || n.class != pool.GPUShare || n.pieces == nil {
+	if !d.fgd.choosing || n.class != pool.GPUShare || n.pieces == nil {
 		return
 	}
 	if d.lossHere(0, math.Inf(-1)); len(d.fgd.trial) > 0 {

@@ -194,7 +194,7 @@ func (g *gpuBook) lossesOf(d *decision) []float64 {
 // that as makes it no better than the best one yet.
 func (s *search) loss(b *block, i int, score float64) float64 {
 	e := &s.ix.entries[b.hosts[i]]
-	if e.gpu == 0 {
+	if e.gpu == 0 || !s.d.loses(e.rec) {
 		return 0
 	}
 	enough := math.Inf(-1)

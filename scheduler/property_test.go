@@ -97,7 +97,7 @@ func randomFleet(r *rand.Rand) *fleet {
 // randomPreferences gives some hosts another strategy, and makes cost and load count.
 func randomPreferences(r *rand.Rand, s *scheduler.Scheduler) {
 	for k := range r.IntN(5) / 2 {
-		s.Groups = append(s.Groups, scheduler.HostGroup{Labels: map[string]string{"rack": string(rune('p' + (k+r.IntN(3))%4))}, Strategy: scheduler.Strategy(r.IntN(3))})
+		s.Groups = append(s.Groups, scheduler.HostGroup{Labels: map[string]string{"rack": string(rune('p' + (k+r.IntN(3))%4))}, Strategy: scheduler.Strategy(r.IntN(4))})
 	}
 	if r.IntN(3) == 0 {
 		s.CostWeight = r.Float64()
@@ -107,6 +107,16 @@ func randomPreferences(r *rand.Rand, s *scheduler.Scheduler) {
 		s.Loads.Set(map[pool.HostID]float64{"d/a": 0.75, "d/b": 0.5})
 		s.Loads.Set(map[pool.HostID]float64{"d/b": math.NaN(), "d/none": 1})
 	}
+}
+
+// placesBy is the strategy on a host: that of the first group that it is in.
+func placesBy(s *scheduler.Scheduler, h *pool.HostRecord) scheduler.Strategy {
+	for _, g := range s.Groups {
+		if h.Labels["rack"] == g.Labels["rack"] {
+			return g.Strategy
+		}
+	}
+	return s.Strategy
 }
 
 func randomLabels(r *rand.Rand) map[string]string {
@@ -742,13 +752,7 @@ func TestPlaceAgainstTheDefinition(t *testing.T) {
 		randomPreferences(r, &s)
 		st := f.books(t)
 		judge := func(st *pool.State, h *pool.HostRecord, req scheduler.Request, empty bool, total map[pool.Class]pool.Sum, strategy scheduler.Strategy) (bool, float64) {
-			for _, g := range s.Groups {
-				if h.Labels["rack"] == g.Labels["rack"] {
-					strategy = g.Strategy
-					break
-				}
-			}
-			fits, score := judge(st, h, req, empty, total, strategy)
+			fits, score := judge(st, h, req, empty, total, placesBy(&s, h))
 			score -= s.CostWeight * float64(h.Cost) / 1e6
 			if h.ID == "d/a" && s.Loads != nil {
 				score -= s.LoadWeight * 0.75
@@ -762,7 +766,7 @@ func TestPlaceAgainstTheDefinition(t *testing.T) {
 		for _, h := range st.SortedHosts() {
 			fits, score := judge(st, h, req, false, totals(st), s.Strategy)
 			if fits {
-				if s.Strategy == scheduler.FGD && !h.Aggregate() {
+				if placesBy(&s, h) == scheduler.FGD && !h.Aggregate() {
 					work := workloadOf(st)
 					score -= work.trust() * lostGPUs(work, h, req.Spec, nil)
 				}
@@ -789,7 +793,7 @@ func TestPlaceAgainstTheDefinition(t *testing.T) {
 			require.Equal(t, len(f.hosts), d.Considered)
 			h, _ := st.Host(best)
 			checkAllocation(t, h, req, d.Allocation)
-			if s.Strategy == scheduler.FGD && !h.Aggregate() {
+			if placesBy(&s, h) == scheduler.FGD && !h.Aggregate() {
 				work := workloadOf(st)
 				require.InDelta(t, lostGPUs(work, h, req.Spec, nil), lostGPUs(work, h, req.Spec, d.Allocation.Claims), 1e-9, "seed %d: other devices would lose less", seed)
 			}

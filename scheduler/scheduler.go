@@ -232,7 +232,7 @@ func (d *decision) score(h *pool.HostRecord) (float64, error) {
 	}
 	p.score(&d.host, d.first[:], d.built[:])
 	score := d.built[0] - d.dues(h)
-	if d.fgd.work != nil && d.shape == nil {
+	if d.shape == nil && d.loses(h) {
 		d.seeRecord(h)
 		loss, _ := d.lossHere(score, math.Inf(-1))
 		score = d.fgd.work.less(score, loss)
