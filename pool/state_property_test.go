@@ -217,7 +217,7 @@ func (c *chance) event() pool.Event {
 		return c.tape.event(pool.KindResizing, &pool.ResizeWanted{Instance: id, After: after, During: during,
 			Sizes: pool.Sizes{Resources: after.Resources, Disks: []pool.Disk{{Size: 1}}}})
 	case 31, 40, 41:
-		if c.IntN(2) == 0 {
+		if c.IntN(3) == 0 {
 			return c.tape.event(pool.KindUnresized, &pool.Stayed{Machine: of.Machine, Reason: pick(c, words)})
 		}
 		return c.tape.event(pool.KindResized, of)

@@ -20,20 +20,22 @@ import (
 	"github.com/berthage/berthage/pool/ledgerfile"
 )
 
-var writeGolden = flag.Bool("write-golden", false, "write the golden file of the present kinds, if it is not there")
+var writeGolden = flag.Bool("write-golden", false, "write the golden files that are not there")
 
-// golden is a history with every kind of event of the first version, as it was written by the program that had
-// exactly these. A kind or version that is added later gets a file of its own; this one is never written again.
-const golden = "testdata/kinds1.ledger"
+// golden are histories that have, together, every kind of event, each as it was written by the program that had exactly these
+// kinds. A kind or version that is added later gets a file of its own; none is written again.
+var golden = []struct {
+	name, root string // root of its tree
+	history    func(*testing.T) *pool.MemoryLedger
+}{
+	{"kinds1", "3fff8518683ddf1a035ea099104b7f3761cfb21d88a2e1bb050b8fc3a66e8b93", kinds1},
+	{"kinds2", "a1c3c5f5cdf364656ee56c8060a478b911e3c3bd956e92d5f5de433c8a5f4942", kinds2},
+}
 
-// goldenRoot is the root of its tree.
-const goldenRoot = "3fff8518683ddf1a035ea099104b7f3761cfb21d88a2e1bb050b8fc3a66e8b93"
-
-// kinds1 is what the golden file was written from.
-func kinds1(t *testing.T) *pool.MemoryLedger {
-	t.Helper()
+// tape returns what appends events to a ledger, one after another.
+func tape(t *testing.T) (l *pool.MemoryLedger, add func(kind string, payload any)) {
 	l, n := pool.NewMemoryLedger(), pool.Revision(0)
-	add := func(kind string, payload any) {
+	return l, func(kind string, payload any) {
 		t.Helper()
 		e, err := pool.NewEvent(kind, payload)
 		require.NoError(t, err)
@@ -46,6 +48,12 @@ func kinds1(t *testing.T) *pool.MemoryLedger {
 		require.NoError(t, err)
 		n++
 	}
+}
+
+// kinds1 has all kinds of the first version.
+func kinds1(t *testing.T) *pool.MemoryLedger {
+	t.Helper()
+	l, add := tape(t)
 	host := func(name string) pool.Host {
 		return pool.Host{ID: pool.HostID("sim/" + name), Name: name, Conditions: pool.Ready, Inventory: map[pool.Class]pool.Inventory{pool.CPU: {Total: 8000}}}
 	}
@@ -124,29 +132,83 @@ func kinds1(t *testing.T) *pool.MemoryLedger {
 	return l
 }
 
-// TestGolden: a file that an earlier program has written is read, folded and imported, for ever.
+// kinds2 has those that came with doubts that end, disks that are being discarded, and the queue; and hosts and specs with taints,
+// rules between instances and prices.
+func kinds2(t *testing.T) *pool.MemoryLedger {
+	t.Helper()
+	l, add := tape(t)
+	a, b := pool.NewInstanceID("golden", "p", "a"), pool.NewInstanceID("golden", "p", "b")
+	cpu := pool.Resources{pool.CPU: 1000}
+	on := func(number int) pool.Placement {
+		return pool.Placement{Number: number, Host: "sim/h1", Allocation: pool.Allocation{Resources: cpu}}
+	}
+	made := func(number int) {
+		add(pool.KindSent, &pool.OfMachine{Machine: a.Machine(number)})
+		add(pool.KindCreated, &pool.OfMachine{Machine: a.Machine(number), Doubt: number == 0})
+		add(pool.KindObserved, &pool.Observed{Machine: a.Machine(number), Is: pool.Running})
+	}
+	add(pool.KindOpened, &pool.Opened{Ledger: "golden"})
+	add(pool.KindHostPut, &pool.HostPut{Host: pool.Host{
+		ID: "sim/h1", Name: "h1", Conditions: pool.Ready, Inventory: map[pool.Class]pool.Inventory{pool.CPU: {Total: 1000, MinUnit: 500, MaxUnit: 1000, StepSize: 500}},
+		Taints: []pool.Taint{{Key: "dedicated", Value: "db", Effect: pool.NoSchedule}}, Labels: map[string]string{"rack": "r1"}, Cost: 125_000,
+	}})
+	add(pool.KindProjectPut, &pool.Project{Name: "p", Weight: 2})
+	rules := pool.Constraints{
+		Tolerations:  []pool.Toleration{{Key: "dedicated", Value: "db"}},
+		AntiAffinity: []pool.Affinity{{Selector: pool.Selector{Labels: map[string]string{"app": "db"}}, Within: "rack", Soft: true}},
+		Spread:       []pool.Spread{{Selector: pool.Selector{Labels: map[string]string{"app": "db"}}, Within: pool.ZoneKey, MaxSkew: 2, Soft: true}},
+	}
+	add(pool.KindLaunched, &pool.Launched{Instance: a, Name: "a", Project: "p", Want: pool.Running, Place: on(0),
+		Spec: pool.Spec{Image: "debian-12", Resources: cpu, Labels: map[string]string{"app": "db"}, Constraints: rules}})
+	made(0)
+	add(pool.KindSettled, &pool.OfMachine{Machine: a.Machine(0)})
+	add(pool.KindWanted, &pool.Wanted{Instance: a, Want: pool.Shelved})
+	add(pool.KindShelved, &pool.Ended{Instance: a})
+	add(pool.KindWanted, &pool.Wanted{Instance: a, Want: pool.Running})
+	add(pool.KindPlaced, &pool.Placed{Instance: a, Place: on(1)})
+	made(1)
+	add(pool.KindDiscarding, &pool.Of{Instance: a})
+	waiting := pool.Launched{Instance: b, Name: "b", Project: "p", Want: pool.Running, Spec: pool.Spec{Image: "debian-12", Resources: cpu, Priority: 7, Constraints: rules}}
+	add(pool.KindLaunched, &waiting)
+	add(pool.KindAwaiting, &pool.Awaiting{Instance: b, Host: "sim/h1"})
+	return l
+}
+
+// TestGolden: files that earlier programs have written are read, folded and imported, for ever.
 func TestGolden(t *testing.T) {
 	t.Parallel()
-	if _, err := os.Stat(golden); *writeGolden && err != nil {
-		require.NoError(t, os.MkdirAll(filepath.Dir(golden), 0o755))
-		require.NoError(t, os.WriteFile(golden, written(t, kinds1(t), ledgerfile.Options{}), 0o644))
-	}
-	file, err := os.ReadFile(golden)
-	require.NoError(t, err)
-	got, s, err := read(file)
-	require.NoError(t, err)
-	require.Equal(t, goldenRoot, hex.EncodeToString(s.Root[:]))
-
-	st, kinds := pool.NewState(), make(map[string]bool)
-	for _, b := range got {
-		for i := range b.Events {
-			kinds[b.Events[i].Kind] = true
-			require.NoError(t, st.Apply(&b.Events[i]))
+	kinds := make(map[string]bool)
+	states := make(map[string]*pool.State)
+	for _, g := range golden {
+		path := filepath.Join("testdata", g.name+".ledger")
+		if _, err := os.Stat(path); *writeGolden && err != nil {
+			require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+			require.NoError(t, os.WriteFile(path, written(t, g.history(t), ledgerfile.Options{}), 0o644))
 		}
+		file, err := os.ReadFile(path)
+		require.NoError(t, err)
+		got, s, err := read(file)
+		require.NoError(t, err)
+		require.Equal(t, g.root, hex.EncodeToString(s.Root[:]), g.name)
+
+		st := pool.NewState()
+		for _, b := range got {
+			for i := range b.Events {
+				kinds[b.Events[i].Kind] = true
+				require.NoError(t, st.Apply(&b.Events[i]))
+			}
+		}
+		states[g.name] = st
+		to := pool.NewMemoryLedger()
+		_, imported, err := ledgerfile.Import(t.Context(), opener(file), to, "ada", ledgerfile.Options{})
+		require.NoError(t, err)
+		require.Equal(t, s, imported)
 	}
 	for _, kind := range kindsOfPool(t) {
 		require.True(t, kinds[kind], "no golden file has an event of kind %s: write another one", kind)
 	}
+
+	st := states["kinds1"]
 	require.Equal(t, "golden copy", st.Identity())
 	require.True(t, st.Confirmed())
 	require.Equal(t, 2, st.HostCount())
@@ -158,10 +220,20 @@ func TestGolden(t *testing.T) {
 	require.Equal(t, []string{"192.0.2.7"}, a.Addresses)
 	require.Equal(t, "ada", a.Spec.Guest.User)
 
-	to := pool.NewMemoryLedger()
-	_, imported, err := ledgerfile.Import(t.Context(), opener(file), to, "ada", ledgerfile.Options{})
-	require.NoError(t, err)
-	require.Equal(t, s, imported)
+	st = states["kinds2"]
+	a, ok = st.Instance(pool.NewInstanceID("golden", "p", "a"))
+	require.True(t, ok)
+	require.False(t, a.Kept(), "it may be gone")
+	require.NotNil(t, a.Shelf)
+	require.Equal(t, 2, a.Spec.Constraints.Spread[0].MaxSkew)
+	b, ok := st.Instance(pool.NewInstanceID("golden", "p", "b"))
+	require.True(t, ok)
+	require.Equal(t, "waiting", b.Status())
+	require.Equal(t, 7, b.Spec.Priority)
+	require.Equal(t, 1, st.WaitingCount())
+	h, ok := st.Host("sim/h1")
+	require.True(t, ok)
+	require.Equal(t, pool.NoSchedule, h.Taints[0].Effect)
 }
 
 // kindsOfPool reads the kinds that package pool has from its source.
