@@ -29,7 +29,7 @@ var golden = []struct {
 	history    func(*testing.T) *pool.MemoryLedger
 }{
 	{"kinds1", "3fff8518683ddf1a035ea099104b7f3761cfb21d88a2e1bb050b8fc3a66e8b93", kinds1},
-	{"kinds2", "a1c3c5f5cdf364656ee56c8060a478b911e3c3bd956e92d5f5de433c8a5f4942", kinds2},
+	{"kinds2", "0a1baa8bc29c4d62f2f2741c0f57335fe0162fa86e0c4e2542620aa37cdabdc3", kinds2},
 }
 
 // tape returns what appends events to a ledger, one after another.
@@ -168,7 +168,7 @@ func kinds2(t *testing.T) *pool.MemoryLedger {
 	add(pool.KindPlaced, &pool.Placed{Instance: a, Place: on(1)})
 	made(1)
 	add(pool.KindDiscarding, &pool.Of{Instance: a})
-	waiting := pool.Launched{Instance: b, Name: "b", Project: "p", Want: pool.Running, Spec: pool.Spec{Image: "debian-12", Resources: cpu, Priority: 7, Constraints: rules}}
+	waiting := pool.Launched{Instance: b, Name: "b", Project: "p", Want: pool.Running, Waits: true, Reason: "no room", Spec: pool.Spec{Image: "debian-12", Resources: cpu, Priority: 7, Constraints: rules}}
 	add(pool.KindLaunched, &waiting)
 	add(pool.KindAwaiting, &pool.Awaiting{Instance: b, Host: "sim/h1"})
 	return l
