@@ -141,9 +141,9 @@ test-vm: ## make vm with the tiny guest
 	$(tally) run "make vm, berthd killed three times" $(MAKE) --no-print-directory vm IMAGE= BENCH= ARGS=-kill; fi
 
 .PHONY: sim
-sim: ## the simulation with faults at every step (LAUNCHES=10000, SEED=1, SEEDS=how many worlds instead, TRACE=of what)
+sim: ## the simulation with faults at every step (LAUNCHES=20000, SEED=1, SEEDS=how many worlds instead, TRACE=of what)
 	@overlay=$$(go run ./internal/overlay/exact) && \
-	BERTHAGE_LAUNCHES=$(or $(LAUNCHES),10000) BERTHAGE_SEED=$(SEED) BERTHAGE_SEEDS=$(SEEDS) BERTHAGE_TRACE=$(TRACE) \
+	BERTHAGE_LAUNCHES=$(or $(LAUNCHES),20000) BERTHAGE_SEED=$(SEED) BERTHAGE_SEEDS=$(SEEDS) BERTHAGE_TRACE=$(TRACE) \
 	go test -C internal/simulation -overlay "$$overlay" -count=1 -timeout $(if $(LAUNCHES),48h,20m) -run '^TestSimulation$$'
 
 .PHONY: mutants
