@@ -2,7 +2,8 @@ package scheduler
 
 import "github.com/berthage/berthage/pool"
 
-// HostGroup is hosts on which another Strategy places: those with all of these labels.
+// HostGroup is hosts on which another Strategy places: those with all of these labels. What FGD adds to BestFit goes by the
+// Strategy of the Scheduler alone, for all hosts.
 type HostGroup struct {
 	Labels   map[string]string
 	Strategy Strategy

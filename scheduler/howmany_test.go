@@ -19,22 +19,7 @@ func TestHowManyAgainstPlacing(t *testing.T) {
 	for seed := range uint64(1500) {
 		r := rand.New(rand.NewPCG(seed, 21))
 		f, req := randomFleet(r), randomRequest(r)
-		for i := range f.hosts { // roomy ones, for the most part
-			if h := &f.hosts[i]; r.IntN(4) > 0 {
-				h.Conditions, h.Kinds, h.Taints = pool.Ready, nil, nil
-				for _, c := range []pool.Class{pool.CPU, pool.Memory, pool.StorageSSD} {
-					h.Inventory[c] = pool.Inventory{Total: 10 + r.Int64N(40), MaxUnit: r.Int64N(2) * 6}
-				}
-			}
-		}
-		if r.IntN(3) > 0 {
-			req.Spec.Constraints, req.Spec.Disks = pool.Constraints{}, req.Spec.Disks[:min(len(req.Spec.Disks), r.IntN(3))]
-			for _, c := range []pool.Class{pool.GPU, pool.GPUShare, "licence"} {
-				if r.IntN(3) > 0 {
-					delete(req.Spec.Resources, c)
-				}
-			}
-		}
+		f.roomy(r, &req)
 		var ids []pool.InstanceID
 		for n := range f.others {
 			ids = append(ids, f.others[n].id(n))

@@ -119,6 +119,26 @@ func placesBy(s *scheduler.Scheduler, h *pool.HostRecord) scheduler.Strategy {
 	return s.Strategy
 }
 
+// roomy makes most hosts ready and large, and most requests modest.
+func (f *fleet) roomy(r *rand.Rand, req *scheduler.Request) {
+	for i := range f.hosts {
+		if h := &f.hosts[i]; r.IntN(4) > 0 {
+			h.Conditions, h.Kinds, h.Taints = pool.Ready, nil, nil
+			for _, c := range []pool.Class{pool.CPU, pool.Memory, pool.StorageSSD} {
+				h.Inventory[c] = pool.Inventory{Total: 10 + r.Int64N(40), MaxUnit: r.Int64N(2) * 6}
+			}
+		}
+	}
+	if r.IntN(3) > 0 {
+		req.Spec.Constraints, req.Spec.Disks = pool.Constraints{}, req.Spec.Disks[:min(len(req.Spec.Disks), r.IntN(3))]
+		for _, c := range []pool.Class{pool.GPU, pool.GPUShare, "licence"} {
+			if r.IntN(3) > 0 {
+				delete(req.Spec.Resources, c)
+			}
+		}
+	}
+}
+
 func randomLabels(r *rand.Rand) map[string]string {
 	return []map[string]string{nil, {"app": "a"}, {"app": "b"}, {"app": "a", "tier": "x"}}[r.IntN(4)]
 }
@@ -740,9 +760,12 @@ func TestPlaceAgainstTheDefinition(t *testing.T) {
 			ids = append(ids, f.others[n].id(n))
 		}
 		if r.IntN(2) == 0 {
+			f.roomy(r, &req)
+		}
+		if r.IntN(2) == 0 {
 			randomRules(r, &req, ids)
 			for _, o := range f.others { // it is one of those, and to be elsewhere
-				if r.IntN(2) == 0 && (req.Cluster == "" && o.cluster == "" || string(req.Cluster) == "p/"+o.cluster) && maps.Equal(o.labels, req.Spec.Labels) {
+				if req.Cluster == "" && o.cluster == "" && maps.Equal(o.labels, req.Spec.Labels) || string(req.Cluster) == "p/"+o.cluster {
 					req.Leaves = o.host
 					break
 				}

@@ -127,7 +127,7 @@ func (p *planner) gains(st *pool.State, i *pool.Instance, m *Move) error {
 		if err != nil {
 			return err
 		}
-		_, err = p.scheduler.PlaceAt(rec, scheduler.Request{Spec: i.Spec, Image: i.Image, Project: i.Project, Now: st.Time()})
+		_, err = p.scheduler.PlaceAt(rec, scheduler.Request{Spec: i.Spec, Image: i.Image, Project: i.Project, Cluster: i.Cluster, Leaves: from.ID, Now: st.Time()}.In(st))
 		if err == nil {
 			return no("it may stay where it is")
 		}
