@@ -80,7 +80,7 @@ func (c result) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		}
 		return one(c.kind, &pool.Ended{Instance: i.ID, Hold: c.doubt})
 	case pool.KindDiscarding:
-		if i.Phase != pool.Active || !i.Started || !i.Kept() {
+		if i.Phase != pool.Active || !i.Kept() {
 			return nil, nil
 		}
 		return one(c.kind, &pool.Of{Instance: i.ID})
