@@ -168,6 +168,9 @@ func createCluster(w *world) attempt {
 	}
 	n := w.clusters
 	l := w.order(fmt.Sprintf("cluster-%d", n))
+	if w.rules && n%2 == 1 {
+		l.Spec.Constraints.AntiAffinity = []pool.Affinity{{}}
+	}
 	c := berthage.CreateCluster{
 		Token: l.Token, Project: l.Project, Name: l.Name, Spec: l.Spec, Size: 1 + n%4, BestEffort: n%3 == 0, Stagger: n % 3,
 	}

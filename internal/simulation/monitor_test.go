@@ -129,6 +129,7 @@ func (m *monitor) remember(e *pool.Event) {
 		}
 		m.saw("wanted", string(p.Instance), string(p.Want))
 		m.booked(p.Place.Host)
+		m.allowed(p.Instance, p.Place.Host)
 		if r, ok := m.st.Project(project); ok && !p.Waits {
 			for c, most := range r.Quota {
 				if r.Used[c] > most {
@@ -138,12 +139,14 @@ func (m *monitor) remember(e *pool.Event) {
 		}
 	case *pool.Placed:
 		m.booked(p.Place.Host)
+		m.allowed(p.Instance, p.Place.Host)
 		if e.Cause == "admit" {
 			m.counted("admitted")
 			m.within(e, p.Instance)
 		}
 	case *pool.Moving:
 		m.booked(p.Host)
+		m.allowed(p.Instance, p.Host)
 	case *pool.ResizeWanted:
 		if i, ok := m.st.Instance(p.Instance); ok {
 			m.booked(i.Place.Host)
@@ -198,6 +201,29 @@ func (m *monitor) booked(id pool.HostID) {
 	for _, d := range h.Devices {
 		if h.DeviceUsed[d.ID] > d.Capacity() {
 			m.w.broken(leaks, "revision %d: device %s of %s booked beyond its capacity", m.st.Head(), d.ID, id)
+		}
+	}
+}
+
+// allowed checks that a host that has just been chosen for an instance is one that its constraints allow: it tolerates the
+// host's taints, and no other member is there of a cluster whose members must not share one.
+func (m *monitor) allowed(id pool.InstanceID, host pool.HostID) {
+	i, ok := m.st.Instance(id)
+	h, there := m.st.Host(host)
+	if !ok || !there {
+		return
+	}
+	for _, t := range h.Taints {
+		if !slices.ContainsFunc(i.Spec.Constraints.Tolerations, func(o pool.Toleration) bool { return o.Tolerates(t) }) {
+			m.w.broken(leaks, "revision %d: %s was placed on %s, whose taint %s it does not tolerate", m.st.Head(), id, host, t)
+		}
+	}
+	if len(i.Spec.Constraints.AntiAffinity) == 0 {
+		return
+	}
+	for o := range m.st.Instances() {
+		if o.ID != id && o.Cluster == i.Cluster && o.Placed() && (o.Place.Host == host || o.Move != nil && o.Move.Host == host) {
+			m.w.broken(leaks, "revision %d: %s was placed on %s, where %s is of the same cluster", m.st.Head(), id, host, o.ID)
 		}
 	}
 }

@@ -57,6 +57,7 @@ type world struct {
 	jumpy    bool // leases follow the store's wall clock
 	queues   bool // launches wait for places, and have priorities
 	preempts bool // and have others give way
+	rules    bool // a host is tainted, and the members of some clusters must not share one
 
 	hosts    []pool.Host
 	fleet    *fake.Driver
@@ -112,6 +113,7 @@ func newWorld(seed uint64, target int) *world {
 		began: time.Now(),
 	}
 	w.queues, w.preempts = seed%4 >= 2, seed%8 >= 6
+	w.rules = seed%3 == 1
 	w.commands = w.asks()
 	daemons := 1
 	if seed%3 != 0 {
@@ -131,6 +133,9 @@ func newWorld(seed uint64, target int) *world {
 		}
 		for d := range n % 3 { // some have no NVMe, or one device, or two
 			h.Devices = append(h.Devices, pool.Device{ID: fmt.Sprintf("nvme-%d", d), Class: pool.NVMe.Class(), Inventory: pool.Inventory{Total: 50 * pool.GiB}})
+		}
+		if w.rules && n == 3 {
+			h.Taints = []pool.Taint{{Key: "old", Effect: pool.NoSchedule}}
 		}
 		w.hosts = append(w.hosts, h)
 	}
