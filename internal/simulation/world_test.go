@@ -106,7 +106,7 @@ func newWorld(seed uint64, target int) *world {
 	w := &world{
 		seed: seed, target: target, random: r,
 		// The seed's bits rather than chance, so that a few seeds have seen everything.
-		sweeps: seed%2 == 0, rebalances: seed%4 < 2, unique: seed/2%2 == 0, known: seed%7 != 0,
+		sweeps: seed%2 == 0, rebalances: seed/3%2 == 0, unique: seed/2%2 == 0, known: seed%7 != 0,
 		luck: rand.New(rand.NewPCG(seed, 2)), clock: new(clock),
 		down: make(map[pool.HostID]fake.HostState), dark: make(map[pool.HostID]time.Time), ids: make(map[string]pool.InstanceID), counts: make(map[string]int),
 		crashes: make(map[point]int), breaches: make(map[breach]int), wrongs: disturbances(),
