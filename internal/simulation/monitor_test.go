@@ -147,6 +147,9 @@ func (m *monitor) remember(e *pool.Event) {
 	case *pool.Moving:
 		m.booked(p.Host)
 		m.allowed(p.Instance, p.Host)
+		if e.Cause == "rebalance" {
+			m.w.count("command: moved by itself")
+		}
 	case *pool.ResizeWanted:
 		if i, ok := m.st.Instance(p.Instance); ok {
 			m.booked(i.Place.Host)

@@ -13,6 +13,7 @@ import (
 	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/scheduler/rebalance"
 )
 
 // point is a moment at which a daemon can die: at a kind of call, before it is sent, or after it is done and
@@ -97,6 +98,12 @@ func (p *process) config() berthage.Config {
 	c.Preempt = w.preempts
 	if !w.sweeps {
 		c.StrayAge = 1000 * time.Hour
+	}
+	if w.rebalances {
+		goals := [...]rebalance.Goal{rebalance.Defragment, rebalance.Balance, rebalance.Repair}
+		c.Rebalance = berthage.Rebalance{
+			Mode: berthage.RebalanceAutomatic, Goal: goals[w.seed/4%3], Every: time.Second, Settle: 2 * time.Second, AtATime: 3, PerHost: 2, Cold: w.seed/4%2 == 0,
+		}
 	}
 	if w.leases {
 		c.Scratch = &scratch{p}

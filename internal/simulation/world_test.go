@@ -46,18 +46,19 @@ const (
 
 // world is one simulation. Its random source, and what is not under mu, are of the goroutine of play only.
 type world struct {
-	seed     uint64
-	target   int // launches
-	random   *rand.Rand
-	sweeps   bool // the sweeper is on
-	unique   bool // the hypervisor refuses a second machine of an id
-	known    bool // it is known how late a create can land
-	leases   bool // else whoever starts last leads
-	forwards bool
-	jumpy    bool // leases follow the store's wall clock
-	queues   bool // launches wait for places, and have priorities
-	preempts bool // and have others give way
-	rules    bool // a host is tainted, and the members of some clusters must not share one
+	seed       uint64
+	target     int // launches
+	random     *rand.Rand
+	sweeps     bool // the sweeper is on
+	rebalances bool // machines are moved by themselves
+	unique     bool // the hypervisor refuses a second machine of an id
+	known      bool // it is known how late a create can land
+	leases     bool // else whoever starts last leads
+	forwards   bool
+	jumpy      bool // leases follow the store's wall clock
+	queues     bool // launches wait for places, and have priorities
+	preempts   bool // and have others give way
+	rules      bool // a host is tainted, and the members of some clusters must not share one
 
 	hosts    []pool.Host
 	fleet    *fake.Driver
@@ -106,7 +107,7 @@ func newWorld(seed uint64, target int) *world {
 	w := &world{
 		seed: seed, target: target, random: r,
 		// The seed's bits rather than chance, so that a few seeds have seen everything.
-		sweeps: seed%2 == 0, unique: seed/2%2 == 0, known: seed%7 != 0,
+		sweeps: seed%2 == 0, rebalances: seed/3%2 == 0, unique: seed/2%2 == 0, known: seed%7 != 0,
 		luck: rand.New(rand.NewPCG(seed, 2)), clock: new(clock),
 		down: make(map[pool.HostID]fake.HostState), dark: make(map[pool.HostID]time.Time), ids: make(map[string]pool.InstanceID), counts: make(map[string]int),
 		crashes: make(map[point]int), breaches: make(map[breach]int), wrongs: disturbances(),

@@ -49,7 +49,7 @@ func Ask(ctx context.Context, st *pool.State, s *scheduler.Scheduler, q Question
 	for i := range q.Demand {
 		d := &q.Demand[i]
 		items := slices.Repeat([]*item{{
-			name: d.Name, request: scheduler.Request{Spec: d.Spec, Image: d.Image, Project: d.Project, Now: st.Time()},
+			name: d.Name, request: scheduler.Request{Spec: d.Spec, Image: d.Image, Project: cmp.Or(d.Project, project), Now: st.Time()},
 		}}, d.Count)
 		out, untried, err := f.places(d.Name, items)
 		if err != nil {
@@ -152,7 +152,9 @@ func (f *fork) displaced(hosts map[pool.HostID]bool, of iter.Seq[*pool.Instance]
 		if i.Resize != nil {
 			spec = i.Resize.Sizes.Of(spec)
 		}
-		x := sized{item: item{moves: i, name: i.Name, request: scheduler.Request{Spec: spec, Image: i.Image, Avoid: i.Avoid, Project: i.Project, Now: f.st.Time()}}}
+		x := sized{item: item{moves: i, name: i.Name, request: scheduler.Request{
+			Spec: spec, Image: i.Image, Avoid: i.Avoid, Project: i.Project, Cluster: i.Cluster, Leaves: i.Place.Host, Now: f.st.Time(),
+		}}}
 		for c, n := range i.Place.Allocation.Resources {
 			if all := totals[c].Capacity; all > 0 {
 				x.part = max(x.part, float64(n)/float64(all))
@@ -182,7 +184,9 @@ func (f *fork) growth(r pool.Ratio) []*item {
 		if !i.Placed() || i.Want == pool.Absent {
 			continue
 		}
-		x := &item{name: i.Name, request: scheduler.Request{Spec: i.Spec, Image: i.Image, Project: i.Project, Now: f.st.Time()}}
+		x := &item{name: i.Name, request: scheduler.Request{
+			Spec: i.Spec, Image: i.Image, Project: i.Project, Cluster: i.Cluster, Now: f.st.Time(),
+		}}
 		for sum += more; sum >= 1000; sum -= 1000 {
 			items = append(items, x)
 		}

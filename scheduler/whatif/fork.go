@@ -99,7 +99,7 @@ func (f *fork) place(x *item) error {
 	if *f.work%64 == 0 && f.ctx.Err() != nil {
 		return context.Cause(f.ctx)
 	}
-	d, err := f.scheduler.PlaceOn(f.index, x.request)
+	d, err := f.scheduler.PlaceOn(f.index, x.request.In(f.st))
 	if err != nil {
 		return err
 	}
@@ -110,12 +110,8 @@ func (f *fork) place(x *item) error {
 		err = f.apply(pool.KindPlaced, &pool.Placed{Instance: i.ID, Place: place})
 	} else {
 		*f.made++
-		in := x.request.Project
-		if in == "" {
-			in = project
-		}
 		err = f.apply(pool.KindLaunched, &pool.Launched{
-			Instance: pool.NewInstanceID(f.st.Identity(), project, strconv.Itoa(*f.made)), Name: "what-if", Project: in,
+			Instance: pool.NewInstanceID(f.st.Identity(), project, strconv.Itoa(*f.made)), Name: "what-if", Project: x.request.Project,
 			Spec: x.request.Spec, Image: x.request.Image, Want: pool.Running, Place: place,
 		})
 	}
@@ -175,6 +171,7 @@ func (f *fork) places(name string, items []*item) (Outcome, int, error) {
 // alike is the same for items between which the scheduler makes no difference.
 func (x *item) alike() (string, error) {
 	r := x.request
+	r.Leaves = ""              // a host that is lost
 	r.Spec.Guest.UserData = "" // of which only matters whether there is any
 	if x.request.Spec.Guest.UserData != "" {
 		r.Spec.Guest.UserData = "some"

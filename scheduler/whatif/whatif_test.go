@@ -22,6 +22,14 @@ func gib(cores, gib int64) pool.Resources {
 
 func spec(cores, n int64) pool.Spec { return pool.Spec{Image: "debian", Resources: gib(cores, n)} }
 
+// apart is a spec of instances of which no two are on one host.
+func apart() pool.Spec {
+	s := spec(1, 1)
+	s.Labels = map[string]string{"app": "web"}
+	s.Constraints.AntiAffinity = []pool.Affinity{{Selector: pool.Selector{Labels: s.Labels}}}
+	return s
+}
+
 func host(n int) pool.HostID { return server(n, 1, 1).ID }
 
 // three hosts of 16 cores and 64 GiB in zones a, a, b: 12 cores taken on the first, 8 on the second, 4 on the third.
@@ -104,6 +112,12 @@ func TestQuestions(t *testing.T) {
 			require.EqualValues(t, 0, a.Missing.Least)
 			require.Equal(t, 2, a.Missing.Kinds[0].Unfit)
 			require.Zero(t, *a.Missing.Kinds[0].Alone, "a host that nothing is put on is not asked for")
+		}},
+		"each on a host of its own": {whatif.Question{Demand: []whatif.Demand{{Spec: apart(), Image: image(), Count: 5}}}, func(t *testing.T, a *whatif.Answer) {
+			require.Equal(t, 3, a.Demand[0].Placed)
+			require.Equal(t, 2, a.Demand[0].Refused[0].Count)
+			require.EqualValues(t, 0, a.Missing.Least, "there is room enough, as far as resources go")
+			require.Equal(t, 2, *a.Missing.Kinds[0].Alone)
 		}},
 		"over-commit": {whatif.Question{Ratios: map[pool.Class]pool.Ratio{pool.CPU: 2000}, Demand: demand(4, 8, 18)}, func(t *testing.T, a *whatif.Answer) {
 			require.Equal(t, 18, a.Demand[0].Placed)
