@@ -145,11 +145,12 @@ func (r *Ring) decideAll(work []*pending) (*batch, []*pending) {
 	b := &batch{prev: r.st.Head(), overlay: r.st.Overlay(), refused: make(map[*pending]error)}
 	r.index.st = b.overlay
 	defer func() { r.index.st = nil }()
-	now := r.now()
+	rules := r.rules.at(r.now())
+	rules.placing = &r.index
 	for n, p := range work {
 		err := p.ctx.Err()
 		if err == nil {
-			err = r.decideOne(p, b, now)
+			err = r.decideOne(p, b, rules)
 		}
 		if errors.Is(err, errFull) {
 			return b, work[n:]
@@ -187,9 +188,7 @@ func (r *Ring) guarded(f func() error) (err error) {
 
 // decideOne decides one input and adds its events to the batch, all of them or none. What a ledger would not
 // take is refused here, so that one caller's events cannot spoil another's.
-func (r *Ring) decideOne(p *pending, b *batch, now time.Time) error {
-	rules := r.rules.at(now)
-	rules.placing = &r.index
+func (r *Ring) decideOne(p *pending, b *batch, rules *rules) error {
 	events, err := r.decide(p.in, b.overlay, rules)
 	r.index.back()
 	if err != nil || len(events) == 0 {
@@ -198,7 +197,7 @@ func (r *Ring) decideOne(p *pending, b *batch, now time.Time) error {
 	size := 0
 	for i := range events {
 		e := &events[i]
-		e.ID, e.Time, e.Actor, e.Cause = rand.Text(), now, p.caller.Actor, p.caller.Cause
+		e.ID, e.Time, e.Actor, e.Cause = rand.Text(), rules.now, p.caller.Actor, p.caller.Cause
 		e.Revision, e.Index = b.prev+1, len(b.events)+i
 		if e.Epoch == 0 {
 			e.Epoch = b.overlay.Epoch()
@@ -215,7 +214,8 @@ func (r *Ring) decideOne(p *pending, b *batch, now time.Time) error {
 	if b.size+size > pool.MaxBatch {
 		return errFull // and not the first: CheckBatch has taken it alone
 	}
-	trial := b.overlay.Overlay()
+	trial := &r.trial
+	b.overlay.OverlayInto(trial)
 	for i := range events {
 		if err := trial.Apply(&events[i]); err != nil {
 			return err
