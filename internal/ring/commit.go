@@ -55,31 +55,67 @@ const (
 // submit decides in on the newest state, commits what follows, and returns the revision from which on
 // readers see it.
 func (r *Ring) submit(ctx context.Context, in input, who Caller) (pool.Revision, error) {
-	if err := r.staleErr(); err != nil {
+	p := &pending{ctx: ctx, in: in, caller: who, done: make(chan outcome, 1)}
+	if err := r.enqueue(ctx, p); err != nil {
 		return 0, err
+	}
+	return p.wait()
+}
+
+// enqueue adds inputs to those that wait for a batch, next to each other.
+func (r *Ring) enqueue(ctx context.Context, ps ...*pending) error {
+	if err := r.staleErr(); err != nil {
+		return err
 	}
 	if err := ctx.Err(); err != nil {
-		return 0, err
+		return err
 	}
-	p := &pending{ctx: ctx, in: in, caller: who, done: make(chan outcome, 1)}
 	r.queueMu.Lock()
-	if len(r.queue) >= mostQueued {
+	if len(r.queue)+len(ps) > mostQueued {
 		r.queueMu.Unlock()
-		return 0, &pool.Error{Kind: pool.ErrUnavailable, Want: "a store that keeps up; try again later"}
+		return &pool.Error{Kind: pool.ErrUnavailable, Want: "a store that keeps up; try again later"}
 	}
-	r.queue = append(r.queue, p)
+	r.queue = append(r.queue, ps...)
 	start := !r.draining
 	r.draining = true
 	r.queueMu.Unlock()
 	if start {
 		go r.drain()
 	}
+	return nil
+}
+
+func (p *pending) wait() (pool.Revision, error) {
 	select {
 	case o := <-p.done:
 		return o.rev, o.err
-	case <-ctx.Done():
-		return 0, &pool.Error{Kind: pool.ErrUnknown, Cause: ctx.Err()}
+	case <-p.ctx.Done():
+		return 0, &pool.Error{Kind: pool.ErrUnknown, Cause: p.ctx.Err()}
 	}
+}
+
+// DoAll carries out, in this process, commands that have come together: each as Do would, those of a batch in one
+// append. It returns the error of each.
+func (r *Ring) DoAll(ctx context.Context, cs []Command, who Caller) []error {
+	errs := make([]error, len(cs))
+	ps, at := make([]*pending, 0, len(cs)), make([]int, 0, len(cs))
+	for k, c := range cs {
+		in, err := c.input()
+		if err != nil {
+			errs[k] = err
+			continue
+		}
+		ps, at = append(ps, &pending{ctx: ctx, in: in, caller: who, done: make(chan outcome, 1)}), append(at, k)
+	}
+	err := r.enqueue(ctx, ps...)
+	for n, p := range ps {
+		if err == nil {
+			_, errs[at[n]] = p.wait()
+		} else {
+			errs[at[n]] = err
+		}
+	}
+	return errs
 }
 
 // drain commits what waits, batch by batch, until nothing does. There is at most one.
