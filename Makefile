@@ -1,6 +1,8 @@
 # Everything that is done with this tree by command. `make help` lists it; the variables are explained in docs/testing.md.
 
-MODULES := $(patsubst ./%,%,$(patsubst %/go.mod,%,$(sort $(shell find . -name go.mod -not -path '*/.*/*'))))
+# What bench-peers builds is other people's schedulers, too much for anything that is done in every module.
+PEERS := internal/peerbench/peers
+MODULES := $(filter-out $(PEERS),$(patsubst ./%,%,$(patsubst %/go.mod,%,$(sort $(shell find . -name go.mod -not -path '*/.*/*')))))
 VERSION_STATICCHECK := v0.8.2
 VERSION_GOLANGCI := v2.15.0
 FUZZTIME ?= 30s
@@ -162,13 +164,17 @@ test-mutants: # make mutants as a part of make test
 test-check: # make check as a part of make test
 	@$(tally) run "make check" $(MAKE) --no-print-directory check
 
+.PHONY: test-peers
+test-peers: # make bench-peers as a part of make test
+	@$(tally) run "make bench-peers" $(MAKE) --no-print-directory bench-peers ARGS=
+
 .PHONY: test-house
 test-house: ## the rules of the house only: imports, documentation, builds for every system
 	go test -count=1 ./internal/house/...
 
 .PHONY: test-all
-test-all: ## make check and make test, with long rounds
-	$(MAKE) test EXTRA=test-check BERTHAGE_LEDGER_ROUNDS=4
+test-all: ## make check, make bench-peers and make test, with long rounds
+	$(MAKE) test EXTRA="test-check test-peers" BERTHAGE_LEDGER_ROUNDS=4
 
 .PHONY: test-race
 test-race: ## the concurrency tests many times over (COUNT=20)
@@ -177,6 +183,10 @@ test-race: ## the concurrency tests many times over (COUNT=20)
 .PHONY: bench
 bench: ## every benchmark, with allocations (BENCHMARKS: which)
 	$(call each,go test -run='^$$' -bench='$(BENCHMARKS)' -benchmem ./...)
+
+.PHONY: bench-peers
+bench-peers: ## processor time of a placement beside that of Nomad and kube-scheduler (ARGS: its flags)
+	cd $(PEERS) && go mod tidy -diff && go vet . && go run . $(ARGS)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME

@@ -1,6 +1,9 @@
 package pool
 
-import "iter"
+import (
+	"iter"
+	"slices"
+)
 
 // The kinds of event by which a copy of a ledger becomes one of its own.
 const (
@@ -114,24 +117,26 @@ func (s *State) LedgerOf(m MachineID, launched Revision) string {
 // InstanceFor returns the id of the instance that a project's token stands for: of one that is there or has been,
 // also since before an import, or else the one that a launch would get now.
 func (s *State) InstanceFor(project, token string) InstanceID {
-	for ledger := range s.Identities() {
-		id := NewInstanceID(ledger, project, token)
-		if s.has(id) {
-			return id
-		}
-	}
-	return NewInstanceID(s.identity.name, project, token)
+	return s.idFor(func(ledger string) InstanceID { return NewInstanceID(ledger, project, token) })
 }
 
 // MemberFor is InstanceFor for the member of a cluster, by its index and the token of the cluster's creation.
 func (s *State) MemberFor(c ClusterID, token string, index int) InstanceID {
-	for ledger := range s.Identities() {
-		id := NewClusterMember(ledger, c, token, index)
-		if s.has(id) {
+	return s.idFor(func(ledger string) InstanceID { return NewClusterMember(ledger, c, token, index) })
+}
+
+// idFor returns the id that the ledger gives now, unless there is one that it has given under a former identity.
+func (s *State) idFor(idIn func(ledger string) InstanceID) InstanceID {
+	now := idIn(s.identity.name)
+	if s.has(now) {
+		return now
+	}
+	for _, f := range slices.Backward(s.identity.former) {
+		if id := idIn(f.ledger); s.has(id) {
 			return id
 		}
 	}
-	return NewClusterMember(s.identity.name, c, token, index)
+	return now
 }
 
 func (s *State) has(id InstanceID) bool {

@@ -2,7 +2,7 @@ package pool
 
 import (
 	"crypto/sha256"
-	"encoding/base32"
+	"encoding/binary"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,12 +19,21 @@ func NewInstanceID(ledger, project, token string) InstanceID {
 }
 
 func newInstanceID(parts ...string) InstanceID {
-	h := sha256.New()
+	b := make([]byte, 0, 256)
 	for _, s := range parts {
-		h.Write([]byte(strconv.Itoa(len(s)) + ":" + s))
+		b = append(strconv.AppendInt(b, int64(len(s)), 10), ':')
+		b = append(b, s...)
 	}
-	enc := base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
-	return InstanceID("i" + enc.EncodeToString(h.Sum(nil)[:15]))
+	const digits = "0123456789abcdefghjkmnpqrstvwxyz"
+	sum := sha256.Sum256(b)
+	id := append(b[:0], 'i')
+	for i := 0; i < 15; i += 5 { // base 32: five bytes are eight digits
+		bits := uint64(sum[i])<<32 | uint64(binary.BigEndian.Uint32(sum[i+1:]))
+		for shift := 35; shift >= 0; shift -= 5 {
+			id = append(id, digits[bits>>shift&31])
+		}
+	}
+	return InstanceID(id)
 }
 
 // Valid reports, as an error, whether id has the form that NewInstanceID gives: 25 letters and digits.

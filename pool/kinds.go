@@ -223,11 +223,11 @@ func NewEvent(kind string, payload any) (Event, error) {
 		}
 	}
 	var err error
-	if e.Data, err = json.Marshal(payload); err != nil {
+	if e.Data, err = encode(payload); err != nil {
 		return Event{}, err
 	}
 	if private != nil {
-		if e.Private, err = json.Marshal(private); err != nil {
+		if e.Private, err = encode(private); err != nil {
 			return Event{}, err
 		}
 	}

@@ -97,6 +97,7 @@ func TestInstanceAndMachineIDs(t *testing.T) {
 	id := pool.NewInstanceID("ledger", "p", "token")
 	require.NoError(t, id.Valid())
 	require.Equal(t, id, pool.NewInstanceID("ledger", "p", "token"), "the same token gives the same instance")
+	require.Equal(t, pool.InstanceID("ix5mfhw7qtbvsftfjbm9sy97x"), id, "and in every version")
 	seen := map[pool.InstanceID]bool{id: true}
 	for _, s := range [][3]string{{"ledger", "p", "token2"}, {"ledger", "pt", "oken"}, {"ledge", "rp", "token"}, {"ledger", "p", ""}, {"", "", ""}, {"ledger", "", "ptoken"}} {
 		other := pool.NewInstanceID(s[0], s[1], s[2])

@@ -1,8 +1,6 @@
 package pool
 
 import (
-	"encoding/json"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -85,30 +83,47 @@ func (r Resources) Clone() Resources {
 	return out
 }
 
-// Valid reports, as an error, a malformed class or a negative amount.
+// Valid reports, as an error, a malformed class or a negative amount; of several the first by class.
 func (r Resources) Valid() error {
-	for _, c := range slices.Sorted(maps.Keys(r)) {
-		if err := c.Valid(); err != nil {
-			return err
-		}
-		if r[c] < 0 {
-			return invalid(string(c), strconv.FormatInt(r[c], 10), "zero or more")
+	bad, found := r.first(func(c Class, n int64) bool { return n < 0 || c.Valid() != nil })
+	if !found {
+		return nil
+	}
+	if err := bad.Valid(); err != nil {
+		return err
+	}
+	return invalid(string(bad), strconv.FormatInt(r[bad], 10), "zero or more")
+}
+
+// first returns the first class, by name, of which is holds.
+func (r Resources) first(is func(Class, int64) bool) (first Class, found bool) {
+	for c, n := range r {
+		if (!found || c < first) && is(c, n) {
+			first, found = c, true
 		}
 	}
-	return nil
+	return first, found
 }
 
 // Add returns r + o. A sum beyond an int64 is ErrOverflow and names the class.
 func (r Resources) Add(o Resources) (Resources, error) {
 	out := r.Clone()
 	for c, n := range o {
-		s, ok := addInt64(out[c], n)
-		if !ok {
-			return nil, &Error{Kind: ErrOverflow, Field: c.field(), Want: "a sum of at most 9223372036854775807"}
+		if err := out.raise(c, n); err != nil {
+			return nil, err
 		}
-		out.put(c, s)
 	}
 	return out, nil
+}
+
+// raise adds n of a class to r itself, which nobody else has seen yet.
+func (r Resources) raise(c Class, n int64) error {
+	s, ok := addInt64(r[c], n)
+	if !ok {
+		return &Error{Kind: ErrOverflow, Field: c.field(), Want: "a sum of at most 9223372036854775807"}
+	}
+	r.put(c, s)
+	return nil
 }
 
 // Sub returns r - o. A result below zero is ErrInvalid and names the class.
@@ -167,10 +182,9 @@ func (r Resources) String() string {
 
 // MarshalJSON writes a nil Resources as an empty object, so that readers need no special case.
 func (r Resources) MarshalJSON() ([]byte, error) {
-	if len(r) == 0 {
-		return []byte("{}"), nil
-	}
-	return json.Marshal(map[Class]int64(r))
+	var e encoder
+	e.resources(r)
+	return e.b, e.err
 }
 
 func (r Resources) put(c Class, n int64) {

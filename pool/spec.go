@@ -35,16 +35,26 @@ const (
 
 // Class returns the class in which the bytes of s are counted.
 func (s Storage) Class() Class {
-	if s == "" {
-		s = Standard
+	switch s {
+	case "", Standard:
+		return StorageStandard
+	case SSD:
+		return StorageSSD
+	case NVMe:
+		return StorageNVMe
 	}
 	return Class(storagePrefix + string(s))
 }
 
 // IOPSClass returns the class in which the operations per second of s are counted.
 func (s Storage) IOPSClass() Class {
-	if s == "" {
-		s = Standard
+	switch s {
+	case "", Standard:
+		return IOPSStandard
+	case SSD:
+		return IOPSSSD
+	case NVMe:
+		return IOPSNVMe
 	}
 	return Class(iopsPrefix + string(s))
 }
@@ -120,14 +130,17 @@ func (s Spec) Clone() Spec {
 // Demand returns what the instance takes of a host in all: Resources, and its disks' bytes and IOPS by
 // kind of storage. A sum beyond an int64 is ErrOverflow.
 func (s Spec) Demand() (Resources, error) {
-	sum := s.Resources
+	sum := s.Resources.Clone()
 	for i, d := range s.Disks {
-		var err error
-		if sum, err = sum.Add(Resources{d.Storage.Class(): d.Size, d.Storage.IOPSClass(): d.IOPS}); err != nil {
+		err := sum.raise(d.Storage.Class(), d.Size)
+		if d.IOPS != 0 && err == nil {
+			err = sum.raise(d.Storage.IOPSClass(), d.IOPS)
+		}
+		if err != nil {
 			return nil, InField("disks["+strconv.Itoa(i)+"]", err)
 		}
 	}
-	return sum.Clone(), nil
+	return sum, nil
 }
 
 // Valid reports, as an error, what is malformed in the spec, apart from what other records decide (does the
@@ -147,10 +160,8 @@ func (s Spec) Valid() error {
 	if err := s.Resources.Valid(); err != nil {
 		return InField("resources", err)
 	}
-	for _, c := range s.Resources.Classes() {
-		if !c.ofSpec() {
-			return invalid("resources", string(c), "cpu, memory, gpu and own classes; storage is asked for by disks")
-		}
+	if c, found := s.Resources.first(func(c Class, n int64) bool { return n != 0 && !c.ofSpec() }); found {
+		return invalid("resources", string(c), "cpu, memory, gpu and own classes; storage is asked for by disks")
 	}
 	if err := s.validDisks(); err != nil {
 		return err
@@ -179,8 +190,10 @@ func (s Spec) Valid() error {
 	default:
 		return invalid("preemptible", string(s.Preemptible), "shelve, delete, or nothing")
 	}
-	if _, err := s.Demand(); err != nil {
-		return err
+	if len(s.Disks) > 1 { // one alone adds up with nothing
+		if _, err := s.Demand(); err != nil {
+			return err
+		}
 	}
 	return InField("guest", s.Guest.valid())
 }
@@ -195,7 +208,7 @@ func (s Spec) validDisks() error {
 	if len(s.Disks) > 16 {
 		return invalid("disks", strconv.Itoa(len(s.Disks)), "at most 16")
 	}
-	mounts := make(map[string]bool)
+	var mounts map[string]bool
 	for i, d := range s.Disks {
 		at := "disks[" + strconv.Itoa(i) + "]"
 		if d.Size <= 0 {
@@ -218,6 +231,9 @@ func (s Spec) validDisks() error {
 		}
 		if mounts[d.Mount] {
 			return invalid(at+".mount", d.Mount, "each mount point once")
+		}
+		if mounts == nil {
+			mounts = make(map[string]bool)
 		}
 		mounts[d.Mount] = true
 	}
@@ -282,20 +298,22 @@ func (l Limits) Check(s Spec) error {
 		}
 	}
 	demand[allStorage] = all
-	for _, c := range slices.Sorted(maps.Keys(l)) {
-		r, n := l[c], demand[c]
-		if n >= r.Min && (r.Max == 0 || n <= r.Max) {
-			continue
+	var c Class
+	for other, r := range l { // the first by name of those that are not kept to
+		if n := demand[other]; (n < r.Min || r.Max != 0 && n > r.Max) && (ok || other < c) {
+			c, ok = other, false
 		}
-		format := c.Format
-		if c == allStorage {
-			format = FormatBytes
-		}
-		want := format(r.Min) + " or more"
-		if r.Max != 0 {
-			want = format(r.Min) + " to " + format(r.Max)
-		}
-		return &Error{Kind: ErrInvalid, Field: c.field(), Value: format(n), Want: want}
 	}
-	return nil
+	if ok {
+		return nil
+	}
+	r, n, format := l[c], demand[c], c.Format
+	if c == allStorage {
+		format = FormatBytes
+	}
+	want := format(r.Min) + " or more"
+	if r.Max != 0 {
+		want = format(r.Min) + " to " + format(r.Max)
+	}
+	return &Error{Kind: ErrInvalid, Field: c.field(), Value: format(n), Want: want}
 }

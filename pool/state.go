@@ -94,12 +94,27 @@ func NewState() *State {
 // Overlay returns a State that reads through to s and keeps its own changes to itself. It costs
 // next to nothing and is valid until s is changed.
 func (s *State) Overlay() *State {
-	return &State{
-		identity: s.identity, holder: s.holder, epoch: s.epoch, head: s.head, time: s.time,
-		hosts: s.hosts.overlay(), removed: s.removed.overlay(), instances: s.instances.overlay(),
-		waiting: s.waiting.overlay(), keeping: s.keeping.overlay(), ended: s.ended.overlay(), held: s.held.overlay(), images: s.images.overlay(),
-		flavors: s.flavors.overlay(), projects: s.projects.overlay(), clusters: s.clusters.overlay(), totals: s.totals.overlay(),
-	}
+	o := new(State)
+	s.OverlayInto(o)
+	return o
+}
+
+// OverlayInto is Overlay in the space of an overlay that is not needed any more, also one that has been absorbed: where
+// overlays come and go they need not be made anew.
+func (s *State) OverlayInto(o *State) {
+	o.identity, o.holder, o.epoch, o.head, o.time = s.identity, s.holder, s.epoch, s.head, s.time
+	s.hosts.overlay(&o.hosts)
+	s.removed.overlay(&o.removed)
+	s.instances.overlay(&o.instances)
+	s.waiting.overlay(&o.waiting)
+	s.keeping.overlay(&o.keeping)
+	o.ended = s.ended.overlay()
+	s.held.overlay(&o.held)
+	s.images.overlay(&o.images)
+	s.flavors.overlay(&o.flavors)
+	s.projects.overlay(&o.projects)
+	s.clusters.overlay(&o.clusters)
+	s.totals.overlay(&o.totals)
 }
 
 // Absorb makes the changes of o, an overlay of s, those of s itself; o must not be used again. The result

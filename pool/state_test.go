@@ -3,6 +3,7 @@ package pool_test
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"iter"
 	"maps"
 	"slices"
@@ -699,6 +700,32 @@ func TestCloneAndOverlayAreIndependent(t *testing.T) {
 
 	s.Absorb(o)
 	equal(t, c, s)
+	checkBooks(t, s, true)
+}
+
+// An overlay in used space is as good as a new one.
+func TestOverlayIntoUsedSpace(t *testing.T) {
+	t.Parallel()
+	p, s, id := setUp(t)
+	o := s.Overlay()
+	e := p.next(pool.KindDeleted, &pool.Ended{Instance: id})
+	require.NoError(t, o.Apply(&e))
+	for n := range 20 { // more than is kept
+		e := p.next(pool.KindHostPut, &pool.HostPut{Host: pool.Host{ID: pool.NewHostID("d", fmt.Sprint("more", n)), Conditions: pool.Ready}})
+		require.NoError(t, o.Apply(&e))
+	}
+	s.OverlayInto(o) // all that is forgotten
+	require.Empty(t, maps.Collect(o.ChangedHosts()))
+	require.Equal(t, portrait(s, false), portrait(o, false))
+	require.NoError(t, o.Apply(&e))
+	s.Absorb(o)
+	_, there := s.Instance(id)
+	require.False(t, there)
+	before := s.Clone()
+	s.OverlayInto(o)
+	require.Equal(t, portrait(before, false), portrait(o, false))
+	s.Absorb(o)
+	equal(t, before, s)
 	checkBooks(t, s, true)
 }
 

@@ -81,7 +81,15 @@ func (t *table[K, V]) hides(k K, lower *table[K, V]) bool {
 	return false
 }
 
-func (t *table[K, V]) overlay() table[K, V] { return table[K, V]{base: t, n: t.n} }
+// overlay makes o, which may have been used, a table that is laid over t. What o has grown beyond the smallest map is
+// let go, since clearing it would cost as much each time.
+func (t *table[K, V]) overlay(o *table[K, V]) {
+	o.base, o.n = t, t.n
+	if len(o.own) > 8 {
+		o.own = nil
+	}
+	clear(o.own)
+}
 
 func (t *table[K, V]) clone() table[K, V] {
 	if t.base == nil {

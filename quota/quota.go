@@ -66,6 +66,9 @@ func Check(p *pool.ProjectRecord, demand pool.Resources) error {
 	if err := demand.Valid(); err != nil {
 		return pool.InField("demand", err)
 	}
+	if allows(p, demand) {
+		return nil
+	}
 	var over []Line
 	for _, c := range demand.Classes() {
 		l := line(p, c)
@@ -81,6 +84,17 @@ func Check(p *pool.ProjectRecord, demand pool.Resources) error {
 		return nil
 	}
 	return &Exceeded{Project: p.Name, Lines: over}
+}
+
+// allows reports whether nothing is in the way, without saying what.
+func allows(p *pool.ProjectRecord, demand pool.Resources) bool {
+	for c, n := range demand {
+		l := line(p, c)
+		if n != 0 && (l.Limited && n > l.Free || !l.Limited && n > math.MaxInt64-l.Used) {
+			return false
+		}
+	}
+	return true
 }
 
 // Report returns a line for every class that the project has a limit for or uses, by class.

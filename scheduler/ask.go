@@ -36,8 +36,8 @@ func (s *Scheduler) Ask(req Request) (*Ask, error) {
 // nothing. Considered and Qualified count what the search had to look at. An index knows no time: where Request.Now is
 // zero, a shape that an aggregate has ever refused counts as full.
 func (s *Scheduler) PlaceOn(ix *Index, req Request) (Decision, error) {
-	d, err := s.decide(req)
-	if err != nil {
+	d := &ix.decision
+	if err := d.prepare(s, req); err != nil {
 		return Decision{}, err
 	}
 	var out Decision
@@ -49,7 +49,7 @@ func (s *Scheduler) PlaceOn(ix *Index, req Request) (Decision, error) {
 		return Decision{}, d.refuse(ix.records(), ix.Len())
 	}
 	if out.Allocation.Resources == nil {
-		out.Allocation.Resources = d.demand.Clone()
+		out.Allocation.Resources = d.demand // which is made anew for each request
 	}
 	return out, nil
 }

@@ -1,9 +1,11 @@
 package scheduler
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/berthage/berthage/pool"
 )
@@ -28,6 +30,7 @@ type decision struct {
 	req       Request
 	demand    pool.Resources
 	asked     []need                   // the demand by class
+	parts     []piece                  // of all that is asked
 	hosts     map[pool.HostID]struct{} // Constraints.Hosts, when there are many
 	labels    []string                 // keys of Constraints.Labels, sorted
 	kind      pool.Kind
@@ -66,7 +69,16 @@ const manyHosts = 8
 
 // decide prepares a request, or says what is malformed.
 func (s *Scheduler) decide(req Request) (*decision, error) {
-	d := &decision{scheduler: s, req: req, kind: req.Spec.Kind, rules: rulesOf(&req)}
+	d := new(decision)
+	return d, d.prepare(s, req)
+}
+
+// prepare is decide in the space of a decision that is not needed any more. Only the demand is made anew.
+func (d *decision) prepare(s *Scheduler, req Request) error {
+	*d = decision{
+		scheduler: s, req: req, kind: req.Spec.Kind, rules: rulesOf(&req),
+		asked: d.asked[:0], parts: d.parts[:0], host: d.host, shaped: d.shaped, rooms: d.rooms, room: d.room, chosen: d.chosen, order: d.order,
+	}
 	if d.kind == "" {
 		d.kind = pool.VM
 	}
@@ -74,37 +86,44 @@ func (s *Scheduler) decide(req Request) (*decision, error) {
 		d.grouped = new(grouped)
 	}
 	if err := s.checkWeights(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := req.Spec.Resources.Valid(); err != nil {
-		return nil, pool.InField("spec.resources", err)
+		return pool.InField("spec.resources", err)
 	}
 	for i, disk := range req.Spec.Disks {
 		at := "spec.disks[" + strconv.Itoa(i) + "]"
 		if disk.Size <= 0 || disk.IOPS < 0 {
-			return nil, &pool.Error{Kind: pool.ErrInvalid, Field: at, Want: "a size above zero and IOPS of zero or more"}
+			return &pool.Error{Kind: pool.ErrInvalid, Field: at, Want: "a size above zero and IOPS of zero or more"}
 		}
 		if req.Spec.Resources[disk.Storage.Class()]|req.Spec.Resources[disk.Storage.IOPSClass()] != 0 {
-			return nil, &pool.Error{Kind: pool.ErrInvalid, Field: "spec.resources", Want: "storage asked for by disks alone"}
+			return &pool.Error{Kind: pool.ErrInvalid, Field: "spec.resources", Want: "storage asked for by disks alone"}
 		}
 	}
 	var err error
 	if d.demand, err = req.Spec.Demand(); err != nil {
-		return nil, pool.InField("spec", err)
+		return pool.InField("spec", err)
 	}
-	classes := d.demand.Classes()
-	d.asked = make([]need, len(classes))
-	for i, c := range classes {
-		d.asked[i] = need{class: c, amount: d.demand[c], pieces: pieces(c, d.demand[c], req.Spec.Disks), apart: c == pool.GPUShare}
+	for c, n := range d.demand {
+		d.asked = append(d.asked, need{class: c, amount: n, apart: c == pool.GPUShare})
 	}
-	d.labels = slices.Sorted(maps.Keys(req.Spec.Constraints.Labels))
+	slices.SortFunc(d.asked, func(a, b need) int { return strings.Compare(string(a.class), string(b.class)) })
+	for i := range d.asked {
+		n, from := &d.asked[i], len(d.parts)
+		if d.parts = pieces(d.parts, n.class, n.amount, req.Spec.Disks); len(d.parts) > from {
+			n.pieces = d.parts[from:len(d.parts):len(d.parts)]
+		}
+	}
+	if labels := req.Spec.Constraints.Labels; len(labels) > 0 {
+		d.labels = slices.Sorted(maps.Keys(labels))
+	}
 	if hosts := req.Spec.Constraints.Hosts; len(hosts) > manyHosts {
 		d.hosts = make(map[pool.HostID]struct{}, len(hosts))
 		for _, h := range hosts {
 			d.hosts[h] = struct{}{}
 		}
 	}
-	return d, nil
+	return nil
 }
 
 // wholeGPU is a whole device in the unit of pool.GPUShare; mostGPUs is more than any host has.
@@ -113,20 +132,19 @@ const (
 	mostGPUs = 1024
 )
 
-// pieces divides an amount: storage and IOPS by disks, GPUs by units (nil), shares of GPUs into whole ones and the
-// rest, all else not at all.
-func pieces(c pool.Class, amount int64, disks []pool.Disk) []piece {
+// pieces divides an amount, and appends the pieces to out: storage and IOPS by disks, GPUs by units (none), shares of
+// GPUs into whole ones and the rest, all else not at all.
+func pieces(out []piece, c pool.Class, amount int64, disks []pool.Disk) []piece {
 	switch {
 	case c == pool.GPU:
-		return nil
+		return out
 	case c == pool.GPUShare && amount > wholeGPU && amount <= mostGPUs*wholeGPU:
-		out := make([]piece, 0, amount/wholeGPU+1)
 		for ; amount > 0; amount -= wholeGPU {
 			out = append(out, piece{-1, min(amount, wholeGPU)})
 		}
 		return out
 	}
-	var out []piece
+	from := len(out)
 	for i, d := range disks {
 		switch {
 		case d.Storage.Class() == c:
@@ -135,18 +153,10 @@ func pieces(c pool.Class, amount int64, disks []pool.Disk) []piece {
 			out = append(out, piece{i, d.IOPS})
 		}
 	}
-	if out == nil {
-		return []piece{{-1, amount}}
+	if len(out) == from {
+		return append(out, piece{-1, amount})
 	}
-	slices.SortStableFunc(out, func(a, b piece) int {
-		switch {
-		case a.size > b.size:
-			return -1
-		case a.size < b.size:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(out[from:], func(a, b piece) int { return cmp.Compare(b.size, a.size) })
 	return out
 }
 

@@ -40,6 +40,7 @@ type Index struct {
 	line, other line // of one host, while it is changed
 	empty       []*block
 	search      search
+	decision    decision         // of PlaceOn, one after another
 	sums        totals           // is total
 	learnt      func() *workload // is learn
 	version     uint64           // of the last change of any host

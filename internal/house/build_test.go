@@ -11,13 +11,26 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// peers is the module that make bench-peers builds, and make test-all with it. It is too much for everything that is done
+// in every module, and stands in no workspace, whose other modules would get its requirements.
+const peers = "internal/peerbench/peers"
+
 // systems are those for which everything must build.
 func systems() []string { return []string{"linux", "darwin", "windows"} }
 
-// Every package of every module builds for every system; those of the root module with their tests.
+// light returns the modules but for peers.
+func light(t *testing.T) []string {
+	t.Helper()
+	all := modules(t)
+	mods := slices.DeleteFunc(slices.Clone(all), func(mod string) bool { return mod == peers })
+	require.Len(t, mods, len(all)-1, "no module %s", peers)
+	return mods
+}
+
+// Every package of every module but peers builds for every system; those of the root module with their tests.
 func TestBuildsEverywhere(t *testing.T) {
 	t.Parallel()
-	for _, mod := range modules(t) {
+	for _, mod := range light(t) {
 		for _, goos := range systems() {
 			what := "build"
 			if mod == "." {
@@ -38,9 +51,10 @@ func TestModules(t *testing.T) {
 		use = append(use, strings.TrimPrefix(m[1], "./"))
 	}
 	slices.Sort(use)
-	mods := modules(t)
+	mods := light(t)
 	slices.Sort(mods)
 	require.Equal(t, mods, use, "go.work")
+	require.Contains(t, read(t, "Makefile"), "\nPEERS := "+peers+"\n")
 
 	goOf := func(file string) string {
 		m := regexp.MustCompile(`(?m)^go (\S+)$`).FindStringSubmatch(read(t, file))
@@ -50,7 +64,7 @@ func TestModules(t *testing.T) {
 	}
 	require.Equal(t, "go1.25.0", goOf("go.mod"))
 	newest := goOf("go.mod")
-	for _, mod := range mods {
+	for _, mod := range append(mods, peers) {
 		file := mod + "/go.mod"
 		if v := goOf(file); version.Compare(v, newest) > 0 {
 			newest = v
@@ -87,7 +101,10 @@ func TestEveryTestIsRun(t *testing.T) {
 			runs[mod] = append(runs[mod], pattern)
 		}
 	}
-	for _, mod := range modules(t) {
+	for _, name := range files(t, isTest) {
+		require.False(t, strings.HasPrefix(name, peers+"/"), "%s is run by no part of make test: tests belong into internal/peerbench", name)
+	}
+	for _, mod := range light(t) {
 		count := make(map[string]int)
 		for _, pattern := range runs[mod] {
 			pattern, without, _ := strings.Cut(pattern, "!")

@@ -66,6 +66,7 @@ func places() map[string]place {
 		"internal/mutants":       {ours: []string{"internal/overlay"}},
 		"internal/overlay":       {},
 		"internal/overlay/exact": {ours: []string{"internal/overlay"}},
+		"internal/peerbench":     {ours: []string{"internal/ring", "pool", "scheduler"}},
 		"internal/simulation":    {},
 	}
 }

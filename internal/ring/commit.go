@@ -55,31 +55,67 @@ const (
 // submit decides in on the newest state, commits what follows, and returns the revision from which on
 // readers see it.
 func (r *Ring) submit(ctx context.Context, in input, who Caller) (pool.Revision, error) {
-	if err := r.staleErr(); err != nil {
+	p := &pending{ctx: ctx, in: in, caller: who, done: make(chan outcome, 1)}
+	if err := r.enqueue(ctx, p); err != nil {
 		return 0, err
+	}
+	return p.wait()
+}
+
+// enqueue adds inputs to those that wait for a batch, next to each other.
+func (r *Ring) enqueue(ctx context.Context, ps ...*pending) error {
+	if err := r.staleErr(); err != nil {
+		return err
 	}
 	if err := ctx.Err(); err != nil {
-		return 0, err
+		return err
 	}
-	p := &pending{ctx: ctx, in: in, caller: who, done: make(chan outcome, 1)}
 	r.queueMu.Lock()
-	if len(r.queue) >= mostQueued {
+	if len(r.queue)+len(ps) > mostQueued {
 		r.queueMu.Unlock()
-		return 0, &pool.Error{Kind: pool.ErrUnavailable, Want: "a store that keeps up; try again later"}
+		return &pool.Error{Kind: pool.ErrUnavailable, Want: "a store that keeps up; try again later"}
 	}
-	r.queue = append(r.queue, p)
+	r.queue = append(r.queue, ps...)
 	start := !r.draining
 	r.draining = true
 	r.queueMu.Unlock()
 	if start {
 		go r.drain()
 	}
+	return nil
+}
+
+func (p *pending) wait() (pool.Revision, error) {
 	select {
 	case o := <-p.done:
 		return o.rev, o.err
-	case <-ctx.Done():
-		return 0, &pool.Error{Kind: pool.ErrUnknown, Cause: ctx.Err()}
+	case <-p.ctx.Done():
+		return 0, &pool.Error{Kind: pool.ErrUnknown, Cause: p.ctx.Err()}
 	}
+}
+
+// DoAll carries out, in this process, commands that have come together: each as Do would, those of a batch in one
+// append. It returns the error of each.
+func (r *Ring) DoAll(ctx context.Context, cs []Command, who Caller) []error {
+	errs := make([]error, len(cs))
+	ps, at := make([]*pending, 0, len(cs)), make([]int, 0, len(cs))
+	for k, c := range cs {
+		in, err := c.input()
+		if err != nil {
+			errs[k] = err
+			continue
+		}
+		ps, at = append(ps, &pending{ctx: ctx, in: in, caller: who, done: make(chan outcome, 1)}), append(at, k)
+	}
+	err := r.enqueue(ctx, ps...)
+	for n, p := range ps {
+		if err == nil {
+			_, errs[at[n]] = p.wait()
+		} else {
+			errs[at[n]] = err
+		}
+	}
+	return errs
 }
 
 // drain commits what waits, batch by batch, until nothing does. There is at most one.
@@ -145,11 +181,12 @@ func (r *Ring) decideAll(work []*pending) (*batch, []*pending) {
 	b := &batch{prev: r.st.Head(), overlay: r.st.Overlay(), refused: make(map[*pending]error)}
 	r.index.st = b.overlay
 	defer func() { r.index.st = nil }()
-	now := r.now()
+	rules := r.rules.at(r.now())
+	rules.placing = &r.index
 	for n, p := range work {
 		err := p.ctx.Err()
 		if err == nil {
-			err = r.decideOne(p, b, now)
+			err = r.decideOne(p, b, rules)
 		}
 		if errors.Is(err, errFull) {
 			return b, work[n:]
@@ -187,9 +224,7 @@ func (r *Ring) guarded(f func() error) (err error) {
 
 // decideOne decides one input and adds its events to the batch, all of them or none. What a ledger would not
 // take is refused here, so that one caller's events cannot spoil another's.
-func (r *Ring) decideOne(p *pending, b *batch, now time.Time) error {
-	rules := r.rules.at(now)
-	rules.placing = &r.index
+func (r *Ring) decideOne(p *pending, b *batch, rules *rules) error {
 	events, err := r.decide(p.in, b.overlay, rules)
 	r.index.back()
 	if err != nil || len(events) == 0 {
@@ -198,7 +233,7 @@ func (r *Ring) decideOne(p *pending, b *batch, now time.Time) error {
 	size := 0
 	for i := range events {
 		e := &events[i]
-		e.ID, e.Time, e.Actor, e.Cause = rand.Text(), now, p.caller.Actor, p.caller.Cause
+		e.ID, e.Time, e.Actor, e.Cause = rand.Text(), rules.now, p.caller.Actor, p.caller.Cause
 		e.Revision, e.Index = b.prev+1, len(b.events)+i
 		if e.Epoch == 0 {
 			e.Epoch = b.overlay.Epoch()
@@ -215,7 +250,8 @@ func (r *Ring) decideOne(p *pending, b *batch, now time.Time) error {
 	if b.size+size > pool.MaxBatch {
 		return errFull // and not the first: CheckBatch has taken it alone
 	}
-	trial := b.overlay.Overlay()
+	trial := &r.trial
+	b.overlay.OverlayInto(trial)
 	for i := range events {
 		if err := trial.Apply(&events[i]); err != nil {
 			return err

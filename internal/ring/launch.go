@@ -128,8 +128,10 @@ func (c *Launch) resolve(r *rules, st *pool.State) (scheduler.Request, error) {
 	if spec.Guest.User == "" {
 		spec.Guest.User = image.User
 	}
-	if err := spec.Valid(); err != nil { // again: the flavor may have brought an overflow
-		return fail(pool.InField("spec", err))
+	if spec.Flavor != "" {
+		if err := spec.Valid(); err != nil { // again: it may have brought an overflow
+			return fail(pool.InField("spec", err))
+		}
 	}
 	if err := r.limits.Check(spec); err != nil {
 		return fail(pool.InField("spec", err))

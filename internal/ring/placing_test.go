@@ -149,6 +149,41 @@ func TestLaunchesOfOneBatch(t *testing.T) {
 	p.follows()
 }
 
+// Commands that come together are one batch; what is wrong with one is its own affair.
+func TestDoAll(t *testing.T) {
+	t.Parallel()
+	p := newPlacer(t, pool.NewMemoryLedger())
+	p.setUp(1)
+	launch := func(name string, cores int64) ring.Command {
+		return ring.Command{Launch: &ring.Launch{Token: name, Project: "shop", Name: name, Spec: small(cores)}}
+	}
+	before := p.Head()
+	errs := p.DoAll(t.Context(), []ring.Command{launch("a", 10), {}, launch("b", 7), launch("c", 4)}, ring.Caller{Actor: "test"})
+	require.Len(t, errs, 4)
+	require.NoError(t, errs[0])
+	require.ErrorIs(t, errs[1], pool.ErrInvalid)
+	require.ErrorIs(t, errs[2], pool.ErrNoRoom, "there are 6 cores left")
+	require.NoError(t, errs[3])
+	require.Equal(t, before+1, p.Head())
+	p.follows()
+	require.Empty(t, p.DoAll(t.Context(), nil, ring.Caller{}))
+
+	p.ledger.refuse = func() bool { return true }
+	for _, err := range p.DoAll(t.Context(), []ring.Command{launch("d", 1), launch("e", 1)}, ring.Caller{}) {
+		require.ErrorIs(t, err, pool.ErrUnavailable)
+	}
+	for _, err := range p.DoAll(t.Context(), make([]ring.Command, 2), ring.Caller{}) {
+		require.ErrorIs(t, err, pool.ErrInvalid)
+	}
+	many := make([]ring.Command, 5000)
+	for k := range many {
+		many[k] = launch("f"+strconv.Itoa(k), 1)
+	}
+	for _, err := range p.DoAll(t.Context(), many, ring.Caller{}) {
+		require.ErrorIs(t, err, pool.ErrUnavailable, "more than may wait")
+	}
+}
+
 // Two rings on one ledger that now and then does not take a batch, under commands of all kinds at once: both indexes
 // follow.
 func TestTheIndexFollowsTheState(t *testing.T) {

@@ -58,6 +58,7 @@ type Ring struct {
 
 	turn  chan struct{} // holds one value while somebody decides, appends or folds
 	index placing       // for whoever has the turn
+	trial pool.State    // an overlay for one input after another, for whoever has the turn
 	stale atomic.Pointer[error]
 
 	queueMu  sync.Mutex
