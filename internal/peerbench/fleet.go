@@ -13,8 +13,6 @@ type Size struct{ CPU, Memory, Disk int64 }
 
 func (s Size) plus(o Size) Size { return Size{s.CPU + o.CPU, s.Memory + o.Memory, s.Disk + o.Disk} }
 
-func (s Size) times(n int64) Size { return Size{s.CPU * n, s.Memory * n, s.Disk * n} }
-
 func (s Size) within(o Size) bool { return s.CPU <= o.CPU && s.Memory <= o.Memory && s.Disk <= o.Disk }
 
 // Pools is the number of storage pools of a host, each with an equal part of its storage. A disk goes whole to one.
