@@ -145,7 +145,7 @@ test-vm: ## make vm with the tiny guest
 .PHONY: sim
 sim: ## the simulation with faults at every step (LAUNCHES=20000, SEED=1, SEEDS=how many worlds instead, TRACE=of what)
 	@overlay=$$(go run ./internal/overlay/exact) && \
-	BERTHAGE_LAUNCHES=$(or $(LAUNCHES),20000) BERTHAGE_SEED=$(SEED) BERTHAGE_SEEDS=$(SEEDS) BERTHAGE_TRACE=$(TRACE) \
+	BERTHAGE_LAUNCHES=$(or $(LAUNCHES),20000) BERTHAGE_SEED=$(SEED) BERTHAGE_SEEDS=$(SEEDS) BERTHAGE_TRACE="$(TRACE)" \
 	go test -C internal/simulation -overlay "$$overlay" -count=1 -timeout $(if $(LAUNCHES),48h,20m) -run '^TestSimulation$$'
 
 .PHONY: mutants
