@@ -3,6 +3,9 @@ package api
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
+	"iter"
+	"math"
 	"net/http"
 	"slices"
 	"sync"
@@ -12,6 +15,7 @@ import (
 
 	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/examples/berthd/problem"
+	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/scheduler/rebalance"
 )
 
@@ -102,11 +106,29 @@ type Rebalancing struct {
 type plans struct {
 	mu   sync.Mutex
 	list []*kept // the oldest first
+	last int64   // number that was given
+}
+
+// shown is a plan as a list shows it.
+type shown struct {
+	number int64 // in the order in which they were made
+	plan   RebalancePlan
+}
+
+func (p *plans) shown() []shown {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := make([]shown, 0, len(p.list))
+	for _, k := range p.list {
+		out = append(out, shown{k.number, k.show})
+	}
+	return out
 }
 
 // kept is one of them. All but plan and body is guarded by plans.mu.
 type kept struct {
 	plan    *berthage.RebalancePlan
+	number  int64
 	show    RebalancePlan
 	atATime int
 	stop    context.CancelFunc // while it is being carried out
@@ -115,6 +137,8 @@ type kept struct {
 func (p *plans) add(k *kept) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.last++
+	k.number = p.last
 	p.list = append(p.list, k)
 	for n := 0; len(p.list) > keptPlans && n < len(p.list); n++ {
 		if p.list[n].stop == nil {
@@ -201,23 +225,10 @@ func (a *api) registerRebalance() {
 	})
 	huma.Register(a.huma, describe("list-rebalance-plans", http.MethodGet, "/rebalance-plans", "Plans", "List plans of moves",
 		"The plans that this daemon keeps, the newest first."),
-		func(context.Context, *struct{}) (*struct {
-			Body struct {
-				Items []RebalancePlan `json:"items" nullable:"false"`
-			}
-		}, error) {
-			out := &struct {
-				Body struct {
-					Items []RebalancePlan `json:"items" nullable:"false"`
-				}
-			}{}
-			a.plans.mu.Lock()
-			defer a.plans.mu.Unlock()
-			out.Body.Items = []RebalancePlan{}
-			for _, k := range slices.Backward(a.plans.list) {
-				out.Body.Items = append(out.Body.Items, k.show)
-			}
-			return out, nil
+		func(ctx context.Context, in *Paging) (*pageOutput[RebalancePlan], error) {
+			all := a.plans.shown()
+			return list(ctx, a, in, func(*pool.State) iter.Seq[shown] { return slices.Values(all) },
+				func(p shown) string { return fmt.Sprintf("%019d", math.MaxInt64-p.number) }, func(p shown) RebalancePlan { return p.plan })
 		})
 	huma.Register(a.huma, describe("get-rebalance-plan", http.MethodGet, "/rebalance-plans/{id}", "Plans", "Get a plan of moves",
 		"The plan, and how far it has been carried out.", 404),
