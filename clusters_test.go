@@ -222,3 +222,33 @@ func TestClusterIsStaggered(t *testing.T) {
 		require.Equal(t, 3, peak)
 	})
 }
+
+// A member that is moved stays apart from the others of its cluster, although the scheduler would rather fill their hosts up.
+func TestMovedMemberStaysApart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, id := context.Background(), pool.NewClusterID("shop", "web")
+		b := start(t, fake.Config{Hosts: hosts(3)})
+		defer b.stop()
+		ask := web(2)
+		ask.Spec.Constraints.AntiAffinity = []pool.Affinity{{}}
+		_, err := b.m.CreateCluster(ctx, ask)
+		require.NoError(t, err)
+		c := idle(t, b.m, id)
+		on := func(n int) pool.HostID {
+			i, err := b.m.Instance(c.Members[n].Instance)
+			require.NoError(t, err)
+			return i.Place.Host
+		}
+		from, other := on(0), on(1)
+		require.NotEqual(t, from, other)
+		_, err = b.m.Move(ctx, c.Members[0].Instance, "", false)
+		require.NoError(t, err)
+		idle(t, b.m, id)
+		require.NotEqual(t, from, on(0))
+		require.NotEqual(t, other, on(0))
+		_, err = b.m.Move(ctx, c.Members[0].Instance, other, false)
+		require.ErrorIs(t, err, pool.ErrNoRoom)
+		sound(t, b.m, b.fleet)
+	})
+}
