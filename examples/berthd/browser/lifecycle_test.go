@@ -151,6 +151,7 @@ func TestMaintenanceOnTheDashboard(t *testing.T) {
 	b.do(chromedp.SetValue(chromedp.CSS("#ask-host"), string(from)))
 	b.press("#confirm-yes")
 	eventually(t, func() bool { i := where("one"); return i.Place.Host == from && i.Settled() }, "it has moved")
+	b.until(`!document.querySelector("#confirm").open && document.querySelector("#detail .who")`) // else that is what Escape closes
 	b.do(chromedp.KeyEvent("\x1b"))
 	b.until(`!document.querySelector("#detail").open`)
 	b.do(chromedp.Evaluate[chromedp.Void](`void ` + row("one") + `.querySelector(".name").click()`))
@@ -161,6 +162,7 @@ func TestMaintenanceOnTheDashboard(t *testing.T) {
 		i := where("one")
 		return i.Place.Allocation.Resources[pool.CPU] == 4*pool.Core && i.Settled()
 	}, "it has grown")
+	b.until(`!document.querySelector("#confirm").open && document.querySelector("#detail .who")`)
 	b.do(chromedp.KeyEvent("\x1b"))
 	b.until(`!document.querySelector("#detail").open`)
 	b.do(chromedp.Evaluate[chromedp.Void](`void ` + row("two") + `.querySelector(".name").click()`))
