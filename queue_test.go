@@ -174,7 +174,7 @@ func TestWaitForQuota(t *testing.T) {
 		refused("four", 1, pool.ErrOverQuota) // instances
 		quota(4, 10)
 		refused("five", 5, pool.ErrOverQuota) // more than there can be
-		time.Sleep(time.Minute) // at rest, so that nothing else has the queue looked at
+		time.Sleep(time.Minute)               // at rest, so that nothing else has the queue looked at
 		quota(40, 10)
 		time.Sleep(time.Second)
 		require.NotEqual(t, pool.Waiting, b.phase(two.ID), "the quota was raised")
