@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -103,17 +101,7 @@ func churn(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		r.Policies = append(r.Policies, stats)
 	}
-	if *plot != "" {
-		if err := os.WriteFile(*plot, r.draw(), 0o644); err != nil {
-			return fmt.Errorf("-plot: %w", err)
-		}
-	}
-	if *asJSON {
-		e := json.NewEncoder(stdout)
-		e.SetIndent("", "  ")
-		return e.Encode(r)
-	}
-	return r.print(stdout)
+	return show(stdout, r, *plot, *asJSON)
 }
 
 func (r *churnResult) print(w io.Writer) error {

@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"math"
 	"math/big"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -94,17 +92,7 @@ func defrag(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	if err := r.plan(ctx, vms, host, budgets, newTeller(stderr)); err != nil {
 		return err
 	}
-	if *plot != "" {
-		if err := os.WriteFile(*plot, r.draw(), 0o644); err != nil {
-			return fmt.Errorf("-plot: %w", err)
-		}
-	}
-	if *asJSON {
-		e := json.NewEncoder(stdout)
-		e.SetIndent("", "  ")
-		return e.Encode(r)
-	}
-	return r.print(stdout)
+	return show(stdout, r, *plot, *asJSON)
 }
 
 // plan fills in the figures.

@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -82,17 +80,7 @@ func gpu(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := r.inflate(ctx, hosts, list, policies, *first, newTeller(stderr)); err != nil {
 		return err
 	}
-	if *plot != "" {
-		if err := os.WriteFile(*plot, r.draw(), 0o644); err != nil {
-			return fmt.Errorf("-plot: %w", err)
-		}
-	}
-	if *asJSON {
-		e := json.NewEncoder(stdout)
-		e.SetIndent("", "  ")
-		return e.Encode(r)
-	}
-	return r.print(stdout)
+	return show(stdout, r, *plot, *asJSON)
 }
 
 const firstFit = "first-fit"

@@ -12,6 +12,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -95,4 +96,25 @@ func parse(fs *flag.FlagSet, args []string, examples string, stdout, stderr io.W
 		return fmt.Errorf("%q is not an option; berthsim %s --help tells them", fs.Arg(0), fs.Name())
 	}
 	return nil
+}
+
+// result is what a subcommand has found out.
+type result interface {
+	draw() []byte
+	print(w io.Writer) error
+}
+
+// show draws a result into the file plot, if one is named, and prints it.
+func show(stdout io.Writer, r result, plot string, asJSON bool) error {
+	if plot != "" {
+		if err := os.WriteFile(plot, r.draw(), 0o644); err != nil {
+			return fmt.Errorf("-plot: %w", err)
+		}
+	}
+	if asJSON {
+		e := json.NewEncoder(stdout)
+		e.SetIndent("", "  ")
+		return e.Encode(r)
+	}
+	return r.print(stdout)
 }

@@ -3,13 +3,11 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"math/big"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -88,17 +86,7 @@ func static(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	if err := r.pack(ctx, taken, host, newTeller(stderr)); err != nil {
 		return err
 	}
-	if *plot != "" {
-		if err := os.WriteFile(*plot, r.draw(), 0o644); err != nil {
-			return fmt.Errorf("-plot: %w", err)
-		}
-	}
-	if *asJSON {
-		e := json.NewEncoder(stdout)
-		e.SetIndent("", "  ")
-		return e.Encode(r)
-	}
-	return r.print(stdout)
+	return show(stdout, r, *plot, *asJSON)
 }
 
 // pack fills in the figures.

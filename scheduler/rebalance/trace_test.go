@@ -29,7 +29,7 @@ func traces(t testing.TB) []vm {
 	t.Helper()
 	dir := os.Getenv("BERTHAGE_TRACES")
 	if dir == "" {
-		t.Skip("BERTHAGE_TRACES is not set: name the directory that has azure2017_vms.csv.gz")
+		t.Skip("BERTHAGE_TRACES names no directory with azure2017_vms.csv.gz: only fleets that are made up were run")
 	}
 	f, err := os.Open(filepath.Join(dir, "azure2017_vms.csv.gz"))
 	require.NoError(t, err)
