@@ -14,6 +14,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"path"
@@ -70,7 +71,7 @@ func run(ctx context.Context, names []string) error {
 	}
 	defer os.RemoveAll(dir)
 
-	began, caught := time.Now(), 0
+	began, missed := time.Now(), map[string]error{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	next := make(chan mutant)
@@ -81,9 +82,9 @@ func run(ctx context.Context, names []string) error {
 				by, err := try(ctx, tree, filepath.Join(dir, m.name), m, exact)
 				mu.Lock()
 				if err != nil {
+					missed[m.name] = err
 					fmt.Printf("%-40s NOT CAUGHT after %.0fs: %v\n", m.name, time.Since(start).Seconds(), err)
 				} else {
-					caught++
 					fmt.Printf("%-40s caught after %.0fs by %s\n", m.name, time.Since(start).Seconds(), by)
 				}
 				mu.Unlock()
@@ -95,9 +96,12 @@ func run(ctx context.Context, names []string) error {
 	}
 	close(next)
 	wg.Wait()
-	fmt.Printf("%.0f seconds\nseeded=%d caught=%d\n", time.Since(began).Seconds(), len(all), caught)
-	if caught < len(all) {
-		return fmt.Errorf("%d of %d seeded bugs are not caught", len(all)-caught, len(all))
+	for _, name := range slices.Sorted(maps.Keys(missed)) { // once more, where the end of a long log shows it
+		fmt.Printf("NOT CAUGHT: %s: %v\n", name, missed[name])
+	}
+	fmt.Printf("%.0f seconds\nseeded=%d caught=%d\n", time.Since(began).Seconds(), len(all), len(all)-len(missed))
+	if len(missed) > 0 {
+		return fmt.Errorf("%d of %d seeded bugs are not caught", len(missed), len(all))
 	}
 	return nil
 }
