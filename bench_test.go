@@ -14,11 +14,10 @@ import (
 	"github.com/berthage/berthage/pool"
 )
 
-// fleetOf opens a Manager on a memory ledger with n simulated hosts in the pool and no loop running.
-func fleetOf(b *testing.B, n int) *berthage.Manager {
+// fleetOf opens a Manager on a memory ledger, which it returns too, with these hosts in the pool and no loop running.
+func fleetOf(b *testing.B, hosts []pool.Host) (*berthage.Manager, pool.Ledger) {
 	b.Helper()
 	ctx := context.Background()
-	hosts := fake.Fleet("sim", n, 1)
 	ledger := pool.NewMemoryLedger()
 	var rev pool.Revision
 	events := []pool.Event{event(b, pool.KindOpened, &pool.Opened{Ledger: "bench"})}
@@ -40,7 +39,7 @@ func fleetOf(b *testing.B, n int) *berthage.Manager {
 	require.NoError(b, err)
 	require.NoError(b, m.PutImage(ctx, pool.Image{Name: "debian-12", User: "debian", Sources: map[string]string{"sim": "debian"}}))
 	require.NoError(b, m.PutProject(ctx, pool.Project{Name: "shop"}))
-	return m
+	return m, ledger
 }
 
 var eventID int
@@ -58,7 +57,7 @@ func event(b *testing.B, kind string, payload any) pool.Event {
 // places nothing, "launch" does, on the index. Neither must grow with the number of hosts.
 func BenchmarkCommit(b *testing.B) {
 	for _, n := range []int{200, 2_000, 20_000} {
-		m := fleetOf(b, n)
+		m, _ := fleetOf(b, fake.Fleet("sim", n, 1))
 		ctx := context.Background()
 		i, err := m.Launch(ctx, berthage.Launch{Token: "first", Project: "shop", Name: "first", Spec: spec()})
 		require.NoError(b, err)
@@ -93,7 +92,7 @@ func BenchmarkCommit(b *testing.B) {
 // them, and not with the number of hosts.
 func BenchmarkCommitApart(b *testing.B) {
 	for _, n := range []int{200, 2_000, 20_000} {
-		m := fleetOf(b, n)
+		m, _ := fleetOf(b, fake.Fleet("sim", n, 1))
 		ctx := context.Background()
 		s := spec()
 		s.Labels = map[string]string{"app": "db"}
