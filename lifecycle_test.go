@@ -488,7 +488,7 @@ func TestEvacuationWaitsForWhatWasSent(t *testing.T) {
 			_, err := b.m.ConfirmOff(ctx, i.Place.Host, "no power")
 			return err == nil
 		}, "unreachable")
-		time.Sleep(time.Until(time.Unix(0, sent.Load()).Add(107900 * time.Millisecond)))
+		time.Sleep(time.Until(time.Unix(0, sent.Load()).Add(107999 * time.Millisecond))) // between two looks at the host
 		require.NoError(t, b.fleet.SetHostState(i.Place.Host, fake.Up))
 		time.Sleep(10 * time.Minute)
 		require.Equal(t, map[pool.Power]int{pool.Running: 1}, machines(b.fleet))

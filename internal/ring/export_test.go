@@ -163,12 +163,16 @@ type Kept struct {
 	Victims   []pool.InstanceID
 }
 
-// Keeping plans what is to be kept for whom; every host can shelve.
-func Keeping(st *pool.State, preempt bool) *Kept {
+// Keeping plans what is to be kept for whom, once hosts have been freed, or in all books; every host can shelve.
+func Keeping(st *pool.State, preempt bool, hosts ...pool.HostID) *Kept {
 	r := &rules{scheduler: &scheduler.Scheduler{}, preempt: preempt, capabilities: func(pool.HostID) hypervisor.Capabilities {
 		return hypervisor.Capabilities{Abilities: []hypervisor.Ability{hypervisor.CanShelve}}
 	}}
-	k := r.keeping(st, nil)
+	f := freed{all: len(hosts) == 0}
+	for _, h := range hosts {
+		f.add(freed{hosts: map[pool.HostID]struct{}{h: {}}})
+	}
+	k := r.keeping(st, f, nil)
 	if k == nil {
 		return nil
 	}

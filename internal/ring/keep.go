@@ -3,6 +3,7 @@ package ring
 import (
 	"errors"
 	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -92,12 +93,19 @@ func leaves(i *pool.Instance) bool {
 
 // keeping plans what is to be kept for whom: for the first in the queue whose project's quota allows it and that some host
 // could take. It is nil when all is as it should be. Unwilling are those that could not be made to give way.
-func (r *rules) keeping(st *pool.State, unwilling map[pool.InstanceID]bool) *keep {
+//
+// Who keeps a host's room already found no better one when it was chosen: it is compared only with what has been freed since. Should
+// that host be none any more, the next look, which such a change asks for, is at all of them.
+func (r *rules) keeping(st *pool.State, f freed, unwilling map[pool.InstanceID]bool) *keep {
 	out := &keep{epoch: st.Epoch()}
 	for i, ok := range allowed(st) {
 		var room *candidate
 		if ok {
-			room = r.nearest(st, i, unwilling)
+			var among []pool.HostID // all
+			if i.Awaits != "" && !f.all && !f.first {
+				among = slices.AppendSeq([]pool.HostID{i.Awaits}, maps.Keys(f.hosts))
+			}
+			room = r.nearest(st, i, among, unwilling)
 		}
 		if room != nil {
 			switch {
@@ -131,9 +139,9 @@ type candidate struct {
 
 // nearest chooses the host on which an instance waits. First is one that will have room without anybody's doing; then, with
 // preemption, the one on which the fewest have to give way; then the one that lacks least. Where it waits already it stays,
-// as long as that host can take it and nobody can be made to give way elsewhere. It is nil if no host could take it even if nothing
-// were on it.
-func (r *rules) nearest(st *pool.State, i *pool.Instance, unwilling map[pool.InstanceID]bool) *candidate {
+// as long as that host can take it and nobody can be made to give way elsewhere. It is nil if none of these hosts, or of all, could take it
+// even if nothing were on it.
+func (r *rules) nearest(st *pool.State, i *pool.Instance, among []pool.HostID, unwilling map[pool.InstanceID]bool) *candidate {
 	req := r.anew(i, i.Spec, nil).In(st)
 	s := r.kept(r.scheduler, st, i.Spec.Priority, i.ID)
 	fits := func(h *pool.HostRecord) bool {
@@ -146,7 +154,11 @@ func (r *rules) nearest(st *pool.State, i *pool.Instance, unwilling map[pool.Ins
 	}
 	var best *candidate
 	hunt := victims{rules: r, st: st, priority: i.Spec.Priority, fits: fits, demand: demand, unwilling: unwilling, steps: mostCombinations}
-	for _, h := range st.SortedHosts() {
+	hosts := st.SortedHosts()
+	if among != nil {
+		hosts = records(st, among)
+	}
+	for _, h := range hosts {
 		if aggregate(h) || !h.Conditions.Schedulable() {
 			continue
 		}
@@ -179,6 +191,18 @@ func (r *rules) nearest(st *pool.State, i *pool.Instance, unwilling map[pool.Ins
 		}
 	}
 	return best
+}
+
+// records returns the hosts of those that there are, each once, in order.
+func records(st *pool.State, hosts []pool.HostID) []*pool.HostRecord {
+	var out []*pool.HostRecord
+	slices.Sort(hosts)
+	for _, id := range slices.Compact(hosts) {
+		if h, ok := st.Host(id); ok {
+			out = append(out, h)
+		}
+	}
+	return out
 }
 
 // short adds up what a host lacks of a demand. One that lacks nothing of any class, and has no device for it, lacks a whole part.
@@ -240,7 +264,7 @@ func (l *leadership) admitting(a action) ending {
 	l.mu.Unlock()
 	l.r.View(func(st *pool.State) {
 		r := l.r.rules.at(l.r.now())
-		k = r.keeping(st, unwilling)
+		k = r.keeping(st, a.freed, unwilling)
 		again = notFullAt(st, r.now)
 	})
 	if k != nil {

@@ -151,6 +151,53 @@ func TestFewestGiveWay(t *testing.T) {
 	require.Greater(t, chosen[2], 10)
 }
 
+// Where an instance waits is compared only with what has been freed: it comes out as if all hosts had been looked at.
+func TestKeepingLooksAtWhatWasFreed(t *testing.T) {
+	t.Parallel()
+	found, stayed := 0, 0
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 4))
+		l := newLedger(t)
+		l.add(pool.KindProjectPut, &pool.Project{Name: "p"})
+		var ids []pool.InstanceID
+		for n := range 8 {
+			h := l.host(string(rune('a'+n)), 6+r.Int64N(4), 6+r.Int64N(4))
+			for k := 0; ; k++ {
+				rec, _ := l.st.Host(h)
+				s := sized(1+r.Int64N(3), 1+r.Int64N(3), 1, "")
+				if !s.Resources.Fits(rec.Free()) {
+					break
+				}
+				ids = append(ids, l.launch("p", fmt.Sprint(n, "-", k), s, h))
+			}
+		}
+		first := l.launch("p", "first", sized(5, 5, 2, ""), "")
+		at := must(ring.Keeping(l.st, false)).Host
+		if at == "" {
+			continue // there is room, or never will be
+		}
+		l.add(pool.KindAwaiting, &pool.Awaiting{Instance: first, Host: at})
+		for len(ids) > 0 {
+			k := r.IntN(len(ids))
+			i, _ := l.st.Instance(ids[k])
+			ids = slices.Delete(ids, k, k+1)
+			l.add(pool.KindWanted, &pool.Wanted{Instance: i.ID, Want: pool.Absent})
+			l.add(pool.KindDeleted, &pool.Ended{Instance: i.ID})
+			all, some := ring.Keeping(l.st, false), ring.Keeping(l.st, false, i.Place.Host)
+			require.Equal(t, all, some, "seed %d", seed)
+			if all == nil {
+				stayed++
+				continue
+			}
+			require.NotEmpty(t, all.Now, "seed %d: it stays where it waits until there is room", seed)
+			found++
+			break
+		}
+	}
+	require.Greater(t, stayed, 100)
+	require.Greater(t, found, 100)
+}
+
 func must(k *ring.Kept) *ring.Kept {
 	if k == nil {
 		return &ring.Kept{}
