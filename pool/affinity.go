@@ -12,7 +12,7 @@ import (
 // Selector selects instances of the same project, by one of its fields. The zero Selector selects the members of the
 // cluster that the instance is a member of.
 type Selector struct {
-	Instances []InstanceID      `json:"instances,omitempty"` // these
+	Instances []InstanceID      `json:"instances,omitempty"` // these, each once
 	Labels    map[string]string `json:"labels,omitempty"`    // those with all of these labels in their Spec
 	Cluster   string            `json:"cluster,omitempty"`   // the members of the cluster of this name
 }
@@ -75,10 +75,19 @@ func (s *Selector) valid() error {
 	if len(s.Instances) > 1024 {
 		return invalid("instances", strconv.Itoa(len(s.Instances)), "at most 1024")
 	}
+	var seen map[InstanceID]bool
 	for i, id := range s.Instances {
+		at := "instances[" + strconv.Itoa(i) + "]"
 		if err := id.Valid(); err != nil {
-			return InField("instances["+strconv.Itoa(i)+"]", err)
+			return InField(at, err)
 		}
+		if seen[id] { // it would count twice
+			return invalid(at, string(id), "each instance once")
+		}
+		if seen == nil {
+			seen = make(map[InstanceID]bool, len(s.Instances))
+		}
+		seen[id] = true
 	}
 	if s.Cluster != "" {
 		if err := validNameIn("cluster", s.Cluster); err != nil {

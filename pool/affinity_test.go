@@ -44,12 +44,16 @@ func TestSelector(t *testing.T) {
 
 func TestRulesAreChecked(t *testing.T) {
 	t.Parallel()
+	twice := pool.NewInstanceID("l", "p", "t")
 	for field, c := range map[string]pool.Constraints{
 		"constraints.affinity[0]":                       {Affinity: []pool.Affinity{{Selector: pool.Selector{Cluster: "a", Labels: map[string]string{"a": "b"}}}}},
 		"constraints.anti_affinity[1].within":           {AntiAffinity: []pool.Affinity{{}, {Within: "a b"}}},
 		"constraints.anti_affinity[0].cluster":          {AntiAffinity: []pool.Affinity{{Selector: pool.Selector{Cluster: "a/b"}}}},
 		"constraints.affinity[0].labels[a]":             {Affinity: []pool.Affinity{{Selector: pool.Selector{Labels: map[string]string{"a": "\n"}}}}},
 		"constraints.affinity[0].instances[0].instance": {Affinity: []pool.Affinity{{Selector: pool.Selector{Instances: []pool.InstanceID{"x"}}}}},
+		"constraints.affinity[0].instances[1]":          {Affinity: []pool.Affinity{{Selector: pool.Selector{Instances: []pool.InstanceID{twice, twice}}}}},
+		"constraints.same_node":                         {SameNode: make([]pool.Class, 17)},
+		"constraints.same_node[1].class":                {SameNode: []pool.Class{"gpu", "GPU"}},
 		"constraints.affinity":                          {Affinity: make([]pool.Affinity, 17)},
 		"constraints.spread":                            {Spread: make([]pool.Spread, 17)},
 		"constraints.spread[0].max_skew":                {Spread: []pool.Spread{{MaxSkew: -1}}},

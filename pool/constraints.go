@@ -14,6 +14,7 @@ type Constraints struct {
 	Labels      map[string]string `json:"labels,omitempty"`      // all of these host labels
 	Abilities   []string          `json:"abilities,omitempty"`   // all of these abilities of hosts
 	Tolerations []Toleration      `json:"tolerations,omitempty"` // hosts' taints that do not matter
+	SameNode    []Class           `json:"same_node,omitempty"`   // what it takes of these classes is all on devices of one NUMA node
 
 	Affinity     []Affinity `json:"affinity,omitempty"`      // where these are
 	AntiAffinity []Affinity `json:"anti_affinity,omitempty"` // where none of these is
@@ -27,6 +28,7 @@ func (c Constraints) Clone() Constraints {
 	c.Labels = maps.Clone(c.Labels)
 	c.Abilities = slices.Clone(c.Abilities)
 	c.Tolerations = slices.Clone(c.Tolerations)
+	c.SameNode = slices.Clone(c.SameNode)
 	c.Affinity = cloneAffinity(c.Affinity)
 	c.AntiAffinity = cloneAffinity(c.AntiAffinity)
 	c.Spread = slices.Clone(c.Spread)
@@ -61,6 +63,14 @@ func (c Constraints) valid() error {
 			return InField("tolerations["+strconv.Itoa(i)+"]", err)
 		}
 	}
+	if len(c.SameNode) > maxSameNode {
+		return invalid("same_node", strconv.Itoa(len(c.SameNode)), "at most "+strconv.Itoa(maxSameNode)+" classes")
+	}
+	for i, class := range c.SameNode {
+		if err := validOffer(class); err != nil {
+			return InField("same_node["+strconv.Itoa(i)+"]", err)
+		}
+	}
 	if err := validAffinity(c.Affinity); err != nil {
 		return InField("affinity", err)
 	}
@@ -72,6 +82,9 @@ func (c Constraints) valid() error {
 	}
 	return ValidLabels(c.Labels)
 }
+
+// maxSameNode bounds Constraints.SameNode.
+const maxSameNode = 16
 
 func validAbilities(list []string) error {
 	if len(list) > 64 {

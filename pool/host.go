@@ -292,6 +292,9 @@ func normalizeDevices(in []Device, inv map[Class]Inventory) ([]Device, error) {
 		if err := ValidLabels(d.Labels); err != nil {
 			return nil, InField(at, err)
 		}
+		if ValidText(d.Node, 63) != nil {
+			return nil, InField(at, invalid("node", d.Node, "a printable name, at most 63 bytes"))
+		}
 		d.Labels = maps.Clone(d.Labels)
 		s := sums[d.Class]
 		total, ok1 := addInt64(s.Total, d.Total)

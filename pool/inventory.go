@@ -132,12 +132,13 @@ func (i Inventory) Valid() error {
 	return nil
 }
 
-// Device is one indivisible part of a class on a host: a storage pool, a GPU. A disk or a GPU of a request
-// goes whole to one device, and the allocation records which. Where a host has devices of a class, the
+// Device is one indivisible part of a class on a host: a storage pool, a GPU, the dedicated cores of a NUMA node. A disk, a GPU or what is
+// asked of an own class goes whole to one device, and the allocation records which. Where a host has devices of a class, the
 // host's inventory of that class is their sum; Host.Normalize computes it.
 type Device struct {
 	ID        string            `json:"id"` // unique on the host: a storage pool's name, a PCI address
 	Class     Class             `json:"class"`
+	Node      string            `json:"node,omitempty"` // the NUMA node that it is of, by the driver's name; empty: not known, or of none
 	Inventory                   // of this device alone
 	Labels    map[string]string `json:"labels,omitempty"`
 }

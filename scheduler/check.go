@@ -60,6 +60,7 @@ type decision struct {
 	fgd     fgd
 	rooms   []int64 // of each device of the host
 	room    []int64
+	node    []int64 // rooms on one NUMA node
 	chosen  []int
 	order   []int
 }
@@ -77,7 +78,7 @@ func (s *Scheduler) decide(req Request) (*decision, error) {
 func (d *decision) prepare(s *Scheduler, req Request) error {
 	*d = decision{
 		scheduler: s, req: req, kind: req.Spec.Kind, rules: rulesOf(&req),
-		asked: d.asked[:0], parts: d.parts[:0], host: d.host, shaped: d.shaped, rooms: d.rooms, room: d.room, chosen: d.chosen, order: d.order,
+		asked: d.asked[:0], parts: d.parts[:0], host: d.host, shaped: d.shaped, rooms: d.rooms, room: d.room, node: d.node, chosen: d.chosen, order: d.order,
 	}
 	if d.kind == "" {
 		d.kind = pool.VM
@@ -295,10 +296,14 @@ func (d *decision) fits(h *pool.HostRecord, v view) failure {
 		}
 		d.host.need[i], d.host.free[i][0], d.host.capacity[i][0] = n.amount, free, capacity
 	}
-	if len(h.Devices) == 0 || d.shape != nil {
+	devs := h.Devices
+	if d.shape != nil {
+		devs = nil
+	}
+	if len(devs)+len(d.req.Spec.Constraints.SameNode) == 0 {
 		return failure{}
 	}
-	return d.fitsDevices(h.Devices, d.roomsOf(h, v))
+	return d.fitsDevices(devs, d.roomsOf(h, v))
 }
 
 // hold makes room for one host and that many needs.

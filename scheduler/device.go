@@ -49,11 +49,16 @@ func units(dev *pool.Device, room int64) int64 {
 	return max(0, min(room, dev.Total-dev.Reserved))
 }
 
-// fitsDevices returns the first class whose devices, with those rooms, cannot carry what is needed.
+// fitsDevices returns the first class whose devices, with those rooms, cannot carry what is needed, or that no NUMA node can.
 func (d *decision) fitsDevices(devs []pool.Device, rooms []int64) failure {
 	for i := range d.needs {
 		if !d.carries(devs, rooms, &d.needs[i]) {
 			return failure{by: ByDevice, index: i}
+		}
+	}
+	if len(d.req.Spec.Constraints.SameNode) > 0 {
+		if _, ok := d.onNode(devs, rooms); !ok {
+			return failure{by: ByNode}
 		}
 	}
 	return failure{}
@@ -116,6 +121,9 @@ func assign(pieces []piece, apart bool, room []int64, chosen []int, steps *int) 
 // claims appends to out which devices, with those rooms, carry the needs on a host that has qualified: by class,
 // disks in order.
 func (d *decision) claims(out []pool.Claim, devs []pool.Device, rooms []int64) []pool.Claim {
+	if len(d.req.Spec.Constraints.SameNode) > 0 {
+		rooms, _ = d.onNode(devs, rooms)
+	}
 	for i := range d.needs {
 		out = d.claim(out, devs, rooms, &d.needs[i])
 	}

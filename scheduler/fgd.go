@@ -137,7 +137,7 @@ func (d *decision) takeOthers(pieces []piece, taken int) bool {
 // leastLoss leaves in chosen, in the place of what carries has found for shares of GPUs on the host that has been seen,
 // the devices on which least is lost.
 func (d *decision) leastLoss(n *need) {
-	if !d.fgd.choosing || n.class != pool.GPUShare || n.pieces == nil {
+	if !d.fgd.choosing || n.class != pool.GPUShare || n.pieces == nil || d.sameNode(n.class) {
 		return
 	}
 	if d.lossHere(0, math.Inf(-1)); len(d.fgd.trial) > 0 {

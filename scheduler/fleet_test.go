@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/berthage/berthage/pool"
@@ -120,10 +121,15 @@ func (f *fleet) roomy(r *rand.Rand, req *scheduler.Request) {
 			for _, c := range []pool.Class{pool.CPU, pool.Memory, pool.StorageSSD} {
 				h.Inventory[c] = pool.Inventory{Total: 10 + r.Int64N(40), MaxUnit: r.Int64N(2) * 6}
 			}
+			for _, c := range req.Spec.Constraints.SameNode {
+				for _, node := range []string{"n0", "n1"} {
+					h.Devices = append(h.Devices, pool.Device{ID: "of " + node + " " + string(c), Class: c, Node: node, Inventory: pool.Inventory{Total: 1 + r.Int64N(6)}})
+				}
+			}
 		}
 	}
 	if r.IntN(3) > 0 {
-		req.Spec.Constraints, req.Spec.Disks = pool.Constraints{}, req.Spec.Disks[:min(len(req.Spec.Disks), r.IntN(3))]
+		req.Spec.Constraints, req.Spec.Disks = pool.Constraints{SameNode: req.Spec.Constraints.SameNode}, req.Spec.Disks[:min(len(req.Spec.Disks), r.IntN(3))]
 		for _, c := range []pool.Class{pool.GPU, pool.GPUShare, "licence"} {
 			if r.IntN(3) > 0 {
 				delete(req.Spec.Resources, c)
@@ -154,7 +160,9 @@ func randomRules(r *rand.Rand, req *scheduler.Request, ids []pool.InstanceID) {
 		case 3:
 			for range r.IntN(3) {
 				if len(ids) > 0 {
-					s.Instances = append(s.Instances, ids[r.IntN(len(ids))])
+					if id := ids[r.IntN(len(ids))]; !slices.Contains(s.Instances, id) {
+						s.Instances = append(s.Instances, id)
+					}
 				}
 			}
 		}
@@ -237,6 +245,9 @@ func randomHost(r *rand.Rand, name string) (pool.Host, pool.Allocation) {
 			if c == pool.GPUShare {
 				d.Inventory = pool.Inventory{Total: []int64{1000, 1000, 700}[r.IntN(3)], Ratio: d.Ratio}
 			}
+			if r.IntN(5) > 0 {
+				d.Node = []string{"n0", "n0", "n1"}[r.IntN(3)]
+			}
 			h.Devices = append(h.Devices, d)
 			if n := r.Int64N(6); n > 0 && r.IntN(2) == 0 {
 				a.Claims = append(a.Claims, pool.Claim{Device: d.ID, Class: c, Amount: n})
@@ -291,6 +302,13 @@ func randomRequest(r *rand.Rand) scheduler.Request {
 	}
 	if r.IntN(6) == 0 {
 		req.Avoid = []pool.HostID{"d/a"}
+	}
+	if r.IntN(5) == 0 {
+		for _, class := range []pool.Class{"licence", pool.GPU, pool.StorageSSD, pool.GPUShare, pool.Memory} {
+			if r.IntN(map[bool]int{true: 20, false: 2}[class == pool.Memory]) == 0 {
+				c.SameNode = append(c.SameNode, class)
+			}
+		}
 	}
 	return req
 }

@@ -132,7 +132,7 @@ func (d *decision) fill(h *pool.HostRecord) (int64, *pool.HostRecord, error) {
 
 // divided reports whether the host carries any of what is asked for on devices.
 func (d *decision) divided(h *pool.HostRecord) bool {
-	return slices.ContainsFunc(d.asked, func(n need) bool { return n.divided(h) })
+	return slices.ContainsFunc(d.asked, func(n need) bool { return n.divided(h.Devices) })
 }
 
 // howManyTogether is HowMany where those that are placed count for the rules of those that follow.

@@ -25,6 +25,7 @@ const (
 	AddSource   Action = "add-source"   // the image needs a source for the driver, which is Value
 	Free        Action = "free"         // Amount of Class must become free on the host, on Device if named
 	Shrink      Action = "shrink"       // the request must ask for Amount of Class less, of Disk if named
+	DropNode    Action = "drop-node"    // the request must not ask for one NUMA node: Constraints.SameNode
 	Wait        Action = "wait"         // until Until, as the aggregate has refused its shape, which is Value, for want of room
 )
 
@@ -85,6 +86,8 @@ func (s *Step) String() string {
 		return "tolerate taint " + pool.Quote(s.Taint.String())
 	case DropRule:
 		return "do without " + string(s.Constraint) + " " + strconv.Itoa(s.Rule.Index) + ": " + s.Rule.broken(s.Constraint)
+	case DropNode:
+		return "do not ask for one NUMA node"
 	case AddSource:
 		return "give the image a source for driver " + pool.Quote(s.Value)
 	case Wait:
@@ -139,6 +142,9 @@ func (d *decision) change(h *pool.HostRecord, steps []Step) (Change, bool, error
 	if !h.Aggregate() {
 		return c, d.roomSteps(h, &c), nil
 	}
+	if slices.ContainsFunc(d.asked, func(n need) bool { return d.sameNode(n.class) }) {
+		c.add(1, Step{Do: DropNode})
+	}
 	best, ok := d.shapeSteps(h, c)
 	return best, ok, nil
 }
@@ -191,6 +197,10 @@ func (d *decision) admissionSteps(h *pool.HostRecord, c *Change) {
 // would fit.
 func (d *decision) roomSteps(h *pool.HostRecord, c *Change) bool {
 	rooms := d.roomsOf(h, asItIs)
+	d.needs = d.asked
+	if _, ok := d.onNode(h.Devices, rooms); !ok {
+		c.add(1, Step{Do: DropNode})
+	}
 	for i := range d.asked {
 		n := &d.asked[i]
 		amount, freed, ok := n.amount, int64(0), true
@@ -230,7 +240,7 @@ func classSteps(h *pool.HostRecord, n *need, amount, freed int64, c *Change) boo
 	}
 	if less > 0 && !inv.Allows(less) {
 		less = inv.Most(less)
-		if less < amount && n.divided(h) {
+		if less < amount && n.divided(h.Devices) {
 			return false // it would have to be divided between devices anew
 		}
 	}
@@ -247,9 +257,9 @@ func classSteps(h *pool.HostRecord, n *need, amount, freed int64, c *Change) boo
 	return true
 }
 
-// divided reports whether the host carries the class on devices.
-func (n *need) divided(h *pool.HostRecord) bool {
-	first, end := devicesOf(h.Devices, n.class)
+// divided reports whether a host with these devices carries the class on them.
+func (n *need) divided(devs []pool.Device) bool {
+	first, end := devicesOf(devs, n.class)
 	return first < end
 }
 

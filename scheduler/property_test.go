@@ -116,8 +116,37 @@ func keepsRules(st *pool.State, h *pool.HostRecord, req scheduler.Request, empty
 // judge is the oracle: whether a request fits on a host, and its score.
 func judge(st *pool.State, h *pool.HostRecord, req scheduler.Request, empty bool, total map[pool.Class]pool.Sum, s scheduler.Strategy) (fits bool, score float64) {
 	fits, score = judgeAlone(h, req, empty, total, s)
+	fits = fits && oneNode(h, req, empty)
 	keeps, unmet := keepsRules(st, h, req, empty)
 	return fits && keeps, score - 2*float64(unmet)
+}
+
+// oneNode reports whether a host with the devices of one NUMA node alone could take a request.
+func oneNode(h *pool.HostRecord, req scheduler.Request, empty bool) bool {
+	demand, _ := req.Spec.Demand()
+	together := slices.DeleteFunc(slices.Clone(req.Spec.Constraints.SameNode), func(c pool.Class) bool { return demand[c] == 0 })
+	if len(together) == 0 {
+		return true
+	}
+	if h.Aggregate() {
+		return false
+	}
+	for _, node := range []string{"n0", "n1"} {
+		less, classes := *h, map[pool.Class]bool{}
+		less.Devices = nil
+		for _, d := range h.Devices {
+			if slices.Contains(together, d.Class) && d.Node != node {
+				continue
+			}
+			less.Devices = append(less.Devices, d)
+			classes[d.Class] = true
+		}
+		all := !slices.ContainsFunc(together, func(c pool.Class) bool { return !classes[c] })
+		if fits, _ := judgeAlone(&less, req, empty, nil, scheduler.BestFit); fits && all {
+			return true
+		}
+	}
+	return false
 }
 
 // judgeAlone is judge without rules about other instances, straight from the definition, every way of giving pieces to
@@ -365,6 +394,13 @@ func checkAllocation(t *testing.T, h *pool.HostRecord, req scheduler.Request, a 
 			require.Equal(t, d[c.Disk].IOPS, c.Amount)
 		}
 	}
+	nodes := map[string]bool{}
+	for _, c := range a.Claims {
+		if slices.Contains(req.Spec.Constraints.SameNode, c.Class) {
+			nodes[h.Device(c.Device).Node] = true
+		}
+	}
+	require.True(t, len(nodes) == 0 || len(nodes) == 1 && !nodes[""], "on nodes %v", nodes)
 	for c, n := range sums {
 		require.Equal(t, demand[c], n, "claims of %s", c)
 	}
@@ -431,6 +467,8 @@ func (f *fleet) apply(t *testing.T, c *scheduler.Change, req *scheduler.Request)
 		case scheduler.DropRule:
 			k := slices.Index([]scheduler.Constraint{scheduler.ByAffinity, scheduler.ByAntiAffinity, scheduler.BySpread}, s.Constraint)
 			dropped[k] = append(dropped[k], s.Rule.Index)
+		case scheduler.DropNode:
+			req.Spec.Constraints.SameNode = nil
 		case scheduler.AddSource:
 			req.Image = req.Image.Clone()
 			req.Image.Sources[s.Value] = "there"
@@ -525,12 +563,12 @@ func TestPlaceAgainstTheDefinition(t *testing.T) {
 				best = d.Host // of scores that rounding alone tells apart any will do
 			}
 			require.Equal(t, best, d.Host, "seed %d", seed)
-			require.InDelta(t, bestScore, d.Score, 1e-12*max(1, -bestScore))
+			require.InDelta(t, bestScore, d.Score, 1e-12*max(1, -bestScore), "seed %d", seed)
 			require.Equal(t, qualified, d.Qualified)
 			require.Equal(t, len(f.hosts), d.Considered)
 			h, _ := st.Host(best)
 			checkAllocation(t, h, req, d.Allocation)
-			if placesBy(&s, h) == scheduler.FGD && !h.Aggregate() {
+			if placesBy(&s, h) == scheduler.FGD && !h.Aggregate() && len(req.Spec.Constraints.SameNode) == 0 {
 				work := workloadOf(st)
 				require.InDelta(t, lostGPUs(work, h, req.Spec, nil), lostGPUs(work, h, req.Spec, d.Allocation.Claims), 1e-9, "seed %d: other devices would lose less", seed)
 			}
@@ -539,6 +577,9 @@ func TestPlaceAgainstTheDefinition(t *testing.T) {
 			require.Equal(t, unmet > 0, slices.ContainsFunc(e.Hosts[0].Unmet, func(r scheduler.Reason) bool { return r.Rule != nil }))
 			require.Nil(t, e.Nearest)
 			counts["placed"]++
+			if slices.ContainsFunc(d.Allocation.Claims, func(c pool.Claim) bool { return slices.Contains(req.Spec.Constraints.SameNode, c.Class) }) {
+				counts["on one node"]++
+			}
 			continue
 		}
 		var refusal *scheduler.Refusal
@@ -570,7 +611,7 @@ func TestPlaceAgainstTheDefinition(t *testing.T) {
 			require.Fail(t, "the change does not help", "seed %d: %s\nstill: %s", seed, text, r)
 		}
 	}
-	for _, what := range []string{"placed", "never", "no change known", "make-ready", "allow-host", "allow-zone", "drop-label", "drop-ability", "tolerate", "drop-rule", "add-source", "free", "shrink"} {
+	for _, what := range []string{"placed", "on one node", "never", "no change known", "make-ready", "allow-host", "allow-zone", "drop-label", "drop-ability", "tolerate", "drop-rule", "drop-node", "add-source", "free", "shrink"} {
 		require.Greater(t, counts[what], 20, "%s: too rare to prove anything: %v", what, counts)
 	}
 }

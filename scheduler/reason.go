@@ -33,6 +33,7 @@ const (
 	ByUnit         Constraint = "unit"          // an amount that the host does not give to one instance
 	ByResource     Constraint = "resource"      // too little of a class
 	ByDevice       Constraint = "device"        // no device has room for the whole of a disk or GPU
+	ByNode         Constraint = "node"          // no NUMA node has room for all of Constraints.SameNode
 )
 
 // Reason says why a host was refused: the first constraint that it failed, and by how much. Fields that do
@@ -114,6 +115,8 @@ func (r *Reason) String() string {
 		return string(r.Class) + ": " + r.amounts()
 	case ByDevice:
 		return r.device()
+	case ByNode:
+		return "no NUMA node has room for " + list(r.Want) + " together"
 	}
 	if r.Detail == "" {
 		return "refused by a filter"
@@ -227,6 +230,12 @@ func (d *decision) reason(h *pool.HostRecord, f failure) Reason {
 		r.Short = n.amount - r.Free
 	case ByDevice:
 		d.deviceReason(h, &d.needs[f.index], &r)
+	case ByNode:
+		for _, n := range d.needs {
+			if d.sameNode(n.class) {
+				r.Want = append(r.Want, string(n.class))
+			}
+		}
 	}
 	return r
 }

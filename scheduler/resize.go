@@ -23,6 +23,8 @@ func (s *Scheduler) Resize(h *pool.HostRecord, old pool.Allocation, spec pool.Sp
 	for _, c := range old.Claims {
 		without.DeviceUsed[c.Device] -= c.Amount
 	}
+	same := spec.Constraints.SameNode
+	spec.Constraints.SameNode = nil // until devices are asked
 	d, err := s.decide(Request{Spec: spec})
 	if err != nil {
 		return pool.Allocation{}, err
@@ -30,6 +32,7 @@ func (s *Scheduler) Resize(h *pool.HostRecord, old pool.Allocation, spec pool.Sp
 	bare := without
 	bare.Devices = nil
 	f := d.fits(&bare, asItIs)
+	d.req.Spec.Constraints.SameNode = same
 	if f.by == "" {
 		out := d.amounts()
 		if d.shape == nil {
@@ -46,10 +49,19 @@ func (s *Scheduler) Resize(h *pool.HostRecord, old pool.Allocation, spec pool.Sp
 }
 
 // keep gives each disk, with its new size, the device that it is on, and units the device that they are of. A
-// class that the instance had nothing of is divided anew.
+// class that the instance had nothing of is divided anew, on the NUMA node that it is on if its Constraints say so.
 func (d *decision) keep(h *pool.HostRecord, old []pool.Claim) ([]pool.Claim, failure) {
 	var out []pool.Claim
 	rooms := d.roomsOf(h, asItIs)
+	if len(d.req.Spec.Constraints.SameNode) > 0 {
+		on := slices.IndexFunc(old, func(c pool.Claim) bool { return d.sameNode(c.Class) })
+		ok := true
+		if on >= 0 {
+			rooms = d.narrow(h.Devices, rooms, h.Device(old[on].Device).Node)
+		} else if rooms, ok = d.onNode(h.Devices, rooms); !ok {
+			return nil, failure{by: ByNode}
+		}
+	}
 	for i := range d.needs {
 		n := &d.needs[i]
 		first, end := devicesOf(h.Devices, n.class)
@@ -57,7 +69,7 @@ func (d *decision) keep(h *pool.HostRecord, old []pool.Claim) ([]pool.Claim, fai
 		switch {
 		case first == end:
 			continue
-		case len(had) == 0 || n.pieces == nil && sum(had) != n.amount:
+		case len(had) == 0 || sum(had) != n.amount && !n.kept(had):
 			if !d.carries(h.Devices, rooms, n) {
 				return nil, failure{by: ByDevice, index: i}
 			}
@@ -70,7 +82,7 @@ func (d *decision) keep(h *pool.HostRecord, old []pool.Claim) ([]pool.Claim, fai
 		}
 		for _, c := range had {
 			for _, p := range n.pieces {
-				if p.disk == c.Disk {
+				if p.disk == c.Disk || len(n.pieces) == 1 && len(had) == 1 {
 					c.Amount = p.size
 				}
 			}
@@ -81,6 +93,11 @@ func (d *decision) keep(h *pool.HostRecord, old []pool.Claim) ([]pool.Claim, fai
 		}
 	}
 	return out, failure{}
+}
+
+// kept reports whether what is needed are the pieces that were claimed, with other sizes: the disks, or one piece.
+func (n *need) kept(had []pool.Claim) bool {
+	return len(n.pieces) > 0 && (n.pieces[0].disk >= 0 || len(n.pieces) == 1 && len(had) == 1)
 }
 
 func sum(claims []pool.Claim) int64 {

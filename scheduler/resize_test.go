@@ -2,6 +2,7 @@ package scheduler_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -67,6 +68,78 @@ func TestResize(t *testing.T) {
 			require.True(t, demand.Equal(a.Resources), "%v", a)
 			require.Equal(t, []pool.Claim{{Device: "a", Class: pool.StorageSSD, Amount: test.spec.Disks[0].Size}}, a.Claims)
 		})
+	}
+}
+
+// What is on a NUMA node stays there, and what comes to it comes from there.
+func TestResizeOnANode(t *testing.T) {
+	t.Parallel()
+	h := &pool.HostRecord{Host: pool.Host{ID: "d/h", Conditions: pool.Ready, Devices: []pool.Device{
+		{ID: "cores-0", Class: "cpu.dedicated", Node: "0", Inventory: pool.Inventory{Total: 8}},
+		{ID: "cores-1", Class: "cpu.dedicated", Node: "1", Inventory: pool.Inventory{Total: 8}},
+		{ID: "gpu-0", Class: pool.GPU, Node: "0", Inventory: pool.Inventory{Total: 1}},
+		{ID: "gpu-1", Class: pool.GPU, Node: "1", Inventory: pool.Inventory{Total: 1}},
+	}}}
+	h.Capacity = pool.Resources{"cpu.dedicated": 16, pool.GPU: 2}
+	h.Used = pool.Resources{"cpu.dedicated": 4}
+	h.DeviceUsed = map[string]int64{"cores-1": 4}
+	old := pool.Allocation{Resources: h.Used.Clone(), Claims: []pool.Claim{{Device: "cores-1", Class: "cpu.dedicated", Amount: 4}}}
+	resize := func(cores, gpus int64) (pool.Allocation, error) {
+		return new(scheduler.Scheduler).Resize(h, old, pool.Spec{
+			Resources:   pool.Resources{"cpu.dedicated": cores, pool.GPU: gpus},
+			Constraints: pool.Constraints{SameNode: []pool.Class{"cpu.dedicated", pool.GPU}},
+		})
+	}
+	a, err := resize(8, 1)
+	require.NoError(t, err)
+	require.Equal(t, []pool.Claim{{Device: "cores-1", Class: "cpu.dedicated", Amount: 8}, {Device: "gpu-1", Class: pool.GPU, Amount: 1}}, a.Claims)
+	for _, more := range [][2]int64{{9, 1}, {8, 2}} {
+		_, err = resize(more[0], more[1])
+		require.ErrorIs(t, err, pool.ErrNoRoom)
+	}
+	old.Claims = nil // booked before the host told its devices
+	a, err = resize(8, 1)
+	require.NoError(t, err)
+	require.Len(t, a.Claims, 2)
+	require.Equal(t, h.Device(a.Claims[0].Device).Node, h.Device(a.Claims[1].Device).Node)
+}
+
+// Shares of GPUs and own classes are on devices too: the claims are what is taken, whichever way the size changes.
+func TestResizeOfShares(t *testing.T) {
+	t.Parallel()
+	for name, class := range map[string]pool.Class{"shares": pool.GPUShare, "units": pool.GPU, "own": "licence"} {
+		for _, test := range []struct {
+			from, to int64
+			fits     bool
+		}{{500, 800, true}, {800, 500, true}, {500, 500, true}, {500, 1500, true}, {1500, 500, true}, {1500, 1500, true}, {1500, 2500, false}} {
+			t.Run(fmt.Sprint(name, test.from, "to", test.to), func(t *testing.T) {
+				t.Parallel()
+				from, to := test.from, test.to
+				h := &pool.HostRecord{Host: pool.Host{ID: "d/h", Conditions: pool.Ready}, Capacity: pool.Resources{class: 2000}}
+				for i := range 2 {
+					h.Devices = append(h.Devices, pool.Device{ID: fmt.Sprint("device", i), Class: class, Inventory: pool.Inventory{Total: 1000}})
+				}
+				old := pool.Allocation{Resources: pool.Resources{class: from}}
+				h.Used, h.DeviceUsed = old.Resources.Clone(), map[string]int64{}
+				for i, rest := 0, from; rest > 0; i++ {
+					n := min(rest, 1000)
+					old.Claims = append(old.Claims, pool.Claim{Device: h.Devices[i].ID, Class: class, Amount: n})
+					h.DeviceUsed[h.Devices[i].ID], rest = n, rest-n
+				}
+				a, err := new(scheduler.Scheduler).Resize(h, old, pool.Spec{Resources: pool.Resources{class: to}})
+				if !test.fits || class == "licence" && to > 1000 && from != to { // one piece
+					require.ErrorIs(t, err, pool.ErrNoRoom)
+					return
+				}
+				require.NoError(t, err)
+				sum := int64(0)
+				for _, c := range a.Claims {
+					sum += c.Amount
+					require.LessOrEqual(t, c.Amount, int64(1000))
+				}
+				require.Equal(t, to, sum, "%v", a.Claims)
+			})
+		}
 	}
 }
 

@@ -527,7 +527,7 @@ func (s *search) takes(b *block, i int) (bool, error) {
 		}
 	}
 	d.needs, d.shape = d.asked, nil
-	if len(e.rooms) > 0 && d.fitsDevices(e.rec.Devices, e.rooms).by != "" {
+	if len(e.rooms)+len(d.req.Spec.Constraints.SameNode) > 0 && d.fitsDevices(e.rec.Devices, e.rooms).by != "" {
 		return false, nil
 	}
 	if len(d.scheduler.Filters) == 0 {

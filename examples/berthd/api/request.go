@@ -49,6 +49,7 @@ type Constraints struct {
 	Labels       map[string]string `json:"labels,omitempty" doc:"All of these host labels"`
 	Abilities    []string          `json:"abilities,omitempty" maxItems:"64" doc:"All of these abilities of the host" example:"[\"migrate-live\"]"`
 	Tolerations  []Toleration      `json:"tolerations,omitempty" maxItems:"64" doc:"Taints of hosts that do not matter"`
+	SameNode     []string          `json:"same_node,omitempty" maxItems:"16" doc:"Classes of which all that the instance takes is on devices of one NUMA node: cpu.dedicated, memory.huge, gpu"`
 	Affinity     []Affinity        `json:"affinity,omitempty" maxItems:"16" doc:"Where one of these instances is; the first of those that are to be near each other may be anywhere"`
 	AntiAffinity []Affinity        `json:"anti_affinity,omitempty" maxItems:"16" doc:"Where none of these instances is; [{}] keeps the members of a cluster on different hosts"`
 	Spread       []Spread          `json:"spread,omitempty" maxItems:"16" doc:"Evenly spread with these instances"`
@@ -93,6 +94,9 @@ func (c *Constraints) constraints() pool.Constraints {
 	out := pool.Constraints{Zones: c.Zones, Labels: c.Labels, Abilities: c.Abilities, Affinity: affinity(c.Affinity), AntiAffinity: affinity(c.AntiAffinity)}
 	for _, h := range c.Hosts {
 		out.Hosts = append(out.Hosts, pool.HostID(h))
+	}
+	for _, class := range c.SameNode {
+		out.SameNode = append(out.SameNode, pool.Class(class))
 	}
 	for _, t := range c.Tolerations {
 		out.Tolerations = append(out.Tolerations, pool.Toleration(t))

@@ -85,6 +85,7 @@ type Host struct {
 type Device struct {
 	ID       string            `json:"id" doc:"Unique on the host" example:"ssd-1"`
 	Class    string            `json:"class" example:"storage.ssd"`
+	Node     string            `json:"node,omitempty" doc:"The NUMA node that it is of, where the driver knows"`
 	Total    int64             `json:"total"`
 	Reserved int64             `json:"reserved"`
 	Capacity int64             `json:"capacity"`
@@ -158,7 +159,7 @@ func host(h *pool.HostRecord, c hypervisor.Capabilities) Host {
 	for i := range h.Devices {
 		d := &h.Devices[i]
 		out.Devices = append(out.Devices, Device{
-			ID: d.ID, Class: string(d.Class), Total: d.Total, Reserved: d.Reserved, Capacity: d.Capacity(),
+			ID: d.ID, Class: string(d.Class), Node: d.Node, Total: d.Total, Reserved: d.Reserved, Capacity: d.Capacity(),
 			Used: h.DeviceUsed[d.ID], Labels: d.Labels,
 		})
 	}

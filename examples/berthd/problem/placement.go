@@ -37,7 +37,7 @@ type Verdict struct {
 
 // Reason says why a host was refused and by how much.
 type Reason struct {
-	Constraint string    `json:"constraint" enum:"avoid,condition,host,zone,label,image,kind,ability,taint,affinity,anti-affinity,spread,filter,shape,full,unit,resource,device" doc:"The first constraint that failed"`
+	Constraint string    `json:"constraint" enum:"avoid,condition,host,zone,label,image,kind,ability,taint,affinity,anti-affinity,spread,filter,shape,full,unit,resource,device,node" doc:"The first constraint that failed"`
 	Message    string    `json:"message" doc:"The same for people" example:"memory: 64 GiB asked, 12 GiB free of 60 GiB: short of 52 GiB"`
 	Never      bool      `json:"never" doc:"The host could not take it even when empty"`
 	Conditions []string  `json:"conditions,omitempty" doc:"Of the host, where they stand in the way"`
@@ -80,7 +80,7 @@ type Change struct {
 
 // Step is one part of a change.
 type Step struct {
-	Do      string    `json:"do" enum:"make-ready,allow-host,allow-zone,drop-label,drop-ability,tolerate,drop-rule,add-source,free,shrink,wait" doc:"What to do"`
+	Do      string    `json:"do" enum:"make-ready,allow-host,allow-zone,drop-label,drop-ability,tolerate,drop-rule,drop-node,add-source,free,shrink,wait" doc:"What to do"`
 	Message string    `json:"message" doc:"The same for people"`
 	Label   string    `json:"label,omitempty" doc:"Key of the label"`
 	Value   string    `json:"value,omitempty" doc:"Zone, label value, ability, taint or driver"`
