@@ -3,6 +3,7 @@ package berthage_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -239,43 +240,54 @@ func TestCarriedOutAndNotRecorded(t *testing.T) {
 	}
 }
 
-// A machine that a late create makes, after the one of its id has been put aside without an answer, is not taken for
-// it: what is put aside stays, and the late one goes.
-func TestPutAsideAndMadeAgain(t *testing.T) {
+// A machine is put aside only when no create for it can land any more: one that does, and a start that is late too, would make it
+// run beside the one that it is made anew as. Where nobody can say when that is, it is not put aside.
+func TestShelvedInDoubt(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		creates, shelves := 0, 0
-		b := start(t, fake.Config{Hosts: hosts(1), Settles: time.Minute, Hook: func(c fake.Call) fake.Fault {
-			switch c.Op {
-			case fake.OpCreate:
-				if creates++; creates == 1 {
-					return fake.Fault{Kind: fake.Late, After: 30 * time.Second}
+	for settles, want := range map[time.Duration]string{time.Minute: "shelved", -1: "running"} {
+		t.Run(want, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				creates, starts, shelves := 0, 0, 0
+				b := start(t, fake.Config{Hosts: hosts(1), Settles: settles, Build: time.Second, Hook: func(c fake.Call) fake.Fault {
+					switch c.Op {
+					case fake.OpCreate:
+						if creates++; creates == 1 {
+							return fake.Fault{Kind: fake.Late, After: 30 * time.Second}
+						}
+					case fake.OpStart:
+						if starts++; starts == 1 {
+							return fake.Fault{Kind: fake.Late, After: 40 * time.Second}
+						}
+					case fake.OpShelve:
+						if shelves++; shelves == 1 {
+							return fake.Fault{Kind: fake.Lose}
+						}
+					}
+					return fake.Fault{}
+				}})
+				defer b.stop()
+				ctx, i := context.Background(), settle(t, b.m, b.launch("one").ID)
+				require.Equal(t, 2, creates)
+				_, err := b.m.SetPower(ctx, i.ID, pool.Shelved)
+				require.NoError(t, err)
+				i = settle(t, b.m, i.ID)
+				require.Equal(t, want, i.Status())
+				require.Equal(t, want == "running", strings.Contains(i.Reason, "not shelved, since nobody can say when"), i.Reason)
+				_, err = b.m.SetPower(ctx, i.ID, pool.Running)
+				require.NoError(t, err)
+				for range 300 {
+					time.Sleep(time.Second)
+					require.Empty(t, b.fleet.Doubles())
 				}
-			case fake.OpShelve:
-				if shelves++; shelves == 1 {
-					return fake.Fault{Kind: fake.Lose}
+				require.Equal(t, map[pool.Power]int{pool.Running: 1}, machines(b.fleet))
+				require.Zero(t, held(b.m))
+				if want == "shelved" {
+					sound(t, b.m, b.fleet)
 				}
-				return fake.Fault{Before: 15 * time.Second} // until the late one is there
-			}
-			return fake.Fault{}
-		}})
-		defer b.stop()
-		ctx, i := context.Background(), settle(t, b.m, b.launch("one").ID)
-		require.Equal(t, 2, creates)
-		time.Sleep(20 * time.Second)
-		_, err := b.m.SetPower(ctx, i.ID, pool.Shelved)
-		require.NoError(t, err)
-		require.Equal(t, "shelved", settle(t, b.m, i.ID).Status())
-		require.Greater(t, shelves, 1)
-		require.Len(t, b.fleet.Shelf(), 1)
-		time.Sleep(5 * time.Minute)
-		require.Zero(t, held(b.m))
-		require.Empty(t, machines(b.fleet))
-		_, err = b.m.SetPower(ctx, i.ID, pool.Running)
-		require.NoError(t, err)
-		require.Equal(t, "running", settle(t, b.m, i.ID).Status())
-		sound(t, b.m, b.fleet)
-	})
+			})
+		})
+	}
 }
 
 // A machine that was given up is made elsewhere only when neither a create nor a start for it can land any more: both

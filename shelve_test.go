@@ -287,34 +287,26 @@ func TestLostWhileDiscarding(t *testing.T) {
 	})
 }
 
-// What a late create makes a late shelve can put aside, when what was put aside for the instance has been discarded.
+// What was put aside without an answer, of an instance that was deleted while its host was off, is discarded when the host is back.
 func TestPutAsideForNobody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
-		creates, shelves := first(fake.OpCreate, 1, fake.Fault{Kind: fake.Late, After: 43 * time.Second}), first(fake.OpShelve, 1, fake.Fault{Kind: fake.Late, After: 46 * time.Second})
-		b := start(t, fake.Config{Hosts: hosts(1), Hook: func(c fake.Call) fake.Fault {
-			if c.Op == fake.OpShelve {
-				return shelves(c)
-			}
-			return creates(c)
-		}}, func(c *berthage.Config) { c.Poll = time.Hour })
+		b := start(t, fake.Config{Hosts: hosts(3), Hook: first(fake.OpShelve, 1, fake.Fault{Kind: fake.Lose, After: 5 * time.Second})})
 		defer b.stop()
 		i := settle(t, b.m, b.launch("one").ID)
-		require.True(t, i.Place.Doubt)
-		for _, want := range []pool.Power{pool.Shelved, pool.Running} {
-			_, err := b.m.SetPower(ctx, i.ID, want)
-			require.NoError(t, err)
-			settle(t, b.m, i.ID)
-		}
-		require.Empty(t, b.fleet.Shelf())
-		require.Equal(t, 1, held(b.m))
-		time.Sleep(50 * time.Second)
-		require.Len(t, b.fleet.Shelf(), 1, "both have landed")
+		_, err := b.m.SetPower(ctx, i.ID, pool.Shelved)
+		require.NoError(t, err)
+		eventually(t, func() bool { return len(b.fleet.Shelf()) == 1 }, "put aside")
+		require.NoError(t, b.fleet.SetHostState(i.Place.Host, fake.Dead))
+		_, err = b.m.Delete(ctx, i.ID)
+		require.NoError(t, err)
+		eventually(t, func() bool { return held(b.m) == 1 }, "deleted")
+		require.Len(t, b.fleet.Shelf(), 1)
+		require.NoError(t, b.fleet.SetHostState(i.Place.Host, fake.Up))
 		time.Sleep(5 * time.Minute)
 		require.Empty(t, b.fleet.Shelf())
 		require.Zero(t, held(b.m))
-		require.Equal(t, map[pool.Power]int{pool.Running: 1}, machines(b.fleet))
 		sound(t, b.m, b.fleet)
 	})
 }

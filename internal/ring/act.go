@@ -37,7 +37,7 @@ func (l *leadership) act(ctx context.Context, a action) ending {
 	case doForget:
 		return l.report(a, result{kind: pool.KindDeleted})
 	case doSettle:
-		return l.report(a, result{kind: pool.KindSettled})
+		return l.settle(a)
 	case doSkip:
 		return l.report(a, result{kind: pool.KindRebooted})
 	case doReturn:
@@ -189,6 +189,14 @@ func (l *leadership) destroy(ctx context.Context, d hypervisor.Driver, a action)
 		}
 	}
 	return l.report(a, result{kind: pool.KindDeleted, doubt: doubtful(a.instance, a.known)})
+}
+
+// settle records that no create for the machine can land any more. Where nobody can say when that is, it is not shelved.
+func (l *leadership) settle(a action) ending {
+	if l.r.Capabilities(a.ref.Host).Settles <= 0 {
+		return l.report(a, result{kind: pool.KindWanted, reason: "not shelved, since nobody can say when another machine of it cannot appear any more"})
+	}
+	return l.report(a, result{kind: pool.KindSettled})
 }
 
 // mayRunAgain reports, of an instance whose machine is destroyed to be made anew elsewhere, that a create for that

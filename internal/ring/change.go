@@ -29,10 +29,9 @@ func (l *leadership) shelve(ctx context.Context, d hypervisor.Driver, a action) 
 	}
 	switch {
 	case err == nil, errors.Is(err, hypervisor.ErrExists):
-		// With ErrExists a call that was not answered has put it aside. What is there now was made by a late create,
-		// and goes with the held allocation.
-		a.known.shelved, a.known.doubled = true, a.known.doubled || err != nil
-		return l.report(a, result{kind: pool.KindShelved, doubt: a.instance.Place.Doubt || a.known.doubled})
+		// With ErrExists a call that was not answered has put it aside.
+		a.known.shelved = true
+		return l.report(a, result{kind: pool.KindShelved})
 	case errors.Is(err, hypervisor.ErrWrongPower):
 		l.pollSoon(a.ref.Host, false) // it is not what the books say
 	case errors.Is(err, hypervisor.ErrUnavailable):

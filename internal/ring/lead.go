@@ -373,10 +373,12 @@ func (l *leadership) dispatchJob(j job, now time.Time) {
 		}
 	}
 	if a.verb == doSettle {
-		if ok, at := l.settledAt(a.ref, now); !ok {
-			if !at.IsZero() {
-				l.at(j, at)
-			}
+		switch ok, at := l.settledAt(a.ref, now); {
+		case ok, at.IsZero() && a.instance.Want == pool.Shelved:
+		case !at.IsZero():
+			l.at(j, at)
+			fallthrough
+		default:
 			a.verb = nothing
 		}
 	}

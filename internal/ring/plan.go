@@ -91,7 +91,6 @@ type knowledge struct {
 	refusals int                       // calls for it that could not be sent
 	notThere map[pool.HostID]time.Time // hosts to which it could not be moved, and until when not to try
 	shelved  bool                      // a shelve was answered: it is put aside
-	doubled  bool                      // and a late create has made another machine of its id
 }
 
 // clean reports whether every create that was ever sent has been answered.
@@ -178,8 +177,11 @@ func planActive(i *pool.Instance, h *pool.HostRecord, lost bool) verb {
 		}
 		return doResize
 	case i.Want == pool.Shelved:
-		if i.Is != pool.Stopped {
+		switch {
+		case i.Is != pool.Stopped:
 			return doStop
+		case i.Place.Doubt: // else what lands of it later could be started beside the one that it is made anew as
+			return doSettle
 		}
 		return doShelve
 	}

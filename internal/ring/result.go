@@ -78,7 +78,7 @@ func (c result) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		if i.Phase != pool.Active || i.Shelf != nil {
 			return nil, nil
 		}
-		return one(c.kind, &pool.Ended{Instance: i.ID, Hold: c.doubt})
+		return one(c.kind, &pool.Ended{Instance: i.ID, Hold: i.Place.Doubt})
 	case pool.KindDiscarding:
 		if i.Phase != pool.Active || !i.Kept() {
 			return nil, nil
