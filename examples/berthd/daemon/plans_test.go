@@ -34,6 +34,19 @@ func TestWhatIf(t *testing.T) {
 	require.GreaterOrEqual(t, a.at("missing", "hosts"), a.at("missing", "least"))
 	require.Len(t, r.get("/api/v1/instances").items(), 1, "the books are as they were")
 
+	// How many more fit: of each flavor that may be launched, or of one.
+	r.call(http.MethodPut, "/api/v1/flavors/vast", object{"resources": object{"cpu": 1e15, "memory": 1 << 30}}).want(http.StatusOK)
+	a = r.post("/api/v1/what-if", object{"lose": []any{host}, "fits": object{"project": "default", "spec": object{"image": "debian-12"}}}).want(http.StatusOK)
+	rooms := a.at("how_many").([]any)
+	require.Len(t, rooms, len(r.get("/api/v1/flavors").items())-1, "no instance may be that large")
+	for _, x := range rooms {
+		require.Greater(t, x.(object)["before"], x.(object)["after"])
+	}
+	a = r.post("/api/v1/what-if", object{"fits": object{"project": "default", "spec": object{"image": "debian-12", "flavor": "small"}}}).want(http.StatusOK)
+	require.Len(t, a.at("how_many"), 1)
+	require.Equal(t, a.at("how_many").([]any)[0].(object)["before"], a.at("how_many").([]any)[0].(object)["after"])
+	r.post("/api/v1/what-if", object{"fits": object{"project": "none", "spec": object{"image": "debian-12"}}}).problem(422, "unknown-reference")
+
 	require.Equal(t, "lose[0]", r.post("/api/v1/what-if", object{"lose": []any{"sim/none"}}).problem(422, "unknown-reference")["field"])
 	r.post("/api/v1/what-if", object{"ratios": object{"cpu": -1}}).problem(422, "invalid-value")
 	r.post("/api/v1/what-if", object{"growth": 0.5}).problem(422, "schema-violation")
@@ -53,6 +66,26 @@ func TestPlanCapacity(t *testing.T) {
 	require.LessOrEqual(t, a.at("least"), a.at("cost"))
 	require.InDelta(t, 11, a.at("least"), 0)
 	require.Equal(t, "items[0].resources.cpu", r.post("/api/v1/capacity", object{"items": []object{{"resources": object{"cpu": -1}, "count": 1}}, "hosts": []object{{"capacity": object{"cpu": 1}}}}).problem(422, "invalid-value")["field"])
+}
+
+// The present demand and hosts are a question that can be asked as it is, and with the hosts to be had anew.
+func TestPresentCapacity(t *testing.T) {
+	t.Parallel()
+	r := start(t, 3, shape(alike))
+	require.Empty(t, r.get("/api/v1/capacity").want(http.StatusOK).at("items"))
+	r.launch(vm("one"))
+	r.launch(vm("two"))
+	q := r.get("/api/v1/capacity").want(http.StatusOK).object()
+	require.Len(t, q["items"], 1)
+	require.InDelta(t, 2, q["items"].([]any)[0].(map[string]any)["count"], 0)
+	host := q["hosts"].([]any)[0].(map[string]any)
+	require.InDelta(t, 3, host["count"], 0)
+	a := r.post("/api/v1/capacity", q).want(http.StatusOK)
+	require.InDelta(t, 0, a.at("cost"), 0, "what is there suffices")
+	delete(host, "owned")
+	a = r.post("/api/v1/capacity", q).want(http.StatusOK)
+	require.InDelta(t, 1, a.at("least"), 0, "one would do")
+	require.Equal(t, true, a.at("optimal"))
 }
 
 func TestRebalance(t *testing.T) {
