@@ -120,20 +120,7 @@ func (f *fork) change(q *Question) (map[pool.HostID]bool, error) {
 		if len(q.Ratios) == 0 || h.Aggregate() {
 			continue
 		}
-		c := h.Host
-		c.Inventory, c.Devices = maps.Clone(h.Inventory), slices.Clone(h.Devices)
-		for class, r := range q.Ratios {
-			if inv, ok := c.Inventory[class]; ok {
-				inv.Ratio = r
-				c.Inventory[class] = inv
-			}
-		}
-		for i := range c.Devices {
-			if r, ok := q.Ratios[c.Devices[i].Class]; ok {
-				c.Devices[i].Ratio = r
-			}
-		}
-		if err := f.put(c); err != nil {
+		if err := f.put(withRatios(h.Host, q.Ratios)); err != nil {
 			return nil, err
 		}
 	}
@@ -143,6 +130,23 @@ func (f *fork) change(q *Question) (map[pool.HostID]bool, error) {
 		}
 	}
 	return lost, nil
+}
+
+// withRatios returns a server with other ratios for the classes that it has.
+func withRatios(h pool.Host, ratios map[pool.Class]pool.Ratio) pool.Host {
+	h.Inventory, h.Devices = maps.Clone(h.Inventory), slices.Clone(h.Devices)
+	for class, r := range ratios {
+		if inv, ok := h.Inventory[class]; ok {
+			inv.Ratio = r
+			h.Inventory[class] = inv
+		}
+	}
+	for i := range h.Devices {
+		if r, ok := ratios[h.Devices[i].Class]; ok {
+			h.Devices[i].Ratio = r
+		}
+	}
+	return h
 }
 
 // displaced returns those of some instances that are on hosts which are lost, the largest first: by the class of which

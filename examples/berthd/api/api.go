@@ -49,6 +49,7 @@ type api struct {
 	streams  chan struct{} // a slot for each event stream
 	planning chan struct{} // and for each plan that is being made
 	plans    plans
+	replays  replays
 }
 
 const prefix = "/api/v1"
@@ -95,6 +96,7 @@ func Register(mux *http.ServeMux, c Config) {
 	a.registerEvents()
 	a.registerMachines()
 	a.registerWhatIf()
+	a.registerReplays()
 	a.registerRebalance()
 	a.registerStatus()
 	a.registerSession()

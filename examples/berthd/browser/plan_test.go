@@ -86,7 +86,7 @@ func TestWhatIfOnThePageOfPlans(t *testing.T) {
 	require.Contains(t, b.text("#whatif-answer .empty"), "Ask a question")
 
 	b.fill("#whatif-lose", "sim/node-0009")
-	b.press(`[aria-label="Add to Lose hosts"]`)
+	b.press(`#whatif-form [aria-label="Add to Lose hosts"]`)
 	require.Equal(t, "true", eval[string](b, `document.querySelector("#whatif-lose").getAttribute("aria-invalid")`), "there is no such host")
 	b.fill("#whatif-lose", "sim/node-0001")
 	b.do(chromedp.Evaluate[chromedp.Void](`void document.querySelector("#whatif-lose").focus()`), chromedp.KeyEvent("\r"))
@@ -139,6 +139,30 @@ func TestWhatIfOnThePageOfPlans(t *testing.T) {
 	b.until(`document.querySelector("#away")?.offsetParent && !document.querySelector("#main").offsetParent`)
 	require.Contains(t, b.text("#away"), "not signed in")
 	b.clean("status of 422", "status of 401")
+}
+
+// What has happened since the beginning happens again on two hosts, and by another policy.
+func TestADayAgainOnThePageOfPlans(t *testing.T) {
+	b := open(t, 1400, 1000)
+	d := threeHosts(t)
+	b.plan(d)
+	require.Contains(t, b.text("#again-answer .empty"), "Would fewer hosts have sufficed")
+	b.fill("#again-policy", "spread")
+	b.fill("#again-lose", "sim/node-0001")
+	b.press(`#again-form [aria-label="Add to Lose hosts"]`)
+	b.press("#again-form [data-verb=ask]")
+	b.until(`document.querySelector("#again-answer .chip")?.textContent === "fits"`)
+	require.Contains(t, b.text("#again-answer .headline"), "4 instances came and 0 went")
+	hosts := eval[map[string]string](b, `({...document.querySelector('#again-answer tr[data-figure="most"]').dataset})`)
+	require.Equal(t, "2", hosts["changed"])
+	require.Equal(t, 3, eval[int](b, `document.querySelectorAll("#again-answer .change").length`))
+	require.Empty(t, eval[[]string](b, unnamed))
+
+	// A moment that is still to come is refused in the place of the answer.
+	b.fill("#again-from", "2999-01-01T00:00")
+	b.press("#again-form [data-verb=ask]")
+	b.until(`document.querySelector("#again-answer .problem[role=alert]")`)
+	b.clean("status of 422")
 }
 
 // Moves are planned, and made after a question; a second plan finds nothing; capacity is asked for what is there.

@@ -88,6 +88,54 @@ func TestPresentCapacity(t *testing.T) {
 	require.Equal(t, true, a.at("optimal"))
 }
 
+// What has happened happens again, on fewer hosts, by another policy; it runs by itself and can be called off.
+func TestReplays(t *testing.T) {
+	t.Parallel()
+	r := start(t, 3, shape(alike))
+	r.launch(vm("one"))
+	gone := r.launch(vm("two"))
+	from := r.get("/api/v1/instances/" + gone).at("launched_at") // by the store's clock, which is not this one
+	require.NotEmpty(t, from)
+	r.finished(r.call(http.MethodDelete, "/api/v1/instances/"+gone, nil).want(http.StatusAccepted))
+	ended := func(body object) *answer {
+		t.Helper()
+		at := ""
+		r.eventually(func() bool { // until no other one runs
+			a := r.post("/api/v1/replays", body)
+			at = a.header.Get("Location")
+			return a.status == http.StatusAccepted
+		})
+		r.eventually(func() bool { return r.get(at).at("state") != "running" })
+		return r.get(at)
+	}
+	a := ended(object{"from": from, "policy": "spread"})
+	require.Equal(t, "done", a.at("state"), "%s", a.body)
+	require.InDelta(t, 1, a.at("result", "came"), 0, "%s", a.body)
+	require.InDelta(t, 1, a.at("result", "went"), 0)
+	require.InDelta(t, 0, a.at("result", "same", "refused"), 0)
+	require.InDelta(t, 1, a.at("result", "same", "launched", "placed"), 0)
+	require.InDelta(t, 2, a.at("result", "changed", "most_hosts"), 0, "spread")
+	require.Greater(t, a.at("result", "same", "peak", "cpu", "used"), 0.0)
+	require.NotZero(t, a.at("progress", "revision"))
+
+	a = ended(object{"from": from, "lose": []any{"sim/node-0001", "sim/node-0002", "sim/node-0003"}})
+	require.InDelta(t, 2, a.at("result", "changed", "refused"), 0)
+	refused := a.at("result", "changed", "launched", "refused").([]any)[0].(map[string]any)
+	require.Equal(t, "two", refused["name"])
+	require.NotEmpty(t, refused["reason"].(map[string]any)["demand"])
+
+	a = ended(object{"from": from, "lose": []any{"sim/none"}})
+	require.Equal(t, "failed", a.at("state"))
+	require.Contains(t, a.at("reason"), "sim/none")
+	at := "/api/v1/replays/" + a.at("id").(string)
+	r.call(http.MethodDelete, at, nil).want(http.StatusNoContent)
+	r.get(at).problem(404, "not-found")
+	r.call(http.MethodDelete, at, nil).problem(404, "not-found")
+	r.post("/api/v1/replays", object{"from": from, "until": from}).problem(422, "invalid-value")
+	r.post("/api/v1/replays", object{"from": from, "policy": "luck"}).problem(422, "schema-violation")
+	r.post("/api/v1/replays", object{"ratios": object{"cpu": -1}}).problem(422, "invalid-value")
+}
+
 func TestRebalance(t *testing.T) {
 	t.Parallel()
 	r := start(t, 3, shape(alike))

@@ -5,6 +5,7 @@ import { byID, data, h, icon, text } from "./dom.js";
 import { setupTheme } from "./theme.js";
 import { problem } from "./ui.js";
 import { setupCapacity } from "./plan/capacity.js";
+import { setupAgain } from "./plan/again.js";
 import { setupMoves } from "./plan/moves.js";
 import { setupWhatIf } from "./plan/whatif.js";
 
@@ -43,6 +44,7 @@ async function begin() {
     setupWhatIf(fleet);
     setupCapacity(fleet);
     setupMoves(fleet);
+    setupAgain(fleet);
     byID("main").hidden = false;
     data(document.body, "loaded", Math.round(performance.now()));
   } catch (err) {

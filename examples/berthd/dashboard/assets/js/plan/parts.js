@@ -1,5 +1,5 @@
 // What the forms and answers of plans are made of.
-import { h, icon } from "../dom.js";
+import { h, icon, text } from "../dom.js";
 import { amount, className, share } from "../format.js";
 import { bar } from "../pool.js";
 import { field, problem } from "../ui.js";
@@ -78,7 +78,7 @@ export const demands = (id, label, flavors) => lines(id, label, "Add instances",
   return { fields: [flavor, count], read: () => ({ flavor: flavor.value, count: Number(count.value) }) };
 });
 
-// asks makes a form ask and shows the answer. Escape in the form, or the button beside, calls it off.
+// asks makes a form ask and shows the answer; what takes long tells how far it is. Escape in the form, or the button beside, calls it off.
 export function asks(form, answer, verb, send, show) {
   const go = h("button", { class: "button primary", type: "submit", data: { verb: "ask" } }, verb);
   const stop = h("button", { class: "button", type: "button", hidden: true, data: { verb: "call-off" } }, "Call it off");
@@ -94,7 +94,8 @@ export function asks(form, answer, verb, send, show) {
     go.ariaDisabled = "true";
     answer.replaceChildren(h("p", { class: "hint", role: "status" }, "Working it out"));
     try {
-      answer.replaceChildren(...(await show(await send(mine.signal))).filter(Boolean));
+      const tell = (words) => { if (running === mine) text(answer.querySelector("[role=status]") ?? answer, words); };
+      answer.replaceChildren(...(await show(await send(mine.signal, tell))).filter(Boolean));
     } catch (err) {
       answer.replaceChildren(mine.signal.aborted ? h("p", { class: "empty", role: "status" }, "Called off.") : problem(err.problem ?? { title: String(err) }));
     } finally {

@@ -9,12 +9,12 @@ const first = ["cpu", "memory", "storage.standard", "storage.ssd", "storage.nvme
 const most = 200; // hosts shown one by one
 
 // inOrder are the classes that people look at.
-const inOrder = (classes) => classes.filter((k) => !k.startsWith("iops.")).sort((x, y) => (first.indexOf(x) + 1 || 99) - (first.indexOf(y) + 1 || 99) || (x < y ? -1 : 1));
+export const inOrder = (classes) => classes.filter((k) => !k.startsWith("iops.")).sort((x, y) => (first.indexOf(x) + 1 || 99) - (first.indexOf(y) + 1 || 99) || (x < y ? -1 : 1));
 
 const sum = (list, f) => list.reduce((n, x) => n + f(x), 0);
 
 // without leaves out what is not asked.
-const without = (o) => Object.fromEntries(Object.entries(o).filter(([, v]) => v && (Array.isArray(v) ? v.length : typeof v !== "object" || Object.keys(v).length)));
+export const without = (o) => Object.fromEntries(Object.entries(o).filter(([, v]) => v && (Array.isArray(v) ? v.length : typeof v !== "object" || Object.keys(v).length)));
 
 // fleetFields are the parts of a form that change the fleet: {els, read}.
 export function fleetFields(id, { hosts, pool }) {
