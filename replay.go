@@ -44,6 +44,8 @@ func (m *Manager) Replay(ctx context.Context, from, until time.Time, q whatif.Qu
 			}
 		}
 	})
-	r, err := whatif.Replay(ctx, p, m.ring.Scheduler(), q, o)
+	s := *m.ring.Scheduler()
+	s.Loads = nil // they are those of now
+	r, err := whatif.Replay(ctx, p, &s, q, o)
 	return r, named(err, op)
 }

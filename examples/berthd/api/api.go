@@ -39,6 +39,7 @@ type Config struct {
 	Drivers    map[string]string // kind of each driver, by its name: "simulated", "libvirt"
 	URL        func() string     // under which the daemon can be reached, for sign-in links
 	Drain      <-chan struct{}   // closed when event streams are to end
+	CostWeight float64           // of the Manager's scheduler, for replays by another policy
 }
 
 // api is what the handlers share.

@@ -141,7 +141,7 @@ func (a *api) registerReplays() {
 		}
 		o := whatif.ReplayOptions{}
 		if in.Body.Policy != "" {
-			o.Scheduler = new(scheduler.Scheduler)
+			o.Scheduler = &scheduler.Scheduler{CostWeight: a.c.CostWeight}
 			if err := o.Scheduler.Strategy.UnmarshalText([]byte(in.Body.Policy)); err != nil {
 				return nil, problem.OfBody(pool.InField("policy", err))
 			}
