@@ -38,6 +38,12 @@ func (m *Manager) Replay(ctx context.Context, from, until time.Time, q whatif.Qu
 	}
 	p := whatif.Past{Books: books, Batches: m.ring.History(ctx, books.Head()), From: from, Until: until}
 	m.View(func(st *pool.State) {
+		if until.IsZero() { // by whichever clock is ahead: what is written has happened
+			p.Until = time.Now()
+			if last := st.Time(); !p.Until.After(last) {
+				p.Until = last.Add(time.Microsecond)
+			}
+		}
 		for h := range st.Hosts() {
 			if _, ok := books.Host(h.ID); !ok {
 				p.Later = append(p.Later, h.Host)

@@ -47,6 +47,7 @@ func TestReplayOnTheManager(t *testing.T) {
 		require.Equal(t, 1, got.Went)
 		require.Zero(t, got.Same.Refused()+got.Changed.Refused())
 		require.Equal(t, 3, got.Same.Most)
+		require.WithinDuration(t, time.Now(), got.Until, time.Second, "until now, though nothing was written for an hour")
 
 		// There were no hosts yet when the ledger began: what is lost is lost when it comes.
 		fewer := whatif.Question{Lose: []pool.HostID{hosts(1)[0].ID}, Add: []whatif.Addition{{Like: hosts(1)[0].ID, Count: 1}}}
