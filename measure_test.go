@@ -43,10 +43,12 @@ func TestMeasuredLoadIsFollowed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ids := []pool.HostID{hosts(3)[0].ID, hosts(3)[1].ID, hosts(3)[2].ID}
-		fleet := &busy{Driver: fake.New(fake.Config{Name: "sim", Hosts: hosts(3)}), from: time.Now(), load: map[pool.HostID]float64{ids[0]: 0.9, ids[1]: 0.4, ids[2]: 0.1}}
+		list := hosts(3)
+		list[2].Cost = 6e6 // per hour, in millionths
+		fleet := &busy{Driver: fake.New(fake.Config{Name: "sim", Hosts: list}), from: time.Now(), load: map[pool.HostID]float64{ids[0]: 0.9, ids[1]: 0.4, ids[2]: 0.1}}
 		loads := new(scheduler.Loads)
 		m := open(t, fleet, pool.NewMemoryLedger(), func(c *berthage.Config) {
-			c.Measure, c.Scheduler = time.Minute, &scheduler.Scheduler{LoadWeight: 10, Loads: loads}
+			c.Measure, c.Scheduler = time.Minute, &scheduler.Scheduler{LoadWeight: 10, Loads: loads, CostWeight: 1}
 		})
 		catalogue(t, m)
 		stop := run(t, m)
@@ -60,10 +62,10 @@ func TestMeasuredLoadIsFollowed(t *testing.T) {
 		}
 		require.Equal(t, ids[0], where("a"), "nothing is known yet")
 		time.Sleep(3 * time.Minute)
-		require.Equal(t, ids[2], where("b"))
-		fleet.load[ids[2]] = 0.95
+		require.Equal(t, ids[1], where("b"), "0.3 more of its cores are busy than of the last one's: 3, against a price of 6")
+		fleet.load[ids[1]] = 0.95
 		time.Sleep(time.Hour)
-		require.Equal(t, ids[1], where("c"))
+		require.Equal(t, ids[2], where("c"))
 		fleet.deaf = ids[0]
 		time.Sleep(3 * time.Minute)
 		require.Equal(t, ids[0], where("d"), "what it was is not what it is")

@@ -201,6 +201,44 @@ func TestReplayOfOtherEvents(t *testing.T) {
 	require.Equal(t, 4, got.Changed.Launched.Placed)
 }
 
+// What is under way at the beginning has ended, and hosts that come later are as the question would have them.
+func TestReplayBeginsSettled(t *testing.T) {
+	t.Parallel()
+	b := newBooks(t)
+	for n := range 2 {
+		b.host(server(n, 16, 64))
+	}
+	moves, grows := b.place("moves", host(0), spec(4, 4)), b.place("grows", host(0), spec(4, 4))
+	b.fold(pool.KindMoving, &pool.Moving{Instance: moves, Host: host(1), Allocation: pool.Allocation{Resources: gib(4, 4)}})
+	large := pool.Allocation{Resources: gib(8, 4)}
+	b.fold(pool.KindResizing, &pool.ResizeWanted{Instance: grows, Sizes: pool.Sizes{Resources: gib(8, 4)}, After: large, During: large})
+	require.Equal(t, 16*pool.Core, b.state.Total(pool.CPU).Used, "both copies of one, the other as it is to be")
+	r := b.record()
+	r.after(time.Hour, pool.KindMoved, &pool.Moved{Machine: moves.Machine(0), Host: host(1)})
+	r.after(time.Hour, pool.KindResized, &pool.OfMachine{Machine: grows.Machine(0)})
+	r.after(time.Hour, pool.KindResizing, &pool.ResizeWanted{Instance: grows, Sizes: pool.Sizes{Resources: gib(10, 4)}, After: pool.Allocation{Resources: gib(10, 4)}, During: pool.Allocation{Resources: gib(10, 4)}})
+	r.after(time.Hour, pool.KindResized, &pool.OfMachine{Machine: grows.Machine(0)})
+	got := r.replay(whatif.Question{}, whatif.ReplayOptions{})
+	require.Equal(t, int64(14*pool.Core), got.Same.Peak[pool.CPU].Used, "4 and 8, and then 10")
+	require.Equal(t, 2, got.Same.Resized.Placed, "the one under way, which changes nothing any more, and the other")
+	require.InDelta(t, 1, got.Same.Hosts, 0, "moves are not made again")
+
+	z := server(3, 16, 64)
+	z.Zone = "z"
+	r.after(time.Hour, pool.KindHostPut, &pool.HostPut{Host: z})
+	full := spec(16, 4)
+	r.launch(time.Hour, "full", full)
+	_, ok := r.launch(time.Hour, "too", full)
+	require.False(t, ok)
+	past := whatif.Past{Books: r.past.Clone(), Batches: r.seq(), From: r.past.Time(), Later: []pool.Host{z}}
+	lost, err := whatif.Replay(t.Context(), past, nil, whatif.Question{LoseZones: []string{"z"}, Lose: []pool.HostID{host(1)}}, whatif.ReplayOptions{})
+	require.NoError(t, err)
+	require.Zero(t, lost.Same.Refused())
+	require.Equal(t, 1, lost.Changed.Refused(), "the host that would have taken it never comes")
+	got = r.replay(whatif.Question{Ratios: map[pool.Class]pool.Ratio{pool.CPU: 3000}}, whatif.ReplayOptions{})
+	require.Equal(t, int64(16*3*2*pool.Core), got.Changed.Peak[pool.CPU].Capacity-16*3*pool.Core, "of the new host too")
+}
+
 func TestReplayRefuses(t *testing.T) {
 	t.Parallel()
 	r := three(t).record()
