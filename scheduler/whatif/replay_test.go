@@ -235,6 +235,11 @@ func TestReplayBeginsSettled(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, lost.Same.Refused())
 	require.Equal(t, 1, lost.Changed.Refused(), "the host that would have taken it never comes")
+	past.Books = r.past.Clone()
+	lost, err = whatif.Replay(t.Context(), past, nil, whatif.Question{LoseZones: []string{"z"}}, whatif.ReplayOptions{})
+	require.NoError(t, err)
+	require.Equal(t, int64(48*pool.Core), lost.Same.Peak[pool.CPU].Capacity)
+	require.Equal(t, int64(32*pool.Core), lost.Changed.Peak[pool.CPU].Capacity, "nor where nothing but its zone is lost")
 	got = r.replay(whatif.Question{Ratios: map[pool.Class]pool.Ratio{pool.CPU: 3000}}, whatif.ReplayOptions{})
 	require.Equal(t, int64(16*3*2*pool.Core), got.Changed.Peak[pool.CPU].Capacity-16*3*pool.Core, "of the new host too")
 }
