@@ -2,6 +2,7 @@ package berthage_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,6 +19,7 @@ import (
 // busy is a fleet of which some hosts are kept busy by others, whatever is booked on them.
 type busy struct {
 	*fake.Driver
+	mu   sync.Mutex
 	load map[pool.HostID]float64 // of all cores
 	from time.Time
 	deaf pool.HostID // cannot be measured
@@ -26,13 +28,16 @@ type busy struct {
 func (b *busy) Unwrap() hypervisor.Driver { return b.Driver }
 
 func (b *busy) Sample(ctx context.Context, id pool.HostID) ([]hypervisor.Sample, error) {
-	if id == b.deaf {
+	b.mu.Lock()
+	load, deaf := b.load[id], id == b.deaf
+	b.mu.Unlock()
+	if deaf {
 		return nil, pool.ErrUnavailable
 	}
 	out, err := b.Driver.Sample(ctx, id)
 	for i := range out {
 		if out[i].Machine == "" && out[i].Name == hypervisor.HostCPUSeconds {
-			out[i].Value = 8 * b.load[id] * time.Since(b.from).Seconds()
+			out[i].Value = 8 * load * time.Since(b.from).Seconds()
 		}
 	}
 	return out, err
@@ -63,10 +68,14 @@ func TestMeasuredLoadIsFollowed(t *testing.T) {
 		require.Equal(t, ids[0], where("a"), "nothing is known yet")
 		time.Sleep(3 * time.Minute)
 		require.Equal(t, ids[1], where("b"), "0.3 more of its cores are busy than of the last one's: 3, against a price of 6")
+		fleet.mu.Lock()
 		fleet.load[ids[1]] = 0.95
+		fleet.mu.Unlock()
 		time.Sleep(time.Hour)
 		require.Equal(t, ids[2], where("c"))
+		fleet.mu.Lock()
 		fleet.deaf = ids[0]
+		fleet.mu.Unlock()
 		time.Sleep(3 * time.Minute)
 		require.Equal(t, ids[0], where("d"), "what it was is not what it is")
 	})
