@@ -42,6 +42,11 @@ type Config struct {
 	// Scheduler places; nil: scheduler.Default with the built-in filters.
 	Scheduler *scheduler.Scheduler
 
+	// Measure is between two looks at how busy the hosts are whose drivers can tell (hypervisor.Meter), for the Scheduler's
+	// LoadWeight: a load of 1 is that all cores of a host were busy since the last look. Its Loads are made if there are none, and
+	// nobody else should set them. 0: nothing is measured.
+	Measure time.Duration
+
 	// Limits is the policy on the size of one instance; nil: pool.DefaultLimits.
 	Limits pool.Limits
 
@@ -125,7 +130,7 @@ func (c Config) ring() (ring.Config, error) {
 			return bad("Ledger", "a durable ledger for the real hosts of "+name+", or Ephemeral")
 		}
 	}
-	for _, d := range []time.Duration{c.Poll, c.PollTimeout, c.Grace, c.CallTimeout, c.LeaseTTL, c.Tail, c.StrayAge, c.FenceAfter} {
+	for _, d := range []time.Duration{c.Poll, c.PollTimeout, c.Grace, c.CallTimeout, c.LeaseTTL, c.Tail, c.StrayAge, c.FenceAfter, c.Measure} {
 		if d < 0 {
 			return bad("durations", "zero or more")
 		}

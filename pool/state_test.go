@@ -734,6 +734,7 @@ func TestChangedHostsOfAnOverlay(t *testing.T) {
 	p, s, id := setUp(t)
 	o := s.Overlay()
 	require.Empty(t, maps.Collect(o.ChangedHosts()))
+	require.Empty(t, maps.Collect(o.ChangedInstances()))
 	require.True(t, o.Over(s))
 	require.False(t, s.Over(o) || s.Over(s) || s.Over(nil) || o.Overlay().Over(s))
 	e := p.next(pool.KindDeleted, &pool.Ended{Instance: id})
@@ -743,6 +744,7 @@ func TestChangedHostsOfAnOverlay(t *testing.T) {
 	e = p.next(pool.KindHostRemoved, &pool.HostRemoved{Host: "d/h00"})
 	require.NoError(t, o.Apply(&e))
 	require.Equal(t, map[pool.HostID]*pool.HostRecord{"d/h00": nil}, maps.Collect(o.ChangedHosts()))
+	require.Equal(t, map[pool.InstanceID]*pool.Instance{id: nil}, maps.Collect(o.ChangedInstances()))
 	require.Equal(t, o.Totals()[pool.CPU], o.Total(pool.CPU))
 	require.Zero(t, o.Total("licence"))
 }

@@ -39,6 +39,7 @@ type Config struct {
 	Drivers    map[string]string // kind of each driver, by its name: "simulated", "libvirt"
 	URL        func() string     // under which the daemon can be reached, for sign-in links
 	Drain      <-chan struct{}   // closed when event streams are to end
+	CostWeight float64           // of the Manager's scheduler, for replays by another policy
 }
 
 // api is what the handlers share.
@@ -49,6 +50,7 @@ type api struct {
 	streams  chan struct{} // a slot for each event stream
 	planning chan struct{} // and for each plan that is being made
 	plans    plans
+	replays  replays
 }
 
 const prefix = "/api/v1"
@@ -95,6 +97,7 @@ func Register(mux *http.ServeMux, c Config) {
 	a.registerEvents()
 	a.registerMachines()
 	a.registerWhatIf()
+	a.registerReplays()
 	a.registerRebalance()
 	a.registerStatus()
 	a.registerSession()

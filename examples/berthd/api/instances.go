@@ -212,14 +212,7 @@ func (a *api) howMany(_ context.Context, in *struct{ Body LaunchBody }) (*struct
 		out.Body.Room = problem.NewRoom(r)
 		return out, nil
 	}
-	names := view(a.c.Manager, func(st *pool.State) (names []string) {
-		for f := range st.Flavors() {
-			names = append(names, f.Name)
-		}
-		return names
-	})
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range a.flavorNames() {
 		one := FlavorRoom{Flavor: name}
 		l.Spec.Flavor = name
 		if r, err := a.c.Manager.HowMany(l); err != nil {
@@ -231,6 +224,18 @@ func (a *api) howMany(_ context.Context, in *struct{ Body LaunchBody }) (*struct
 		out.Body.Flavors = append(out.Body.Flavors, one)
 	}
 	return out, nil
+}
+
+// flavorNames returns the names of all flavors, in order.
+func (a *api) flavorNames() []string {
+	names := view(a.c.Manager, func(st *pool.State) (names []string) {
+		for f := range st.Flavors() {
+			names = append(names, f.Name)
+		}
+		return names
+	})
+	slices.Sort(names)
+	return names
 }
 
 // overQuota checks the demand against the project's quota as it is now.
