@@ -37,7 +37,7 @@ type wireError struct {
 // wireKinds are the kinds that a command's error can have.
 func wireKinds() []error {
 	return []error{
-		pool.ErrInvalid, pool.ErrOverflow, pool.ErrNotFound, pool.ErrExists, pool.ErrInUse, pool.ErrWrongState,
+		pool.ErrInvalid, pool.ErrOverflow, pool.ErrNotFound, pool.ErrExists, pool.ErrInUse, pool.ErrWrongState, pool.ErrExpired, pool.ErrReleased, pool.ErrCommitted,
 		pool.ErrNoRoom, pool.ErrOverQuota, pool.ErrUnavailable, pool.ErrUnknown, pool.ErrStale, pool.ErrNotLeader,
 		errors.ErrUnsupported,
 	}

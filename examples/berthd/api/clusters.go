@@ -162,10 +162,7 @@ func (a *api) registerClusters() {
 			Key  string `header:"Idempotency-Key" maxLength:"128" doc:"The same key with the same body gives the same cluster, however often it is sent"`
 			Body ClusterBody
 		}) (*clusterAccepted, error) {
-			b := in.Body
-			return taken(a.as(ctx).CreateCluster(ctx, berthage.CreateCluster{
-				Token: token(in.Key), Project: b.Project, Name: b.Name, Spec: b.Spec.spec(), Size: b.Size, BestEffort: b.BestEffort, Stagger: b.Stagger, Wait: b.Wait,
-			}))
+			return taken(a.as(ctx).CreateCluster(ctx, in.Body.create(token(in.Key))))
 		})
 	op = describe("scale-cluster", http.MethodPost, "/clusters/{project}/{name}/scale", "Clusters", "Scale a cluster",
 		"Adds members, all or none unless best_effort, or deletes those that have failed and then the newest. To grow it must be wanted running or stopped (409). The same again does nothing.", 403, 404, 409)
