@@ -83,7 +83,9 @@ func (a *api) registerReservations() {
 		func(ctx context.Context, in *Paging) (*pageOutput[Reservation], error) {
 			all := slices.Values(a.c.Manager.Reservations())
 			return list(ctx, a, in, func(*pool.State) iter.Seq[berthage.Reservation] { return all },
-				func(r berthage.Reservation) string { return r.Until.UTC().Format(time.RFC3339Nano) + "/" + string(r.ID) }, reservation)
+				func(r berthage.Reservation) string {
+					return r.Until.UTC().Format(time.RFC3339Nano) + "/" + string(r.ID)
+				}, reservation)
 		})
 	huma.Register(a.huma, describe("get-reservation", http.MethodGet, "/reservations/{id}", "Reservations", "Get a reservation",
 		"A reservation, or what has become of it: one that has ended shows its status and little else.", 404),
