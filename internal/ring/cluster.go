@@ -23,6 +23,11 @@ type CreateCluster struct {
 	Stagger    int       `json:"stagger,omitempty"`     // members acted on at a time; 0: no bound of its own
 	Wait       bool      `json:"wait,omitempty"`        // members for which there is no room wait for it, each by itself
 
+	// Spare is how many failure domains may fail at once: whichever they are, what of the cluster is on them has room on the
+	// others when it is created. Domain is the key of the host label that names a host's domain, or pool.ZoneKey; empty: the host.
+	Spare  int    `json:"spare,omitempty"`
+	Domain string `json:"domain,omitempty"`
+
 	until time.Time // not zero: reserved until then, see Reserve
 }
 
@@ -68,7 +73,14 @@ func (c *CreateCluster) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	if err := d.add(pool.KindClusterPut, &pool.ClusterPut{Cluster: id, Token: c.Token, Spec: req.Spec, Image: req.Image, Size: c.Size, Stagger: c.Stagger}); err != nil {
 		return nil, err
 	}
-	op, err := d.grow(id, c.Size, c.BestEffort, c.Wait)
+	grow := func() (pool.ClusterOp, error) { return d.grow(id, c.Size, c.BestEffort, c.Wait) }
+	if c.Spare != 0 || c.Domain != "" {
+		if err := c.mayHaveSpare(id, req.Spec); err != nil {
+			return nil, err
+		}
+		grow = func() (pool.ClusterOp, error) { return d.growWithSpare(id, c) }
+	}
+	op, err := grow()
 	if err != nil {
 		return nil, err
 	}

@@ -66,6 +66,8 @@ func reserve(w *world) attempt {
 		ask.Cluster = &berthage.CreateCluster{Token: token, Project: l.Project, Name: token, Spec: l.Spec, Size: 1 + r.IntN(4), BestEffort: r.IntN(3) == 0}
 		if w.rules && r.IntN(2) == 0 {
 			ask.Cluster.Spec.Constraints.AntiAffinity = []pool.Affinity{{}}
+		} else if r.IntN(3) == 0 {
+			ask.Cluster.Spare = 1
 		}
 	}
 	return func(ctx context.Context, m *berthage.Manager) (promise, error) {

@@ -31,6 +31,8 @@ type ClusterBody struct {
 	Size       int    `json:"size" minimum:"1" maximum:"1000" doc:"Number of members" example:"3"`
 	BestEffort bool   `json:"best_effort,omitempty" doc:"As many members as there is room for, at least one; otherwise all or none"`
 	Wait       bool   `json:"wait,omitempty" doc:"Members for which there is no room or no quota now wait for it in the queue, each by itself"`
+	Spare      int    `json:"spare,omitempty" minimum:"0" maximum:"1000" doc:"Failure domains that may fail at once: whichever they are, what of the cluster is on them has room on the others, when it is created"`
+	Domain     string `json:"domain,omitempty" maxLength:"63" doc:"With spare, the failure domain: key of a host label, or zone; empty: the host" example:"rack"`
 	Stagger    int    `json:"stagger,omitempty" minimum:"0" maximum:"1000" doc:"Members acted on at a time, by every command that this cluster is given; 0: as many as the hosts take"`
 }
 

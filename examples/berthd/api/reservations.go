@@ -124,5 +124,6 @@ func (a *api) registerReservations() {
 func (b *ClusterBody) create(token string) berthage.CreateCluster {
 	return berthage.CreateCluster{
 		Token: token, Project: b.Project, Name: b.Name, Spec: b.Spec.spec(), Size: b.Size, BestEffort: b.BestEffort, Stagger: b.Stagger, Wait: b.Wait,
+		Spare: b.Spare, Domain: b.Domain,
 	}
 }

@@ -45,6 +45,13 @@ func TestReservations(t *testing.T) {
 	r.post(path+"/commit", nil).problem(410, "released")
 	r.get("/api/v1/clusters/default/web").problem(404, "not-found")
 
+	spared := object{"project": "default", "name": "spared", "size": 1, "spec": spec, "spare": 2}
+	no := r.post("/api/v1/clusters", spared).problem(409, "no-room")
+	require.Contains(t, no["detail"], "has no place left when", "both hosts fail")
+	spared["spare"], spared["domain"] = 1, "zone"
+	spared["wait"] = true
+	r.post("/api/v1/clusters", spared).problem(422, "invalid-value")
+
 	body = object{"instance": object{"project": "default", "name": "short", "spec": spec}, "for_seconds": 1}
 	short := r.post(all, body, "Idempotency-Key", "s").want(http.StatusCreated)
 	path = all + "/" + short.at("id").(string)
