@@ -114,6 +114,9 @@ func (s *State) launch(e *Event, p *Launched) error {
 		if err := d.commit(s); err != nil {
 			return err
 		}
+		if !p.Until.IsZero() {
+			i.Phase, i.Until = Reserved, p.Until
+		}
 	}
 	s.setInstance(nil, i)
 	if i.Cluster != "" {
@@ -177,7 +180,10 @@ func (s *State) moveTo(e *Event, p *Placed) error {
 		if i.Phase == Waiting {
 			n.Awaits, n.Reason = "", ""
 		}
-		n.Place, n.Phase, n.Is, n.Created = p.Place, Building, Absent, 0
+		n.Place, n.Is, n.Created = p.Place, Absent, 0
+		if n.Phase != Reserved {
+			n.Phase = Building
+		}
 		if n.Shelving = false; n.Want != Shelved {
 			n.Shelve = nil
 		}
@@ -214,12 +220,7 @@ func (s *State) end(e *Event, p *Ended) error {
 		}
 	}
 	if e.Kind == KindDeleted {
-		s.setInstance(i, nil)
-		s.ended.set(i.ID, Tombstone{Launched: i.Launched, Ended: e.Revision})
-		if i.Cluster != "" {
-			s.leaveCluster(i.Cluster, i.Index, e.Revision)
-		}
-		return s.count(i.Project, -1, e.Revision)
+		return s.bury(i, Tombstone{Launched: i.Launched, Ended: e.Revision})
 	}
 	return s.onInstance(e, p.Instance, func(n *Instance) {
 		n.Phase, n.Is, n.Move, n.Awaits = Failed, Absent, nil, ""
@@ -236,6 +237,16 @@ func (s *State) end(e *Event, p *Ended) error {
 			n.Reason = storable(p.Reason)
 		}
 	})
+}
+
+// bury takes an instance that holds no place any more out of the books.
+func (s *State) bury(i *Instance, t Tombstone) error {
+	s.setInstance(i, nil)
+	s.ended.set(i.ID, t)
+	if i.Cluster != "" {
+		s.leaveCluster(i.Cluster, i.Index, t.Ended)
+	}
+	return s.count(i.Project, -1, t.Ended)
 }
 
 func (s *State) release(m MachineID, at Revision) error {

@@ -77,9 +77,15 @@ type ProjectRecord struct {
 
 // Tombstone is what remains of an instance that has ended: enough to know its machines as ours and dead.
 type Tombstone struct {
-	Launched Revision // of its launch, which its machines' tags name
+	Launched Revision // of its launch, which its machines' tags name; or Expired, or Released
 	Ended    Revision
 }
+
+// What Tombstone.Launched is of a reservation that was never committed: there was no launch, and there are no machines.
+const (
+	Expired  Revision = 0
+	Released Revision = -1
+)
 
 // NewState returns the State of an empty ledger.
 func NewState() *State {

@@ -92,6 +92,7 @@ func Register(mux *http.ServeMux, c Config) {
 	a.registerActions()
 	a.registerChanges()
 	a.registerClusters()
+	a.registerReservations()
 	a.registerConsole()
 	a.registerOperations()
 	a.registerEvents()
@@ -113,6 +114,7 @@ func tags() []*huma.Tag {
 		{Name: "Projects", Description: "Tenants and their quotas."},
 		{Name: "Instances", Description: "Virtual machines and containers in our books."},
 		{Name: "Clusters", Description: "A number of instances of one spec, acted on as one."},
+		{Name: "Reservations", Description: "Places that are held for a time, and become instances or a cluster when they are committed."},
 		{Name: "Operations", Description: "How far a long command has come."},
 		{Name: "Events", Description: "The ledger as it grows."},
 		{Name: "Machines", Description: "What is on the hosts beside the books."},
