@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/scheduler"
@@ -100,6 +101,21 @@ func randomPreferences(r *rand.Rand, s *scheduler.Scheduler) {
 		s.Loads.Set(map[pool.HostID]float64{"d/a": 0.75, "d/b": 0.5})
 		s.Loads.Set(map[pool.HostID]float64{"d/b": math.NaN(), "d/none": 1})
 	}
+}
+
+// randomLife is when something is placed, and when it is expected to end; mostly both are known.
+func randomLife(r *rand.Rand) (now, until time.Time) {
+	if r.IntN(4) > 0 {
+		now = time.Unix(r.Int64N(100_000), r.Int64N(1e9)).UTC()
+	}
+	switch r.IntN(6) {
+	case 0:
+	case 1:
+		until = time.Unix([]int64{0, -1, 1 << 40, -1 << 60}[r.IntN(4)], 0).UTC()
+	default:
+		until = time.Unix(r.Int64N(1<<r.IntN(30)), r.Int64N(1e9)).UTC()
+	}
+	return now, until
 }
 
 // placesBy is the strategy on a host: that of the first group that it is in.

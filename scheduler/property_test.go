@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -284,6 +285,25 @@ func preference(h *pool.HostRecord, demand pool.Resources, total map[pool.Class]
 	return (weights+1-cost)/(weights+2) + inUse
 }
 
+// livesOn is a score behind lifetimes, straight from the definition.
+func livesOn(s *scheduler.Scheduler, h *pool.HostRecord, req scheduler.Request, score float64) float64 {
+	if h.Placed == 0 && h.Held == 0 {
+		return (63 + score) / 64
+	}
+	end := func(t time.Time) float64 { // what lies behind what nanoseconds can say is as late as that
+		return max(-1<<33, min(float64(t.Unix())+float64(t.Nanosecond())/1e9, math.MaxInt64/1e9))
+	}
+	from := end(req.Now)
+	if known := s.Ends.Of(h.ID); !known.IsZero() {
+		from = max(from, end(known))
+	}
+	prolonged := 0.0
+	for by := end(req.Until) - from; by >= 300; by /= 2 {
+		prolonged++
+	}
+	return 1 + (63-prolonged+score-1)/64
+}
+
 func everyWay(pieces, room []int64) bool {
 	if len(pieces) == 0 {
 		return true
@@ -487,9 +507,26 @@ func TestPlaceAgainstTheDefinition(t *testing.T) {
 		}
 		s := scheduler.Scheduler{Strategy: scheduler.Strategy(r.IntN(4))}
 		randomPreferences(r, &s)
+		if r.IntN(3) == 0 {
+			s.Ends = new(scheduler.Ends)
+			req.Now, req.Until = randomLife(r)
+			for i := range f.hosts {
+				_, end := randomLife(r)
+				s.Ends.Set(f.hosts[i].ID, end)
+			}
+		}
 		st := f.books(t)
 		judge := func(st *pool.State, h *pool.HostRecord, req scheduler.Request, empty bool, total map[pool.Class]pool.Sum, strategy scheduler.Strategy) (bool, float64) {
 			fits, score := judge(st, h, req, empty, total, placesBy(&s, h))
+			if s.Ends != nil && !req.Until.IsZero() && placesBy(&s, h) != scheduler.Spread {
+				_, unmet := keepsRules(st, h, req, empty)
+				for _, t := range h.Taints {
+					if t.Effect == pool.PreferNoSchedule && !slices.ContainsFunc(req.Spec.Constraints.Tolerations, func(o pool.Toleration) bool { return o.Key == t.Key && (o.Value == "" || o.Value == t.Value) }) {
+						unmet++
+					}
+				}
+				score = livesOn(&s, h, req.In(st), score+2*float64(unmet)) - 2*float64(unmet)
+			}
 			score -= s.CostWeight * float64(h.Cost) / 1e6
 			if h.ID == "d/a" && s.Loads != nil {
 				score -= s.LoadWeight * 0.75
