@@ -435,7 +435,7 @@ func TestIndexWithMoreTraitsThanBits(t *testing.T) {
 
 // A warm index places and releases without allocating anything.
 func TestWarmIndexAllocatesNothing(t *testing.T) {
-	c := newChurn(t, scheduler.Default, 500)
+	c := newChurn(t, scheduler.Default, 500, nil)
 	for range 5000 {
 		c.turn(t)
 	}
