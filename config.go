@@ -67,6 +67,11 @@ type Config struct {
 	// lower priority: as few as possible, on one host. By default nobody has to.
 	Preempt bool
 
+	// Lifetimes makes placements look at how long instances are expected to exist, so that hosts become empty as a whole: by
+	// Spec.Lifetime, or by how long the instances of the same project, flavor and size of cluster have existed so far. See
+	// scheduler.Ends, which it sets, and package lifetime.
+	Lifetimes bool
+
 	// Evacuation says when the instances of a host that has been lost are made anew on others; empty: when it is
 	// proved that the host is off.
 	Evacuation Evacuation
@@ -160,6 +165,6 @@ func (c Config) ring() (ring.Config, error) {
 		CallTimeout: or(c.CallTimeout, 10*time.Minute), LeaseTTL: or(c.LeaseTTL, 15*time.Second),
 		Tail: or(c.Tail, 250*time.Millisecond), MaxCalls: or(c.MaxCalls, 4), MaxPolls: or(c.MaxPolls, 256), MaxPlaces: or(c.MaxPlaces, 3),
 		StrayAge: or(c.StrayAge, time.Minute), Evacuation: or(c.Evacuation, EvacuateFenced), FenceAfter: or(c.FenceAfter, 4*time.Minute),
-		Preempt: c.Preempt,
+		Preempt: c.Preempt, Lifetimes: c.Lifetimes,
 	}, nil
 }

@@ -266,6 +266,18 @@ func (s *State) ChangedHosts() iter.Seq2[HostID, *HostRecord] {
 	}
 }
 
+// ChangedInstances yields the instances of an overlay whose records are not those of the State under it, in no order. One
+// that it has removed comes with nil.
+func (s *State) ChangedInstances() iter.Seq2[InstanceID, *Instance] {
+	return func(yield func(InstanceID, *Instance) bool) {
+		for id, i := range s.instances.own {
+			if !yield(id, i.v) {
+				return
+			}
+		}
+	}
+}
+
 // ChangedProjects yields the projects of an overlay whose records are not those of the State under it, in no order. One that
 // it has removed comes with nil.
 func (s *State) ChangedProjects() iter.Seq2[string, *ProjectRecord] {

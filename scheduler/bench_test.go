@@ -187,11 +187,15 @@ type churn struct {
 	alive             []scheduler.Decision // a ring
 	turns, considered int
 	ends              *scheduler.Ends // nil: lifetimes are not looked at
+	lives             []scheduler.Lives
 }
 
 func newChurn(b testing.TB, strategy scheduler.Strategy, hosts int, ends *scheduler.Ends) *churn {
 	b.Helper()
 	c := &churn{ix: benchIndex(b, benchFleet(hosts)), alive: make([]scheduler.Decision, max(16, hosts/10)), ends: ends}
+	for k := range 13 {
+		c.lives = append(c.lives, scheduler.Exactly(5*time.Minute<<k))
+	}
 	s := &scheduler.Scheduler{Strategy: strategy, Ends: ends}
 	for _, req := range benchRequests() {
 		a, err := s.Ask(req)
@@ -211,7 +215,7 @@ func (c *churn) turn(b testing.TB) {
 	a := c.asks[c.turns*7%len(c.asks)]
 	if c.ends != nil { // lives of five minutes to a month, one of them a second
 		now := time.Unix(int64(c.turns), 0)
-		a.Expect(now, now.Add(5*time.Minute<<(c.turns*5%13)))
+		a.Expect(now, c.lives[c.turns*5%13])
 	}
 	err := c.ix.Choose(a, d)
 	c.turns++

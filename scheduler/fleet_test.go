@@ -103,7 +103,20 @@ func randomPreferences(r *rand.Rand, s *scheduler.Scheduler) {
 	}
 }
 
-// randomLife is when something is placed, and when it is expected to end; mostly both are known.
+// randomLives is when something is placed, and how long it is expected to live; mostly both are known.
+func randomLives(r *rand.Rand) (now time.Time, lives scheduler.Lives) {
+	now, until := randomLife(r)
+	switch r.IntN(4) {
+	case 0:
+		return now, nil
+	case 1:
+		half := float64(time.Duration(1+r.IntN(1000)) * time.Minute)
+		return now, func(beyond time.Duration) float64 { return half / (half + float64(beyond)) }
+	}
+	return now, scheduler.Exactly(max(1, until.Sub(time.Unix(0, 0))))
+}
+
+// randomLife is a moment, and one at which something is expected to end; mostly both are known.
 func randomLife(r *rand.Rand) (now, until time.Time) {
 	if r.IntN(4) > 0 {
 		now = time.Unix(r.Int64N(100_000), r.Int64N(1e9)).UTC()

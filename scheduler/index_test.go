@@ -178,7 +178,7 @@ func (w *world) check() {
 		i, _ := w.state.Instance(w.placed[w.r.IntN(len(w.placed))])
 		req = scheduler.Request{Spec: i.Spec, Image: i.Image, Project: "p", Cluster: i.Cluster, Avoid: []pool.HostID{i.Place.Host}, Leaves: i.Place.Host}
 	}
-	req.Now, req.Until = randomLife(w.r)
+	req.Now, req.Lives = randomLives(w.r)
 	want, wantErr := s.Place(w.state, req)
 	got, err := s.PlaceOn(w.follows, req.In(w.state))
 	w.same(want, wantErr, got, err)
@@ -192,10 +192,10 @@ func (w *world) check() {
 		w.placed = append(w.placed, id)
 	}
 	k := w.r.IntN(len(w.asks))
-	if w.reqs[k].Now, w.reqs[k].Until = randomLife(w.r); w.reqs[k].Now.IsZero() {
+	if w.reqs[k].Now, w.reqs[k].Lives = randomLives(w.r); w.reqs[k].Now.IsZero() {
 		w.reqs[k].Now = w.state.Time()
 	}
-	w.asks[k].Expect(w.reqs[k].Now, w.reqs[k].Until)
+	w.asks[k].Expect(w.reqs[k].Now, w.reqs[k].Lives)
 	want, wantErr = w.askedOf[k].Place(w.state, w.reqs[k])
 	err = w.own.Choose(w.asks[k], &w.outs[k])
 	if errors.Is(wantErr, pool.ErrNoRoom) {

@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"math"
-	"math/bits"
 	"slices"
 	"sync"
 	"time"
@@ -11,15 +10,15 @@ import (
 )
 
 // Ends is until when hosts are expected to be in use: of each the latest expected end of what is on it. A Scheduler that
-// has one looks at lifetimes: of the hosts in use those come first whose use a request with an expected end
-// (Request.Until) prolongs least, and what the Strategy prefers decides among those where that is about the same. So hosts become
-// empty as a whole, and an empty one is begun no sooner than otherwise. How long a placement prolongs the use of a host
+// has one looks at lifetimes: a placement costs room, which the Strategy counts, and it costs host-time as far as it keeps a
+// host in use that would have become empty. Both are parts of what the instance takes as long as it exists, and are added:
 //
-//	extension = the request's expected end - the later of the host's and Request.Now
+//	score = 1 on a host in use + (1 - prolonged + score by the Strategy without that 1) / 2
+//	prolonged = the part of the instance's expected life that lies beyond the end of the host's; all of it on an empty host
 //
-// is compared by its order of magnitude, since ends are guesses: less than five minutes is nothing, and beyond that
-// extensions count as different that differ by a power of two of it (as in LAVA; Ling et al., MLSys '25). A host of which no end is
-// known could be empty now. Under Spread, which keeps no host empty, lifetimes have no say.
+// A guess that is wrong by little costs little so, and one of which only chances are known counts by them. An empty host is begun
+// no sooner than otherwise. A host of which no end is known could be empty now. Under Spread, which keeps no host
+// empty, lifetimes have no say, nor where a request has no Lives.
 //
 // Ends can be hints of those who launch, or what package lifetime has learnt; see there. The zero value knows of none. It is
 // safe for concurrent use; an Index follows the Ends that its requests come with.
@@ -99,79 +98,87 @@ func nanos(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-// Expect changes when the instances of an Ask are placed, and when they are expected to end; the zero Time: that is not
-// known.
-func (a *Ask) Expect(now, until time.Time) { a.req.Now, a.req.Until = now, until }
+// Lives says which part of the life that is expected of an instance lies beyond a time from now on: 1 at zero, and never more at a
+// later time than at an earlier one. It must be a pure function.
+type Lives func(beyond time.Duration) float64
 
-// Of an extension: what is nothing, and how many orders of magnitude there are, which is more than an int64 of
-// nanoseconds has.
-const (
-	atOnce     = uint64(5 * time.Minute)
-	extensions = 64
-)
-
-// lasting is a policy behind lifetimes. The score is
-//
-//	1 if the host is in use + (63 - order of magnitude of the extension + score of the policy without that 1) / 64
-//
-// which rounding keeps in order as the policy's own.
-type lasting struct {
-	then       policy
-	until, now int64
+// Exactly is the Lives of an instance that exists for so long from now on.
+func Exactly(d time.Duration) Lives {
+	return func(beyond time.Duration) float64 {
+		if beyond >= d {
+			return 0
+		}
+		return 1 - float64(beyond)/float64(d)
+	}
 }
 
-// lives puts a policy behind lifetimes, in the space of w, if these have a say.
+// Expect changes when the instances of an Ask are placed, and how long they are expected to live; nil: that is not known.
+func (a *Ask) Expect(now time.Time, lives Lives) { a.req.Now, a.req.Lives = now, lives }
+
+// lasting is a policy that looks at lifetimes. Rounding keeps its score in order as the policy's own.
+type lasting struct {
+	then  policy
+	lives Lives
+	now   int64
+}
+
+// lives makes a policy look at lifetimes, in the space of w, if these have a say.
 func (d *decision) lives(s Strategy, p policy, w *lasting) policy {
-	if d.scheduler.Ends == nil || s == Spread || d.req.Until.IsZero() {
+	if d.scheduler.Ends == nil || s == Spread || d.req.Lives == nil {
 		return p
 	}
-	*w = lasting{p, nanos(d.req.Until), nanos(d.req.Now)}
+	*w = lasting{p, d.req.Lives, nanos(d.req.Now)}
 	return w
 }
 
-// extension returns the order of magnitude by which the use of a host that is expected to end is prolonged.
-func (p *lasting) extension(end int64) int {
-	from := max(end, p.now)
-	if p.until <= from {
-		return 0
+// prolonged returns which part of the instance's life lies beyond the end of a host.
+func (p *lasting) prolonged(end int64) float64 {
+	if end <= p.now {
+		return p.part(0)
 	}
-	return bits.Len64((uint64(p.until) - uint64(from)) / atOnce)
+	lasts := end - p.now
+	if lasts < 0 {
+		lasts = math.MaxInt64
+	}
+	return p.part(time.Duration(lasts))
 }
 
-func (p *lasting) finish(score float64, extension int, used bool) float64 {
+func (p *lasting) part(beyond time.Duration) float64 { return max(0, min(1, p.lives(beyond))) }
+
+func (p *lasting) finish(score, prolonged float64, used bool) float64 {
 	u := one(used)
-	return u + (float64(extensions-1-extension)+(score-u))/extensions
+	return u + (1-prolonged+(score-u))/2
 }
 
 // enough is finish turned round.
-func (p *lasting) enough(score float64, extension int, used bool) float64 {
+func (p *lasting) enough(score, prolonged float64, used bool) float64 {
 	u := one(used)
-	return u + float64((score-u)*extensions) - float64(extensions-1-extension)
+	return u + float64((score-u)*2) - (1 - prolonged)
 }
 
 func (p *lasting) score(c *columns, hosts []uint8, out []float64) {
 	p.then.score(c, hosts, out)
 	for j, i := range hosts {
-		extension, used := 0, c.used(i)
+		prolonged, used := 1.0, c.used(i)
 		if used {
-			extension = p.extension(c.ends[i])
+			prolonged = p.prolonged(c.ends[i])
 		}
-		out[j] = p.finish(out[j], extension, used)
+		out[j] = p.finish(out[j], prolonged, used)
 	}
 }
 
-// least returns the least extension of the hosts in a box. Where only some of them are in use, none of the others has as
+// least returns the least that a host of the box is prolonged by. Where only some of them are in use, none of the others has as
 // high a score as any of these.
-func (p *lasting) least(r *ranges) int {
+func (p *lasting) least(r *ranges) float64 {
 	if !r.used {
-		return 0
+		return 1
 	}
-	return p.extension(r.end)
+	return p.prolonged(r.end)
 }
 
 func (p *lasting) bound(r *ranges, enough float64) float64 {
-	extension := p.least(r)
-	return p.finish(p.then.bound(r, p.enough(enough, extension, r.used)), extension, r.used)
+	least := p.least(r)
+	return p.finish(p.then.bound(r, p.enough(enough, least, r.used)), least, r.used)
 }
 
 func (p *lasting) reach(r *ranges, enough float64) bounds {

@@ -21,16 +21,15 @@ func TestLifetimesComeFirst(t *testing.T) {
 		why        string
 		strategy   scheduler.Strategy
 		full, half time.Duration // until which they are in use; 0: nobody knows
-		until      time.Duration
+		lives      time.Duration
 		host       pool.HostID
 	}{
 		{"both last longer: the strategy decides", scheduler.Default, 3 * time.Hour, 5 * time.Hour, time.Hour, "d/full"},
 		{"one that it does not prolong", scheduler.Default, time.Hour, 5 * time.Hour, 3 * time.Hour, "d/half"},
-		{"less than five minutes are nothing", scheduler.Default, 3*time.Hour - 299*time.Second, 5 * time.Hour, 3 * time.Hour, "d/full"},
-		{"nor is what is of one order of magnitude", scheduler.BestFit, time.Hour, 2 * time.Hour, 10 * time.Hour, "d/full"},
-		{"the one that it prolongs less", scheduler.BestFit, time.Hour, 6 * time.Hour, 10 * time.Hour, "d/half"},
+		{"a little of its life is not worth room", scheduler.Default, 3*time.Hour - 5*time.Minute, 5 * time.Hour, 3 * time.Hour, "d/full"},
+		{"the one that it prolongs less", scheduler.BestFit, time.Hour, 9 * time.Hour, 10 * time.Hour, "d/half"},
 		{"an empty one comes last all the same", scheduler.Default, 0, 0, 1000 * time.Hour, "d/full"},
-		{"an end that has passed is no better than none", scheduler.Default, -100 * time.Hour, 0, time.Hour, "d/full"},
+		{"an end that has passed is no better than none", scheduler.Default, 0, -100 * time.Hour, time.Hour, "d/full"},
 		{"of its own end nothing is known", scheduler.Default, time.Hour, 5 * time.Hour, 0, "d/full"},
 		{"spread means spread", scheduler.Spread, time.Hour, 5 * time.Hour, time.Hour, "d/empty"},
 	} {
@@ -45,7 +44,9 @@ func TestLifetimesComeFirst(t *testing.T) {
 		s.Ends.Set("d/half", at(c.half))
 		require.Equal(t, at(c.half), s.Ends.Of("d/half"))
 		req := want(1, 2)
-		req.Now, req.Until = now, at(c.until)
+		if req.Now = now; c.lives > 0 {
+			req.Lives = scheduler.Exactly(c.lives)
+		}
 		d, err := s.Place(b.state, req)
 		require.NoError(t, err)
 		require.Equal(t, c.host, d.Host, c.why)
@@ -73,7 +74,8 @@ func TestIndexFollowsEnds(t *testing.T) {
 	s := scheduler.Scheduler{Ends: new(scheduler.Ends)}
 	req := want(1, 1)
 	req.Now = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-	req.Until = req.Now.Add(48 * time.Hour)
+	req.Lives = scheduler.Exactly(48 * time.Hour)
+	late := req.Now.Add(48 * time.Hour)
 	places := func(want pool.HostID) {
 		t.Helper()
 		d, err := s.PlaceOn(ix, req)
@@ -83,7 +85,7 @@ func TestIndexFollowsEnds(t *testing.T) {
 	places("d/h0")
 	for k := range 2000 { // more than is remembered one by one
 		id := pool.HostID("d/h" + strconv.Itoa(k%hosts))
-		s.Ends.Set(id, req.Until)
+		s.Ends.Set(id, late)
 		if k%7 == 0 || k > 1900 {
 			places(id)
 		}
@@ -94,7 +96,7 @@ func TestIndexFollowsEnds(t *testing.T) {
 	}
 	require.NoError(t, ix.CheckEnds(s.Ends))
 	ix.Remove("d/h0")
-	s.Ends.Set("d/h0", req.Until) // who is no longer there is no mistake
+	s.Ends.Set("d/h0", late) // who is no longer there is no mistake
 	places("d/h1")
 }
 

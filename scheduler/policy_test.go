@@ -69,7 +69,7 @@ func checkBound(t *testing.T, r *rand.Rand, fitting *int) {
 	var req scheduler.Request
 	var ends []time.Time
 	if r.IntN(2) == 0 {
-		req.Now, req.Until = randomLife(r)
+		req.Now, req.Lives = randomLives(r)
 		for range used {
 			_, end := randomLife(r)
 			ends = append(ends, end)

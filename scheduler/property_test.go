@@ -288,20 +288,13 @@ func preference(h *pool.HostRecord, demand pool.Resources, total map[pool.Class]
 // livesOn is a score behind lifetimes, straight from the definition.
 func livesOn(s *scheduler.Scheduler, h *pool.HostRecord, req scheduler.Request, score float64) float64 {
 	if h.Placed == 0 && h.Held == 0 {
-		return (63 + score) / 64
+		return score / 2
 	}
-	end := func(t time.Time) float64 { // what lies behind what nanoseconds can say is as late as that
-		return max(-1<<33, min(float64(t.Unix())+float64(t.Nanosecond())/1e9, math.MaxInt64/1e9))
+	beyond := time.Duration(0)
+	if end := s.Ends.Of(h.ID); !end.IsZero() && end.After(req.Now) {
+		beyond = end.Sub(req.Now)
 	}
-	from := end(req.Now)
-	if known := s.Ends.Of(h.ID); !known.IsZero() {
-		from = max(from, end(known))
-	}
-	prolonged := 0.0
-	for by := end(req.Until) - from; by >= 300; by /= 2 {
-		prolonged++
-	}
-	return 1 + (63-prolonged+score-1)/64
+	return 1 + (1-req.Lives(beyond)+score-1)/2
 }
 
 func everyWay(pieces, room []int64) bool {
@@ -509,7 +502,7 @@ func TestPlaceAgainstTheDefinition(t *testing.T) {
 		randomPreferences(r, &s)
 		if r.IntN(3) == 0 {
 			s.Ends = new(scheduler.Ends)
-			req.Now, req.Until = randomLife(r)
+			req.Now, req.Lives = randomLives(r)
 			for i := range f.hosts {
 				_, end := randomLife(r)
 				s.Ends.Set(f.hosts[i].ID, end)
@@ -518,7 +511,7 @@ func TestPlaceAgainstTheDefinition(t *testing.T) {
 		st := f.books(t)
 		judge := func(st *pool.State, h *pool.HostRecord, req scheduler.Request, empty bool, total map[pool.Class]pool.Sum, strategy scheduler.Strategy) (bool, float64) {
 			fits, score := judge(st, h, req, empty, total, placesBy(&s, h))
-			if s.Ends != nil && !req.Until.IsZero() && placesBy(&s, h) != scheduler.Spread {
+			if s.Ends != nil && req.Lives != nil && placesBy(&s, h) != scheduler.Spread {
 				_, unmet := keepsRules(st, h, req, empty)
 				for _, t := range h.Taints {
 					if t.Effect == pool.PreferNoSchedule && !slices.ContainsFunc(req.Spec.Constraints.Tolerations, func(o pool.Toleration) bool { return o.Key == t.Key && (o.Value == "" || o.Value == t.Value) }) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/scheduler"
 	"github.com/berthage/berthage/scheduler/lifetime"
 )
 
@@ -64,17 +65,17 @@ func (b *lives) class(i int) lifetime.Class {
 	return lifetime.Class{Flavor: b.vms[i].size.String(), Batch: b.batch[i]}
 }
 
-// expect returns when a VM that comes is expected to end.
-func (b *lives) expect(i int) time.Time {
+// expect returns how long a VM that comes is expected to live.
+func (b *lives) expect(i int) scheduler.Lives {
 	v := &b.vms[i]
 	if b.truth {
-		return trueEnd(v)
+		return scheduler.Exactly(trueEnd(v).Sub(moment(v.arrive)))
 	}
 	if v.arrive >= b.looked+lookAtLives {
 		b.Look(moment(v.arrive))
 		b.looked = v.arrive
 	}
-	return b.Expect(b.class(i), moment(v.arrive))
+	return b.Lives(b.class(i))
 }
 
 func (b *lives) came(i int, host pool.HostID) {

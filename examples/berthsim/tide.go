@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/scheduler"
@@ -122,11 +121,11 @@ func (t *tide) count(until float64) {
 // come places a VM. It is false if no host has room.
 func (t *tide) come(i int) (bool, error) {
 	v := &t.vms[i]
-	var until time.Time
+	var lives scheduler.Lives
 	if t.lives != nil {
-		until = t.lives.expect(i)
+		lives = t.lives.expect(i)
 	}
-	d, err := t.place(v.size, moment(t.now), until)
+	d, err := t.place(v.size, moment(t.now), lives)
 	switch {
 	case errors.Is(err, pool.ErrNoRoom):
 		until := v.end

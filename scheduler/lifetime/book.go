@@ -20,12 +20,12 @@ type Class struct {
 // there.
 const mostClasses = 4096
 
-// Book is what has been learnt of lives, and who lives where. The zero value knows nothing yet. It is for one goroutine at a
-// time; the Ends that it writes are not.
+// Book is what has been learnt of lives, and who lives where. The zero value knows nothing yet. Those methods that return something
+// change nothing and may be called side by side; the others are for one goroutine at a time. Ends is safe for concurrent use.
 type Book struct {
 	Ends scheduler.Ends // until when hosts are expected to be in use: as of the last Look, and what was born or gone since
 
-	pool   curve
+	pool   *curve
 	curves map[key]*curve
 	order  []*curve // parents before children
 	lives  map[pool.InstanceID]*life
@@ -54,13 +54,14 @@ func (b *Book) Born(id pool.InstanceID, host pool.HostID, c Class, at, until tim
 		return
 	}
 	b.start()
-	l := &life{of: b.curve(c), born: at, hint: until, host: host}
+	l := &life{of: b.find(c, true), born: at, hint: until, host: host}
 	l.end = l.expect(at)
 	b.lives[id] = l
 	b.put(l)
 }
 
-// Moved records that an instance is on another host now. One that is not known is no mistake.
+// Moved records that an instance is on another host now, or, if that is empty, on none for a time. One that is not known is
+// no mistake.
 func (b *Book) Moved(id pool.InstanceID, host pool.HostID) {
 	l, ok := b.lives[id]
 	if !ok || l.host == host {
@@ -87,11 +88,29 @@ func (b *Book) Gone(id pool.InstanceID, at time.Time) {
 	b.take(l)
 }
 
-// Expect returns when an instance of that class that is placed now is expected to end, by what was known at the last Look.
-func (b *Book) Expect(c Class, now time.Time) time.Time {
-	b.start()
-	return now.Add(b.curve(c).remains(0))
+// Until returns when an instance is expected to end; the zero Time if it is not known.
+func (b *Book) Until(id pool.InstanceID) time.Time {
+	if l, ok := b.lives[id]; ok {
+		return l.end
+	}
+	return time.Time{}
 }
+
+// Forget forgets who lives, of whom it may be told anew; what has been learnt stays.
+func (b *Book) Forget() {
+	for host := range b.on {
+		b.Ends.Set(host, time.Time{})
+	}
+	clear(b.lives)
+	clear(b.on)
+}
+
+// Lives returns how long an instance of that class is expected to live that is placed now, by what was known at the last
+// Look. It is true until the next Look.
+func (b *Book) Lives(c Class) scheduler.Lives { return b.find(c, false).lives }
+
+// Expect returns the median of how long an instance of that class lives, by what was known at the last Look.
+func (b *Book) Expect(c Class) time.Duration { return b.find(c, false).remains(0) }
 
 // Look makes what was learnt until now count, and all expectations what they are at the age that instances have now. Its
 // cost grows with the number of instances; once in five minutes, below which nothing differs, is enough.
@@ -107,7 +126,7 @@ func (b *Book) Look(now time.Time) {
 		}
 	}
 	for _, c := range b.order {
-		c.look()
+		c.look(b.oldest())
 	}
 	for _, l := range b.lives {
 		l.end = l.expect(now)
@@ -130,22 +149,38 @@ func (b *Book) start() {
 		return
 	}
 	b.curves, b.lives, b.on = make(map[key]*curve), make(map[pool.InstanceID]*life), make(map[pool.HostID][]*life)
-	b.order = append(b.order, &b.pool)
-	b.pool.look()
+	b.pool = newCurve(nil)
+	b.pool.look(b.oldest())
+	b.order = append(b.order, b.pool)
 }
 
-// curve returns what is known of a class, or of the nearest parent for which there is room.
-func (b *Book) curve(c Class) *curve {
+// oldest returns how many ages there are up to the oldest that anybody has been seen in.
+func (b *Book) oldest() int {
+	for a := ages - 1; a > 0; a-- {
+		if b.pool.ended[a]+b.pool.alive[a] > 0 {
+			return a + 1
+		}
+	}
+	return 1
+}
+
+// find returns what is known of a class, or else of the nearest parent. If it is to be made, it is as far as there is room.
+func (b *Book) find(c Class, grow bool) *curve {
 	size := int8(bits.Len(uint(max(1, c.Batch) - 1)))
-	of := &b.pool
+	if b.pool == nil { // and nobody has told anything
+		nothing := newCurve(nil)
+		nothing.look(1)
+		return nothing
+	}
+	of := b.pool
 	for _, k := range [...]key{{c.Project, "", 1, 0}, {c.Project, c.Flavor, 2, 0}, {c.Project, c.Flavor, 3, size}} {
 		next, ok := b.curves[k]
 		if !ok {
-			if len(b.curves) == mostClasses {
+			if !grow || len(b.curves) == mostClasses {
 				return of
 			}
-			next = &curve{parent: of}
-			next.look()
+			next = newCurve(of)
+			next.look(b.oldest())
 			b.curves[k], b.order = next, append(b.order, next)
 		}
 		of = next
@@ -156,7 +191,7 @@ func (b *Book) curve(c Class) *curve {
 func (b *Book) put(l *life) {
 	l.at = len(b.on[l.host])
 	b.on[l.host] = append(b.on[l.host], l)
-	if b.Ends.Of(l.host).Before(l.end) {
+	if l.host != "" && b.Ends.Of(l.host).Before(l.end) {
 		b.Ends.Set(l.host, l.end)
 	}
 }
@@ -176,6 +211,9 @@ func (b *Book) take(l *life) {
 
 // tell says until when a host is expected to be in use.
 func (b *Book) tell(host pool.HostID) {
+	if host == "" {
+		return
+	}
 	var end time.Time
 	for _, l := range b.on[host] {
 		if l.end.After(end) {

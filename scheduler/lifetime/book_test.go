@@ -22,7 +22,7 @@ func TestWhatIsLearnt(t *testing.T) {
 	t.Parallel()
 	var b lifetime.Book
 	short, long := lifetime.Class{Project: "p", Flavor: "small", Batch: 1}, lifetime.Class{Project: "p", Flavor: "large", Batch: 1}
-	require.WithinRange(t, b.Expect(short, start), start.Add(5*time.Minute), start.Add(10*time.Minute), "as long as nothing is known, half live to the end of the first age and beyond")
+	require.InDelta(t, 7.5, b.Expect(short).Minutes(), 2.5, "as long as nothing is known, half live to the end of the first age and beyond")
 	for n := range 200 {
 		at := start.Add(time.Duration(n) * time.Minute)
 		b.Born(id(2*n), "d/h", short, at, time.Time{})
@@ -33,17 +33,20 @@ func TestWhatIsLearnt(t *testing.T) {
 	}
 	now := start.Add(20 * time.Hour)
 	b.Look(now)
-	require.WithinRange(t, b.Expect(short, now), now.Add(50*time.Minute), now.Add(80*time.Minute))
-	require.Greater(t, b.Expect(long, now).Sub(now), 20*time.Hour, "none has ended yet")
+	require.InDelta(t, 65, b.Expect(short).Minutes(), 15)
+	require.Greater(t, b.Expect(long), 20*time.Hour, "none has ended yet")
+	require.Less(t, b.Lives(short)(2*time.Hour), 0.1)
+	require.Greater(t, b.Lives(long)(2*time.Hour), 0.7)
 	for n := range 200 {
 		b.Gone(id(2*n+1), start.Add(time.Duration(n)*time.Minute+24*time.Hour))
 	}
 	now = start.Add(30 * time.Hour)
 	b.Look(now)
-	require.WithinRange(t, b.Expect(long, now), now.Add(20*time.Hour), now.Add(32*time.Hour))
+	require.InDelta(t, 26, b.Expect(long).Hours(), 6)
 	// A size of batch of which nothing is known is taken for like the flavor, and that of another project for like all.
-	require.WithinRange(t, b.Expect(lifetime.Class{Project: "p", Flavor: "large", Batch: 100}, now), now.Add(18*time.Hour), now.Add(34*time.Hour))
-	other := b.Expect(lifetime.Class{Project: "q", Flavor: "large"}, now).Sub(now)
+	require.Equal(t, b.Expect(lifetime.Class{Project: "p", Flavor: "large", Batch: 100}), b.Expect(lifetime.Class{Project: "p", Flavor: "large", Batch: 7}))
+	require.InDelta(t, 26, b.Expect(lifetime.Class{Project: "p", Flavor: "large", Batch: 100}).Hours(), 8)
+	other := b.Expect(lifetime.Class{Project: "q", Flavor: "large"})
 	require.Greater(t, other, time.Hour/2)
 	require.Less(t, other, 24*time.Hour)
 }
@@ -153,7 +156,7 @@ func TestClassesAreBounded(t *testing.T) {
 	}
 	b.Look(start.Add(24 * time.Hour))
 	require.Equal(t, 4096, b.Classes())
-	require.Greater(t, b.Expect(lifetime.Class{Project: "p", Flavor: "another"}, start).Sub(start), 16*time.Hour)
+	require.Greater(t, b.Expect(lifetime.Class{Project: "p", Flavor: "another"}), 16*time.Hour)
 }
 
 // Ages are in order, and each is in its own class, up to the longest.
@@ -171,4 +174,40 @@ func TestAges(t *testing.T) {
 	}
 	require.Equal(t, lifetime.Ages-1, lifetime.AgeOf(1<<63-1))
 	require.Equal(t, 0, lifetime.AgeOf(-time.Hour))
+}
+
+// What is expected to live beyond a time never grows with the time, to the last bit, and is the mean over those that lived.
+func TestLivesNeverRise(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(4, 5))
+	var b lifetime.Book
+	c := lifetime.Class{Flavor: "f"}
+	require.InDelta(t, 1, b.Lives(c)(0), 0)
+	lives := make([]time.Duration, 10_000)
+	total := 0.0
+	for n := range lives {
+		lives[n] = time.Duration(r.ExpFloat64() * float64(time.Hour) * float64(1+49*(n%2)))
+		total += float64(lives[n])
+		b.Born(id(n), "d/h", c, start, time.Time{})
+	}
+	for n, l := range lives {
+		b.Gone(id(n), start.Add(l))
+	}
+	b.Look(start.AddDate(1, 0, 0))
+	last := 1.0
+	for beyond := time.Duration(0); beyond < 1<<61; beyond += beyond/50 + time.Duration(1+r.Int64N(1e11)) {
+		part := b.Lives(c)(beyond)
+		require.LessOrEqual(t, part, last)
+		require.GreaterOrEqual(t, part, 0.0)
+		last = part
+		want := 0.0
+		for _, l := range lives {
+			want += float64(max(0, l-beyond))
+		}
+		require.InDelta(t, want/total, part, 0.03, "beyond %s", beyond)
+	}
+	for a := range lifetime.Ages { // where two pieces of the curve meet
+		at := lifetime.Bound(a)
+		require.LessOrEqual(t, b.Lives(c)(at), b.Lives(c)(max(0, at-1)))
+	}
 }

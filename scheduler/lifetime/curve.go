@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/bits"
 	"time"
+
+	"github.com/berthage/berthage/scheduler"
 )
 
 // Ages go from one bound to the next: below 5 minutes, and then two to each factor of two, more than 200 years in all.
@@ -45,14 +47,24 @@ type curve struct {
 	ended  [ages]uint32  // by the age that they reached
 	alive  [ages]uint32  // at the last look, by their age then
 	dies   [ages]float64 // at the last look: which part of those that reach an age does not reach the next
+
+	beyond [ages + 1]float64 // the same, added up: how long those that are born live beyond an age, on average, in nanoseconds
+	lives  scheduler.Lives   // part
+}
+
+func newCurve(parent *curve) *curve {
+	c := &curve{parent: parent}
+	c.lives = c.part
+	return c
 }
 
 // restless is which part of those of an age is assumed not to reach the next, as long as nothing is known: half of
 // them do not live to twice the age.
 var restless = 1 - 1/math.Sqrt2
 
-// look makes dies what is known now. The parent has had its look.
-func (c *curve) look() {
+// look makes dies and beyond what is known now. The parent has had its look. No life is taken to be longer than oldest says, the
+// number of ages that anybody has been seen in.
+func (c *curve) look(oldest int) {
 	reached := 0.0
 	for a := ages - 1; a >= 0; a-- {
 		reached += float64(c.ended[a])
@@ -64,6 +76,23 @@ func (c *curve) look() {
 		c.dies[a] = (float64(c.ended[a]) + before) / (reached + float64(c.alive[a])/2 + 1)
 		reached += float64(c.alive[a])
 	}
+	var reach [ages + 1]float64
+	reach[0] = 1
+	for a := range ages {
+		reach[a+1] = reach[a] * (1 - c.dies[a])
+	}
+	clear(c.beyond[:])
+	for a := oldest - 1; a >= 0; a-- {
+		c.beyond[a] = c.beyond[a+1] + float64((reach[a]+reach[a+1])/2*float64(bound(a+1)-bound(a)))
+	}
+}
+
+// part is the scheduler.Lives of those that are born. It does not rise at any time, whatever is rounded.
+func (c *curve) part(beyond time.Duration) float64 {
+	a := ageOf(beyond)
+	from, to := c.beyond[a], c.beyond[a+1]
+	within := float64(beyond-bound(a)) / float64(bound(a+1)-bound(a))
+	return max(to, from-float64((from-to)*within)) / c.beyond[0]
 }
 
 // remains returns the median of what remains to those that have reached an age.

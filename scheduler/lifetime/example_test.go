@@ -25,7 +25,11 @@ func Example() {
 	book.Born("a server", "d/h1", server, now, time.Time{})
 	book.Born("a job", "d/h2", job, now, time.Time{})
 
-	req := scheduler.Request{Now: now, Until: book.Expect(job, now)} // with Spec and Image, for s.PlaceOn
-	fmt.Println(req.Until.Before(s.Ends.Of("d/h1")), req.Until.Sub(now) < 2*time.Hour)
-	// Output: true true
+	req := scheduler.Request{Now: now, Lives: book.Lives(job)} // with Spec and Image, for s.PlaceOn
+	for _, host := range []pool.HostID{"d/h1", "d/h2"} {
+		fmt.Printf("%.1f of a job's life lies beyond that of %s\n", req.Lives(s.Ends.Of(host).Sub(now)), host)
+	}
+	// Output:
+	// 0.0 of a job's life lies beyond that of d/h1
+	// 0.1 of a job's life lies beyond that of d/h2
 }
