@@ -13,8 +13,9 @@ import (
 // has one looks at lifetimes: a placement costs room, which the Strategy counts, and it costs host-time as far as it keeps a
 // host in use that would have become empty. Both are parts of what the instance takes as long as it exists, and are added:
 //
-//	score = 1 on a host in use + (1 - prolonged + score by the Strategy without that 1) / 2
+//	score = 1 on a host in use + (1 - whole x prolonged + score by the Strategy without that 1) / 2
 //	prolonged = the part of the instance's expected life that lies beyond the end of the host's; all of it on an empty host
+//	whole = by how much the Strategy scores a host less for all of whose capacity being left over
 //
 // A guess that is wrong by little costs little so, and one of which only chances are known counts by them. An empty host is begun
 // no sooner than otherwise. A host of which no end is known could be empty now. Under Spread, which keeps no host
@@ -118,20 +119,21 @@ func (a *Ask) Expect(now time.Time, lives Lives) { a.req.Now, a.req.Lives = now,
 // lasting is a policy that looks at lifetimes. Rounding keeps its score in order as the policy's own.
 type lasting struct {
 	then  policy
+	whole float64 // what a whole host counts in its score
 	lives Lives
 	now   int64
 }
 
 // lives makes a policy look at lifetimes, in the space of w, if these have a say.
-func (d *decision) lives(s Strategy, p policy, w *lasting) policy {
+func (d *decision) lives(s Strategy, p policy, whole float64, w *lasting) policy {
 	if d.scheduler.Ends == nil || s == Spread || d.req.Lives == nil {
 		return p
 	}
-	*w = lasting{p, d.req.Lives, nanos(d.req.Now)}
+	*w = lasting{p, whole, d.req.Lives, nanos(d.req.Now)}
 	return w
 }
 
-// prolonged returns which part of the instance's life lies beyond the end of a host.
+// prolonged returns what it counts that a part of the instance's life lies beyond the end of a host.
 func (p *lasting) prolonged(end int64) float64 {
 	if end <= p.now {
 		return p.part(0)
@@ -143,7 +145,9 @@ func (p *lasting) prolonged(end int64) float64 {
 	return p.part(time.Duration(lasts))
 }
 
-func (p *lasting) part(beyond time.Duration) float64 { return max(0, min(1, p.lives(beyond))) }
+func (p *lasting) part(beyond time.Duration) float64 {
+	return float64(p.whole * max(0, min(1, p.lives(beyond))))
+}
 
 func (p *lasting) finish(score, prolonged float64, used bool) float64 {
 	u := one(used)
@@ -159,7 +163,7 @@ func (p *lasting) enough(score, prolonged float64, used bool) float64 {
 func (p *lasting) score(c *columns, hosts []uint8, out []float64) {
 	p.then.score(c, hosts, out)
 	for j, i := range hosts {
-		prolonged, used := 1.0, c.used(i)
+		prolonged, used := p.whole, c.used(i)
 		if used {
 			prolonged = p.prolonged(c.ends[i])
 		}
@@ -171,7 +175,7 @@ func (p *lasting) score(c *columns, hosts []uint8, out []float64) {
 // high a score as any of these.
 func (p *lasting) least(r *ranges) float64 {
 	if !r.used {
-		return 1
+		return p.whole
 	}
 	return p.prolonged(r.end)
 }

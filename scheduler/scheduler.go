@@ -211,12 +211,12 @@ func (d *decision) follow(total totals) {
 func (d *decision) policyFor(s Strategy, needs []need, b *refined, w *lasting) policy {
 	switch s {
 	case BestFit, FGD:
-		return d.lives(s, bestFit{}, w)
+		return d.lives(s, bestFit{}, 1, w)
 	case Spread:
 		return spread{}
 	}
 	b.prepare(needs, d.total)
-	return d.lives(s, b, w)
+	return d.lives(s, b, b.sum/(b.sum+2), w)
 }
 
 // score returns the score of a host that has just been checked: the policy's, and those of the importer.
