@@ -75,6 +75,11 @@ type Config struct {
 	ReserveFor time.Duration // how long a reservation is held that does not say for how long; 0: 15 min
 	MaxReserve time.Duration // and the longest that one may say; 0: 24 h
 
+	// Lifetimes makes placements look at how long instances are expected to exist, so that hosts become empty as a whole: by
+	// Spec.Lifetime, or by how long the instances of the same project, flavor and size of cluster have existed so far. See
+	// scheduler.Ends, which it sets, and package lifetime.
+	Lifetimes bool
+
 	// Evacuation says when the instances of a host that has been lost are made anew on others; empty: when it is
 	// proved that the host is off.
 	Evacuation Evacuation
@@ -171,5 +176,6 @@ func (c Config) ring() (ring.Config, error) {
 		Tail: or(c.Tail, 250*time.Millisecond), MaxCalls: or(c.MaxCalls, 4), MaxPolls: or(c.MaxPolls, 256), MaxPlaces: or(c.MaxPlaces, 3),
 		StrayAge: or(c.StrayAge, time.Minute), Evacuation: or(c.Evacuation, EvacuateFenced), FenceAfter: or(c.FenceAfter, 4*time.Minute),
 		Preempt: c.Preempt, ReserveFor: or(c.ReserveFor, min(15*time.Minute, or(c.MaxReserve, 15*time.Minute))), MaxReserve: or(c.MaxReserve, 24*time.Hour),
+		Lifetimes: c.Lifetimes,
 	}, nil
 }

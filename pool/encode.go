@@ -207,6 +207,7 @@ func (e *encoder) spec(s *Spec) {
 	e.optionalOther("guest", &s.Guest)
 	e.optionalNumber("priority", int64(s.Priority))
 	e.optionalText("preemptible", string(s.Preemptible))
+	e.optionalNumber("lifetime", s.Lifetime)
 	e.put("}")
 }
 

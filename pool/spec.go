@@ -101,6 +101,10 @@ type Spec struct {
 	// Preemptible says that the instance may be made to give way to one of higher priority, and what becomes of it then.
 	// Empty: it may not.
 	Preemptible Preemption `json:"preemptible,omitempty"`
+
+	// Lifetime is how long the instance is expected to exist from its launch on, in seconds; zero: nobody says. It is a hint for
+	// schedulers that look at lifetimes (scheduler.Ends) and nothing else: nothing ends because it has passed.
+	Lifetime int64 `json:"lifetime,omitempty"`
 }
 
 // Preemption is what becomes of an instance that gives way.
@@ -111,6 +115,9 @@ const (
 	PreemptShelve Preemption = "shelve" // its disks are put aside; only where its host can do that
 	PreemptDelete Preemption = "delete" // it is gone for good
 )
+
+// MaxLifetime bounds Spec.Lifetime: a hundred years of 365 days.
+const MaxLifetime = 100 * 365 * 24 * 3600
 
 // MaxPriority bounds priorities on both sides of zero.
 const MaxPriority = 1_000_000_000
@@ -189,6 +196,9 @@ func (s Spec) Valid() error {
 	case "", PreemptShelve, PreemptDelete:
 	default:
 		return invalid("preemptible", string(s.Preemptible), "shelve, delete, or nothing")
+	}
+	if s.Lifetime < 0 || s.Lifetime > MaxLifetime {
+		return invalid("lifetime", strconv.FormatInt(s.Lifetime, 10), "0 to "+strconv.Itoa(MaxLifetime)+" seconds")
 	}
 	if len(s.Disks) > 1 { // one alone adds up with nothing
 		if _, err := s.Demand(); err != nil {

@@ -62,6 +62,14 @@ func TestPriorities(t *testing.T) {
 		err := pool.Spec{Image: "debian-12", Resources: pool.Resources{pool.CPU: 1}, Priority: tc.priority, Preemptible: tc.preempt}.Valid()
 		require.Equal(t, tc.ok, err == nil, "%+v: %v", tc, err)
 	}
+	for lifetime, ok := range map[int64]bool{0: true, 1: true, pool.MaxLifetime: true, pool.MaxLifetime + 1: false, -1: false} {
+		err := pool.Spec{Image: "debian-12", Resources: pool.Resources{pool.CPU: 1}, Lifetime: lifetime}.Valid()
+		require.Equal(t, ok, err == nil, "%d: %v", lifetime, err)
+		if !ok {
+			require.ErrorIs(t, err, pool.ErrInvalid)
+			require.ErrorContains(t, err, "lifetime")
+		}
+	}
 	require.Error(t, pool.Project{Name: "p", Weight: -1}.Valid())
 	require.Error(t, pool.Project{Name: "p", Weight: pool.MaxWeight + 1}.Valid())
 	require.NoError(t, pool.Project{Name: "p", Weight: 3}.Valid())

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -95,10 +96,14 @@ func benchState(tb testing.TB, hosts []*pool.HostRecord) *pool.State {
 // knows no events, names or reasons; and the scan of a State, which books nothing.
 func BenchmarkPlace(b *testing.B) {
 	sizes := []int{200, 1000, 10_000, 100_000}
-	for _, strategy := range []scheduler.Strategy{scheduler.BestFit, scheduler.Default, scheduler.Spread} {
+	for _, by := range []struct {
+		name     string
+		strategy scheduler.Strategy
+		ends     *scheduler.Ends
+	}{{"best-fit", scheduler.BestFit, nil}, {"default", scheduler.Default, nil}, {"spread", scheduler.Spread, nil}, {"lifetimes", scheduler.Default, new(scheduler.Ends)}} {
 		for _, n := range sizes {
-			b.Run(fmt.Sprintf("index/%s/hosts=%d", strategy, n), func(b *testing.B) {
-				c := newChurn(b, strategy, n)
+			b.Run(fmt.Sprintf("index/%s/hosts=%d", by.name, n), func(b *testing.B) {
+				c := newChurn(b, by.strategy, n, by.ends)
 				for range 20_000 {
 					c.turn(b)
 				}
@@ -181,12 +186,17 @@ type churn struct {
 	asks              []*scheduler.Ask
 	alive             []scheduler.Decision // a ring
 	turns, considered int
+	ends              *scheduler.Ends // nil: lifetimes are not looked at
+	lives             []scheduler.Lives
 }
 
-func newChurn(b testing.TB, strategy scheduler.Strategy, hosts int) *churn {
+func newChurn(b testing.TB, strategy scheduler.Strategy, hosts int, ends *scheduler.Ends) *churn {
 	b.Helper()
-	c := &churn{ix: benchIndex(b, benchFleet(hosts)), alive: make([]scheduler.Decision, max(16, hosts/10))}
-	s := &scheduler.Scheduler{Strategy: strategy}
+	c := &churn{ix: benchIndex(b, benchFleet(hosts)), alive: make([]scheduler.Decision, max(16, hosts/10)), ends: ends}
+	for k := range 13 {
+		c.lives = append(c.lives, scheduler.Exactly(5*time.Minute<<k))
+	}
+	s := &scheduler.Scheduler{Strategy: strategy, Ends: ends}
 	for _, req := range benchRequests() {
 		a, err := s.Ask(req)
 		require.NoError(b, err)
@@ -202,7 +212,12 @@ func (c *churn) turn(b testing.TB) {
 			b.Fatal(err)
 		}
 	}
-	err := c.ix.Choose(c.asks[c.turns*7%len(c.asks)], d)
+	a := c.asks[c.turns*7%len(c.asks)]
+	if c.ends != nil { // lives of five minutes to a month, one of them a second
+		now := time.Unix(int64(c.turns), 0)
+		a.Expect(now, c.lives[c.turns*5%13])
+	}
+	err := c.ix.Choose(a, d)
 	c.turns++
 	c.considered += d.Considered
 	switch {
@@ -213,6 +228,9 @@ func (c *churn) turn(b testing.TB) {
 	default:
 		if err := c.ix.Book(d.Host, &d.Allocation); err != nil {
 			b.Fatal(err)
+		}
+		if now := time.Unix(int64(c.turns), 0); c.ends != nil && c.ends.Of(d.Host).Before(now) {
+			c.ends.Set(d.Host, now.Add(5*time.Minute<<(c.turns*5%13)))
 		}
 	}
 }

@@ -23,6 +23,7 @@ type line struct {
 	traits                traits
 	free, capacity, whole []int64   // by column; whole is the room of the device that has most
 	sums                  []float64 // by tally
+	end                   int64     // until when it is expected to be in use
 }
 
 // place is where a host stands in the order of all hosts.
@@ -48,6 +49,7 @@ type block struct {
 	marks                 [blockSize]traits
 	free, capacity, whole [][]int64   // by column, by host; nil where none has any, or of whole, any device
 	sums                  [][]float64 // by tally, by host
+	ends                  []int64     // until when they are expected to be in use; nil: lifetimes are not looked at
 }
 
 // row is blocks that follow on each other. Their cards lie side by side, so that a search that judges them all goes
@@ -122,7 +124,7 @@ func (r *row) admit(b *block) {
 	c.at, c.block = i, b
 	c.box = box{spans: c.near.spans[:0], sums: c.near.sums[:0]}
 	if old := b.card; old != nil {
-		c.box = box{append(c.spans, old.spans...), append(c.sums, old.box.sums...), old.traits, old.first, old.stale}
+		c.box = box{append(c.spans, old.spans...), append(c.sums, old.box.sums...), old.traits, old.first, old.end, old.stale}
 		b.withdraw()
 	}
 	for len(c.box.sums) < len(b.sums) {
@@ -198,7 +200,10 @@ func put(columns *[][]int64, c, i int, n, absent int64) {
 
 // read copies the i-th host into l.
 func (b *block) read(i int, l *line) {
-	l.traits = b.marks[i]
+	l.traits, l.end = b.marks[i], noEnd
+	if b.ends != nil {
+		l.end = b.ends[i]
+	}
 	for v := range l.sums {
 		l.sums[v] = b.sums[v][i]
 	}
@@ -211,6 +216,9 @@ func (b *block) read(i int, l *line) {
 // write copies l to the i-th host.
 func (b *block) write(i int, l *line) {
 	b.marks[i] = l.traits
+	if b.ends != nil {
+		b.ends[i] = l.end
+	}
 	for v := range l.sums {
 		b.sums[v][i] = l.sums[v]
 	}
@@ -224,6 +232,9 @@ func (b *block) write(i int, l *line) {
 // copy makes the i-th host of b a copy of the j-th of o.
 func (b *block) copy(i int, o *block, j int) {
 	b.hosts[i], b.marks[i] = o.hosts[j], o.marks[j]
+	if b.ends != nil {
+		b.ends[i] = o.ends[j]
+	}
 	for v := range b.sums {
 		b.sums[v][i] = o.sums[v][j]
 	}
@@ -274,6 +285,13 @@ func (b *block) refresh(ix *Index) {
 			}
 			b.box.sums[v] = n
 		}
+	}
+	if stale&staleEnd != 0 && b.ends != nil {
+		end := slices.Max(b.ends[:b.n])
+		if end < b.end && b.end == r.end {
+			r.stale |= staleEnd
+		}
+		b.end = end
 	}
 	if stale&staleTraits != 0 {
 		t := traits{}

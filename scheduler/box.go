@@ -32,17 +32,19 @@ type box struct {
 	sums   []bounds // by tally
 	traits traits   // that any host has
 	first  pool.HostID
+	end    int64 // the latest until which any host is expected to be in use
 	stale  uint64
 }
 
 // Parts of a box that may be stale: the spans of the free amounts, the last of them standing for all further ones,
 // then what changes seldom.
 const (
-	lastSpan      = 59
+	lastSpan      = 58
 	staleSums     = 1 << (lastSpan + 4)
 	staleCapacity = 1 << (lastSpan + 1)
 	staleTraits   = 1 << (lastSpan + 2)
 	staleFirst    = 1 << (lastSpan + 3)
+	staleEnd      = 1 << (lastSpan + 5)
 	staleAll      = 1<<64 - 1
 )
 
@@ -90,14 +92,14 @@ func (x *box) join(l *line, id pool.HostID, empty bool) {
 		x.sums[v].join(l.sums[v])
 	}
 	if empty {
-		x.traits, x.first, x.stale = l.traits, id, 0
+		x.traits, x.first, x.end, x.stale = l.traits, id, l.end, 0
 		for c := len(l.free); c < len(x.spans); c++ {
 			x.spans[c] = span{whole: anyRoom}
 		}
 		return
 	}
 	x.traits = x.traits.with(l.traits)
-	x.first = min(x.first, id)
+	x.first, x.end = min(x.first, id), max(x.end, l.end)
 }
 
 // joinBox widens x so that it has o.
@@ -105,7 +107,7 @@ func (x *box) joinBox(o *box, empty bool) {
 	if empty {
 		x.spans = append(x.spans[:0], o.spans...)
 		x.sums = append(x.sums[:0], o.sums...)
-		x.traits, x.first, x.stale = o.traits, o.first, 0
+		x.traits, x.first, x.end, x.stale = o.traits, o.first, o.end, 0
 		return
 	}
 	for c := range max(len(x.spans), len(o.spans)) {
@@ -125,7 +127,7 @@ func (x *box) joinBox(o *box, empty bool) {
 		x.sums[v].joinAll(o.sums[v])
 	}
 	x.traits = x.traits.with(o.traits)
-	x.first = min(x.first, o.first)
+	x.first, x.end = min(x.first, o.first), max(x.end, o.end)
 }
 
 // without returns the parts of the box that may be narrower without a host that is as l says.
@@ -149,6 +151,9 @@ func (x *box) without(l *line, id pool.HostID) (stale uint64) {
 	}
 	if id == x.first {
 		stale |= staleFirst
+	}
+	if l.end == x.end && l.end != noEnd {
+		stale |= staleEnd
 	}
 	return stale | staleTraits
 }

@@ -46,6 +46,7 @@ type decision struct {
 	shape *pool.Shape // of an aggregate
 	host  columns     // one host, per need
 	first [1]uint8    // it is the first of one
+	until [1]int64    // until when it is expected to be in use
 	built [1]float64  // its built-in score
 
 	// Of an Ask, one more than the numbers of two hosts: of the best one the last time, and of one in the block that would
@@ -54,15 +55,16 @@ type decision struct {
 	memory []remembered // of an Ask, by the index's number of the host
 	now    *remembered  // of the host that is looked at; nil if nothing is
 
-	shaped  []need // space for needs on aggregates
-	refined refined
-	ofShape refined
-	fgd     fgd
-	rooms   []int64 // of each device of the host
-	room    []int64
-	node    []int64 // rooms on one NUMA node
-	chosen  []int
-	order   []int
+	shaped                  []need // space for needs on aggregates
+	refined                 refined
+	ofShape                 refined
+	lasting, lastingOfShape lasting
+	fgd                     fgd
+	rooms                   []int64 // of each device of the host
+	room                    []int64
+	node                    []int64 // rooms on one NUMA node
+	chosen                  []int
+	order                   []int
 }
 
 // manyHosts is the number of hosts in a constraint from which a set is quicker than a list.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/berthage/berthage/pool"
 )
@@ -119,6 +120,28 @@ func (ix *Index) Check() error {
 	return errors.Join(errs...)
 }
 
+// CheckEnds reports, as an error, what the blocks do not have of the ends that the index has followed last.
+func (ix *Index) CheckEnds(e *Ends) error {
+	if ix.ends != e {
+		return nil
+	}
+	ix.expect(e)
+	var errs []error
+	for id, slot := range ix.ids {
+		b, i := ix.entries[slot].block, ix.entries[slot].at
+		if b == nil {
+			continue
+		}
+		if end := e.at(id); b.ends[i] != end || b.end < end || b.row.end < b.end {
+			errs = append(errs, fmt.Errorf("%s ends at %d: %d in its block, whose last is %d, and of its row %d", id, end, b.ends[i], b.end, b.row.end))
+		}
+		if b.stale&staleEnd == 0 && b.end != slices.Max(b.ends[:b.n]) {
+			errs = append(errs, fmt.Errorf("a block says that its last host ends at %d and not that it may be earlier", b.end))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func (x *box) holds(l *line, id pool.HostID) bool {
 	for c := range l.free {
 		s := span{whole: anyRoom}
@@ -164,15 +187,23 @@ type Judgement struct {
 func (j *Judgement) Enough(enough float64) (bound, lo, hi float64) { return j.judge(enough) }
 
 // Judge asks the policy of a strategy. need is by class, free and capacity by class and host; total is what the pool
-// uses and has. The factors of the sums are off the policy's weights by off.
-func Judge(strategy Strategy, classes []pool.Class, need []int64, free, capacity [][]int64, used []bool, total func(pool.Class) (int64, int64), off float64) *Judgement {
-	d := &decision{scheduler: &Scheduler{Strategy: strategy}}
+// uses and has. The factors of the sums are off the policy's weights by off. With ends, of the hosts, the request's
+// lifetime counts.
+func Judge(strategy Strategy, classes []pool.Class, need []int64, free, capacity [][]int64, used []bool, total func(pool.Class) (int64, int64), off float64, req Request, ends []time.Time) *Judgement {
+	d := &decision{scheduler: &Scheduler{Strategy: strategy}, req: req}
+	if ends != nil {
+		d.scheduler.Ends = new(Ends)
+	}
 	for k, c := range classes {
 		d.asked = append(d.asked, need1(c, need[k]))
 	}
 	d.follow(total)
 	c := &columns{need: need, free: free, capacity: capacity, marks: make([]traits, len(used))}
-	r := &ranges{need: need, last: make([]takenOf, len(need))}
+	r := &ranges{need: need, last: make([]takenOf, len(need)), end: noEnd}
+	for _, end := range ends {
+		c.ends = append(c.ends, nanos(end))
+		r.end = max(r.end, nanos(end))
+	}
 	for i, u := range used {
 		if r.used, r.unused = r.used || u, r.unused || !u; u {
 			c.marks[i].is = traitUsed

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/scheduler"
@@ -101,6 +102,34 @@ func randomPreferences(r *rand.Rand, s *scheduler.Scheduler) {
 		s.Loads.Set(map[pool.HostID]float64{"d/a": 0.75, "d/b": 0.5})
 		s.Loads.Set(map[pool.HostID]float64{"d/b": math.NaN(), "d/none": 1})
 	}
+}
+
+// randomLives is when something is placed, and how long it is expected to live; mostly both are known.
+func randomLives(r *rand.Rand) (now time.Time, lives scheduler.Lives) {
+	now, until := randomLife(r)
+	switch r.IntN(4) {
+	case 0:
+		return now, nil
+	case 1:
+		half := float64(time.Duration(1+r.IntN(1000)) * time.Minute)
+		return now, func(beyond time.Duration) float64 { return half / (half + float64(beyond)) }
+	}
+	return now, scheduler.Exactly(max(1, until.Sub(time.Unix(0, 0))))
+}
+
+// randomLife is a moment, and one at which something is expected to end; mostly both are known.
+func randomLife(r *rand.Rand) (now, until time.Time) {
+	if r.IntN(4) > 0 {
+		now = time.Unix(r.Int64N(100_000), r.Int64N(1e9)).UTC()
+	}
+	switch r.IntN(6) {
+	case 0:
+	case 1:
+		until = time.Unix([]int64{0, -1, 1 << 40, -1 << 60}[r.IntN(4)], 0).UTC()
+	default:
+		until = time.Unix(r.Int64N(1<<r.IntN(30)), r.Int64N(1e9)).UTC()
+	}
+	return now, until
 }
 
 // placesBy is the strategy on a host: that of the first group that it is in.

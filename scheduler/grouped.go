@@ -41,6 +41,7 @@ type grouped struct {
 type groupPolicy struct {
 	policy  policy
 	refined refined
+	lasting lasting
 	labels  traits
 	there   bool // hosts may have them
 }

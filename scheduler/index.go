@@ -43,6 +43,8 @@ type Index struct {
 	decision    decision         // of PlaceOn, one after another
 	sums        totals           // is total
 	learnt      func() *workload // is learn
+	ends        *Ends            // that the blocks have; nil: none
+	endsSeen    uint64           // of its changes
 	version     uint64           // of the last change of any host
 }
 
@@ -237,7 +239,10 @@ func (ix *Index) fill(l *line, h *pool.HostRecord) {
 	for class, n := range h.Used {
 		l.free[ix.columns[class]] -= n
 	}
-	l.traits = traits{}
+	l.traits, l.end = traits{}, noEnd
+	if ix.ends != nil {
+		l.end = ix.ends.at(h.ID)
+	}
 	if h.Conditions.Schedulable() {
 		l.traits.is |= traitReady
 	}

@@ -29,6 +29,7 @@ type world struct {
 	askedOf        []*scheduler.Scheduler
 	reqs           []scheduler.Request
 	outs           []scheduler.Decision
+	ends           scheduler.Ends
 	large          bool // sizes of real hosts instead of small numbers with many ties
 	cases, placed2 int
 }
@@ -136,6 +137,9 @@ func (w *world) request() scheduler.Request {
 func (w *world) scheduler() *scheduler.Scheduler {
 	s := &scheduler.Scheduler{Strategy: scheduler.Strategy(w.r.IntN(4))}
 	randomPreferences(w.r, s)
+	if w.r.IntN(2) == 0 {
+		s.Ends = &w.ends
+	}
 	if s.Loads != nil {
 		loads := make(map[pool.HostID]float64)
 		for h := range w.state.Hosts() {
@@ -164,6 +168,9 @@ func (w *world) scheduler() *scheduler.Scheduler {
 func (w *world) check() {
 	w.cases++
 	s, req := w.scheduler(), w.request()
+	if w.r.IntN(40) == 0 {
+		s.Ends = new(scheduler.Ends) // others, which know of nothing
+	}
 	switch n := w.r.IntN(8); {
 	case n < 4:
 		randomRules(w.r, &req, w.placed)
@@ -171,6 +178,7 @@ func (w *world) check() {
 		i, _ := w.state.Instance(w.placed[w.r.IntN(len(w.placed))])
 		req = scheduler.Request{Spec: i.Spec, Image: i.Image, Project: "p", Cluster: i.Cluster, Avoid: []pool.HostID{i.Place.Host}, Leaves: i.Place.Host}
 	}
+	req.Now, req.Lives = randomLives(w.r)
 	want, wantErr := s.Place(w.state, req)
 	got, err := s.PlaceOn(w.follows, req.In(w.state))
 	w.same(want, wantErr, got, err)
@@ -184,6 +192,10 @@ func (w *world) check() {
 		w.placed = append(w.placed, id)
 	}
 	k := w.r.IntN(len(w.asks))
+	if w.reqs[k].Now, w.reqs[k].Lives = randomLives(w.r); w.reqs[k].Now.IsZero() {
+		w.reqs[k].Now = w.state.Time()
+	}
+	w.asks[k].Expect(w.reqs[k].Now, w.reqs[k].Lives)
 	want, wantErr = w.askedOf[k].Place(w.state, w.reqs[k])
 	err = w.own.Choose(w.asks[k], &w.outs[k])
 	if errors.Is(wantErr, pool.ErrNoRoom) {
@@ -222,6 +234,12 @@ func (w *world) same(want scheduler.Decision, wantErr error, got scheduler.Decis
 // change makes something else happen to the pool.
 func (w *world) change() {
 	hosts := w.state.SortedHosts()
+	for range w.r.IntN(4) * w.r.IntN(4) {
+		if len(hosts) > 0 {
+			_, end := randomLife(w.r)
+			w.ends.Set(hosts[w.r.IntN(len(hosts))].ID, end)
+		}
+	}
 	switch n := w.r.IntN(10); {
 	case n < 4 && len(w.placed) > 0:
 		k := w.r.IntN(len(w.placed))
@@ -306,6 +324,7 @@ func TestIndexAgainstTheScan(t *testing.T) {
 func (w *world) checkIndexes() {
 	for _, ix := range []*scheduler.Index{w.follows, w.own} {
 		require.NoError(w.t, ix.Check())
+		require.NoError(w.t, ix.CheckEnds(&w.ends))
 		require.Equal(w.t, w.state.HostCount(), ix.Len())
 		for h := range w.state.Hosts() {
 			got := ix.Record(h.ID)
@@ -416,7 +435,7 @@ func TestIndexWithMoreTraitsThanBits(t *testing.T) {
 
 // A warm index places and releases without allocating anything.
 func TestWarmIndexAllocatesNothing(t *testing.T) {
-	c := newChurn(t, scheduler.Default, 500)
+	c := newChurn(t, scheduler.Default, 500, nil)
 	for range 5000 {
 		c.turn(t)
 	}

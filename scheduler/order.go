@@ -94,6 +94,9 @@ func (ix *Index) newBlock() *block {
 	for range ix.tallies {
 		b.sums = append(b.sums, make([]float64, blockSize))
 	}
+	if ix.ends != nil {
+		b.ends = make([]int64, blockSize)
+	}
 	return b
 }
 

@@ -25,6 +25,7 @@ type columns struct {
 	need           []int64
 	free, capacity [][]int64
 	marks          []traits // of which the policy wants to know whether a host is in use
+	ends           []int64  // until when; nil: lifetimes are not looked at
 }
 
 // left adds to out, times a weight, the part of the capacity of need k that is free on each host after the placement.
@@ -45,6 +46,7 @@ type ranges struct {
 	used   bool // some of the hosts are in use
 	unused bool // some are not
 	traits traits
+	end    int64 // the latest of any host, where lifetimes are looked at
 
 	// Of the hosts that have something free of each class, the least and the most of the sum of their free parts, each
 	// times a factor, which is near the policy's present weight of the class.

@@ -3,6 +3,7 @@ package scheduler_test
 import (
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -65,7 +66,16 @@ func checkBound(t *testing.T, r *rand.Rand, fitting *int) {
 	}
 	total := func(c pool.Class) (int64, int64) { return sums[c][0], sums[c][1] }
 	strategy := scheduler.Strategy(r.IntN(3))
-	j := scheduler.Judge(strategy, classes, need, free, capacity, used, total, (r.Float64()-0.5)/30)
+	var req scheduler.Request
+	var ends []time.Time
+	if r.IntN(2) == 0 {
+		req.Now, req.Lives = randomLives(r)
+		for range used {
+			_, end := randomLife(r)
+			ends = append(ends, end)
+		}
+	}
+	j := scheduler.Judge(strategy, classes, need, free, capacity, used, total, (r.Float64()-0.5)/30, req, ends)
 	for i, score := range j.Scores {
 		*fitting++
 		require.GreaterOrEqual(t, j.Plain, score, "%s", strategy)

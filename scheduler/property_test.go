@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -313,6 +314,50 @@ func preference(h *pool.HostRecord, demand pool.Resources, total map[pool.Class]
 	return (weights+1-cost)/(weights+2) + inUse
 }
 
+// wholeHost is what a whole host counts in a score by room.
+func wholeHost(h *pool.HostRecord, req scheduler.Request, total map[pool.Class]pool.Sum, s scheduler.Strategy) float64 {
+	if s != scheduler.Default {
+		return 1
+	}
+	demand, err := req.Spec.Demand()
+	if err != nil {
+		panic(err)
+	}
+	if h.Aggregate() {
+		demand, _ = leastShape(h, demand)
+	}
+	least, weights := 1.0, 0.0
+	free := func(c pool.Class) float64 {
+		if total[c].Capacity == 0 || total[c].Used <= 0 {
+			return 1
+		}
+		return max(0, 1-float64(total[c].Used)/float64(total[c].Capacity))
+	}
+	for _, c := range demand.Classes() {
+		least = min(least, free(c))
+	}
+	for _, c := range demand.Classes() {
+		if free(c) > 0 {
+			weights += least / free(c)
+		} else {
+			weights++
+		}
+	}
+	return weights / (weights + 2)
+}
+
+// livesOn is a score behind lifetimes, straight from the definition.
+func livesOn(s *scheduler.Scheduler, h *pool.HostRecord, req scheduler.Request, score, whole float64) float64 {
+	if h.Placed == 0 && h.Held == 0 {
+		return (1 - whole + score) / 2
+	}
+	beyond := time.Duration(0)
+	if end := s.Ends.Of(h.ID); !end.IsZero() && end.After(req.Now) {
+		beyond = end.Sub(req.Now)
+	}
+	return 1 + (1-whole*req.Lives(beyond)+score-1)/2
+}
+
 func everyWay(pieces, room []int64) bool {
 	if len(pieces) == 0 {
 		return true
@@ -525,9 +570,26 @@ func TestPlaceAgainstTheDefinition(t *testing.T) {
 		}
 		s := scheduler.Scheduler{Strategy: scheduler.Strategy(r.IntN(4))}
 		randomPreferences(r, &s)
+		if r.IntN(3) == 0 {
+			s.Ends = new(scheduler.Ends)
+			req.Now, req.Lives = randomLives(r)
+			for i := range f.hosts {
+				_, end := randomLife(r)
+				s.Ends.Set(f.hosts[i].ID, end)
+			}
+		}
 		st := f.books(t)
 		judge := func(st *pool.State, h *pool.HostRecord, req scheduler.Request, empty bool, total map[pool.Class]pool.Sum, strategy scheduler.Strategy) (bool, float64) {
 			fits, score := judge(st, h, req, empty, total, placesBy(&s, h))
+			if s.Ends != nil && req.Lives != nil && placesBy(&s, h) != scheduler.Spread {
+				_, unmet := keepsRules(st, h, req, empty)
+				for _, t := range h.Taints {
+					if t.Effect == pool.PreferNoSchedule && !slices.ContainsFunc(req.Spec.Constraints.Tolerations, func(o pool.Toleration) bool { return o.Key == t.Key && (o.Value == "" || o.Value == t.Value) }) {
+						unmet++
+					}
+				}
+				score = livesOn(&s, h, req.In(st), score+2*float64(unmet), wholeHost(h, req, total, placesBy(&s, h))) - 2*float64(unmet)
+			}
 			score -= s.CostWeight * float64(h.Cost) / 1e6
 			if h.ID == "d/a" && s.Loads != nil {
 				score -= s.LoadWeight * 0.75

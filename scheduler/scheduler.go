@@ -83,6 +83,8 @@ type Scheduler struct {
 	// Loads does. Among hosts in use the built-in score differs by up to 1; zero: no influence.
 	CostWeight, LoadWeight float64
 	Loads                  *Loads // nil: nothing is measured
+
+	Ends *Ends // until when hosts are expected to be in use; nil: lifetimes are not looked at
 }
 
 // Request is what is to be placed.
@@ -94,6 +96,7 @@ type Request struct {
 	Cluster pool.ClusterID // that it is a member of
 	Leaves  pool.HostID    // where it is now, if it is to be there no longer: the spec's rules do not count it there
 	Now     time.Time      // of the decision; zero: that of the last event in the State, if there is one
+	Lives   Lives          // how long it is expected to, for a Scheduler with Ends; nil: that is not known
 
 	named named // by the spec's rules, see In
 }
@@ -192,7 +195,7 @@ func inUse(h *pool.HostRecord) bool { return h.Placed > 0 || len(h.Used) > 0 }
 func (d *decision) follow(total totals) {
 	d.total = total
 	d.loads = d.scheduler.Loads.now()
-	d.policy = d.policyFor(d.scheduler.Strategy, d.asked, &d.refined)
+	d.policy = d.policyFor(d.scheduler.Strategy, d.asked, &d.refined, &d.lasting)
 	if n := len(d.scheduler.Groups); n > 0 {
 		if len(d.grouped.groups) != n {
 			d.grouped.groups = make([]groupPolicy, n)
@@ -200,20 +203,20 @@ func (d *decision) follow(total totals) {
 		d.grouped.base = d.policy
 		for i := range d.grouped.groups {
 			g := &d.grouped.groups[i]
-			g.policy = d.policyFor(d.scheduler.Groups[i].Strategy, d.asked, &g.refined)
+			g.policy = d.policyFor(d.scheduler.Groups[i].Strategy, d.asked, &g.refined, &g.lasting)
 		}
 	}
 }
 
-func (d *decision) policyFor(s Strategy, needs []need, b *refined) policy {
+func (d *decision) policyFor(s Strategy, needs []need, b *refined, w *lasting) policy {
 	switch s {
 	case BestFit, FGD:
-		return bestFit{}
+		return d.lives(s, bestFit{}, 1, w)
 	case Spread:
 		return spread{}
 	}
 	b.prepare(needs, d.total)
-	return b
+	return d.lives(s, b, b.sum/(b.sum+2), w)
 }
 
 // score returns the score of a host that has just been checked: the policy's, and those of the importer.
@@ -222,13 +225,17 @@ func (d *decision) score(h *pool.HostRecord) (float64, error) {
 	group, strategy := d.scheduler.strategyOf(h)
 	switch {
 	case d.shape != nil:
-		p = d.policyFor(strategy, d.needs, &d.ofShape)
+		p = d.policyFor(strategy, d.needs, &d.ofShape, &d.lastingOfShape)
 	case group >= 0:
 		p = d.grouped.groups[group].policy
 	}
 	d.host.marks[0] = traits{}
 	if inUse(h) {
 		d.host.marks[0].is = traitUsed
+	}
+	if d.scheduler.Ends != nil {
+		d.until[0] = d.scheduler.Ends.at(h.ID)
+		d.host.ends = d.until[:]
 	}
 	p.score(&d.host, d.first[:], d.built[:])
 	score := d.built[0] - d.dues(h)

@@ -88,6 +88,7 @@ func (s *search) start(ix *Index, d *decision) bool {
 		s.policy = d.grouped
 	}
 	s.losses = ix.gpu.lossesOf(d)
+	ix.expect(d.scheduler.Ends)
 	if !known || !s.traits() {
 		return false
 	}
@@ -391,7 +392,7 @@ func (s *search) judge(x *box) (float64, bool) {
 			return 0, false
 		}
 	}
-	s.ranges.traits = x.traits
+	s.ranges.traits, s.ranges.end = x.traits, x.end
 	s.ranges.used, s.ranges.unused = x.traits.is&traitUsed != 0, x.traits.is&traitUnused != 0
 	enough := math.Inf(-1)
 	if s.best >= 0 {
@@ -412,7 +413,7 @@ func (s *search) look(b *block) error {
 	for _, c := range s.columnOf {
 		s.hosts.free, s.hosts.capacity = append(s.hosts.free, b.free[c]), append(s.hosts.capacity, b.capacity[c])
 	}
-	s.hosts.marks = b.marks[:b.n]
+	s.hosts.marks, s.hosts.ends = b.marks[:b.n], b.ends
 	fit := s.room(b)
 	if s.rules {
 		fit = slices.DeleteFunc(fit, func(i uint8) bool { return s.d.keeps(s.ix.entries[b.hosts[i]].rec, asItIs).by != "" })

@@ -14,6 +14,7 @@ import (
 
 const churnExamples = `  berthsim churn -trace vms.csv.gz -hosts 1400 -host-cpu 64 -host-mem 128 -policy best-fit,default
   berthsim churn -trace vms.csv.gz -hosts 1400 -host-cpu 64 -host-mem 128 -migrations-per-hour 100
+  berthsim churn -trace vms.csv.gz -hosts 1400 -host-cpu 64 -host-mem 256 -policy default -lifetime learnt
   berthsim churn -trace vms.csv.gz -hosts 1800 -host-cpu 48 -host-mem 192 -policy best-fit,default,spread -json
   berthsim churn -trace vms.csv.gz -hosts 1400 -host-cpu 64 -host-mem 256 -policy best-fit,default -plot hosts.svg
 `
@@ -26,6 +27,8 @@ type churnResult struct {
 	HostCPU float64 `json:"host_cpu"`     // cores
 	HostMem float64 `json:"host_mem_gib"` // GiB
 	PerHour int     `json:"migrations_per_hour"`
+
+	Lifetime lifetimes `json:"lifetime"`
 
 	Skipped  []skipped    `json:"skipped"` // larger than a host, and left out of everything below
 	Policies []churnStats `json:"policies"`
@@ -55,6 +58,7 @@ func churn(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	cpu := fs.String("host-cpu", "", "cores of a host")
 	mem := fs.String("host-mem", "", "GiB of memory of a host")
 	policy := fs.String("policy", "best-fit,default", "strategies of the scheduler, a `list` with commas")
+	lifetime := fs.String("lifetime", "none", "`what` placements know of the VMs' ends: none, learnt from those before, or oracle, the truth")
 	perHour := fs.Int("migrations-per-hour", 0, "`moves` within any hour that may empty hosts; 0 is none")
 	asJSON := fs.Bool("json", false, "print one JSON object")
 	plot := fs.String("plot", "", "draw the result to this SVG `file`")
@@ -67,6 +71,10 @@ func churn(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	host, err := parseSize(*cpu, *mem)
 	if err != nil {
 		return fmt.Errorf("-host-cpu, -host-mem: %w", err)
+	}
+	known, err := parseLifetimes(*lifetime)
+	if err != nil {
+		return err
 	}
 	if *perHour < 0 {
 		return fmt.Errorf("-migrations-per-hour: %d is not a number of moves", *perHour)
@@ -86,12 +94,13 @@ func churn(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	r := &churnResult{
 		Trace: filepath.Base(*trace), Hosts: *hosts,
 		HostCPU: float64(host.cpu) / 1000, HostMem: float64(host.mem) / (1 << 30), PerHour: *perHour,
+		Lifetime: known,
 	}
 	vms, r.Skipped = split(vms, host)
 	r.VMs = len(vms)
 	tell := newTeller(stderr)
 	for _, s := range strategies {
-		t, err := newTide(vms, host, *hosts, s, *perHour)
+		t, err := newTide(vms, host, *hosts, s, *perHour, known)
 		if err != nil {
 			return err
 		}
@@ -105,7 +114,9 @@ func churn(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 }
 
 func (r *churnResult) print(w io.Writer) error {
-	fmt.Fprintf(w, "%d VMs of %s come and go on %d hosts of %g cores and %g GiB\n\n", r.VMs, r.Trace, r.Hosts, r.HostCPU, r.HostMem)
+	fmt.Fprintf(w, "%d VMs of %s come and go on %d hosts of %g cores and %g GiB%s\n\n", r.VMs, r.Trace, r.Hosts, r.HostCPU, r.HostMem, map[lifetimes]string{
+		lifetimesLearnt: ", lifetimes being learnt", lifetimesTrue: ", their ends known beforehand",
+	}[r.Lifetime])
 	fmt.Fprintf(w, "  %-12s %16s %9s %6s %9s %20s %18s %11s\n",
 		"policy", "hosts_over_bound", "hosts", "peak", "rejected", "rejected_core_hours", "cpu per placement", "migrations")
 	for _, p := range r.Policies {

@@ -3,11 +3,14 @@ package main_test
 import (
 	"encoding/csv"
 	"encoding/json"
+	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -204,4 +207,43 @@ func TestChurnOnTheAzureTrace(t *testing.T) {
 		require.LessOrEqual(t, moved.HostsOverBound, bestFit.HostsOverBound-c.moved)
 		require.Zero(t, moved.Rejected)
 	}
+}
+
+// Where lives differ by size, what is learnt of them is worth much of what the truth is worth, and nothing is refused.
+func TestChurnWithLifetimes(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(1, 9))
+	var rows strings.Builder
+	rows.WriteString("arrive_s,end_s,batch,cpu,mem_gib\n")
+	for at, n := 0.0, 0; at < 10*86400; n++ { // more by day than by night; a short one has two cores, a long one three
+		at += r.ExpFloat64() * 120 * (1 + 0.9*math.Sin(at/86400*2*math.Pi))
+		cores, life := 2, 600*(1+r.Float64())
+		if r.IntN(5) == 0 {
+			cores, life = 3, 86400*(1+r.Float64())
+		}
+		fmt.Fprintf(&rows, "%.0f,%.0f,%d,%d,%d\n", at, at+life, n, cores, 2*cores)
+	}
+	trace := filepath.Join(t.TempDir(), "two.csv")
+	require.NoError(t, os.WriteFile(trace, []byte(rows.String()), 0o600))
+	over := map[string]float64{}
+	for _, known := range []string{"none", "learnt", "oracle"} {
+		args := []string{"-trace", trace, "-hosts", "120", "-host-cpu", "32", "-host-mem", "64", "-policy", "default", "-lifetime", known}
+		p := churn(t, args...).Policies[0]
+		require.Zero(t, p.Rejected)
+		over[known] = p.HostsOverBound
+		require.Equal(t, p.HostsOverBound, churn(t, args...).Policies[0].HostsOverBound, "the same every time")
+	}
+	t.Log(over)
+	require.Less(t, over["learnt"], over["none"]-0.25*(over["none"]-over["oracle"]))
+	require.Less(t, over["oracle"], over["none"])
+
+	moved := churn(t, "-trace", trace, "-hosts", "120", "-host-cpu", "32", "-host-mem", "64", "-policy", "default", "-lifetime", "learnt", "-migrations-per-hour", "20").Policies[0]
+	require.NotZero(t, moved.Migrations)
+	require.Less(t, moved.HostsOverBound, over["learnt"])
+	stdout, stderr, code := berthsim(t, "churn", "-trace", trace, "-hosts", "120", "-host-cpu", "32", "-host-mem", "64", "-policy", "default", "-lifetime", "oracle")
+	require.Zero(t, code, stderr)
+	require.Contains(t, stdout, "their ends known beforehand")
+	_, stderr, code = berthsim(t, "churn", "-trace", trace, "-hosts", "120", "-host-cpu", "32", "-host-mem", "64", "-lifetime", "guessed")
+	require.NotZero(t, code)
+	require.Contains(t, stderr, `-lifetime: "guessed" is not none, learnt or oracle`)
 }

@@ -170,7 +170,7 @@ func (f *fleet) replay(ctx context.Context, vms []vm, until float64, tell *telle
 			}
 			continue
 		}
-		d, err := f.place(vms[e.vm].size)
+		d, err := f.place(vms[e.vm].size, time.Time{}, nil)
 		if err != nil {
 			return err
 		}

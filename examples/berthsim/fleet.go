@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/scheduler"
@@ -86,9 +87,9 @@ func (f *fleet) request(s size) scheduler.Request {
 	}
 }
 
-// place places a VM where the scheduler wants it. What it takes is the same for all VMs of a size and must not be
-// changed. The error is pool.ErrNoRoom if no host has room.
-func (f *fleet) place(s size) (scheduler.Decision, error) {
+// place places a VM where the scheduler wants it; lives is how long it is expected to, nil if nobody knows. What it takes is the
+// same for all VMs of a size and must not be changed. The error is pool.ErrNoRoom if no host has room.
+func (f *fleet) place(s size, now time.Time, lives scheduler.Lives) (scheduler.Decision, error) {
 	var d scheduler.Decision
 	ask := f.asks[s]
 	if ask == nil {
@@ -98,6 +99,7 @@ func (f *fleet) place(s size) (scheduler.Decision, error) {
 		}
 		f.asks[s] = ask
 	}
+	ask.Expect(now, lives)
 	if err := f.index.Choose(ask, &d); err != nil {
 		return d, err
 	}

@@ -165,6 +165,7 @@ func (t *tide) empty(id pool.HostID, l *look) error {
 		m.on[to[k].Host] = append(m.on[to[k].Host], i)
 		l.received[to[k].Host] = true
 		t.at[i] = to[k]
+		t.lives.moved(i, to[k].Host)
 	}
 	m.left[id], m.done = len(vms), m.done+len(vms)
 	if err := t.condition(id, pool.Ready|pool.Cordoned); err != nil {

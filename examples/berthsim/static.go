@@ -158,7 +158,7 @@ func online(ctx context.Context, sizes []size, host size, tell *teller, what str
 		if ctx.Err() != nil {
 			return 0, context.Cause(ctx)
 		}
-		if _, err := f.place(s); err != nil {
+		if _, err := f.place(s, time.Time{}, nil); err != nil {
 			return 0, err
 		}
 		if err := f.growWhenFull(); err != nil {

@@ -20,14 +20,20 @@ type tide struct {
 	sums  struct{ hosts, bound float64 } // times seconds
 	stats churnStats
 	moves *moves // nil: none
+	lives *lives // nil: nobody knows how long VMs live
 }
 
-func newTide(vms []vm, host size, hosts int, s scheduler.Strategy, perHour int) (*tide, error) {
-	f, err := newFleet(host, hosts, scheduler.Scheduler{Strategy: s})
+func newTide(vms []vm, host size, hosts int, s scheduler.Strategy, perHour int, known lifetimes) (*tide, error) {
+	places := scheduler.Scheduler{Strategy: s}
+	lives := newLives(vms, known)
+	if lives != nil {
+		places.Ends = &lives.Ends
+	}
+	f, err := newFleet(host, hosts, places)
 	if err != nil {
 		return nil, err
 	}
-	t := &tide{fleet: f, vms: vms, at: make([]scheduler.Decision, len(vms))}
+	t := &tide{fleet: f, vms: vms, at: make([]scheduler.Decision, len(vms)), lives: lives}
 	t.stats.Policy = s.String()
 	for _, v := range vms {
 		t.end = max(t.end, v.arrive, v.end)
@@ -115,7 +121,11 @@ func (t *tide) count(until float64) {
 // come places a VM. It is false if no host has room.
 func (t *tide) come(i int) (bool, error) {
 	v := &t.vms[i]
-	d, err := t.place(v.size)
+	var lives scheduler.Lives
+	if t.lives != nil {
+		lives = t.lives.expect(i)
+	}
+	d, err := t.place(v.size, moment(t.now), lives)
 	switch {
 	case errors.Is(err, pool.ErrNoRoom):
 		until := v.end
@@ -130,6 +140,7 @@ func (t *tide) come(i int) (bool, error) {
 	}
 	t.at[i] = d
 	t.moves.came(i, d.Host)
+	t.lives.came(i, d.Host)
 	t.taken.cpu, t.taken.mem = t.taken.cpu+v.size.cpu, t.taken.mem+v.size.mem
 	t.stats.PeakHosts = max(t.stats.PeakHosts, t.used)
 	return true, nil
@@ -145,6 +156,7 @@ func (t *tide) leave(i int) error {
 		return err
 	}
 	t.moves.went(i, d.Host)
+	t.lives.went(i, t.now)
 	*d = scheduler.Decision{}
 	t.taken.cpu, t.taken.mem = t.taken.cpu-v.size.cpu, t.taken.mem-v.size.mem
 	return nil

@@ -27,13 +27,14 @@ func places() map[string]place {
 	}
 	return map[string]place{
 		"":              {ours: []string{"hypervisor", "internal/ring", "pool", "quota", "scheduler", "scheduler/rebalance", "scheduler/whatif"}},
-		"internal/ring": {ours: []string{"hypervisor", "pool", "quota", "scheduler", "scheduler/rebalance"}},
+		"internal/ring": {ours: []string{"hypervisor", "pool", "quota", "scheduler", "scheduler/lifetime", "scheduler/rebalance"}},
 		"scheduler":     {ours: []string{"pool"}},
 		"quota":         {ours: []string{"pool"}},
 		"hypervisor":    {ours: []string{"pool"}},
 		"pool":          {},
 
-		"scheduler/packing": {ours: []string{"pool"}},
+		"scheduler/packing":  {ours: []string{"pool"}},
+		"scheduler/lifetime": {ours: []string{"pool", "scheduler"}},
 
 		"hypervisor/fake": {ours: []string{"hypervisor", "pool"}},
 		"hypervisor/libvirt": {

@@ -178,6 +178,7 @@ func (r *Ring) commit(work []*pending) []*pending {
 
 // decideAll decides the inputs one after another on the committed state plus the effects of those before.
 func (r *Ring) decideAll(work []*pending) (*batch, []*pending) {
+	r.look()
 	b := &batch{prev: r.st.Head(), overlay: r.st.Overlay(), refused: make(map[*pending]error)}
 	r.index.st = b.overlay
 	defer func() { r.index.st = nil }()
@@ -197,6 +198,17 @@ func (r *Ring) decideAll(work []*pending) (*batch, []*pending) {
 		}
 	}
 	return b, nil
+}
+
+// look makes expectations of lifetimes what they are now.
+func (r *Ring) look() {
+	if r.rules.lives == nil {
+		return
+	}
+	now := r.now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rules.lives.look(now)
 }
 
 // errFull leaves an input to the next batch.
@@ -316,6 +328,7 @@ func (r *Ring) settle(b *batch) error {
 func (r *Ring) publish(b *batch) {
 	f := r.freedBy(b.overlay)
 	r.mu.Lock()
+	r.rules.lives.follow(b.overlay)
 	r.st.Absorb(b.overlay)
 	close(r.changed)
 	r.changed = make(chan struct{})
@@ -367,6 +380,7 @@ func (r *Ring) fold(b pool.Batch) error {
 	r.index.follow(o)
 	f := r.freedBy(o)
 	r.mu.Lock()
+	r.rules.lives.follow(o)
 	r.st.Absorb(o)
 	close(r.changed)
 	r.changed = make(chan struct{})

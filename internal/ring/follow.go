@@ -72,6 +72,7 @@ func (r *Ring) resume(ctx context.Context) error {
 	r.index = placing{} // to be made anew
 	r.mu.Lock()
 	r.st = st
+	r.rules.lives.begin(st)
 	close(r.changed)
 	r.changed = make(chan struct{})
 	r.mu.Unlock()

@@ -195,7 +195,7 @@ func (r *Ring) Explain(c Launch) (scheduler.Explanation, error) {
 		var req scheduler.Request
 		rules := r.rules.at(r.now())
 		if req, err = c.resolve(rules, st); err == nil {
-			out, err = rules.kept(rules.scheduler, st, req.Spec.Priority, "").Explain(st, req)
+			out, err = rules.kept(rules.scheduler, st, req.Spec.Priority, "").Explain(st, rules.expected(st, req))
 		}
 	})
 	return out, err

@@ -84,10 +84,20 @@ func (r *rules) anew(i *pool.Instance, spec pool.Spec, avoid []pool.HostID) sche
 	if i.Placed() {
 		req.Leaves = i.Place.Host
 	}
+	if r.lives != nil {
+		if until := r.lives.book.Until(i.ID); until.After(r.now) {
+			req.Lives = scheduler.Exactly(until.Sub(r.now))
+		}
+	}
 	return req
 }
 
 // place chooses a host for an instance, none whose room is kept for another.
 func (r *rules) place(s *scheduler.Scheduler, st *pool.State, req scheduler.Request) (scheduler.Decision, error) {
-	return r.placing.place(r.kept(s, st, req.Spec.Priority, ""), st, req)
+	req = r.expected(st, req)
+	d, err := r.placing.place(r.kept(s, st, req.Spec.Priority, ""), st, req)
+	if err == nil {
+		r.placed(st, req, d.Host)
+	}
+	return d, err
 }

@@ -341,9 +341,13 @@ func (r *rules) turn(st *pool.State, i *pool.Instance, hosts []pool.HostID) (poo
 		}
 		req.Spec.Constraints.Hosts = hosts
 	}
+	req = r.expected(st, req)
 	d, err := r.placing.choose(r.kept(r.scheduler, st, i.Spec.Priority, i.ID), st, req)
 	if err == nil {
 		err = quota.Check(project, quota.Demand(d.Allocation)) // on an aggregate the shape may be larger
+	}
+	if err == nil {
+		r.placed(st, req, d.Host)
 	}
 	return pool.Placement{Number: i.Place.Number + 1, Host: d.Host, Allocation: d.Allocation}, err
 }

@@ -41,6 +41,7 @@ type Config struct {
 	Evacuation  Evacuation
 	FenceAfter  time.Duration // that a host has been unreachable
 	Preempt     bool
+	Lifetimes   bool // placements look at them
 
 	ReserveFor, MaxReserve time.Duration // of a reservation that does not say for how long, and the longest
 }
@@ -88,6 +89,10 @@ func Open(ctx context.Context, cfg Config) (*Ring, error) {
 		s = *cfg.Scheduler
 	}
 	s.Filters = append(slices.Clip(s.Filters), r.rules.offered)
+	if cfg.Lifetimes {
+		r.rules.lives = new(lives)
+		s.Ends = &r.rules.lives.book.Ends
+	}
 	r.rules.scheduler = &s
 	r.life, r.finish = context.WithCancel(context.Background())
 	if err := r.read(ctx); err != nil && r.staleErr() == nil {

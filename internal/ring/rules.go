@@ -23,6 +23,7 @@ type rules struct {
 	capabilities func(pool.HostID) hypervisor.Capabilities
 	admit        func(pool.Host) bool
 	placing      *placing // of the committer's decisions only
+	lives        *lives   // nil: lifetimes are not looked at
 }
 
 // at returns the rules as of a moment.

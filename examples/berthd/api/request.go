@@ -26,6 +26,7 @@ type Spec struct {
 	Labels      map[string]string `json:"labels,omitempty" doc:"Your own"`
 	Guest       *Guest            `json:"guest,omitempty" doc:"What the first boot sets up"`
 	Priority    int               `json:"priority,omitempty" minimum:"-1000000000" maximum:"1000000000" doc:"Who gets a place first where not all do, and who may be made to give way; higher is first"`
+	Lifetime    int64             `json:"lifetime,omitempty" minimum:"0" maximum:"3153600000" doc:"Seconds that it is expected to exist, a hint for placing: nothing ends because they have passed"`
 	Preemptible string            `json:"preemptible,omitempty" enum:"shelve,delete" doc:"It may be made to give way to one of higher priority, and what becomes of it then; absent: it may not"`
 }
 
@@ -130,7 +131,7 @@ func (b *Spec) spec() pool.Spec {
 	s := pool.Spec{
 		Kind: pool.Kind(b.Kind), Image: b.Image, Flavor: b.Flavor,
 		Resources: b.Resources.resources(), Labels: b.Labels,
-		Priority: b.Priority, Preemptible: pool.Preemption(b.Preemptible),
+		Priority: b.Priority, Preemptible: pool.Preemption(b.Preemptible), Lifetime: b.Lifetime,
 	}
 	for _, d := range b.Disks {
 		s.Disks = append(s.Disks, pool.Disk{Size: d.Size, Storage: pool.Storage(d.Storage), Mount: d.Mount, IOPS: d.IOPS})

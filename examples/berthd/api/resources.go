@@ -185,6 +185,7 @@ type Instance struct {
 	Settled    bool              `json:"settled" doc:"Whether it is what it is wanted to be, has failed or is gone"`
 	Reason     string            `json:"reason,omitempty" doc:"Of the last failure"`
 	Fault      string            `json:"fault,omitempty" doc:"The hypervisor's word that it has given the machine up"`
+	Lifetime   int64             `json:"lifetime,omitempty" doc:"Seconds that it is expected to exist; a hint"`
 	Priority   int               `json:"priority,omitempty" doc:"Who gets a place first where not all do; higher is first"`
 	Preempt    string            `json:"preemptible,omitempty" enum:"shelve,delete" doc:"What becomes of it if it is made to give way to one of higher priority"`
 	Awaits     string            `json:"awaits,omitempty" doc:"While it waits for a place: the host whose room is kept for it" example:"sim/node-0001"`
@@ -269,6 +270,7 @@ func instance(i *pool.Instance) Instance {
 		out.Kind = string(pool.VM)
 	}
 	out.Fault, out.Cluster = i.Fault, string(i.Cluster)
+	out.Lifetime = i.Spec.Lifetime
 	out.Priority, out.Preempt, out.Awaits = i.Spec.Priority, string(i.Spec.Preemptible), string(i.Awaits)
 	if i.Cluster != "" {
 		out.Index = &i.Index

@@ -15,7 +15,7 @@ func TestQueue(t *testing.T) {
 	require.InDelta(t, 2, r.get("/api/v1/projects/lab").want(http.StatusOK).at("weight"), 0)
 	launch := func(name string, wait bool) *answer {
 		return r.post("/api/v1/instances", object{"project": "lab", "name": name, "wait": wait, "spec": object{
-			"image": "debian-12", "resources": object{"cpu": 2000, "memory": 1 << 30}, "priority": 3, "preemptible": "shelve",
+			"image": "debian-12", "resources": object{"cpu": 2000, "memory": 1 << 30}, "priority": 3, "preemptible": "shelve", "lifetime": 3600,
 		}})
 	}
 	first := launch("first", true).want(http.StatusAccepted)
@@ -24,6 +24,7 @@ func TestQueue(t *testing.T) {
 	second := launch("second", true).want(http.StatusAccepted)
 	require.Equal(t, "waiting", second.at("instance", "status"))
 	require.Equal(t, "shelve", second.at("instance", "preemptible"))
+	require.InDelta(t, 3600, second.at("instance", "lifetime"), 0)
 	require.Equal(t, "waits for a place", second.at("operation", "step"))
 	id, _ := second.at("instance", "id").(string)
 
