@@ -472,3 +472,51 @@ func TestReservationFreesItsQuotaOnce(t *testing.T) {
 		})
 	})
 }
+
+// A commit takes the place that is held, though another host would be as good.
+func TestCommitTakesWhatIsHeld(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, fake.Config{Hosts: hosts(3)})
+		defer b.stop()
+		r := b.reserve("web", 2, 0)
+		got, err := b.m.Commit(context.Background(), r.ID)
+		require.NoError(t, err)
+		require.Equal(t, r.Instances[0].Place.Host, got.Instances[0].Place.Host)
+		require.Equal(t, r.Instances[0].Place.Number, got.Instances[0].Place.Number)
+		require.Equal(t, r.Instances[0].Place.Number, settle(t, b.m, r.ID).Place.Number)
+		sound(t, b.m, b.fleet)
+	})
+}
+
+// A reserved cluster ends as a whole, in one batch, so that no part of it can be committed.
+func TestReservedClusterExpiresAsOne(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, fake.Config{Hosts: hosts(3)})
+		defer b.stop()
+		ctx := context.Background()
+		_, err := b.m.Reserve(ctx, berthage.Reserve{For: time.Minute, Cluster: &berthage.CreateCluster{
+			Token: "web", Project: "shop", Name: "web", Spec: sized("web", 1).Spec, Size: 5,
+		}})
+		require.NoError(t, err)
+		at := head(b.m)
+		time.Sleep(2 * time.Minute)
+		var kinds [][]string
+		for batch, err := range b.ledger.Read(ctx, at) {
+			require.NoError(t, err)
+			var of []string
+			for _, e := range batch.Events {
+				if e.Kind == pool.KindLapsed || e.Kind == pool.KindClusterRemoved {
+					of = append(of, e.Kind)
+				}
+			}
+			if of != nil {
+				kinds = append(kinds, of)
+			}
+		}
+		l := pool.KindLapsed
+		require.Equal(t, [][]string{{l, l, l, l, l, pool.KindClusterRemoved}}, kinds)
+		sound(t, b.m, b.fleet)
+	})
+}
