@@ -102,36 +102,26 @@ func (s *State) launch(e *Event, p *Launched) error {
 		i.Cluster, i.Index = p.Cluster, p.Index
 		i.Project, i.Spec, i.Image = p.Cluster.Project(), c.Spec, c.Image
 	}
+	d := draft{at: e.Revision}
+	var err error
 	if p.Waits {
-		if err := s.launchWaiting(i, p); err != nil {
-			return err
-		}
+		err = i.waitFirst(p)
 	} else {
-		d := draft{at: e.Revision}
-		if err := d.take(s, i.Place, i); err != nil {
-			return err
-		}
-		if err := d.commit(s); err != nil {
-			return err
-		}
+		err = d.take(s, i.Place, i)
+	}
+	if err != nil {
+		return err
+	}
+	if err := d.count(s, i.Project, 1); err != nil {
+		return err
+	}
+	if err := d.commit(s); err != nil {
+		return err
 	}
 	s.setInstance(nil, i)
 	if i.Cluster != "" {
 		s.join(i.Cluster, i.Index, e.Revision)
 	}
-	return s.count(i.Project, 1, e.Revision)
-}
-
-// count keeps the number of the project's instances.
-func (s *State) count(project string, change int, at Revision) error {
-	p, ok := s.projects.get(project)
-	if !ok {
-		return notFound("project", project)
-	}
-	n := *p
-	n.Members += change
-	n.Changed = at
-	s.projects.set(project, &n)
 	return nil
 }
 
@@ -194,8 +184,8 @@ func (s *State) end(e *Event, p *Ended) error {
 	if e.Kind == KindShelved && (i.Phase != Active && i.Phase != Undoing || (i.Phase == Active) != (i.Shelf == nil)) {
 		return &Error{Kind: ErrWrongState, Field: "instance", Value: string(i.ID), Want: "an active instance of which nothing is put aside, or one that was to be made of that"}
 	}
+	d := draft{at: e.Revision}
 	if i.Placed() {
-		d := draft{at: e.Revision}
 		if err := d.leave(s, i, p.Hold); err != nil {
 			return err
 		}
@@ -209,9 +199,14 @@ func (s *State) end(e *Event, p *Ended) error {
 				return err
 			}
 		}
-		if err := d.commit(s); err != nil {
+	}
+	if e.Kind == KindDeleted {
+		if err := d.count(s, i.Project, -1); err != nil {
 			return err
 		}
+	}
+	if err := d.commit(s); err != nil {
+		return err
 	}
 	if e.Kind == KindDeleted {
 		s.setInstance(i, nil)
@@ -219,7 +214,7 @@ func (s *State) end(e *Event, p *Ended) error {
 		if i.Cluster != "" {
 			s.leaveCluster(i.Cluster, i.Index, e.Revision)
 		}
-		return s.count(i.Project, -1, e.Revision)
+		return nil
 	}
 	return s.onInstance(e, p.Instance, func(n *Instance) {
 		n.Phase, n.Is, n.Move, n.Awaits = Failed, Absent, nil, ""

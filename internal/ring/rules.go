@@ -20,7 +20,11 @@ type rules struct {
 	preempt      bool
 	capabilities func(pool.HostID) hypervisor.Capabilities
 	admit        func(pool.Host) bool
-	placing      *placing // of the committer's decisions only
+
+	// Of the committer's decisions only.
+	placing  *placing
+	revision pool.Revision // of the batch that is being decided
+	drafted  *pool.State   // set by a decision that has folded its events already, see drafting
 }
 
 // at returns the rules as of a moment.
