@@ -10,6 +10,8 @@ import (
 // CreateCluster asks for n instances of one spec under a project and a name, which is theirs with a number.
 //
 // The errors are those of Launch, for the first member that has no place unless BestEffort is set;
+// With Spare it is a *scheduler.GangRefusal that says which member has no place, or which domains may not fail together;
+// required rules between the members are then pool.ErrInvalid, since the spare domains spread them.
 // pool.ErrExists when the token was used in the project for another request, of another name, spec, size or stagger,
 // or when the name is taken by a cluster of another token.
 type CreateCluster = ring.CreateCluster

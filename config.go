@@ -42,6 +42,11 @@ type Config struct {
 	// Scheduler places; nil: scheduler.Default with the built-in filters.
 	Scheduler *scheduler.Scheduler
 
+	// Measure is between two looks at how busy the hosts are whose drivers can tell (hypervisor.Meter), for the Scheduler's
+	// LoadWeight: a load of 1 is that all cores of a host were busy since the last look. Its Loads are made if there are none, and
+	// nobody else should set them. 0: nothing is measured.
+	Measure time.Duration
+
 	// Limits is the policy on the size of one instance; nil: pool.DefaultLimits.
 	Limits pool.Limits
 
@@ -66,6 +71,9 @@ type Config struct {
 	// Preempt lets instances of higher priority that wait for a place have others give way that are preemptible and of
 	// lower priority: as few as possible, on one host. By default nobody has to.
 	Preempt bool
+
+	ReserveFor time.Duration // how long a reservation is held that does not say for how long; 0: 15 min
+	MaxReserve time.Duration // and the longest that one may say; 0: 24 h
 
 	// Evacuation says when the instances of a host that has been lost are made anew on others; empty: when it is
 	// proved that the host is off.
@@ -125,7 +133,9 @@ func (c Config) ring() (ring.Config, error) {
 			return bad("Ledger", "a durable ledger for the real hosts of "+name+", or Ephemeral")
 		}
 	}
-	for _, d := range []time.Duration{c.Poll, c.PollTimeout, c.Grace, c.CallTimeout, c.LeaseTTL, c.Tail, c.StrayAge, c.FenceAfter} {
+	for _, d := range []time.Duration{
+		c.Poll, c.PollTimeout, c.Grace, c.CallTimeout, c.LeaseTTL, c.Tail, c.StrayAge, c.FenceAfter, c.Measure, c.ReserveFor, c.MaxReserve,
+	} {
 		if d < 0 {
 			return bad("durations", "zero or more")
 		}
@@ -160,6 +170,6 @@ func (c Config) ring() (ring.Config, error) {
 		CallTimeout: or(c.CallTimeout, 10*time.Minute), LeaseTTL: or(c.LeaseTTL, 15*time.Second),
 		Tail: or(c.Tail, 250*time.Millisecond), MaxCalls: or(c.MaxCalls, 4), MaxPolls: or(c.MaxPolls, 256), MaxPlaces: or(c.MaxPlaces, 3),
 		StrayAge: or(c.StrayAge, time.Minute), Evacuation: or(c.Evacuation, EvacuateFenced), FenceAfter: or(c.FenceAfter, 4*time.Minute),
-		Preempt: c.Preempt,
+		Preempt: c.Preempt, ReserveFor: or(c.ReserveFor, min(15*time.Minute, or(c.MaxReserve, 15*time.Minute))), MaxReserve: or(c.MaxReserve, 24*time.Hour),
 	}, nil
 }

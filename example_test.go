@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"time"
 
 	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/hypervisor"
@@ -112,4 +113,35 @@ func ExampleManager_View() {
 	})
 	// Output:
 	// 2 hosts, 16 cores of which 16 cores free
+}
+
+// Places are held before it is known whether they are needed.
+func ExampleManager_Reserve() {
+	ctx := context.Background()
+	m, stop := simulated(ctx)
+	defer stop()
+
+	web := berthage.CreateCluster{
+		Token: "order-19", Project: "shop", Name: "web", Size: 2,
+		Spec: pool.Spec{Image: "debian-12", Flavor: "small", Constraints: pool.Constraints{AntiAffinity: []pool.Affinity{{}}}},
+	}
+	held, err := m.Reserve(ctx, berthage.Reserve{Cluster: &web, For: 10 * time.Minute})
+	must(err)
+	for _, i := range held.Instances {
+		fmt.Println(i.Name, i.Status(), "on", i.Place.Host)
+	}
+
+	// Once the order has been paid:
+	held, err = m.Commit(ctx, held.ID)
+	must(err)
+	for _, i := range held.Instances {
+		i, err = m.Wait(ctx, i.ID, berthage.Settled)
+		must(err)
+		fmt.Println(i.Name, i.Status(), "on", i.Place.Host)
+	}
+	// Output:
+	// web-0 reserved on sim/h00
+	// web-1 reserved on sim/h01
+	// web-0 running on sim/h00
+	// web-1 running on sim/h01
 }

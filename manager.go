@@ -9,6 +9,7 @@ import (
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/internal/ring"
 	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/scheduler"
 )
 
 // Manager is the fleet. All methods are safe for concurrent use.
@@ -16,6 +17,8 @@ type Manager struct {
 	ring *ring.Ring
 	who  ring.Caller
 	auto *rebalancer
+
+	meter *meter
 }
 
 // Open reads the ledger, from its newest checkpoint on, and returns a Manager over it; an empty ledger gets its
@@ -25,17 +28,26 @@ func Open(ctx context.Context, c Config) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
+	t := &meter{every: c.Measure, timeout: rc.PollTimeout}
+	if c.Measure > 0 {
+		var s scheduler.Scheduler
+		if c.Scheduler != nil {
+			s = *c.Scheduler
+		}
+		s.Loads = or(s.Loads, new(scheduler.Loads))
+		rc.Scheduler, t.loads = &s, s.Loads
+	}
 	r, err := ring.Open(ctx, rc)
 	if err != nil {
 		return nil, &pool.Error{Op: "open", Kind: pool.ErrUnavailable, Cause: err}
 	}
-	return &Manager{ring: r, who: ring.Caller{Actor: "unnamed"}, auto: &rebalancer{c: c.Rebalance.filled()}}, nil
+	return &Manager{ring: r, who: ring.Caller{Actor: "unnamed"}, auto: &rebalancer{c: c.Rebalance.filled()}, meter: t}, nil
 }
 
 // As returns the same Manager with another name for its caller: actor and cause (a request's id, say) stand
 // in the events of the commands given through it.
 func (m *Manager) As(actor, cause string) *Manager {
-	return &Manager{ring: m.ring, who: ring.Caller{Actor: clip(actor), Cause: clip(cause)}, auto: m.auto}
+	return &Manager{ring: m.ring, who: ring.Caller{Actor: clip(actor), Cause: clip(cause)}, auto: m.auto, meter: m.meter}
 }
 
 // clip makes of any string what a ledger takes as an actor or cause: at most 255 bytes of text.
@@ -47,12 +59,14 @@ func clip(s string) string {
 // Run leads, or waits to lead, until ctx ends, and returns nil then. It returns an error when the ledger
 // says something that this version cannot follow (pool.ErrStale).
 func (m *Manager) Run(ctx context.Context) error {
-	if m.auto.c.Mode == RebalanceOff {
-		return m.ring.Run(ctx)
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	var side sync.WaitGroup
-	side.Go(func() { m.rebalance(ctx) })
+	if m.auto.c.Mode != RebalanceOff {
+		side.Go(func() { m.rebalance(ctx) })
+	}
+	if m.meter.every > 0 {
+		side.Go(func() { m.measure(ctx) })
+	}
 	err := m.ring.Run(ctx)
 	cancel()
 	side.Wait()

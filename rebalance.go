@@ -211,6 +211,9 @@ type WhatIfDemand struct {
 	Spec    pool.Spec `json:"spec"`
 	Project string    `json:"project"`
 	Count   int       `json:"count"`
+
+	// Fits asks only how many more would fit, before and after (whatif.Answer.HowMany); Count does not matter.
+	Fits bool `json:"fits,omitempty"`
 }
 
 // WhatIf answers a question about a copy of the present books, which it does not change. Demand is added to that of the
@@ -220,13 +223,18 @@ type WhatIfDemand struct {
 func (m *Manager) WhatIf(ctx context.Context, q whatif.Question, demand []WhatIfDemand, o whatif.Options) (*whatif.Answer, error) {
 	const op = "ask what if"
 	st := m.ring.Fork()
-	q.Demand = slices.Clone(q.Demand)
+	q.Demand, q.HowMany = slices.Clone(q.Demand), slices.Clone(q.HowMany)
 	for n, d := range demand {
 		req, err := m.ring.Resolve(st, Launch{Token: "what-if", Project: d.Project, Name: "what-if", Spec: d.Spec})
 		if err != nil {
 			return nil, named(pool.InField("demand["+strconv.Itoa(n)+"]", err), op)
 		}
-		q.Demand = append(q.Demand, whatif.Demand{Name: d.Name, Spec: req.Spec, Image: req.Image, Project: d.Project, Count: d.Count})
+		asked := whatif.Demand{Name: d.Name, Spec: req.Spec, Image: req.Image, Project: d.Project, Count: d.Count}
+		if d.Fits {
+			q.HowMany = append(q.HowMany, asked)
+		} else {
+			q.Demand = append(q.Demand, asked)
+		}
 	}
 	a, err := whatif.Ask(ctx, st, m.ring.Scheduler(), q, o)
 	return a, named(err, op)

@@ -405,6 +405,12 @@ func TestWhatIfOnTheManager(t *testing.T) {
 		require.EqualValues(t, 1, a.Missing.Least)
 		require.EqualValues(t, 2, a.Missing.Hosts, "one to hold 18 cores, and one that may fail")
 		require.Equal(t, head, b.m.Status().Revision)
+		a, err = b.m.WhatIf(context.Background(), whatif.Question{Lose: []pool.HostID{hosts(1)[0].ID}},
+			[]berthage.WhatIfDemand{{Name: "big", Spec: pool.Spec{Image: "debian-12", Flavor: "big"}, Project: "shop", Fits: true}}, whatif.Options{})
+		require.NoError(t, err)
+		require.Empty(t, a.Demand)
+		require.Len(t, a.HowMany, 1)
+		require.Greater(t, a.HowMany[0].Before, a.HowMany[0].After)
 		_, err = b.m.WhatIf(context.Background(), whatif.Question{}, []berthage.WhatIfDemand{{Spec: pool.Spec{Image: "debian-12", Flavor: "none"}, Project: "shop", Count: 1}}, whatif.Options{})
 		require.ErrorIs(t, err, pool.ErrNotFound)
 		require.ErrorContains(t, err, "demand[0].flavor")

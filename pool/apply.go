@@ -96,7 +96,12 @@ func (s *State) fold(e *Event, payload any) error {
 		return s.stayed(e, p)
 	case *ResizeWanted:
 		return s.resizing(e, p)
+	case *Lapsed:
+		return s.lapse(e, p)
 	case *Of:
+		if e.Kind == KindCommitted {
+			return s.commit(e, p.Instance)
+		}
 		return s.onInstance(e, p.Instance, func(i *Instance) {
 			if e.Kind == KindDiscarded {
 				i.Shelf = nil

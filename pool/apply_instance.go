@@ -106,8 +106,8 @@ func (s *State) launch(e *Event, p *Launched) error {
 	var err error
 	if p.Waits {
 		err = i.waitFirst(p)
-	} else {
-		err = d.take(s, i.Place, i)
+	} else if err = d.take(s, i.Place, i); err == nil && !p.Until.IsZero() {
+		i.Phase, i.Until = Reserved, p.Until
 	}
 	if err != nil {
 		return err
@@ -167,7 +167,10 @@ func (s *State) moveTo(e *Event, p *Placed) error {
 		if i.Phase == Waiting {
 			n.Awaits, n.Reason = "", ""
 		}
-		n.Place, n.Phase, n.Is, n.Created = p.Place, Building, Absent, 0
+		n.Place, n.Is, n.Created = p.Place, Absent, 0
+		if n.Phase != Reserved {
+			n.Phase = Building
+		}
 		if n.Shelving = false; n.Want != Shelved {
 			n.Shelve = nil
 		}
@@ -209,11 +212,7 @@ func (s *State) end(e *Event, p *Ended) error {
 		return err
 	}
 	if e.Kind == KindDeleted {
-		s.setInstance(i, nil)
-		s.ended.set(i.ID, Tombstone{Launched: i.Launched, Ended: e.Revision})
-		if i.Cluster != "" {
-			s.leaveCluster(i.Cluster, i.Index, e.Revision)
-		}
+		s.bury(i, Tombstone{Launched: i.Launched, Ended: e.Revision})
 		return nil
 	}
 	return s.onInstance(e, p.Instance, func(n *Instance) {
@@ -231,6 +230,15 @@ func (s *State) end(e *Event, p *Ended) error {
 			n.Reason = storable(p.Reason)
 		}
 	})
+}
+
+// bury takes an instance that holds no place any more out of the books.
+func (s *State) bury(i *Instance, t Tombstone) {
+	s.setInstance(i, nil)
+	s.ended.set(i.ID, t)
+	if i.Cluster != "" {
+		s.leaveCluster(i.Cluster, i.Index, t.Ended)
+	}
 }
 
 func (s *State) release(m MachineID, at Revision) error {

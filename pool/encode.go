@@ -167,6 +167,10 @@ func (e *encoder) launched(p *Launched) {
 		e.put(`,"waits":true`)
 	}
 	e.optionalText("reason", p.Reason)
+	if !p.Until.IsZero() {
+		e.key("until")
+		e.other(p.Until)
+	}
 	e.optionalText("cluster", string(p.Cluster))
 	e.optionalNumber("index", int64(p.Index))
 	e.put("}")

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -16,6 +17,10 @@ import (
 func fill(r *rand.Rand, v reflect.Value) {
 	if r.IntN(4) == 0 {
 		v.SetZero()
+		return
+	}
+	if t, ok := v.Addr().Interface().(*time.Time); ok {
+		*t = time.Unix(r.Int64N(4e9), r.Int64N(2)*123_456_000).UTC()
 		return
 	}
 	switch v.Kind() {

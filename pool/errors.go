@@ -20,6 +20,12 @@ var (
 	ErrInUse = errors.New("in use")
 	// ErrWrongState: the thing exists but is in a state that does not allow the command.
 	ErrWrongState = errors.New("not possible in this state")
+	// ErrExpired: the reservation was not committed in time, and its place has been given back.
+	ErrExpired = errors.New("expired")
+	// ErrReleased: the reservation was released before it was committed.
+	ErrReleased = errors.New("released")
+	// ErrCommitted: the reservation has been committed, so that it cannot be released any more.
+	ErrCommitted = errors.New("committed already")
 	// ErrNoRoom: no host can take the request; scheduler.Refusal says why, for every host.
 	ErrNoRoom = errors.New("no host fits")
 	// ErrOverQuota: the project's quota does not allow the request; quota.Exceeded says by how much.

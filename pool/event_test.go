@@ -189,6 +189,8 @@ func payloads() map[string]any {
 		pool.KindProjectRemoved: &pool.Named{Name: "p"},
 		pool.KindLaunched: &pool.Launched{Instance: id, Name: "web-1", Want: pool.Running, Place: place,
 			Spec: pool.Spec{Guest: pool.Guest{User: "ada", SSHKeys: []string{"ssh-ed25519 AAAA"}}}},
+		pool.KindCommitted:    &pool.Of{Instance: id},
+		pool.KindLapsed:       &pool.Lapsed{Instance: id, Released: true},
 		pool.KindWanted:       &pool.Wanted{Instance: id, Want: pool.Stopped},
 		pool.KindRebootWanted: &pool.RebootWanted{Instance: id, Token: "t"},
 		pool.KindRebooted:     &pool.OfMachine{Machine: id.Machine(0)},
@@ -239,6 +241,7 @@ func FuzzEventPayload(f *testing.F) {
 		f.Add(kind, []byte(e.Data), e.Private)
 	}
 	f.Add(pool.KindLaunched, []byte(`{"spec":{"resources":{"cpu":-9223372036854775808}},"place":null}`), []byte(`null`))
+	f.Add(pool.KindLaunched, []byte(`{"until":"2026-11-28T21:00:00+23:59","waits":true}`), []byte(nil))
 	f.Add(pool.KindHostPut, []byte(`{"host":{"conditions":["ready","ready"]}}`), []byte(nil))
 	f.Add("x", []byte("{"), []byte(nil))
 	f.Fuzz(func(t *testing.T, kind string, data, private []byte) {

@@ -83,6 +83,7 @@ type Phase string
 // The phases.
 const (
 	Waiting  Phase = "waiting"  // for room or quota; holds no place
+	Reserved Phase = "reserved" // holds a place until Until and is not built before it is committed
 	Building Phase = "building" // placed; its machine is to be created
 	Active   Phase = "active"   // its machine has been created
 	Undoing  Phase = "undoing"  // creation failed; what there may be of the machine is being destroyed
@@ -179,6 +180,7 @@ type Instance struct {
 	Place     Placement `json:"place"`               // meaningful while Placed
 	Avoid     []HostID  `json:"avoid,omitempty"`     // hosts on which creation failed
 	Awaits    HostID    `json:"awaits,omitempty"`    // while Waiting: the host whose room is kept for it
+	Until     time.Time `json:"until,omitzero"`      // while Reserved: when the place is given back
 	Addresses []string  `json:"addresses,omitempty"` // of the guest, as observed
 
 	Move     *Move     `json:"move,omitempty"`     // while it is being moved

@@ -22,6 +22,8 @@ const (
 	KindProjectRemoved = "project.removed"     // Named
 	KindLaunched       = "instance.launched"   // Launched; private: Guest
 	KindAwaiting       = "instance.awaiting"   // Awaiting: a host's room is kept for one that waits
+	KindCommitted      = "instance.committed"  // Of: what was reserved is to be built
+	KindLapsed         = "instance.lapsed"     // Lapsed: what was reserved has given its place back
 	KindWanted         = "instance.wanted"     // Wanted; Absent starts the deletion
 	KindRebootWanted   = "instance.reboot"     // RebootWanted
 	KindRebooted       = "instance.rebooted"   // OfMachine
@@ -94,6 +96,7 @@ type Launched struct {
 	Place    Placement  `json:"place"`
 	Waits    bool       `json:"waits,omitempty"`  // for a place: Place is empty
 	Reason   string     `json:"reason,omitempty"` // why it waits
+	Until    time.Time  `json:"until,omitzero"`   // reserved until then, and not to be built before it is committed
 
 	// Of a member of a cluster: Project, Spec and Image are the cluster's, and left out here.
 	Cluster ClusterID `json:"cluster,omitempty"`
@@ -106,6 +109,12 @@ type Launched struct {
 type Awaiting struct {
 	Instance InstanceID `json:"instance"`
 	Host     HostID     `json:"host,omitempty"`
+}
+
+// Lapsed is the data of KindLapsed. Released: before it had expired.
+type Lapsed struct {
+	Instance InstanceID `json:"instance"`
+	Released bool       `json:"released,omitempty"`
 }
 
 // Wanted is the data of KindWanted. Ran is for Instance.Ran; Reason says why a wish was given up.
@@ -294,7 +303,9 @@ func (e *Event) Payload() (any, error) {
 		p = new(Stayed)
 	case KindResizing:
 		p = new(ResizeWanted)
-	case KindDiscarding, KindDiscarded:
+	case KindLapsed:
+		p = new(Lapsed)
+	case KindDiscarding, KindDiscarded, KindCommitted:
 		p = new(Of)
 	case KindClusterPut:
 		p = new(ClusterPut)

@@ -79,9 +79,15 @@ type ProjectRecord struct {
 
 // Tombstone is what remains of an instance that has ended: enough to know its machines as ours and dead.
 type Tombstone struct {
-	Launched Revision // of its launch, which its machines' tags name
+	Launched Revision // of its launch, which its machines' tags name; or Expired, or Released
 	Ended    Revision
 }
+
+// What Tombstone.Launched is of a reservation that was never committed: there was no launch, and there are no machines.
+const (
+	Expired  Revision = 0
+	Released Revision = -1
+)
 
 // NewState returns the State of an empty ledger.
 func NewState() *State {
@@ -279,6 +285,18 @@ func (s *State) HostChanges() []HostID { return s.changes }
 func (s *State) noteHost(id HostID) {
 	if !s.root {
 		s.changes = append(s.changes, id)
+	}
+}
+
+// ChangedInstances yields the instances of an overlay whose records are not those of the State under it, in no order. One
+// that has been deleted comes with nil.
+func (s *State) ChangedInstances() iter.Seq2[InstanceID, *Instance] {
+	return func(yield func(InstanceID, *Instance) bool) {
+		for id, i := range s.instances.own {
+			if !yield(id, i.v) {
+				return
+			}
+		}
 	}
 }
 

@@ -111,6 +111,16 @@ func (c *chance) event() pool.Event {
 	}
 	of := &pool.OfMachine{Machine: c.machine(id)}
 	switch c.IntN(60) {
+	case 2, 3, 4, 5:
+		for _, i := range c.s.SortedInstances() {
+			if i.Phase == pool.Reserved && c.IntN(8) > 0 {
+				id = i.ID
+			}
+		}
+		if c.IntN(2) == 0 {
+			return c.tape.event(pool.KindCommitted, &pool.Of{Instance: id})
+		}
+		return c.tape.event(pool.KindLapsed, &pool.Lapsed{Instance: id, Released: c.IntN(2) == 0})
 	case 0:
 		return c.tape.event(pool.KindImported, &pool.Imported{Ledger: pick(c, everyLedger), From: pick(c, []string{c.s.Identity(), c.s.Identity(), "ledger"})})
 	case 1:
@@ -164,6 +174,9 @@ func (c *chance) event() pool.Event {
 			if c.IntN(5) > 0 {
 				l.Place = pool.Placement{}
 			}
+		}
+		if c.IntN(4) == 0 {
+			l.Until = time.Unix(1_800_000_000+c.Int64N(20), 0).UTC()
 		}
 		return c.tape.event(pool.KindLaunched, l)
 	case 16, 38, 39:
@@ -257,7 +270,7 @@ func (c *chance) event() pool.Event {
 // everyKind is what random histories must have, done and refused.
 var everyKind = []string{
 	pool.KindHostPut, pool.KindHostConditions, pool.KindHostRemoved, pool.KindProjectRemoved, pool.KindImageRemoved,
-	pool.KindFlavorRemoved, pool.KindTakenOver, pool.KindOpened, pool.KindImported, pool.KindConfirmed, pool.KindLaunched, pool.KindAwaiting, pool.KindWanted, pool.KindRebootWanted,
+	pool.KindFlavorRemoved, pool.KindTakenOver, pool.KindOpened, pool.KindImported, pool.KindConfirmed, pool.KindLaunched, pool.KindAwaiting, pool.KindCommitted, pool.KindLapsed, pool.KindWanted, pool.KindRebootWanted,
 	pool.KindRebooted, pool.KindSent, pool.KindCreated, pool.KindSettled, pool.KindRefused, pool.KindObserved, pool.KindPlaced,
 	pool.KindFailed, pool.KindDeleted, pool.KindReleased, pool.KindMoving, pool.KindMoved, pool.KindStayed, pool.KindUnresized,
 	pool.KindResizing, pool.KindResized, pool.KindShelved, pool.KindDiscarding, pool.KindDiscarded, pool.KindClusterPut, pool.KindClusterActed, pool.KindClusterRemoved,
@@ -380,6 +393,8 @@ func FuzzApply(f *testing.F) {
 		p.next(pool.KindWanted, &pool.Wanted{Instance: id, Want: pool.Absent}),
 		p.next(pool.KindObserved, &pool.Observed{Machine: id.Machine(0), Addresses: []string{"192.0.2.1"}}),
 		p.next(pool.KindHostConditions, &pool.HostConditions{Host: "d/h00", Conditions: pool.Fenced}),
+		p.next(pool.KindCommitted, &pool.Of{Instance: id}),
+		p.next(pool.KindLapsed, &pool.Lapsed{Instance: id, Released: true}),
 	} {
 		f.Add(e.Kind, []byte(e.Data), e.Private)
 	}

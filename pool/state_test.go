@@ -769,6 +769,7 @@ func TestChangedHostsOfAnOverlay(t *testing.T) {
 	p, s, id := setUp(t)
 	o := s.Overlay()
 	require.Empty(t, maps.Collect(o.ChangedHosts()))
+	require.Empty(t, maps.Collect(o.ChangedInstances()))
 	require.True(t, o.Over(s))
 	require.False(t, s.Over(o) || s.Over(s) || s.Over(nil) || o.Overlay().Over(s))
 	e := p.next(pool.KindDeleted, &pool.Ended{Instance: id})
@@ -786,6 +787,7 @@ func TestChangedHostsOfAnOverlay(t *testing.T) {
 	o.Absorb(over)
 	require.Equal(t, []pool.HostID{"d/h00", "d/h00", "d/h99"}, o.HostChanges())
 	require.Equal(t, e.Revision, o.Head())
+	require.Equal(t, map[pool.InstanceID]*pool.Instance{id: nil}, maps.Collect(o.ChangedInstances()))
 	require.Equal(t, o.Totals()[pool.CPU], o.Total(pool.CPU))
 	require.Zero(t, o.Total("licence"))
 }

@@ -1,6 +1,9 @@
 package pool
 
-import "iter"
+import (
+	"iter"
+	"time"
+)
 
 // Instances wait where nobody has room for them, or their project's quota does not allow them yet. They hold no place and
 // are charged to nobody; they count among the project's Members. Placed gives such an instance its place.
@@ -38,6 +41,9 @@ func (s *State) Keeping() iter.Seq[*Instance] {
 
 // waitFirst makes a new instance one that waits.
 func (i *Instance) waitFirst(p *Launched) error {
+	if !p.Until.IsZero() {
+		return invalid("until", p.Until.Format(time.RFC3339), "no end for an instance that waits, and so has reserved nothing")
+	}
 	if p.Place.Host != "" || len(p.Place.Allocation.Resources) > 0 {
 		return invalid("place", string(p.Place.Host), "no place for an instance that waits for one")
 	}

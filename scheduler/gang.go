@@ -24,8 +24,8 @@ type Gang struct {
 	// afterwards may take that room.
 	Reserve int
 
-	// Domain is the key of the host label whose value is a host's failure domain, a rack for instance. Hosts without the
-	// label are one domain together, since nobody knows what they share. Empty: every host is a domain of its own.
+	// Domain is the key of the host label whose value is a host's failure domain, a rack for instance; or pool.ZoneKey. Hosts without
+	// the label are one domain together, since nobody knows what they share. Empty: every host is a domain of its own.
 	Domain string
 }
 

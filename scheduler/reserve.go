@@ -13,6 +13,9 @@ func (g *Gang) domainOf(h *pool.HostRecord) string {
 	if g.Domain == "" {
 		return string(h.ID)
 	}
+	if g.Domain == pool.ZoneKey {
+		return h.Zone
+	}
 	return h.Labels[g.Domain]
 }
 

@@ -46,6 +46,8 @@ func (l *leadership) act(ctx context.Context, a action) ending {
 		return l.relocate(ctx, a)
 	case doAdmit:
 		return l.admitting(a)
+	case doExpire:
+		return l.expired(a)
 	}
 	d, err := l.r.Driver(a.ref.Host)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/quota"
@@ -21,6 +22,13 @@ type CreateCluster struct {
 	BestEffort bool      `json:"best_effort,omitempty"` // as many as there is room for; otherwise all or none
 	Stagger    int       `json:"stagger,omitempty"`     // members acted on at a time; 0: no bound of its own
 	Wait       bool      `json:"wait,omitempty"`        // members for which there is no room wait for it, each by itself
+
+	// Spare is how many failure domains may fail at once: whichever they are, what of the cluster is on them has room on the
+	// others when it is created. Domain is the key of the host label that names a host's domain, or pool.ZoneKey; empty: the host.
+	Spare  int    `json:"spare,omitempty"`
+	Domain string `json:"domain,omitempty"`
+
+	until time.Time // not zero: reserved until then, see Reserve
 }
 
 // maxClusterName leaves room for the members' numbers.
@@ -36,7 +44,7 @@ func (c *CreateCluster) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		switch {
 		case old.Token != c.Token:
 			return nil, &pool.Error{Kind: pool.ErrExists, Field: "cluster", Value: string(id)}
-		case !c.made(old):
+		case !c.made(old), isReserved(st, old) && c.until.IsZero():
 			return nil, errToken(c.Token)
 		}
 		return nil, nil
@@ -61,11 +69,18 @@ func (c *CreateCluster) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := drafting{rules: r, st: st.Overlay()}
+	d := drafting{rules: r, st: st.Overlay(), until: c.until}
 	if err := d.add(pool.KindClusterPut, &pool.ClusterPut{Cluster: id, Token: c.Token, Spec: req.Spec, Image: req.Image, Size: c.Size, Stagger: c.Stagger}); err != nil {
 		return nil, err
 	}
-	op, err := d.grow(id, c.Size, c.BestEffort, c.Wait)
+	grow := func() (pool.ClusterOp, error) { return d.grow(id, c.Size, c.BestEffort, c.Wait) }
+	if c.Spare != 0 || c.Domain != "" {
+		if err := c.mayHaveSpare(id, req.Spec); err != nil {
+			return nil, err
+		}
+		grow = func() (pool.ClusterOp, error) { return d.growWithSpare(id, c) }
+	}
+	op, err := grow()
 	if err != nil {
 		return nil, err
 	}
@@ -92,6 +107,9 @@ func (c *ScaleCluster) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	cluster, err := steerable(st, c.Cluster)
 	if err != nil {
 		return nil, err
+	}
+	if isReserved(st, cluster) {
+		return nil, errReserved(cluster)
 	}
 	if c.Size < 0 || c.Size > pool.MaxCluster {
 		return nil, invalid("size", strconv.Itoa(c.Size), "0 to "+strconv.Itoa(pool.MaxCluster))
@@ -163,6 +181,13 @@ func (c *SteerCluster) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		return nil, &pool.Error{Kind: pool.ErrWrongState, Field: "cluster", Value: string(c.Cluster), Want: "a cluster that is not being deleted"}
 	case c.Release:
 		want = pool.Shelved
+	}
+	if isReserved(st, cluster) {
+		if want != pool.Absent {
+			return nil, errReserved(cluster)
+		}
+		i, _ := st.Instance(st.MemberFor(cluster.ID, cluster.Token, cluster.Members[0]))
+		return lapse(st, i, true)
 	}
 	d := drafting{rules: r, st: st.Overlay()}
 	op := pool.ClusterOp{Verb: c.Verb}
@@ -236,6 +261,11 @@ func (c *SteerCluster) member(r *rules, st *pool.State, i *pool.Instance, want p
 	return events, ""
 }
 
+// errReserved refuses what cannot be done to a cluster before it is committed.
+func errReserved(c *pool.Cluster) error {
+	return &pool.Error{Kind: pool.ErrWrongState, Field: "cluster", Value: string(c.ID), Want: "a cluster that is not only reserved; commit it first"}
+}
+
 func steerable(st *pool.State, id pool.ClusterID) (*pool.Cluster, error) {
 	c, ok := st.Cluster(id)
 	if !ok {
@@ -264,6 +294,7 @@ type drafting struct {
 	st     *pool.State // an overlay of its own
 	events []pool.Event
 	size   int
+	until  time.Time // of members that are reserved
 }
 
 func (d *drafting) add(kind string, payload any) error {
@@ -335,7 +366,7 @@ func (d *drafting) member(id pool.ClusterID, refused error) error {
 	}
 	launched := &pool.Launched{
 		Instance: c.Member(d.st.Identity(), c.Next), Name: id.Name() + "-" + strconv.Itoa(c.Next), Want: c.Want,
-		Cluster: id, Index: c.Next,
+		Cluster: id, Index: c.Next, Until: d.until,
 	}
 	if refused != nil {
 		launched.Waits = true // why stands in the cluster's record

@@ -34,6 +34,9 @@ type Command struct {
 	SteerCluster  *SteerCluster  `json:"steer_cluster,omitempty"`
 	ConfirmImport *ConfirmImport `json:"confirm_import,omitempty"`
 	Rebalance     *Rebalance     `json:"rebalance,omitempty"`
+	Reserve       *Reserve       `json:"reserve,omitempty"`
+	Commit        *Commit        `json:"commit,omitempty"`
+	Release       *Release       `json:"release,omitempty"`
 }
 
 func (c Command) input() (input, error) {
@@ -64,6 +67,9 @@ func (c Command) input() (input, error) {
 	set(c.SteerCluster, c.SteerCluster != nil)
 	set(c.ConfirmImport, c.ConfirmImport != nil)
 	set(c.Rebalance, c.Rebalance != nil)
+	set(c.Reserve, c.Reserve != nil)
+	set(c.Commit, c.Commit != nil)
+	set(c.Release, c.Release != nil)
 	if n != 1 {
 		return nil, invalid("command", "", "exactly one command of a kind that this version knows")
 	}
@@ -196,6 +202,12 @@ func (c *Delete) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 	if i.Want == pool.Absent {
 		return nil, nil
 	}
+	if i.Phase == pool.Reserved {
+		if i.Cluster != "" {
+			return nil, &pool.Error{Kind: pool.ErrWrongState, Field: "instance", Value: string(i.ID), Want: "an instance that is not reserved with others; release them together"}
+		}
+		return lapse(st, i, true)
+	}
 	return one(pool.KindWanted, &pool.Wanted{Instance: c.Instance, Want: pool.Absent})
 }
 
@@ -211,13 +223,13 @@ func (c *ReleaseHeld) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 	return one(pool.KindReleased, &pool.OfMachine{Machine: c.Machine})
 }
 
-// alive returns an instance that is neither deleted, being deleted nor failed.
+// alive returns an instance that is neither deleted, being deleted, failed nor only reserved.
 func alive(st *pool.State, id pool.InstanceID) (*pool.Instance, error) {
 	i, ok := st.Instance(id)
 	if !ok {
 		return nil, notFound("instance", string(id))
 	}
-	if i.Want == pool.Absent || i.Phase == pool.Failed {
+	if i.Want == pool.Absent || i.Phase == pool.Failed || i.Phase == pool.Reserved {
 		return nil, &pool.Error{Kind: pool.ErrWrongState, Field: "instance", Value: string(id), Want: "an instance that is not " + i.Status()}
 	}
 	return i, nil

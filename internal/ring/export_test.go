@@ -57,6 +57,7 @@ func (r *Ring) Planner() *Planner {
 	l := &leadership{
 		r: r, ctx: r.life, stop: func() {}, wake: make(chan struct{}, 1), ready: make(map[job]struct{}),
 		waiting: make(map[pool.HostID][]job), turns: make(map[pool.ClusterID]int), paused: make(map[job]backoff),
+		reserved: make(map[pool.InstanceID]time.Time),
 	}
 	return &Planner{l}
 }

@@ -32,12 +32,21 @@ type wireError struct {
 	Text     string             `json:"text,omitempty"`
 	Refusal  *scheduler.Refusal `json:"refusal,omitempty"`
 	Exceeded *quota.Exceeded    `json:"exceeded,omitempty"`
+	Gang     *wireGang          `json:"gang,omitempty"`
+}
+
+// wireGang is a scheduler.GangRefusal but for its cause.
+type wireGang struct {
+	Member  int      `json:"member"`
+	Placed  int      `json:"placed"`
+	Domains []string `json:"domains,omitempty"`
+	Certain bool     `json:"certain"`
 }
 
 // wireKinds are the kinds that a command's error can have.
 func wireKinds() []error {
 	return []error{
-		pool.ErrInvalid, pool.ErrOverflow, pool.ErrNotFound, pool.ErrExists, pool.ErrInUse, pool.ErrWrongState,
+		pool.ErrInvalid, pool.ErrOverflow, pool.ErrNotFound, pool.ErrExists, pool.ErrInUse, pool.ErrWrongState, pool.ErrExpired, pool.ErrReleased, pool.ErrCommitted,
 		pool.ErrNoRoom, pool.ErrOverQuota, pool.ErrUnavailable, pool.ErrUnknown, pool.ErrStale, pool.ErrNotLeader,
 		errors.ErrUnsupported,
 	}
@@ -63,6 +72,10 @@ func toWire(err error) *wireError {
 	}
 	errors.As(err, &w.Refusal)
 	errors.As(err, &w.Exceeded)
+	var g *scheduler.GangRefusal
+	if errors.As(err, &g) {
+		w.Gang = &wireGang{g.Member, g.Placed, g.Domains, g.Certain}
+	}
 	return w
 }
 
@@ -70,6 +83,12 @@ func (w *wireError) err() error {
 	switch {
 	case w == nil:
 		return nil
+	case w.Gang != nil:
+		g := &scheduler.GangRefusal{Member: w.Gang.Member, Placed: w.Gang.Placed, Domains: w.Gang.Domains, Certain: w.Gang.Certain, Cause: pool.ErrNoRoom}
+		if w.Refusal != nil {
+			g.Cause = w.Refusal
+		}
+		return g
 	case w.Refusal != nil:
 		return w.Refusal
 	case w.Exceeded != nil:

@@ -3,6 +3,7 @@ package ring
 import (
 	"bytes"
 	"encoding/json"
+	"time"
 
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/quota"
@@ -17,6 +18,8 @@ type Launch struct {
 	Spec    pool.Spec  `json:"spec"`
 	Want    pool.Power `json:"want,omitempty"` // Running, which is also the default, or Stopped
 	Wait    bool       `json:"wait,omitempty"` // for room or quota, where there is none now
+
+	until time.Time // not zero: reserved until then, see Reserve
 }
 
 // defaultRoot is the size of the root disk of a spec that asks for no disks.
@@ -32,7 +35,7 @@ func (c *Launch) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		return nil, nil
 	}
 	if old, ok := st.Instance(id); ok {
-		if !c.made(old) {
+		if !c.made(old) || old.Phase == pool.Reserved && c.until.IsZero() {
 			return nil, errToken(c.Token)
 		}
 		return nil, nil
@@ -49,7 +52,7 @@ func (c *Launch) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		want = pool.Running
 	}
 	project, _ := st.Project(c.Project)
-	launched := &pool.Launched{Instance: id, Name: c.Name, Project: c.Project, Spec: req.Spec, Image: req.Image, Want: want, Guest: req.Spec.Guest}
+	launched := &pool.Launched{Instance: id, Name: c.Name, Project: c.Project, Spec: req.Spec, Image: req.Image, Want: want, Until: c.until, Guest: req.Spec.Guest}
 	launched.Spec.Guest = pool.Guest{}
 	launched.Place, err = r.first(st, project, req)
 	if err != nil && c.Wait {

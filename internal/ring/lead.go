@@ -45,6 +45,8 @@ type leadership struct {
 	fullUntil time.Time                // when to go through all of it: then a shape no longer counts as full; zero: never
 	giving    map[pool.InstanceID]bool // were asked to give way
 	unwilling map[pool.InstanceID]bool // and could not
+
+	reserved map[pool.InstanceID]time.Time // what is only reserved, since when this leader has seen it
 }
 
 // job is what something is planned for: an action for an instance or for a held allocation, the observation of
@@ -87,6 +89,7 @@ func (r *Ring) leadFor(ctx context.Context, until *deadline) bool {
 		ailing: make(map[pool.HostID]backoff), hosts: make(map[pool.HostID]*watch), lists: make(map[string]*listing),
 		queued: make(map[pool.ClusterID][]job), turns: make(map[pool.ClusterID]int), seen: make(map[pool.InstanceID]sighting),
 		lanes: make(map[lane]*traffic), giving: make(map[pool.InstanceID]bool), unwilling: make(map[pool.InstanceID]bool),
+		reserved: make(map[pool.InstanceID]time.Time),
 	}
 	for name := range r.cfg.Drivers {
 		l.lists[name] = newListing()
@@ -201,6 +204,8 @@ func (l *leadership) note(events []pool.Event, f freed) {
 			l.asked(p.Instance)
 		case *pool.Of:
 			l.due(job{instance: p.Instance})
+		case *pool.Lapsed:
+			l.due(job{instance: p.Instance}) // to be forgotten
 		}
 	}
 	l.nudge()
@@ -364,12 +369,24 @@ func (l *leadership) dispatchJob(j job, now time.Time) {
 		i, ok := l.r.st.Instance(j.instance)
 		if !ok {
 			delete(l.paused, j)
+			delete(l.reserved, j.instance)
 			return
 		}
 		h, _ := l.r.st.Host(i.Place.Host)
 		a = action{verb: plan(i, h, l.r.cfg.Evacuation), instance: i, ref: Ref(l.r.st.LedgerOf(i.Machine(), i.Launched), i)}
 		if i.Shelf != nil {
 			a.shelf = shelfRef(i, l.r.st.LedgerOf(i.Shelf.Machine, i.Launched))
+		}
+	}
+	switch i := a.instance; {
+	case i == nil:
+	case i.Phase != pool.Reserved:
+		delete(l.reserved, i.ID)
+	default:
+		if left := l.expiresIn(i, now); left > 0 {
+			l.at(j, now.Add(left))
+		} else {
+			a.verb = doExpire
 		}
 	}
 	if a.verb == doSettle {

@@ -101,7 +101,8 @@ func (r *rules) moving(st *pool.State, i *pool.Instance, to pool.HostID, cold bo
 	return one(pool.KindMoving, &pool.Moving{Instance: i.ID, Host: d.Host, Allocation: d.Allocation, Cold: !live})
 }
 
-// evict is the leader's wish to move an instance off a host that is being drained.
+// evict is the leader's wish to move an instance off a host that is being drained. One that is only reserved gets another place
+// at once, also where its host is off.
 type evict struct {
 	epoch    int64
 	instance pool.InstanceID
@@ -111,6 +112,16 @@ type evict struct {
 func (o evict) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	if st.Epoch() != o.epoch {
 		return nil, errDropped
+	}
+	if i, ok := st.Instance(o.instance); ok && i.Phase == pool.Reserved {
+		if lost, drained := r.leaving(st, i); !lost && !drained {
+			return nil, errMoot
+		}
+		p, err := r.elsewhere(st, i, o.avoid)
+		if err != nil {
+			return nil, err
+		}
+		return one(pool.KindPlaced, p)
 	}
 	i, err := unbusy(st, o.instance)
 	if err != nil {

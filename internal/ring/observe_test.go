@@ -3,6 +3,7 @@ package ring_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -109,4 +110,24 @@ func TestOldListsSayNothingOfStrangers(t *testing.T) {
 	require.Len(t, strays, 1)
 	require.Len(t, unknown, 1)
 	require.Equal(t, pool.Resources{pool.CPU: pool.Core}, others)
+}
+
+// There was never a machine of a reservation that was not committed: one that says so is not ours to destroy.
+func TestMachineOfALapsedReservation(t *testing.T) {
+	t.Parallel()
+	id := pool.NewInstanceID("L", "p", "held")
+	for _, released := range []bool{false, true} {
+		st := pool.NewState()
+		fold(t, st, event(t, pool.KindOpened, &pool.Opened{Ledger: "L"}),
+			event(t, pool.KindHostPut, &pool.HostPut{Host: pool.Host{ID: "sim/h1", Conditions: pool.Ready, Inventory: map[pool.Class]pool.Inventory{pool.CPU: {Total: 8000}}}}),
+			event(t, pool.KindProjectPut, &pool.Project{Name: "p"}))
+		place := pool.Placement{Host: "sim/h1", Allocation: pool.Allocation{Resources: pool.Resources{pool.CPU: 1000}}}
+		fold(t, st, event(t, pool.KindLaunched, &pool.Launched{Instance: id, Name: "held", Project: "p", Want: pool.Running, Place: place, Until: time.Unix(2e9, 0)}))
+		fold(t, st, event(t, pool.KindLapsed, &pool.Lapsed{Instance: id, Released: released}))
+		for launched := pool.Revision(-1); launched <= st.Head(); launched++ {
+			stray, why := ring.Judge(st, hypervisor.Machine{Ref: hypervisor.Ref{Host: "sim/h1", Tag: hypervisor.Tag{Ledger: "L", Machine: id.Machine(0), Launched: launched}}})
+			require.False(t, stray, launched)
+			require.NotEmpty(t, why)
+		}
+	}
 }

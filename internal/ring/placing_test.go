@@ -129,6 +129,23 @@ func TestRefusedClusterLeavesNoTrace(t *testing.T) {
 	require.ErrorIs(t, p.launch("second", 8), pool.ErrNoRoom)
 }
 
+// A cluster with spare domains is tried out on the index, and leaves there what it has got and nothing else.
+func TestClusterWithSpareLeavesNoTrace(t *testing.T) {
+	t.Parallel()
+	p := newPlacer(t, pool.NewMemoryLedger())
+	p.setUp(4)
+	grow := func(name string, size, spare int) error {
+		return p.do(ring.Command{CreateCluster: &ring.CreateCluster{Token: name, Project: "shop", Name: name, Spec: small(8), Size: size, Spare: spare}})
+	}
+	require.ErrorIs(t, grow("seven", 7, 1), pool.ErrNoRoom, "each host takes two, and one may fail")
+	p.follows()
+	require.NoError(t, grow("four", 4, 2))
+	p.follows()
+	require.ErrorIs(t, grow("more", 3, 1), pool.ErrNoRoom)
+	require.NoError(t, grow("two", 2, 1))
+	p.follows()
+}
+
 // Launches that come in one batch see those before them; hosts are filled to the last core and no further.
 func TestLaunchesOfOneBatch(t *testing.T) {
 	t.Parallel()

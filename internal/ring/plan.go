@@ -33,12 +33,13 @@ const (
 	doEvacuate verb = "evacuate" // decide where an instance goes whose host is off
 	doFence    verb = "fence"    // switch a host off
 	doAdmit    verb = "admit"    // give places to those who wait
+	doExpire   verb = "expire"   // end a reservation whose time has passed
 )
 
 // calls reports whether the verb calls the driver of the instance's host.
 func (v verb) calls() bool {
 	switch v {
-	case doForget, doSettle, doSkip, doReturn, doEvict, doEvacuate, doAdmit:
+	case doForget, doSettle, doSkip, doReturn, doEvict, doEvacuate, doAdmit, doExpire:
 		return false
 	}
 	return true
@@ -135,6 +136,10 @@ func plan(i *pool.Instance, h *pool.HostRecord, policy Evacuation) verb {
 		case i.Want == pool.Absent:
 			return doForget
 		}
+	case pool.Reserved:
+		if h != nil && h.Conditions.Has(pool.Draining) {
+			return doEvict
+		}
 	case pool.Failed, pool.Waiting:
 		if i.Want == pool.Absent { // it holds no place and has no machine
 			return doForget
@@ -149,6 +154,8 @@ func planLost(i *pool.Instance) verb {
 	switch {
 	case i.Phase == pool.Deleting && i.Shelf != nil:
 		return doDiscard
+	case i.Phase == pool.Reserved: // nothing of it is there
+		return doEvict
 	case i.Phase == pool.Active && i.Want != pool.Running:
 		return nothing
 	}

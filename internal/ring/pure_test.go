@@ -39,6 +39,7 @@ func TestPlan(t *testing.T) {
 		{"delete", pool.Instance{Phase: pool.Deleting, Is: pool.Running, Place: sent}, "destroy"},
 		{"delete what was never sent", pool.Instance{Phase: pool.Deleting}, "forget"},
 		{"failed", pool.Instance{Phase: pool.Failed, Want: pool.Running}, ""},
+		{"reserved", pool.Instance{Phase: pool.Reserved, Want: pool.Running}, ""},
 		{"delete a failed one", pool.Instance{Phase: pool.Failed, Want: pool.Absent, Place: sent}, "forget"},
 	} {
 		require.Equal(t, tc.want, ring.Plan(&tc.i, nil, ""), tc.name)

@@ -41,6 +41,8 @@ type Config struct {
 	Evacuation  Evacuation
 	FenceAfter  time.Duration // that a host has been unreachable
 	Preempt     bool
+
+	ReserveFor, MaxReserve time.Duration // of a reservation that does not say for how long, and the longest
 }
 
 // Ring is the state machine, its committer and its loops. All methods are safe for concurrent use.
@@ -80,7 +82,7 @@ func Open(ctx context.Context, cfg Config) (*Ring, error) {
 		cfg.Name = rand.Text()
 	}
 	r := &Ring{cfg: cfg, log: cfg.Logger, st: pool.NewState(), changed: make(chan struct{}), turn: make(chan struct{}, 1)}
-	r.rules = rules{limits: cfg.Limits, maxPlaces: cfg.MaxPlaces, evacuation: cfg.Evacuation, preempt: cfg.Preempt, capabilities: r.Capabilities, admit: cfg.Admit}
+	r.rules = rules{limits: cfg.Limits, maxPlaces: cfg.MaxPlaces, evacuation: cfg.Evacuation, preempt: cfg.Preempt, reserveFor: cfg.ReserveFor, mostReserve: cfg.MaxReserve, capabilities: r.Capabilities, admit: cfg.Admit}
 	var s scheduler.Scheduler
 	if cfg.Scheduler != nil {
 		s = *cfg.Scheduler

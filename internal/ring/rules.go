@@ -18,6 +18,8 @@ type rules struct {
 	maxPlaces    int
 	evacuation   Evacuation
 	preempt      bool
+	reserveFor   time.Duration // of a reservation that does not say for how long
+	mostReserve  time.Duration
 	capabilities func(pool.HostID) hypervisor.Capabilities
 	admit        func(pool.Host) bool
 

@@ -75,7 +75,7 @@ func judge(st *pool.State, m hypervisor.Machine) (stray bool, why string) {
 		}
 		return false, whyNoRecord
 	}
-	if t, ok := st.Ended(id); ok && t.Launched == m.Tag.Launched {
+	if t, ok := st.Ended(id); ok && t.Launched > 0 && t.Launched == m.Tag.Launched {
 		return true, ""
 	}
 	return false, whyNoRecord

@@ -48,7 +48,7 @@ func (w *world) asks() []command {
 		return func(i *pool.Instance) bool { return i.Phase == pool.Active && i.Is == p && i.Want != pool.Absent }
 	}
 	any := func(i *pool.Instance) bool { return i.Want != pool.Absent || i.Launched%8 == 0 } // now and then one that is being deleted
-	return append(w.lifeAsks(), []command{
+	return append(append(w.lifeAsks(), w.reserveAsks()...), []command{
 		{"launch", 40, []string{"create", "start"}, launch},
 		{"delete", 3, []string{"destroy"}, remove(any)},
 		{"delete a new one", 4, nil, remove(func(i *pool.Instance) bool {
@@ -330,7 +330,7 @@ func (w *world) give(p *process, name string, try attempt) {
 		defer w.mu.Unlock()
 		w.promises = append(w.promises, promise)
 	case err != nil && !isOne(err, pool.ErrUnavailable, pool.ErrUnknown, pool.ErrNoRoom, pool.ErrOverQuota, pool.ErrWrongState,
-		pool.ErrNotFound, pool.ErrInUse, pool.ErrInvalid, errors.ErrUnsupported, hypervisor.ErrRefused, context.DeadlineExceeded, context.Canceled):
+		pool.ErrNotFound, pool.ErrInUse, pool.ErrExpired, pool.ErrReleased, pool.ErrCommitted, pool.ErrInvalid, errors.ErrUnsupported, hypervisor.ErrRefused, context.DeadlineExceeded, context.Canceled):
 		w.broken(stuck, "%s: %v", name, err)
 	}
 }

@@ -27,6 +27,7 @@ type monitor struct {
 	changed  time.Time                     // when the last batch was seen
 	held     map[pool.MachineID]time.Time  // since when
 	born     map[pool.InstanceID]time.Time // when its launch was seen
+	holdings map[pool.InstanceID]*holding  // what is reserved, or was
 
 	tookOver   time.Time                // when the last leader did: what it sees it sees anew
 	unrecorded map[unrecorded]time.Time // machines that the books do not speak of, since when
@@ -45,6 +46,7 @@ type unrecorded struct {
 func newMonitor(w *world) *monitor {
 	return &monitor{
 		w: w, st: pool.NewState(), seen: make(map[string]bool), held: make(map[pool.MachineID]time.Time), born: make(map[pool.InstanceID]time.Time),
+		holdings:   make(map[pool.InstanceID]*holding),
 		unrecorded: make(map[unrecorded]time.Time), orphans: make(map[unrecorded]bool),
 	}
 }
@@ -70,6 +72,7 @@ func (m *monitor) audit() {
 	if m.st.Head() != before {
 		m.sums()
 	}
+	m.reservations()
 	leaders := 0
 	for n := range m.w.seats {
 		if p := m.w.at(n); p != nil {
@@ -114,6 +117,7 @@ func (m *monitor) follow() {
 func (m *monitor) remember(e *pool.Event) {
 	p, err := e.Payload()
 	m.w.must(err)
+	m.reserved(e, p)
 	switch p := p.(type) {
 	case *pool.TakenOver:
 		m.tookOver = time.Now()
@@ -394,7 +398,7 @@ func (m *monitor) named(r hypervisor.Ref) bool {
 	}
 	id, n, _ := r.Machine.Split()
 	i, ok := m.st.Instance(id)
-	return ok && i.Placed() && i.Place.Number == n && i.Launched == r.Launched && (i.Place.Host == r.Host || i.Move != nil && i.Move.Host == r.Host)
+	return ok && i.Placed() && i.Phase != pool.Reserved && i.Place.Number == n && i.Launched == r.Launched && (i.Place.Host == r.Host || i.Move != nil && i.Move.Host == r.Host)
 }
 
 // differ says in what two States at the same revision differ, looking at the records changed after a revision.

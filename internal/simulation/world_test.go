@@ -58,6 +58,7 @@ type world struct {
 	jumpy      bool // leases follow the store's wall clock
 	queues     bool // launches wait for places, and have priorities
 	preempts   bool // and have others give way
+	reserves   bool // places are reserved
 	rules      bool // a host is tainted, and the members of some clusters must not share one
 
 	hosts    []pool.Host
@@ -75,6 +76,7 @@ type world struct {
 	down     map[pool.HostID]fake.HostState
 	dark     map[pool.HostID]time.Time // hosts that do not return before
 	clusters int
+	holds    int
 	undo     []func()
 	ahead    time.Duration // of the store's clock
 	aimEnds  time.Time
@@ -115,6 +117,7 @@ func newWorld(seed uint64, target int) *world {
 	}
 	w.queues, w.preempts = seed%4 >= 2, seed%8 >= 6
 	w.rules = seed%3 == 1
+	w.reserves = seed%8 == 1 || seed%8 == 6
 	w.commands = w.asks()
 	daemons := 1
 	if seed%3 != 0 {

@@ -30,6 +30,7 @@ var golden = []struct {
 }{
 	{"kinds1", "3fff8518683ddf1a035ea099104b7f3761cfb21d88a2e1bb050b8fc3a66e8b93", kinds1},
 	{"kinds2", "0a1baa8bc29c4d62f2f2741c0f57335fe0162fa86e0c4e2542620aa37cdabdc3", kinds2},
+	{"kinds3", "48425c68a5ae956334bfbe2ddeeff6b8e5718cb4e3d546377257ae6739a942dd", kinds3},
 }
 
 // tape returns what appends events to a ledger, one after another.
@@ -174,6 +175,34 @@ func kinds2(t *testing.T) *pool.MemoryLedger {
 	return l
 }
 
+// kinds3 has reservations: what is held, committed, expired and released, one by one and of a cluster.
+func kinds3(t *testing.T) *pool.MemoryLedger {
+	t.Helper()
+	l, add := tape(t)
+	cpu := pool.Allocation{Resources: pool.Resources{pool.CPU: 1000}}
+	until := time.Date(2026, 11, 28, 21, 0, 0, 123456000, time.UTC)
+	add(pool.KindOpened, &pool.Opened{Ledger: "golden"})
+	for _, name := range []string{"h1", "h2"} {
+		add(pool.KindHostPut, &pool.HostPut{Host: pool.Host{ID: pool.HostID("sim/" + name), Name: name, Conditions: pool.Ready, Inventory: map[pool.Class]pool.Inventory{pool.CPU: {Total: 8000}}}})
+	}
+	add(pool.KindProjectPut, &pool.Project{Name: "p"})
+	for _, token := range []string{"a", "b", "c", "d"} {
+		add(pool.KindLaunched, &pool.Launched{Instance: pool.NewInstanceID("golden", "p", token), Name: token, Project: "p", Want: pool.Running, Until: until,
+			Place: pool.Placement{Host: "sim/h1", Allocation: cpu}, Spec: pool.Spec{Image: "debian-12", Resources: cpu.Resources, Guest: pool.Guest{User: "ada"}}})
+	}
+	a, d := pool.NewInstanceID("golden", "p", "a"), pool.NewInstanceID("golden", "p", "d")
+	add(pool.KindPlaced, &pool.Placed{Instance: a, Place: pool.Placement{Number: 1, Host: "sim/h2", Allocation: cpu}})
+	add(pool.KindPlaced, &pool.Placed{Instance: d, Place: pool.Placement{Number: 1, Host: "sim/h2", Allocation: cpu}})
+	add(pool.KindCommitted, &pool.Of{Instance: a})
+	add(pool.KindLapsed, &pool.Lapsed{Instance: pool.NewInstanceID("golden", "p", "b")})
+	add(pool.KindLapsed, &pool.Lapsed{Instance: pool.NewInstanceID("golden", "p", "c"), Released: true})
+	cluster := pool.NewClusterID("p", "web")
+	add(pool.KindClusterPut, &pool.ClusterPut{Cluster: cluster, Token: "t", Spec: pool.Spec{Image: "debian-12", Resources: cpu.Resources}, Size: 1})
+	add(pool.KindLaunched, &pool.Launched{Instance: pool.NewClusterMember("golden", cluster, "t", 0), Name: "web-0", Want: pool.Running, Until: until,
+		Place: pool.Placement{Host: "sim/h2", Allocation: cpu}, Cluster: cluster})
+	return l
+}
+
 // TestGolden: files that earlier programs have written are read, folded and imported, for ever.
 func TestGolden(t *testing.T) {
 	t.Parallel()
@@ -234,6 +263,21 @@ func TestGolden(t *testing.T) {
 	h, ok := st.Host("sim/h1")
 	require.True(t, ok)
 	require.Equal(t, pool.NoSchedule, h.Taints[0].Effect)
+
+	st = states["kinds3"]
+	for token, status := range map[string]string{"a": "building", "d": "reserved"} {
+		i, ok := st.Instance(pool.NewInstanceID("golden", "p", token))
+		require.True(t, ok)
+		require.Equal(t, status, i.Status())
+		require.EqualValues(t, "sim/h2", i.Place.Host)
+		require.Equal(t, status == "building", i.Until.IsZero())
+	}
+	for token, ended := range map[string]pool.Revision{"b": pool.Expired, "c": pool.Released} {
+		grave, ok := st.Ended(pool.NewInstanceID("golden", "p", token))
+		require.True(t, ok)
+		require.Equal(t, ended, grave.Launched)
+	}
+	require.EqualValues(t, 3000, st.Total(pool.CPU).Used)
 }
 
 // kindsOfPool reads the kinds that package pool has from its source.

@@ -23,6 +23,8 @@ type Answer struct {
 	// have shrunk under their load. What is on them stays there.
 	Overfull int `json:"overfull,omitempty"`
 
+	HowMany []HowMany `json:"how_many"` // in the order of the question
+
 	Hosts []Fill             `json:"hosts"` // by id; those that are lost and those that are added too
 	Use   map[pool.Class]Use `json:"use"`   // of the hosts that are not lost, aggregates left out
 
@@ -57,6 +59,14 @@ type Refused struct {
 	Nearest *scheduler.Change `json:"nearest,omitempty"` // what would make the first of them fit
 
 	items []*item
+}
+
+// HowMany is how many instances of one spec fit besides, all else being as it is before or after. The largest int64
+// stands for itself and more.
+type HowMany struct {
+	Name   string `json:"name,omitempty"`
+	Before int64  `json:"before"`
+	After  int64  `json:"after"`
 }
 
 // Use is one class before and after.

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/scheduler"
@@ -33,7 +34,7 @@ func Ask(ctx context.Context, st *pool.State, s *scheduler.Scheduler, q Question
 	if err := f.apply(pool.KindProjectPut, &pool.Project{Name: project}); err != nil {
 		return nil, err
 	}
-	a := &Answer{Revision: st.Head(), Demand: []Outcome{}}
+	a := &Answer{Revision: st.Head(), Demand: []Outcome{}, HowMany: []HowMany{}}
 	growth := f.growth(q.Growth)
 	lost, err := f.change(&q)
 	if err != nil {
@@ -48,9 +49,7 @@ func Ask(ctx context.Context, st *pool.State, s *scheduler.Scheduler, q Question
 	}
 	for i := range q.Demand {
 		d := &q.Demand[i]
-		items := slices.Repeat([]*item{{
-			name: d.Name, request: scheduler.Request{Spec: d.Spec, Image: d.Image, Project: cmp.Or(d.Project, project), Now: st.Time()},
-		}}, d.Count)
+		items := slices.Repeat([]*item{{name: d.Name, request: d.request(st.Time())}}, d.Count)
 		out, untried, err := f.places(d.Name, items)
 		if err != nil {
 			return nil, err
@@ -62,6 +61,9 @@ func Ask(ctx context.Context, st *pool.State, s *scheduler.Scheduler, q Question
 		return nil, err
 	}
 	a.Untried += untried
+	if a.HowMany, err = f.howMany(st, q.HowMany); err != nil {
+		return nil, err
+	}
 	if q.Spare > 0 {
 		if a.Spare, err = f.fail(q.Spare, lost); err != nil {
 			return nil, err
@@ -74,6 +76,27 @@ func Ask(ctx context.Context, st *pool.State, s *scheduler.Scheduler, q Question
 		}
 	}
 	return a, nil
+}
+
+// howMany counts how many more fit into the books and into the fork.
+func (f *fork) howMany(before *pool.State, of []Demand) ([]HowMany, error) {
+	out := make([]HowMany, len(of))
+	for i := range of {
+		if f.ctx.Err() != nil {
+			return nil, context.Cause(f.ctx)
+		}
+		req := of[i].request(before.Time())
+		now, err := f.scheduler.HowMany(before, req)
+		if err != nil {
+			return nil, pool.InField("how_many["+strconv.Itoa(i)+"]", err)
+		}
+		then, err := f.scheduler.HowMany(f.st, req)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = HowMany{Name: of[i].Name, Before: now.Fit, After: then.Fit}
+	}
+	return out, nil
 }
 
 // change makes of the fork's hosts what the question says, and returns those that are lost.
@@ -97,20 +120,7 @@ func (f *fork) change(q *Question) (map[pool.HostID]bool, error) {
 		if len(q.Ratios) == 0 || h.Aggregate() {
 			continue
 		}
-		c := h.Host
-		c.Inventory, c.Devices = maps.Clone(h.Inventory), slices.Clone(h.Devices)
-		for class, r := range q.Ratios {
-			if inv, ok := c.Inventory[class]; ok {
-				inv.Ratio = r
-				c.Inventory[class] = inv
-			}
-		}
-		for i := range c.Devices {
-			if r, ok := q.Ratios[c.Devices[i].Class]; ok {
-				c.Devices[i].Ratio = r
-			}
-		}
-		if err := f.put(c); err != nil {
+		if err := f.put(withRatios(h.Host, q.Ratios)); err != nil {
 			return nil, err
 		}
 	}
@@ -120,6 +130,23 @@ func (f *fork) change(q *Question) (map[pool.HostID]bool, error) {
 		}
 	}
 	return lost, nil
+}
+
+// withRatios returns a server with other ratios for the classes that it has.
+func withRatios(h pool.Host, ratios map[pool.Class]pool.Ratio) pool.Host {
+	h.Inventory, h.Devices = maps.Clone(h.Inventory), slices.Clone(h.Devices)
+	for class, r := range ratios {
+		if inv, ok := h.Inventory[class]; ok {
+			inv.Ratio = r
+			h.Inventory[class] = inv
+		}
+	}
+	for i := range h.Devices {
+		if r, ok := ratios[h.Devices[i].Class]; ok {
+			h.Devices[i].Ratio = r
+		}
+	}
+	return h
 }
 
 // displaced returns those of some instances that are on hosts which are lost, the largest first: by the class of which

@@ -17,5 +17,10 @@
 // Quotas are not asked: the question is about hosts. Where the placing of an instance follows what was placed before it,
 // as with all schedulers, the answer is that of this order; Missing.Least is certain whatever the order.
 //
+// # A day again
+//
+// Replay lets a stretch of a ledger's history happen again, on the fleet as it was and on another: what was given a place
+// in it is placed anew.
+//
 // whatif imports the standard library, pool, scheduler and scheduler/packing only.
 package whatif

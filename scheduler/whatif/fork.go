@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strconv"
+	"time"
 
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/scheduler"
@@ -16,8 +17,9 @@ type fork struct {
 	scheduler *scheduler.Scheduler
 	st        *pool.State
 	index     *scheduler.Index
-	work      *int // placements that may still be tried
-	made      *int // instances made up so far
+	work      *int      // placements that may still be tried
+	made      *int      // instances made up so far
+	now       time.Time // of what is replayed; zero: the State's
 }
 
 // errWork: the work of Options is done.
@@ -38,8 +40,16 @@ func (f *fork) apply(kind string, payload any) error {
 	if err != nil {
 		return err
 	}
-	e.ID, e.Revision, e.Time = "what-if", f.st.Head()+1, f.st.Time()
+	e.ID, e.Revision, e.Time = "what-if", f.st.Head()+1, f.moment()
 	return f.st.Apply(&e)
+}
+
+// moment is the time of what happens on the fork.
+func (f *fork) moment() time.Time {
+	if f.now.After(f.st.Time()) {
+		return f.now
+	}
+	return f.st.Time()
 }
 
 // branch returns a fork of the fork, which shares its index until it is cut.

@@ -1,11 +1,14 @@
 package whatif
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/scheduler"
 )
 
 // Question is what is changed on the fork. The zero value changes nothing, and asks how full the hosts are.
@@ -15,6 +18,10 @@ type Question struct {
 	Add       []Addition                `json:"add,omitempty"`
 	Ratios    map[pool.Class]pool.Ratio `json:"ratios,omitempty"` // of all servers, for classes that they have
 	Demand    []Demand                  `json:"demand,omitempty"`
+
+	// HowMany is of what it is counted how many more would fit, each alone, before all that and after it: flavors, say.
+	// Their Count does not matter.
+	HowMany []Demand `json:"how_many,omitempty"`
 
 	// Growth multiplies what is placed on the hosts before all that: 1.2 is a fifth more. Zero is none.
 	Growth pool.Ratio `json:"growth,omitempty"`
@@ -51,6 +58,7 @@ const (
 	MaxDemand = 200_000 // instances asked for, and those that growth brings
 	MaxAdd    = 100_000 // hosts added
 	MaxSpare  = 1000    // hosts that fail at once
+	MaxCounts = 1000    // of what it is counted how many more fit
 )
 
 // Options bound the work. The zero value suffices for some ten thousand hosts.
@@ -132,17 +140,18 @@ func (q *Question) validDemand(st *pool.State) error {
 			return bad(at+".count", strconv.Itoa(d.Count), "zero or more, and no more than "+strconv.Itoa(MaxDemand)+" in all")
 		}
 		asked += d.Count
-		if err := pool.ValidText(d.Name, 255); err != nil {
-			return pool.InField(at+".name", err)
+		if err := d.valid(st); err != nil {
+			return pool.InField(at, err)
 		}
-		if err := d.Spec.Valid(); err != nil {
-			return pool.InField(at+".spec", err)
-		}
-		if _, ok := st.Project(d.Project); !ok && d.Project != "" {
-			return &pool.Error{Kind: pool.ErrNotFound, Field: at + ".project", Value: d.Project, Want: "a project, or none"}
+	}
+	for i := range q.HowMany {
+		if err := q.HowMany[i].valid(st); err != nil {
+			return pool.InField("how_many["+strconv.Itoa(i)+"]", err)
 		}
 	}
 	switch {
+	case len(q.HowMany) > MaxCounts:
+		return bad("how_many", strconv.Itoa(len(q.HowMany)), "no more than "+strconv.Itoa(MaxCounts))
 	case q.Growth < 0 || q.Growth > 0 && q.Growth < 1000 || q.Growth > 1000_000:
 		return bad("growth", q.Growth.String(), "1 to 1000, or zero for none")
 	case q.Growth > 1000 && int64(q.Growth-1000) > int64(MaxDemand)*1000/int64(max(1, st.InstanceCount())):
@@ -151,4 +160,22 @@ func (q *Question) validDemand(st *pool.State) error {
 		return bad("spare", strconv.Itoa(q.Spare), "zero to "+strconv.Itoa(MaxSpare))
 	}
 	return nil
+}
+
+func (d *Demand) valid(st *pool.State) error {
+	if err := pool.ValidText(d.Name, 255); err != nil {
+		return pool.InField("name", err)
+	}
+	if err := d.Spec.Valid(); err != nil {
+		return pool.InField("spec", err)
+	}
+	if _, ok := st.Project(d.Project); !ok && d.Project != "" {
+		return &pool.Error{Kind: pool.ErrNotFound, Field: "project", Value: d.Project, Want: "a project, or none"}
+	}
+	return nil
+}
+
+// request is what the scheduler is asked for one of them.
+func (d *Demand) request(now time.Time) scheduler.Request {
+	return scheduler.Request{Spec: d.Spec, Image: d.Image, Project: cmp.Or(d.Project, project), Now: now}
 }

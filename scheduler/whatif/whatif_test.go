@@ -69,6 +69,11 @@ func TestQuestions(t *testing.T) {
 			require.Equal(t, whatif.Use{Capacity: 48000, Used: 24000, CapacityAfter: 48000, UsedAfter: 24000}, a.Use[pool.CPU])
 			require.InDelta(t, 0.75, a.Hosts[0].Part(), 1e-9)
 		}},
+		"how many more": {whatif.Question{
+			Lose: []pool.HostID{host(0)}, HowMany: []whatif.Demand{{Name: "web", Spec: spec(4, 8), Image: image()}, {Spec: spec(16, 1), Image: image()}, {Spec: spec(99, 1), Image: image()}},
+		}, func(t *testing.T, a *whatif.Answer) {
+			require.Equal(t, []whatif.HowMany{{Name: "web", Before: 6, After: 2}, {}, {}}, a.HowMany)
+		}},
 		"a host is lost": {whatif.Question{Lose: []pool.HostID{host(0)}}, func(t *testing.T, a *whatif.Answer) {
 			require.True(t, a.Fits())
 			require.Equal(t, 3, a.Displaced.Placed)

@@ -39,6 +39,7 @@ type Config struct {
 	Drivers    map[string]string // kind of each driver, by its name: "simulated", "libvirt"
 	URL        func() string     // under which the daemon can be reached, for sign-in links
 	Drain      <-chan struct{}   // closed when event streams are to end
+	CostWeight float64           // of the Manager's scheduler, for replays by another policy
 }
 
 // api is what the handlers share.
@@ -49,6 +50,7 @@ type api struct {
 	streams  chan struct{} // a slot for each event stream
 	planning chan struct{} // and for each plan that is being made
 	plans    plans
+	replays  replays
 }
 
 const prefix = "/api/v1"
@@ -90,11 +92,13 @@ func Register(mux *http.ServeMux, c Config) {
 	a.registerActions()
 	a.registerChanges()
 	a.registerClusters()
+	a.registerReservations()
 	a.registerConsole()
 	a.registerOperations()
 	a.registerEvents()
 	a.registerMachines()
 	a.registerWhatIf()
+	a.registerReplays()
 	a.registerRebalance()
 	a.registerStatus()
 	a.registerSession()
@@ -110,6 +114,7 @@ func tags() []*huma.Tag {
 		{Name: "Projects", Description: "Tenants and their quotas."},
 		{Name: "Instances", Description: "Virtual machines and containers in our books."},
 		{Name: "Clusters", Description: "A number of instances of one spec, acted on as one."},
+		{Name: "Reservations", Description: "Places that are held for a time, and become instances or a cluster when they are committed."},
 		{Name: "Operations", Description: "How far a long command has come."},
 		{Name: "Events", Description: "The ledger as it grows."},
 		{Name: "Machines", Description: "What is on the hosts beside the books."},

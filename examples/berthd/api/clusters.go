@@ -31,6 +31,8 @@ type ClusterBody struct {
 	Size       int    `json:"size" minimum:"1" maximum:"1000" doc:"Number of members" example:"3"`
 	BestEffort bool   `json:"best_effort,omitempty" doc:"As many members as there is room for, at least one; otherwise all or none"`
 	Wait       bool   `json:"wait,omitempty" doc:"Members for which there is no room or no quota now wait for it in the queue, each by itself"`
+	Spare      int    `json:"spare,omitempty" minimum:"0" maximum:"1000" doc:"Failure domains that may fail at once: whichever they are, what of the cluster is on them has room on the others, when it is created"`
+	Domain     string `json:"domain,omitempty" maxLength:"63" doc:"With spare, the failure domain: key of a host label, or zone; empty: the host" example:"rack"`
 	Stagger    int    `json:"stagger,omitempty" minimum:"0" maximum:"1000" doc:"Members acted on at a time, by every command that this cluster is given; 0: as many as the hosts take"`
 }
 
@@ -162,10 +164,7 @@ func (a *api) registerClusters() {
 			Key  string `header:"Idempotency-Key" maxLength:"128" doc:"The same key with the same body gives the same cluster, however often it is sent"`
 			Body ClusterBody
 		}) (*clusterAccepted, error) {
-			b := in.Body
-			return taken(a.as(ctx).CreateCluster(ctx, berthage.CreateCluster{
-				Token: token(in.Key), Project: b.Project, Name: b.Name, Spec: b.Spec.spec(), Size: b.Size, BestEffort: b.BestEffort, Stagger: b.Stagger, Wait: b.Wait,
-			}))
+			return taken(a.as(ctx).CreateCluster(ctx, in.Body.create(token(in.Key))))
 		})
 	op = describe("scale-cluster", http.MethodPost, "/clusters/{project}/{name}/scale", "Clusters", "Scale a cluster",
 		"Adds members, all or none unless best_effort, or deletes those that have failed and then the newest. To grow it must be wanted running or stopped (409). The same again does nothing.", 403, 404, 409)

@@ -30,7 +30,7 @@ type listInstances struct {
 	Changes
 	Conditional
 	Project string `query:"project" maxLength:"63" doc:"Only those of this project"`
-	Status  string `query:"status" enum:"waiting,building,undoing,failed,deleting,running,stopped,suspended,missing,moving,resizing,shelved,broken" doc:"Only those in this status"`
+	Status  string `query:"status" enum:"waiting,reserved,building,undoing,failed,deleting,running,stopped,suspended,missing,moving,resizing,shelved,broken" doc:"Only those in this status"`
 	Host    string `query:"host" maxLength:"255" doc:"Only those placed on this host, by id"`
 	Image   string `query:"image" maxLength:"63" doc:"Only those of this image"`
 	Cluster string `query:"cluster" maxLength:"127" doc:"Only members of this cluster: project/name"`
@@ -212,14 +212,7 @@ func (a *api) howMany(_ context.Context, in *struct{ Body LaunchBody }) (*struct
 		out.Body.Room = problem.NewRoom(r)
 		return out, nil
 	}
-	names := view(a.c.Manager, func(st *pool.State) (names []string) {
-		for f := range st.Flavors() {
-			names = append(names, f.Name)
-		}
-		return names
-	})
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range a.flavorNames() {
 		one := FlavorRoom{Flavor: name}
 		l.Spec.Flavor = name
 		if r, err := a.c.Manager.HowMany(l); err != nil {
@@ -231,6 +224,18 @@ func (a *api) howMany(_ context.Context, in *struct{ Body LaunchBody }) (*struct
 		out.Body.Flavors = append(out.Body.Flavors, one)
 	}
 	return out, nil
+}
+
+// flavorNames returns the names of all flavors, in order.
+func (a *api) flavorNames() []string {
+	names := view(a.c.Manager, func(st *pool.State) (names []string) {
+		for f := range st.Flavors() {
+			names = append(names, f.Name)
+		}
+		return names
+	})
+	slices.Sort(names)
+	return names
 }
 
 // overQuota checks the demand against the project's quota as it is now.

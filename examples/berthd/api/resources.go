@@ -178,8 +178,8 @@ type Instance struct {
 	ID         string            `json:"id" doc:"25 letters and digits" example:"i0f8k2m4q6s8v0x2z4b6d8g0j"`
 	Name       string            `json:"name" doc:"Host name of the guest" example:"web-1"`
 	Project    string            `json:"project" example:"default"`
-	Status     string            `json:"status" enum:"waiting,building,undoing,failed,deleting,deleted,shelved,running,stopped,suspended,missing,moving,resizing,broken" doc:"One word for people: the phase, or of an active instance what its machine does or is done to; broken: its hypervisor has given it up"`
-	Phase      string            `json:"phase" enum:"waiting,building,active,undoing,shelved,failed,deleting,deleted"`
+	Status     string            `json:"status" enum:"waiting,reserved,building,undoing,failed,deleting,deleted,shelved,running,stopped,suspended,missing,moving,resizing,broken" doc:"One word for people: the phase, or of an active instance what its machine does or is done to; broken: its hypervisor has given it up"`
+	Phase      string            `json:"phase" enum:"waiting,reserved,building,active,undoing,shelved,failed,deleting,deleted"`
 	Want       string            `json:"want" enum:"running,stopped,suspended,shelved,absent" doc:"What it is to do"`
 	Is         string            `json:"is" enum:"running,stopped,suspended,absent" doc:"What its machine does"`
 	Settled    bool              `json:"settled" doc:"Whether it is what it is wanted to be, has failed or is gone"`
@@ -188,6 +188,7 @@ type Instance struct {
 	Priority   int               `json:"priority,omitempty" doc:"Who gets a place first where not all do; higher is first"`
 	Preempt    string            `json:"preemptible,omitempty" enum:"shelve,delete" doc:"What becomes of it if it is made to give way to one of higher priority"`
 	Awaits     string            `json:"awaits,omitempty" doc:"While it waits for a place: the host whose room is kept for it" example:"sim/node-0001"`
+	Until      *time.Time        `json:"until,omitempty" doc:"While it is reserved: when its place is given back"`
 	Cluster    string            `json:"cluster,omitempty" doc:"That it is a member of: project/name" example:"default/web"`
 	Index      *int              `json:"index,omitempty" doc:"Its number there"`
 	Kind       string            `json:"kind" enum:"vm,container"`
@@ -271,6 +272,10 @@ func instance(i *pool.Instance) Instance {
 	out.Priority, out.Preempt, out.Awaits = i.Spec.Priority, string(i.Spec.Preemptible), string(i.Awaits)
 	if i.Cluster != "" {
 		out.Index = &i.Index
+	}
+	if !i.Until.IsZero() {
+		until := i.Until
+		out.Until = &until
 	}
 	if i.Move != nil {
 		out.Moving = &Move{Host: string(i.Move.Host), Cold: i.Move.Cold}

@@ -51,6 +51,7 @@ type WhatIfBody struct {
 	Add       []AddHosts         `json:"add,omitempty" maxItems:"100" doc:"Hosts that are there besides"`
 	Ratios    map[string]float64 `json:"ratios,omitempty" doc:"Over-commit ratios of all servers, per class"`
 	Demand    []WhatIfDemand     `json:"demand,omitempty" maxItems:"100" doc:"Instances that are wanted besides"`
+	Fits      *WhatIfFits        `json:"fits,omitempty" doc:"How many more of these would fit, before and after"`
 	Growth    float64            `json:"growth,omitempty" minimum:"1" maximum:"1000" doc:"Times what is placed now: 1.2 is a fifth more" example:"1.2"`
 	Spare     int                `json:"spare,omitempty" minimum:"0" maximum:"1000" doc:"N+k: so many servers may fail at once, and the others still hold everything"`
 	Buy       []string           `json:"buy,omitempty" maxItems:"16" doc:"Hosts like which more could be had; without any, one of the most frequent kind"`
@@ -71,6 +72,19 @@ type WhatIfDemand struct {
 	Count   int    `json:"count" minimum:"0" maximum:"200000" example:"10"`
 }
 
+// WhatIfFits is of what it is counted how many more fit.
+type WhatIfFits struct {
+	Project string `json:"project" minLength:"1" maxLength:"63" doc:"Its quota is not asked" example:"default"`
+	Spec    Spec   `json:"spec" doc:"Without a flavor and without resources: of each flavor, each alone"`
+}
+
+// WhatIfRoom is how many more fit.
+type WhatIfRoom struct {
+	Name   string `json:"name,omitempty" doc:"The flavor" example:"small"`
+	Before int64  `json:"before"`
+	After  int64  `json:"after"`
+}
+
 // WhatIf is what would be.
 type WhatIf struct {
 	Revision  int64                `json:"revision" doc:"Of the books on which this rests; they are not changed"`
@@ -80,6 +94,7 @@ type WhatIf struct {
 	Growth    Outcome              `json:"growth" doc:"Instances that growth brings"`
 	Untried   int                  `json:"untried,omitempty" doc:"Instances that there was no work left for"`
 	Overfull  int                  `json:"overfull,omitempty" doc:"Servers that would have to carry more than their capacity"`
+	HowMany   []WhatIfRoom         `json:"how_many" nullable:"false" doc:"How many more fit, where that is asked; flavors that no instance may have are left out"`
 	Use       map[string]WhatIfUse `json:"use" doc:"Of all servers that are not lost, per class"`
 	Hosts     []WhatIfHost         `json:"hosts" nullable:"false" doc:"By id; those lost and those added too"`
 	Spare     *WhatIfSpare         `json:"spare,omitempty"`
@@ -178,6 +193,31 @@ func (b *WhatIfBody) question() (whatif.Question, []berthage.WhatIfDemand, error
 	return q, demand, nil
 }
 
+// of returns what is counted: one spec, or every flavor that may be launched.
+func (f *WhatIfFits) of(a *api) []berthage.WhatIfDemand {
+	if f == nil {
+		return nil
+	}
+	one := berthage.WhatIfDemand{Name: f.Spec.Flavor, Project: f.Project, Spec: f.Spec.spec(), Fits: true}
+	if one.Spec.Flavor != "" || len(one.Spec.Resources) > 0 {
+		return []berthage.WhatIfDemand{one}
+	}
+	var out []berthage.WhatIfDemand
+	var refused error
+	for _, name := range a.flavorNames() {
+		one.Name, one.Spec.Flavor = name, name
+		if _, err := a.c.Manager.Explain(berthage.Launch{Token: "what-if", Project: f.Project, Name: "what-if", Spec: one.Spec}); err != nil {
+			refused = err
+			continue
+		}
+		out = append(out, one)
+	}
+	if len(out) == 0 && refused != nil { // then it is most likely not the flavors that are wrong
+		return []berthage.WhatIfDemand{one}
+	}
+	return out
+}
+
 func hostIDs(in []string) []pool.HostID {
 	var out []pool.HostID
 	for _, h := range in {
@@ -207,11 +247,14 @@ func whatIfUse(in map[pool.Class]whatif.Use) map[string]WhatIfUse {
 
 func whatIf(w *whatif.Answer) WhatIf {
 	out := WhatIf{
-		Revision: int64(w.Revision), Fits: w.Fits(), Displaced: outcome(w.Displaced), Growth: outcome(w.Growth), Demand: []Outcome{},
+		Revision: int64(w.Revision), Fits: w.Fits(), Displaced: outcome(w.Displaced), Growth: outcome(w.Growth), Demand: []Outcome{}, HowMany: []WhatIfRoom{},
 		Untried: w.Untried, Overfull: w.Overfull, Use: whatIfUse(w.Use), Hosts: []WhatIfHost{},
 	}
 	for _, d := range w.Demand {
 		out.Demand = append(out.Demand, outcome(d))
+	}
+	for _, r := range w.HowMany {
+		out.HowMany = append(out.HowMany, WhatIfRoom(r))
 	}
 	for n := range w.Hosts {
 		h := &w.Hosts[n]
@@ -233,8 +276,8 @@ func whatIf(w *whatif.Answer) WhatIf {
 
 // CapacityBody is what hosts are to be provided for.
 type CapacityBody struct {
-	Items        []CapacityItem `json:"items" minItems:"1" maxItems:"1000" doc:"What is to be placed"`
-	Hosts        []CapacityHost `json:"hosts" minItems:"1" maxItems:"100" doc:"Kinds of host that are there or can be had"`
+	Items        []CapacityItem `json:"items" nullable:"false" maxItems:"5000" doc:"What is to be placed"`
+	Hosts        []CapacityHost `json:"hosts" nullable:"false" maxItems:"100" doc:"Kinds of host that are there or can be had"`
 	Growth       float64        `json:"growth,omitempty" minimum:"0.001" maximum:"1000" doc:"Times every count, rounded up" example:"1.5"`
 	Spare        int64          `json:"spare,omitempty" minimum:"0" maximum:"1000000" doc:"Hosts that may fail at once"`
 	Domains      int64          `json:"domains,omitempty" minimum:"0" maximum:"1000" doc:"Failure domains over which the hosts are spread evenly"`
@@ -309,6 +352,25 @@ func (b *CapacityBody) need() (*packing.Need, error) {
 	return n, pool.InField("growth", err)
 }
 
+// presentCapacity is the question that a pool is today.
+func presentCapacity(p *packing.Problem) CapacityBody {
+	out := CapacityBody{Items: []CapacityItem{}, Hosts: []CapacityHost{}}
+	for _, i := range p.Items {
+		out.Items = append(out.Items, CapacityItem{Name: i.Name, Resources: amounts(i.Resources), Count: i.Count})
+	}
+	for _, h := range p.Hosts {
+		k := CapacityHost{Name: h.Name, Capacity: amounts(h.Capacity), Count: h.Count, Owned: true}
+		if len(h.Units) > 0 {
+			k.Units = make(map[string]packing.Units)
+		}
+		for c, u := range h.Units {
+			k.Units[string(c)] = u
+		}
+		out.Hosts = append(out.Hosts, k)
+	}
+	return out
+}
+
 func capacity(n *packing.Need, c *packing.Capacity) Capacity {
 	out := Capacity{
 		Kinds: []CapacityKind{}, Hosts: c.Hosts, Cost: c.Cost, Least: c.Least, Optimal: c.Cost == c.Least && len(c.Plan.Short) == 0,
@@ -339,13 +401,21 @@ func (a *api) registerWhatIf() {
 			return nil, problem.OfBody(err)
 		}
 		return planned(ctx, a, func(ctx context.Context) (*struct{ Body WhatIf }, error) {
-			w, err := a.c.Manager.WhatIf(ctx, q, demand, whatif.Options{Placements: mostPlacements, Packing: mostStates})
+			w, err := a.c.Manager.WhatIf(ctx, q, append(demand, in.Body.Fits.of(a)...), whatif.Options{Placements: mostPlacements, Packing: mostStates})
 			if err != nil {
 				return nil, err
 			}
 			return &struct{ Body WhatIf }{whatIf(w)}, nil
 		})
 	})
+	huma.Register(a.huma, describe("get-capacity", http.MethodGet, "/capacity", "Plans", "The present demand and hosts",
+		"What is placed on servers, by size, and the servers that accept instances, by kind: a question about the pool as it is, to be changed and asked by POST. Asked as it is, it tells how few hosts there have to be besides those that are there: none. "+
+			"Without owned it tells how few of them could carry everything, packed anew."),
+		func(context.Context, *struct{}) (*struct{ Body CapacityBody }, error) {
+			var p *packing.Problem
+			a.c.Manager.View(func(st *pool.State) { p = packing.FromBooks(st) })
+			return &struct{ Body CapacityBody }{presentCapacity(p)}, nil
+		})
 	op = describe("plan-capacity", http.MethodPost, "/capacity", "Plans", "Plan hosts for a demand",
 		"The fewest or cheapest hosts for a demand that grows, of which some may fail, with a certified bound. It knows resources and limits of units only, and does not look at the pool: what is there already is a kind that is owned.")
 	huma.Register(a.huma, withExample(op, CapacityBody{

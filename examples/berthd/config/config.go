@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -41,6 +42,10 @@ type Config struct {
 	Preempt    bool                // instances of higher priority may have others give way
 	Evacuation berthage.Evacuation // when the instances of a lost host are made anew on others
 	FenceAfter time.Duration       // a host is unreachable until it is switched off, where its driver can do that
+
+	CostWeight float64       // what a unit of currency per hour takes from a host's score
+	LoadWeight float64       // what a measured load of 1 takes from it
+	Measure    time.Duration // between two measurements of that load; 0: none
 
 	Rebalance berthage.Rebalance // moves that would gain something: off, recommended or made
 
@@ -126,6 +131,17 @@ func (c Config) Check() error {
 	case berthage.EvacuateNever, berthage.EvacuateFenced, berthage.EvacuateAlways:
 	default:
 		return fmt.Errorf("evacuation: %q: never, fenced or always", string(c.Evacuation))
+	}
+	for name, w := range map[string]float64{"cost-weight": c.CostWeight, "load-weight": c.LoadWeight} {
+		if !(w >= 0) || math.IsInf(w, 0) {
+			return fmt.Errorf("%s: %v: zero or more", name, w)
+		}
+	}
+	switch {
+	case c.Measure != 0 && c.Measure < time.Second:
+		return fmt.Errorf("measure: %s: at least 1s, or 0 for never", c.Measure)
+	case c.LoadWeight > 0 && c.Measure == 0:
+		return fmt.Errorf("load-weight needs measure: how often the load of hosts is looked at, such as 30s")
 	}
 	switch c.Rebalance.Mode {
 	case berthage.RebalanceOff, berthage.RebalanceRecommend, berthage.RebalanceAutomatic:

@@ -102,6 +102,11 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 		"libvirt with a typo": {file: `{"libvirt": [{"url": "qemu:///system"}]}`, want: "url"},
 		"libvirt without uri": {file: `{"libvirt": [{"name": "x"}]}`, want: "libvirt[0].uri"},
 		"libvirt twice":       {file: `{"libvirt": [{"uri": "a", "name": "x"}, {"uri": "b", "name": "x"}]}`, want: `"x"`},
+		"a weight below 0":    {file: `{"simulate": 1, "cost_weight": -1}`, want: "cost-weight: -1: zero or more"},
+		"a weight in words":   {file: `{"simulate": 1, "load_weight": "much"}`, want: "load_weight: \"much\": a number"},
+		"no number":           {file: `{"simulate": 1, "cost_weight": "NaN"}`, want: "cost-weight: NaN"},
+		"a load not measured": {file: `{"simulate": 1, "load_weight": 1}`, want: "load-weight needs measure"},
+		"measured all along":  {file: `{"simulate": 1, "measure": "1ms"}`, want: "measure: 1ms: at least 1s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -118,7 +123,7 @@ func TestHelpNamesEveryOption(t *testing.T) {
 
 	var b bytes.Buffer
 	config.Usage(&b)
-	for _, name := range []string{"config", "listen", "data", "simulate", "libvirt", "poll", "grace", "evacuation", "fence-after", "rebalance", "rebalance-moves", "rebalance-hours", "session", "tls-cert", "tls-key", "log-format", "log-level"} {
+	for _, name := range []string{"config", "listen", "data", "simulate", "libvirt", "poll", "grace", "evacuation", "fence-after", "cost-weight", "load-weight", "measure", "rebalance", "rebalance-moves", "rebalance-hours", "session", "tls-cert", "tls-key", "log-format", "log-level"} {
 		require.Contains(t, b.String(), "--"+name+" ")
 	}
 	require.Contains(t, b.String(), "BERTHD_TLS_CERT")

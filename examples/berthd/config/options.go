@@ -69,6 +69,9 @@ func options() []option {
 			show: func(c Config) string { return string(c.Evacuation) },
 		},
 		span("fence-after", "how long a host is unreachable until it is switched off, where its driver can do that", func(c *Config) *time.Duration { return &c.FenceAfter }),
+		amount("cost-weight", "how much a host's price per hour counts when an instance is placed: what a unit of currency takes from a score that ranges over 2; 0: not at all", func(c *Config) *float64 { return &c.CostWeight }),
+		amount("load-weight", "how much a host's measured load counts: what one takes of which all cores are busy; 0: not at all", func(c *Config) *float64 { return &c.LoadWeight }),
+		span("measure", "time between two looks at how busy hosts are, for load-weight; 0 for never", func(c *Config) *time.Duration { return &c.Measure }),
 		{
 			name: "rebalance", value: "MODE", usage: "moves that empty hosts: off, recommend (they are planned and shown) or automatic (and made)",
 			set: func(c *Config, s string) error {
@@ -146,6 +149,19 @@ func text(name, value, usage string, field func(*Config) *string) option {
 		name: name, value: value, usage: usage,
 		set:  func(c *Config, s string) error { *field(c) = s; return nil },
 		show: func(c Config) string { return *field(&c) },
+	}
+}
+
+func amount(name, usage string, field func(*Config) *float64) option {
+	return option{
+		name: name, value: "NUMBER", usage: usage,
+		set: func(c *Config, s string) (err error) {
+			if *field(c), err = strconv.ParseFloat(s, 64); err != nil {
+				err = fmt.Errorf("%q: a number", s)
+			}
+			return err
+		},
+		show: func(c Config) string { return strconv.FormatFloat(*field(&c), 'g', -1, 64) },
 	}
 }
 

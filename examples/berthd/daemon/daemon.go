@@ -26,6 +26,7 @@ import (
 	"github.com/berthage/berthage/examples/berthd/operation"
 	"github.com/berthage/berthage/hypervisor/fake"
 	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/scheduler"
 )
 
 // Options are what Open needs beside the configuration. The zero value is useful.
@@ -102,7 +103,8 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 	d.manager, err = berthage.Open(ctx, berthage.Config{
 		Drivers: d.drivers.all, Ledger: d.store, Logger: d.log,
 		Poll: d.config.Poll, Grace: d.config.Grace, Evacuation: d.config.Evacuation, FenceAfter: d.config.FenceAfter, Preempt: d.config.Preempt,
-		Rebalance: d.config.Rebalance,
+		Rebalance: d.config.Rebalance, Measure: d.config.Measure,
+		Scheduler: &scheduler.Scheduler{CostWeight: d.config.CostWeight, LoadWeight: d.config.LoadWeight},
 	})
 	if err != nil {
 		return err
@@ -125,7 +127,7 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 	}
 	d.handler = d.routes(api.Config{
 		Manager: d.manager, Operations: d.ops, Guard: d.guard, Logger: d.log, Version: d.version,
-		Drivers: d.drivers.kinds, URL: d.URL, Drain: d.drain,
+		Drivers: d.drivers.kinds, URL: d.URL, Drain: d.drain, CostWeight: d.config.CostWeight,
 	})
 	return nil
 }

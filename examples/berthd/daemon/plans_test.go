@@ -34,6 +34,19 @@ func TestWhatIf(t *testing.T) {
 	require.GreaterOrEqual(t, a.at("missing", "hosts"), a.at("missing", "least"))
 	require.Len(t, r.get("/api/v1/instances").items(), 1, "the books are as they were")
 
+	// How many more fit: of each flavor that may be launched, or of one.
+	r.call(http.MethodPut, "/api/v1/flavors/vast", object{"resources": object{"cpu": 1e15, "memory": 1 << 30}}).want(http.StatusOK)
+	a = r.post("/api/v1/what-if", object{"lose": []any{host}, "fits": object{"project": "default", "spec": object{"image": "debian-12"}}}).want(http.StatusOK)
+	rooms := a.at("how_many").([]any)
+	require.Len(t, rooms, len(r.get("/api/v1/flavors").items())-1, "no instance may be that large")
+	for _, x := range rooms {
+		require.Greater(t, x.(object)["before"], x.(object)["after"])
+	}
+	a = r.post("/api/v1/what-if", object{"fits": object{"project": "default", "spec": object{"image": "debian-12", "flavor": "small"}}}).want(http.StatusOK)
+	require.Len(t, a.at("how_many"), 1)
+	require.Equal(t, a.at("how_many").([]any)[0].(object)["before"], a.at("how_many").([]any)[0].(object)["after"])
+	r.post("/api/v1/what-if", object{"fits": object{"project": "none", "spec": object{"image": "debian-12"}}}).problem(422, "unknown-reference")
+
 	require.Equal(t, "lose[0]", r.post("/api/v1/what-if", object{"lose": []any{"sim/none"}}).problem(422, "unknown-reference")["field"])
 	r.post("/api/v1/what-if", object{"ratios": object{"cpu": -1}}).problem(422, "invalid-value")
 	r.post("/api/v1/what-if", object{"growth": 0.5}).problem(422, "schema-violation")
@@ -53,6 +66,74 @@ func TestPlanCapacity(t *testing.T) {
 	require.LessOrEqual(t, a.at("least"), a.at("cost"))
 	require.InDelta(t, 11, a.at("least"), 0)
 	require.Equal(t, "items[0].resources.cpu", r.post("/api/v1/capacity", object{"items": []object{{"resources": object{"cpu": -1}, "count": 1}}, "hosts": []object{{"capacity": object{"cpu": 1}}}}).problem(422, "invalid-value")["field"])
+}
+
+// The present demand and hosts are a question that can be asked as it is, and with the hosts to be had anew.
+func TestPresentCapacity(t *testing.T) {
+	t.Parallel()
+	r := start(t, 3, shape(alike))
+	require.Empty(t, r.get("/api/v1/capacity").want(http.StatusOK).at("items"))
+	r.launch(vm("one"))
+	r.launch(vm("two"))
+	q := r.get("/api/v1/capacity").want(http.StatusOK).object()
+	require.Len(t, q["items"], 1)
+	require.InDelta(t, 2, q["items"].([]any)[0].(map[string]any)["count"], 0)
+	host := q["hosts"].([]any)[0].(map[string]any)
+	require.InDelta(t, 3, host["count"], 0)
+	a := r.post("/api/v1/capacity", q).want(http.StatusOK)
+	require.InDelta(t, 0, a.at("cost"), 0, "what is there suffices")
+	delete(host, "owned")
+	a = r.post("/api/v1/capacity", q).want(http.StatusOK)
+	require.InDelta(t, 1, a.at("least"), 0, "one would do")
+	require.Equal(t, true, a.at("optimal"))
+}
+
+// What has happened happens again, on fewer hosts, by another policy; it runs by itself and can be called off.
+func TestReplays(t *testing.T) {
+	t.Parallel()
+	r := start(t, 3, shape(alike))
+	r.launch(vm("one"))
+	gone := r.launch(vm("two"))
+	from := r.get("/api/v1/instances/" + gone).at("launched_at") // by the store's clock, which is not this one
+	require.NotEmpty(t, from)
+	r.finished(r.call(http.MethodDelete, "/api/v1/instances/"+gone, nil).want(http.StatusAccepted))
+	ended := func(body object) *answer {
+		t.Helper()
+		at := ""
+		r.eventually(func() bool { // until no other one runs
+			a := r.post("/api/v1/replays", body)
+			at = a.header.Get("Location")
+			return a.status == http.StatusAccepted
+		})
+		r.eventually(func() bool { return r.get(at).at("state") != "running" })
+		return r.get(at)
+	}
+	a := ended(object{"from": from, "policy": "spread"})
+	require.Equal(t, "done", a.at("state"), "%s", a.body)
+	require.InDelta(t, 1, a.at("result", "came"), 0, "%s", a.body)
+	require.InDelta(t, 1, a.at("result", "went"), 0)
+	require.InDelta(t, 0, a.at("result", "same", "refused"), 0)
+	require.InDelta(t, 1, a.at("result", "same", "launched", "placed"), 0)
+	require.InDelta(t, 2, a.at("result", "changed", "most_hosts"), 0, "spread")
+	require.Greater(t, a.at("result", "same", "peak", "cpu", "used"), 0.0)
+	require.NotZero(t, a.at("progress", "revision"))
+
+	a = ended(object{"from": from, "lose": []any{"sim/node-0001", "sim/node-0002", "sim/node-0003"}})
+	require.InDelta(t, 2, a.at("result", "changed", "refused"), 0)
+	refused := a.at("result", "changed", "launched", "refused").([]any)[0].(map[string]any)
+	require.Equal(t, "two", refused["name"])
+	require.NotEmpty(t, refused["reason"].(map[string]any)["demand"])
+
+	a = ended(object{"from": from, "lose": []any{"sim/none"}})
+	require.Equal(t, "failed", a.at("state"))
+	require.Contains(t, a.at("reason"), "sim/none")
+	at := "/api/v1/replays/" + a.at("id").(string)
+	r.call(http.MethodDelete, at, nil).want(http.StatusNoContent)
+	r.get(at).problem(404, "not-found")
+	r.call(http.MethodDelete, at, nil).problem(404, "not-found")
+	r.post("/api/v1/replays", object{"from": from, "until": from}).problem(422, "invalid-value")
+	r.post("/api/v1/replays", object{"from": from, "policy": "luck"}).problem(422, "schema-violation")
+	r.post("/api/v1/replays", object{"ratios": object{"cpu": -1}}).problem(422, "invalid-value")
 }
 
 func TestRebalance(t *testing.T) {

@@ -18,9 +18,18 @@ func (l *Log) fold(e *pool.Event, payload any) {
 		l.live[p.Instance] = in
 		o := l.begin(e, in, p.Instance, Launch, LaunchID(p.Instance))
 		o.target, o.Progress, o.Step = p.Want, 10, "placed on "+string(p.Place.Host)
-		if p.Waits {
+		switch {
+		case p.Waits:
 			o.Progress, o.Step = 0, "waits for a place"
+		case !p.Until.IsZero():
+			o.Progress, o.Step = 0, "reserved on "+string(p.Place.Host)
 		}
+	case *pool.Of:
+		if e.Kind == pool.KindCommitted {
+			l.committed(e, p.Instance)
+		}
+	case *pool.Lapsed:
+		l.lapsed(e, p)
 	case *pool.Wanted:
 		if in := l.live[p.Instance]; in != nil {
 			l.wanted(e, in, p)
@@ -142,6 +151,35 @@ func (l *Log) end(e *pool.Event, in *instance, o *Operation, s Status, step stri
 func (l *Log) machine(m pool.MachineID) *instance {
 	id, _, _ := m.Split()
 	return l.live[id]
+}
+
+// committed folds that what was reserved is to be built.
+func (l *Log) committed(e *pool.Event, id pool.InstanceID) {
+	if in := l.live[id]; in != nil {
+		for _, o := range in.open {
+			o.Progress, o.Step, o.Updated = 10, "committed", e.Time
+		}
+	}
+}
+
+// lapsed folds that what was reserved is not to be built any more.
+func (l *Log) lapsed(e *pool.Event, p *pool.Lapsed) {
+	in := l.live[p.Instance]
+	if in == nil {
+		return
+	}
+	words := "the reservation has expired"
+	if p.Released {
+		words = "the reservation was released"
+	}
+	for _, o := range slices.Clone(in.open) {
+		o.Reason = words
+		l.end(e, in, o, Failed, words)
+	}
+	if p.Released { // perhaps by who wants it deleted
+		l.end(e, in, l.begin(e, in, p.Instance, Delete, DeleteID(p.Instance)), Done, "it had no machine")
+	}
+	delete(l.live, p.Instance)
 }
 
 func (l *Log) wanted(e *pool.Event, in *instance, p *pool.Wanted) {

@@ -28,6 +28,9 @@ const (
 	Exists           Kind = "already-exists"
 	InUse            Kind = "in-use"
 	WrongState       Kind = "wrong-state"
+	Expired          Kind = "expired"
+	Released         Kind = "released"
+	Committed        Kind = "committed"
 	NoRoom           Kind = "no-room"
 	OverQuota        Kind = "over-quota"
 	Unsupported      Kind = "unsupported"
@@ -69,6 +72,9 @@ func Kinds() []Explained {
 		{Exists, http.StatusConflict, "Already exists", "A different thing of that name exists already."},
 		{InUse, http.StatusConflict, "In use", "It cannot be removed while something depends on it."},
 		{WrongState, http.StatusConflict, "Not possible in this state", "The thing exists, but its present state does not allow the command."},
+		{Expired, http.StatusGone, "Reservation expired", "The reservation was not committed in time, and its places have been given back. Reserve anew, with another Idempotency-Key."},
+		{Released, http.StatusGone, "Reservation released", "The reservation was released before it was committed. Reserve anew, with another Idempotency-Key."},
+		{Committed, http.StatusConflict, "Reservation committed", "The reservation has become an instance or a cluster; delete that if it is not wanted."},
 		{NoRoom, http.StatusConflict, "No host fits", "No host can take the request as it is. placement says for every host which constraint failed first and by how much, and the nearest change that would make it fit."},
 		{OverQuota, http.StatusForbidden, "Over quota", "The project may not take this much; quota says for every class what was asked, used and free."},
 		{Unsupported, http.StatusNotImplemented, "Not supported by the host", "The driver of this host does not offer this; want says what would be needed. The host's capabilities say what it offers."},

@@ -188,6 +188,9 @@ func kindOf(err error) Kind {
 	}{
 		{pool.ErrOverQuota, OverQuota},
 		{pool.ErrNoRoom, NoRoom},
+		{pool.ErrExpired, Expired},
+		{pool.ErrReleased, Released},
+		{pool.ErrCommitted, Committed},
 		{pool.ErrStale, Stale},
 		{pool.ErrUnknown, OutcomeUnknown},
 		{pool.ErrOverflow, Overflow},

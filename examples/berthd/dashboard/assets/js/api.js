@@ -14,9 +14,9 @@ class Refused extends Error {
 let signedOut = () => {};
 export const onSignedOut = (f) => { signedOut = f; };
 
-// request sends a request and returns the answer's body; undefined when there is none.
-export async function request(method, path, body, headers = {}) {
-  const init = { method, headers: { Accept: "application/json", ...headers }, credentials: "same-origin", redirect: "error" };
+// request sends a request and returns the answer's body; undefined when there is none. A signal calls it off.
+export async function request(method, path, body, headers = {}, signal = undefined) {
+  const init = { method, signal, headers: { Accept: "application/json", ...headers }, credentials: "same-origin", redirect: "error" };
   if (body !== undefined) {
     init.body = JSON.stringify(body);
     init.headers["Content-Type"] = "application/json";
