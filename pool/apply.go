@@ -23,7 +23,10 @@ func (s *State) Apply(e *Event) error {
 	if err == nil || errors.Is(err, ErrUnknownKind) {
 		s.head, s.time = e.Revision, e.Time
 	}
-	return InField("event "+e.Kind, err)
+	if err != nil {
+		return InField("event "+e.Kind, err)
+	}
+	return nil
 }
 
 // fold checks everything before it changes anything, so that an error leaves no trace.

@@ -102,39 +102,26 @@ func (s *State) launch(e *Event, p *Launched) error {
 		i.Cluster, i.Index = p.Cluster, p.Index
 		i.Project, i.Spec, i.Image = p.Cluster.Project(), c.Spec, c.Image
 	}
+	d := draft{at: e.Revision}
+	var err error
 	if p.Waits {
-		if err := s.launchWaiting(i, p); err != nil {
-			return err
-		}
-	} else {
-		d := draft{at: e.Revision}
-		if err := d.take(s, i.Place, i); err != nil {
-			return err
-		}
-		if err := d.commit(s); err != nil {
-			return err
-		}
-		if !p.Until.IsZero() {
-			i.Phase, i.Until = Reserved, p.Until
-		}
+		err = i.waitFirst(p)
+	} else if err = d.take(s, i.Place, i); err == nil && !p.Until.IsZero() {
+		i.Phase, i.Until = Reserved, p.Until
+	}
+	if err != nil {
+		return err
+	}
+	if err := d.count(s, i.Project, 1); err != nil {
+		return err
+	}
+	if err := d.commit(s); err != nil {
+		return err
 	}
 	s.setInstance(nil, i)
 	if i.Cluster != "" {
 		s.join(i.Cluster, i.Index, e.Revision)
 	}
-	return s.count(i.Project, 1, e.Revision)
-}
-
-// count keeps the number of the project's instances.
-func (s *State) count(project string, change int, at Revision) error {
-	p, ok := s.projects.get(project)
-	if !ok {
-		return notFound("project", project)
-	}
-	n := *p
-	n.Members += change
-	n.Changed = at
-	s.projects.set(project, &n)
 	return nil
 }
 
@@ -200,8 +187,8 @@ func (s *State) end(e *Event, p *Ended) error {
 	if e.Kind == KindShelved && (i.Phase != Active && i.Phase != Undoing || (i.Phase == Active) != (i.Shelf == nil)) {
 		return &Error{Kind: ErrWrongState, Field: "instance", Value: string(i.ID), Want: "an active instance of which nothing is put aside, or one that was to be made of that"}
 	}
+	d := draft{at: e.Revision}
 	if i.Placed() {
-		d := draft{at: e.Revision}
 		if err := d.leave(s, i, p.Hold); err != nil {
 			return err
 		}
@@ -215,12 +202,18 @@ func (s *State) end(e *Event, p *Ended) error {
 				return err
 			}
 		}
-		if err := d.commit(s); err != nil {
+	}
+	if e.Kind == KindDeleted {
+		if err := d.count(s, i.Project, -1); err != nil {
 			return err
 		}
 	}
+	if err := d.commit(s); err != nil {
+		return err
+	}
 	if e.Kind == KindDeleted {
-		return s.bury(i, Tombstone{Launched: i.Launched, Ended: e.Revision})
+		s.bury(i, Tombstone{Launched: i.Launched, Ended: e.Revision})
+		return nil
 	}
 	return s.onInstance(e, p.Instance, func(n *Instance) {
 		n.Phase, n.Is, n.Move, n.Awaits = Failed, Absent, nil, ""
@@ -240,13 +233,12 @@ func (s *State) end(e *Event, p *Ended) error {
 }
 
 // bury takes an instance that holds no place any more out of the books.
-func (s *State) bury(i *Instance, t Tombstone) error {
+func (s *State) bury(i *Instance, t Tombstone) {
 	s.setInstance(i, nil)
 	s.ended.set(i.ID, t)
 	if i.Cluster != "" {
 		s.leaveCluster(i.Cluster, i.Index, t.Ended)
 	}
-	return s.count(i.Project, -1, t.Ended)
 }
 
 func (s *State) release(m MachineID, at Revision) error {

@@ -95,27 +95,45 @@ func (d *draft) rebook(s *State, i *Instance, p Placement) error {
 	return d.take(s, p, i)
 }
 
-// charge adds an allocation and one instance to what the project uses, or takes them from it: sign is 1 or -1.
-func (d *draft) charge(s *State, project string, a Allocation, sign int64) error {
+// own returns the draft's own copy of the project's record. An event is about instances of one project.
+func (d *draft) own(s *State, project string) (*ProjectRecord, error) {
 	if d.project == nil {
 		p, ok := s.projects.get(project)
 		if !ok {
-			return notFound("project", project)
+			return nil, notFound("project", project)
 		}
 		n := *p
 		n.Changed = d.at
 		d.project = &n
 	}
+	return d.project, nil
+}
+
+// count keeps the number of the project's instances.
+func (d *draft) count(s *State, project string, change int) error {
+	p, err := d.own(s, project)
+	if err == nil {
+		p.Members += change
+	}
+	return err
+}
+
+// charge adds an allocation and one instance to what the project uses, or takes them from it: sign is 1 or -1.
+func (d *draft) charge(s *State, project string, a Allocation, sign int64) error {
+	p, err := d.own(s, project)
+	if err != nil {
+		return err
+	}
 	change := Resources.Add
 	if sign < 0 {
 		change = Resources.Sub
 	}
-	used, err := change(d.project.Used, a.Resources)
+	used, err := change(p.Used, a.Resources)
 	if err != nil {
 		return InField("project "+Quote(project), err)
 	}
 	used.put(Instances, used[Instances]+sign)
-	d.project.Used = used
+	p.Used = used
 	return nil
 }
 
@@ -127,8 +145,10 @@ func (d *draft) commit(s *State) error {
 	for _, c := range d.hosts[:d.n] {
 		if c.new == nil {
 			s.hosts.del(c.old.ID)
+			s.noteHost(c.old.ID)
 		} else {
 			s.hosts.set(c.new.ID, c.new)
+			s.noteHost(c.new.ID)
 		}
 	}
 	if d.project != nil {

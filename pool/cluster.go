@@ -141,7 +141,10 @@ func (s *State) join(id ClusterID, index int, at Revision) {
 		return
 	}
 	c := *old
-	c.Members = append(slices.Clip(c.Members), index)
+	if s.root || !s.clusters.owns(id) {
+		c.Members = slices.Clip(c.Members) // others may append to the same list
+	}
+	c.Members = append(c.Members, index)
 	c.Next, c.Changed = index+1, at
 	s.clusters.set(id, &c)
 }

@@ -2,7 +2,6 @@ package pool
 
 import (
 	"encoding/json"
-	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -32,13 +31,7 @@ func encode(payload any) ([]byte, error) {
 
 func (e *encoder) put(s string) { e.b = append(e.b, s...) }
 
-// first begins an object with a field that is never left out, key each other field.
-func (e *encoder) first(name string) {
-	e.put(`{"`)
-	e.put(name)
-	e.put(`":`)
-}
-
+// key begins a field that may be left out; of the others the names are written as they are.
 func (e *encoder) key(name string) {
 	e.put(`,"`)
 	e.put(name)
@@ -96,7 +89,8 @@ func (e *encoder) optionalTexts(name string, m map[string]string) {
 		return
 	}
 	e.key(name)
-	for i, k := range sortedKeys(m) {
+	var space [8]string
+	for i, k := range sortedKeys(space[:0], m) {
 		e.put(separator(i))
 		e.text(k)
 		e.put(":")
@@ -118,7 +112,8 @@ func (e *encoder) resources(r Resources) {
 		e.put("{}")
 		return
 	}
-	for i, c := range sortedKeys(r) {
+	var space [8]Class
+	for i, c := range sortedKeys(space[:0], r) {
 		e.put(separator(i))
 		e.text(string(c))
 		e.put(":")
@@ -127,9 +122,11 @@ func (e *encoder) resources(r Resources) {
 	e.put("}")
 }
 
-func sortedKeys[M ~map[K]V, K ~string, V any](m M) []K {
-	keys := make([]K, 0, 8)
-	keys = slices.AppendSeq(keys, maps.Keys(m))
+// sortedKeys appends the keys of m to keys, which is empty.
+func sortedKeys[M ~map[K]V, K ~string, V any](keys []K, m M) []K {
+	for k := range m {
+		keys = append(keys, k)
+	}
 	slices.Sort(keys)
 	return keys
 }
@@ -152,19 +149,19 @@ func list[T any](e *encoder, name string, of []T, one func(*T)) {
 }
 
 func (e *encoder) launched(p *Launched) {
-	e.first("instance")
+	e.put(`{"instance":`)
 	e.text(string(p.Instance))
-	e.key("name")
+	e.put(`,"name":`)
 	e.text(p.Name)
-	e.key("project")
+	e.put(`,"project":`)
 	e.text(p.Project)
-	e.key("spec")
+	e.put(`,"spec":`)
 	e.spec(&p.Spec)
-	e.key("image")
+	e.put(`,"image":`)
 	e.image(&p.Image)
-	e.key("want")
+	e.put(`,"want":`)
 	e.text(string(p.Want))
-	e.key("place")
+	e.put(`,"place":`)
 	e.placement(&p.Place)
 	if p.Waits {
 		e.put(`,"waits":true`)
@@ -181,20 +178,20 @@ func (e *encoder) launched(p *Launched) {
 
 func (e *encoder) spec(s *Spec) {
 	if s.Kind != "" {
-		e.first("kind")
+		e.put(`{"kind":`)
 		e.text(string(s.Kind))
-		e.key("image")
+		e.put(`,"image":`)
 	} else {
-		e.first("image")
+		e.put(`{"image":`)
 	}
 	e.text(s.Image)
 	e.optionalText("flavor", s.Flavor)
 	if len(s.Resources) > 0 {
-		e.key("resources")
+		e.put(`,"resources":`)
 		e.resources(s.Resources)
 	}
 	list(e, "disks", s.Disks, func(d *Disk) {
-		e.first("size")
+		e.put(`{"size":`)
 		e.number(d.Size)
 		e.optionalText("storage", string(d.Storage))
 		e.optionalText("mount", d.Mount)
@@ -212,10 +209,10 @@ func (e *encoder) spec(s *Spec) {
 }
 
 func (e *encoder) image(i *Image) {
-	e.first("name")
+	e.put(`{"name":`)
 	e.text(i.Name)
 	e.optionalText("os", i.OS)
-	e.key("user")
+	e.put(`,"user":`)
 	e.text(i.User)
 	e.optionalNumber("min_disk", i.MinDisk)
 	e.optionalTexts("sources", i.Sources)
@@ -223,28 +220,28 @@ func (e *encoder) image(i *Image) {
 }
 
 func (e *encoder) placement(p *Placement) {
-	e.first("number")
+	e.put(`{"number":`)
 	e.number(int64(p.Number))
-	e.key("host")
+	e.put(`,"host":`)
 	e.text(string(p.Host))
-	e.key("allocation")
-	e.first("resources")
+	e.put(`,"allocation":`)
+	e.put(`{"resources":`)
 	e.resources(p.Allocation.Resources)
 	list(e, "claims", p.Allocation.Claims, func(c *Claim) {
-		e.first("device")
+		e.put(`{"device":`)
 		e.text(c.Device)
-		e.key("class")
+		e.put(`,"class":`)
 		e.text(string(c.Class))
-		e.key("amount")
+		e.put(`,"amount":`)
 		e.number(c.Amount)
 		e.optionalNumber("disk", int64(c.Disk))
 		e.put("}")
 	})
 	e.optionalText("shape", p.Allocation.Shape)
 	e.put("}")
-	e.key("sent")
+	e.put(`,"sent":`)
 	e.b = strconv.AppendBool(e.b, p.Sent)
-	e.key("doubt")
+	e.put(`,"doubt":`)
 	e.b = strconv.AppendBool(e.b, p.Doubt)
 	e.put("}")
 }
@@ -255,7 +252,8 @@ func (e *encoder) guest(g *Guest) {
 		e.other(g)
 		return
 	}
-	e.first("user")
+	e.b = make([]byte, 0, 64)
+	e.put(`{"user":`)
 	e.text(g.User)
 	e.put("}")
 }

@@ -62,6 +62,9 @@ func TestLaunchedIsEncodedAsJSON(t *testing.T) {
 		got, err := pool.NewEvent(pool.KindLaunched, &p)
 		require.NoError(t, err)
 		data, guest := p, p.Spec.Guest
+		if reflect.ValueOf(guest).IsZero() {
+			guest = p.Guest
+		}
 		if p.Cluster == "" {
 			data.Spec.Guest = pool.Guest{}
 			want, err := json.Marshal(&guest)

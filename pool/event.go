@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -97,42 +98,70 @@ func CheckBatch(prev Revision, batch []Event) ([]Event, error) {
 	case len(batch) == 0:
 		return nil, invalid("batch", "", "at least one event")
 	}
-	out := make([]Event, len(batch))
-	size, seen := 0, make(map[string]bool, len(batch))
-	for i, e := range batch {
-		size += len(e.Data) + len(e.Private)
-		switch {
-		case e.ID == "" || len(e.ID) > 64 || seen[e.ID]:
-			return nil, invalid("id", e.ID, "an id that is unique, at most 64 bytes")
-		case e.Kind == "" || len(e.Kind) > 64 || e.Version < 1:
-			return nil, invalid("kind", e.Kind, "a kind of at most 64 bytes and a version from 1")
-		case e.Private != nil && (e.Subject == "" || len(e.PrivateHash) != sha256.Size):
-			return nil, invalid("private", "", "a subject, and sealed")
-		case len(e.Subject) > MaxSubject:
-			return nil, invalid("subject", e.Subject, "at most 255 bytes")
-		case len(e.Actor) > 255 || len(e.Cause) > 255:
-			return nil, invalid("actor", e.Actor, "actor and cause of at most 255 bytes")
-		case e.Private == nil && e.Salt != nil || len(e.Salt) > 64:
-			return nil, invalid("salt", "", "at most 64 bytes, and only with a private part")
-		case len(e.PrivateHash) != 0 && len(e.PrivateHash) != sha256.Size:
-			return nil, invalid("private hash", "", "a SHA-256 or nothing")
-		case e.Time.UTC().Year() < 1 || e.Time.UTC().Year() > 9999:
-			return nil, invalid("time", "", "the years 1 to 9999")
-		}
-		for _, s := range [...]string{e.ID, e.Kind, e.Actor, e.Cause, e.Subject} {
-			if !isText(s) {
-				return nil, invalid("event", s, "strings in UTF-8 without NUL")
-			}
-		}
-		seen[e.ID] = true
+	if err := CheckEvents(batch); err != nil {
+		return nil, err
+	}
+	out := slices.Clone(batch)
+	for i := range out {
+		e := &out[i]
 		e.Revision, e.Index = prev+1, i
 		e.Time = e.Time.UTC().Truncate(time.Microsecond)
-		out[i] = e
-	}
-	if size > MaxBatch {
-		return nil, invalid("batch", "", "at most 1 MiB of data")
 	}
 	return out, nil
+}
+
+// CheckEvents is CheckBatch for whoever makes events and does not know yet with what others they will be a batch: it
+// reports, as an error, what no ledger would take.
+func CheckEvents(events []Event) error {
+	size := 0
+	for i := range events {
+		size += len(events[i].Data) + len(events[i].Private)
+		if err := events[i].check(); err != nil {
+			return err
+		}
+	}
+	if len(events) > 1 {
+		seen := make(map[string]bool, len(events))
+		for i := range events {
+			if seen[events[i].ID] {
+				return errID(events[i].ID)
+			}
+			seen[events[i].ID] = true
+		}
+	}
+	if size > MaxBatch {
+		return invalid("batch", "", "at most 1 MiB of data")
+	}
+	return nil
+}
+
+func errID(id string) error { return invalid("id", id, "an id that is unique, at most 64 bytes") }
+
+func (e *Event) check() error {
+	switch {
+	case e.ID == "" || len(e.ID) > 64:
+		return errID(e.ID)
+	case e.Kind == "" || len(e.Kind) > 64 || e.Version < 1:
+		return invalid("kind", e.Kind, "a kind of at most 64 bytes and a version from 1")
+	case e.Private != nil && (e.Subject == "" || len(e.PrivateHash) != sha256.Size):
+		return invalid("private", "", "a subject, and sealed")
+	case len(e.Subject) > MaxSubject:
+		return invalid("subject", e.Subject, "at most 255 bytes")
+	case len(e.Actor) > 255 || len(e.Cause) > 255:
+		return invalid("actor", e.Actor, "actor and cause of at most 255 bytes")
+	case e.Private == nil && e.Salt != nil || len(e.Salt) > 64:
+		return invalid("salt", "", "at most 64 bytes, and only with a private part")
+	case len(e.PrivateHash) != 0 && len(e.PrivateHash) != sha256.Size:
+		return invalid("private hash", "", "a SHA-256 or nothing")
+	case e.Time.UTC().Year() < 1 || e.Time.UTC().Year() > 9999:
+		return invalid("time", "", "the years 1 to 9999")
+	}
+	for _, s := range [...]string{e.ID, e.Kind, e.Actor, e.Cause, e.Subject} {
+		if !isText(s) {
+			return invalid("event", s, "strings in UTF-8 without NUL")
+		}
+	}
+	return nil
 }
 
 // isText reports whether every store, and JSON, can hold s and return the same bytes.

@@ -24,13 +24,13 @@ func newInstanceID(parts ...string) InstanceID {
 		b = append(strconv.AppendInt(b, int64(len(s)), 10), ':')
 		b = append(b, s...)
 	}
-	const digits = "0123456789abcdefghjkmnpqrstvwxyz"
+	const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
 	sum := sha256.Sum256(b)
 	id := append(b[:0], 'i')
 	for i := 0; i < 15; i += 5 { // base 32: five bytes are eight digits
 		bits := uint64(sum[i])<<32 | uint64(binary.BigEndian.Uint32(sum[i+1:]))
 		for shift := 35; shift >= 0; shift -= 5 {
-			id = append(id, digits[bits>>shift&31])
+			id = append(id, alphabet[bits>>shift&31])
 		}
 	}
 	return InstanceID(id)
@@ -38,8 +38,7 @@ func newInstanceID(parts ...string) InstanceID {
 
 // Valid reports, as an error, whether id has the form that NewInstanceID gives: 25 letters and digits.
 func (id InstanceID) Valid() error {
-	alnum := func(r rune) bool { return isLower(r) || isDigit(r) }
-	if len(id) != 25 || !wellFormed(string(id), 25, alnum, alnum) {
+	if len(id) != 25 || !wellFormed(string(id), 25, lowers|digits, lowers|digits) {
 		return invalid("instance", string(id), "an instance's id: 25 lower-case letters and digits")
 	}
 	return nil

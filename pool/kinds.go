@@ -102,7 +102,7 @@ type Launched struct {
 	Cluster ClusterID `json:"cluster,omitempty"`
 	Index   int       `json:"index,omitempty"`
 
-	Guest Guest `json:"-"` // in the event's Private
+	Guest Guest `json:"-"` // in the event's Private; of a new event that of Spec counts, if there is one
 }
 
 // Awaiting is the data of KindAwaiting. An empty Host: no host's room is kept any more.
@@ -207,30 +207,33 @@ type Of struct {
 }
 
 // NewEvent returns an event of that kind with payload as its data, and as its private part what the payload
-// has of it; Subject is set for those. ID, Time, Actor and the like are left to the committer.
+// has of it; Subject is set for those. ID, Time, Actor and the like are left to the committer. The payload is the event's
+// from then on and must not be changed.
 func NewEvent(kind string, payload any) (Event, error) {
-	e := Event{Kind: kind, Version: 1, payload: payload}
+	e := Event{Kind: kind, Version: 1}
 	var private any
 	switch p := payload.(type) {
 	case *Launched:
 		if p.Cluster != "" {
 			break // the cluster has what is private
 		}
-		c := *p
-		c.Guest, c.Spec.Guest = p.Spec.Guest, Guest{}
-		e.payload, e.Subject, private = &c, string(p.Instance), &c.Guest
-		payload = &c
+		if !p.Spec.Guest.empty() {
+			c := *p
+			c.Guest, c.Spec.Guest = p.Spec.Guest, Guest{}
+			p = &c
+		}
+		payload, e.Subject, private = p, string(p.Instance), &p.Guest
 	case *ClusterPut:
 		c := *p
 		c.Guest, c.Spec.Guest = p.Spec.Guest, Guest{}
-		e.payload, e.Subject, private = &c, string(p.Cluster), &c.Guest
-		payload = &c
+		payload, e.Subject, private = &c, string(p.Cluster), &c.Guest
 	case *Observed:
 		if len(p.Addresses) > 0 {
 			id, _, _ := p.Machine.Split()
 			e.Subject, private = string(id), p.Addresses
 		}
 	}
+	e.payload = payload
 	var err error
 	if e.Data, err = encode(payload); err != nil {
 		return Event{}, err

@@ -9,16 +9,45 @@ import (
 	"unicode/utf8"
 )
 
-func isLower(r rune) bool { return r >= 'a' && r <= 'z' }
-func isUpper(r rune) bool { return r >= 'A' && r <= 'Z' }
-func isDigit(r rune) bool { return r >= '0' && r <= '9' }
+// The characters that names are made of, as sets that can be joined.
+const (
+	lowers = 1 << iota
+	uppers
+	digits
+	hyphens
+	underscores
+	dots
+	slashes
+)
 
-func wellFormed(s string, most int, first, rest func(rune) bool) bool {
-	if s == "" || len(s) > most {
+// setOf returns the set that a byte belongs to: none if it is no such character, or a part of one that is not ASCII.
+func setOf(c byte) uint8 {
+	switch {
+	case c >= 'a' && c <= 'z':
+		return lowers
+	case c >= '0' && c <= '9':
+		return digits
+	case c >= 'A' && c <= 'Z':
+		return uppers
+	case c == '-':
+		return hyphens
+	case c == '_':
+		return underscores
+	case c == '.':
+		return dots
+	case c == '/':
+		return slashes
+	}
+	return 0
+}
+
+// wellFormed reports whether s has 1 to most bytes, the first of one set and the others of another.
+func wellFormed(s string, most int, first, rest uint8) bool {
+	if s == "" || len(s) > most || setOf(s[0])&first == 0 {
 		return false
 	}
-	for i, r := range s {
-		if (i == 0 && !first(r)) || (i > 0 && !rest(r)) {
+	for i := 1; i < len(s); i++ {
+		if setOf(s[i])&rest == 0 {
 			return false
 		}
 	}
@@ -28,8 +57,7 @@ func wellFormed(s string, most int, first, rest func(rune) bool) bool {
 // ValidHostname reports, as an error, whether s can be the name of an instance, which is also its host
 // name: a DNS label of RFC 1123 in lower case, 1 to 63 letters, digits and hyphens, no hyphen at either end.
 func ValidHostname(s string) error {
-	alnum := func(r rune) bool { return isLower(r) || isDigit(r) }
-	if !wellFormed(s, 63, alnum, func(r rune) bool { return alnum(r) || r == '-' }) || strings.HasSuffix(s, "-") {
+	if !wellFormed(s, 63, lowers|digits, lowers|digits|hyphens) || strings.HasSuffix(s, "-") {
 		return invalid("name", s, "1 to 63 lower-case letters, digits and hyphens, no hyphen at either end")
 	}
 	return nil
@@ -43,8 +71,7 @@ func ValidName(s string) error {
 
 // validNameIn is ValidName for a field that is not called name.
 func validNameIn(field, s string) error {
-	alnum := func(r rune) bool { return isLower(r) || isUpper(r) || isDigit(r) }
-	if !wellFormed(s, 63, alnum, func(r rune) bool { return alnum(r) || r == '.' || r == '-' || r == '_' }) {
+	if !wellFormed(s, 63, lowers|uppers|digits, lowers|uppers|digits|dots|hyphens|underscores) {
 		return invalid(field, s, "a letter or digit, then letters, digits, '.', '-', '_', at most 63 bytes")
 	}
 	return nil
@@ -52,10 +79,19 @@ func validNameIn(field, s string) error {
 
 // ValidText reports, as an error, whether s is printable text of at most most bytes in one line.
 func ValidText(s string, most int) error {
-	if len(s) > most || !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	if len(s) > most || !printable(s) {
 		return &Error{Kind: ErrInvalid, Value: s, Want: "printable text in one line, not too long"}
 	}
 	return nil
+}
+
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+		}
+	}
+	return true
 }
 
 // ValidLabels reports, as an error, whether every key is a name that may also contain '/' and every value
@@ -84,8 +120,7 @@ func validLabel(k, v string) error {
 
 // ValidUser reports, as an error, whether s is a portable POSIX login name of at most 32 bytes.
 func ValidUser(s string) error {
-	if !wellFormed(s, 32, func(r rune) bool { return isLower(r) || r == '_' },
-		func(r rune) bool { return isLower(r) || isDigit(r) || r == '_' || r == '-' }) {
+	if !wellFormed(s, 32, lowers|underscores, lowers|digits|underscores|hyphens) {
 		return invalid("user", s, "a lower-case letter or '_', then letters, digits, '_', '-', at most 32 bytes")
 	}
 	return nil
@@ -94,11 +129,8 @@ func ValidUser(s string) error {
 // ValidMountPoint reports, as an error, whether s is a clean absolute path, other than "/", of portable
 // characters.
 func ValidMountPoint(s string) error {
-	ok := len(s) > 1 && len(s) <= 255 && s[0] == '/' && path.Clean(s) == s
-	for _, r := range s {
-		ok = ok && (isLower(r) || isUpper(r) || isDigit(r) || strings.ContainsRune("/._-", r))
-	}
-	if !ok {
+	const all = lowers | uppers | digits | slashes | dots | underscores | hyphens
+	if len(s) < 2 || !wellFormed(s, 255, slashes, all) || path.Clean(s) != s {
 		return invalid("mount", s, "an absolute path such as /data, of letters, digits, '.', '_', '-'")
 	}
 	return nil

@@ -35,6 +35,9 @@ func (s *State) lapse(e *Event, p *Lapsed) error {
 	if err := d.leave(s, i, false); err != nil {
 		return err
 	}
+	if err := d.count(s, i.Project, -1); err != nil {
+		return err
+	}
 	if err := d.commit(s); err != nil {
 		return err
 	}
@@ -42,5 +45,6 @@ func (s *State) lapse(e *Event, p *Lapsed) error {
 	if p.Released {
 		t.Launched = Released
 	}
-	return s.bury(i, t)
+	s.bury(i, t)
+	return nil
 }

@@ -138,16 +138,25 @@ func (s Spec) Clone() Spec {
 // kind of storage. A sum beyond an int64 is ErrOverflow.
 func (s Spec) Demand() (Resources, error) {
 	sum := s.Resources.Clone()
-	for i, d := range s.Disks {
-		err := sum.raise(d.Storage.Class(), d.Size)
-		if d.IOPS != 0 && err == nil {
-			err = sum.raise(d.Storage.IOPSClass(), d.IOPS)
-		}
-		if err != nil {
-			return nil, InField("disks["+strconv.Itoa(i)+"]", err)
-		}
+	if err := sum.raiseBy(s.Disks); err != nil {
+		return nil, err
 	}
 	return sum, nil
+}
+
+// raiseBy adds what disks take.
+func (r Resources) raiseBy(disks []Disk) error {
+	for i := range disks {
+		d := &disks[i]
+		err := r.raise(d.Storage.Class(), d.Size)
+		if d.IOPS != 0 && err == nil {
+			err = r.raise(d.Storage.IOPSClass(), d.IOPS)
+		}
+		if err != nil {
+			return InField("disks["+strconv.Itoa(i)+"]", err)
+		}
+	}
+	return nil
 }
 
 // Valid reports, as an error, what is malformed in the spec, apart from what other records decide (does the
@@ -219,28 +228,22 @@ func (s Spec) validDisks() error {
 		return invalid("disks", strconv.Itoa(len(s.Disks)), "at most 16")
 	}
 	var mounts map[string]bool
-	for i, d := range s.Disks {
-		at := "disks[" + strconv.Itoa(i) + "]"
-		if d.Size <= 0 {
-			return invalid(at+".size", strconv.FormatInt(d.Size, 10), "more than zero bytes")
-		}
-		if d.IOPS < 0 {
-			return invalid(at+".iops", strconv.FormatInt(d.IOPS, 10), "zero or more")
-		}
-		if err := d.Storage.Class().Valid(); err != nil {
-			return invalid(at+".storage", string(d.Storage), "standard, ssd, nvme or another kind that a host offers")
+	for i := range s.Disks {
+		d := &s.Disks[i]
+		if err := d.valid(); err != nil {
+			return InField("disks["+strconv.Itoa(i)+"]", err)
 		}
 		if d.Mount == "" {
 			continue
 		}
 		if i == 0 {
-			return invalid(at+".mount", d.Mount, "no mount point for the root disk")
+			return invalid("disks[0].mount", d.Mount, "no mount point for the root disk")
 		}
 		if err := ValidMountPoint(d.Mount); err != nil {
-			return InField(at, err)
+			return InField("disks["+strconv.Itoa(i)+"]", err)
 		}
 		if mounts[d.Mount] {
-			return invalid(at+".mount", d.Mount, "each mount point once")
+			return invalid("disks["+strconv.Itoa(i)+"].mount", d.Mount, "each mount point once")
 		}
 		if mounts == nil {
 			mounts = make(map[string]bool)
@@ -249,6 +252,22 @@ func (s Spec) validDisks() error {
 	}
 	return nil
 }
+
+// valid asks all but the mount point.
+func (d *Disk) valid() error {
+	if d.Size <= 0 {
+		return invalid("size", strconv.FormatInt(d.Size, 10), "more than zero bytes")
+	}
+	if d.IOPS < 0 {
+		return invalid("iops", strconv.FormatInt(d.IOPS, 10), "zero or more")
+	}
+	if err := d.Storage.Class().Valid(); err != nil {
+		return invalid("storage", string(d.Storage), "standard, ssd, nvme or another kind that a host offers")
+	}
+	return nil
+}
+
+func (g *Guest) empty() bool { return g.User == "" && g.SSHKeys == nil && g.UserData == "" }
 
 func (g Guest) valid() error {
 	if g.User != "" {
@@ -297,8 +316,9 @@ func DefaultLimits() Limits {
 
 // Check reports, as an error that names the class and the range, whether s is outside the limits.
 func (l Limits) Check(s Spec) error {
-	demand, err := s.Demand()
-	if err != nil {
+	demand := make(Resources) // Demand, which need not outlive the check
+	maps.Copy(demand, s.Resources)
+	if err := demand.raiseBy(s.Disks); err != nil {
 		return err
 	}
 	all, ok := int64(0), true

@@ -33,6 +33,8 @@ type State struct {
 	clusters  table[ClusterID, *Cluster]
 	totals    table[Class, Sum]
 
+	changes []HostID // of an overlay: see HostChanges
+
 	// Kept only by a State that is no overlay: committed facts are what plan and observations work on.
 	root      bool
 	unsettled map[InstanceID]struct{}
@@ -121,6 +123,7 @@ func (s *State) OverlayInto(o *State) {
 	s.projects.overlay(&o.projects)
 	s.clusters.overlay(&o.clusters)
 	s.totals.overlay(&o.totals)
+	o.changes = o.changes[:0]
 }
 
 // Absorb makes the changes of o, an overlay of s, those of s itself; o must not be used again. The result
@@ -145,6 +148,9 @@ func (s *State) Absorb(o *State) {
 	}
 	s.identity, s.holder, s.epoch, s.head, s.time = o.identity, o.holder, o.epoch, o.head, o.time
 	s.hosts.absorb(&o.hosts)
+	if !s.root {
+		s.changes = append(s.changes, o.changes...)
+	}
 	s.removed.absorb(&o.removed)
 	s.instances.absorb(&o.instances)
 	s.waiting.absorb(&o.waiting)
@@ -269,6 +275,16 @@ func (s *State) ChangedHosts() iter.Seq2[HostID, *HostRecord] {
 				return
 			}
 		}
+	}
+}
+
+// HostChanges returns the hosts whose records the events applied to an overlay have changed, in that order, each as often
+// as it was changed: who follows an overlay goes on where the list ended before. It must not be changed.
+func (s *State) HostChanges() []HostID { return s.changes }
+
+func (s *State) noteHost(id HostID) {
+	if !s.root {
+		s.changes = append(s.changes, id)
 	}
 }
 

@@ -729,6 +729,41 @@ func TestOverlayIntoUsedSpace(t *testing.T) {
 	checkBooks(t, s, true)
 }
 
+// Members join a cluster without a copy of the list each time. Who has the record from before, or goes another way from
+// there, sees nothing of it.
+func TestMembersJoinApart(t *testing.T) {
+	t.Parallel()
+	p, s, _ := setUp(t)
+	put := p.next(pool.KindClusterPut, &pool.ClusterPut{Cluster: "p/web", Token: "t", Spec: pool.Spec{Image: "debian-12"}, Image: pool.Image{Name: "debian-12", User: "debian"}})
+	require.NoError(t, s.Apply(&put))
+	join := func(st *pool.State, index int) *pool.Cluster {
+		e := p.next(pool.KindLaunched, &pool.Launched{
+			Instance: pool.NewClusterMember("L", "p/web", "t", index), Name: "web-" + fmt.Sprint(index), Want: pool.Running,
+			Place: pool.Placement{Host: "d/h00", Allocation: pool.Allocation{Resources: pool.Resources{pool.CPU: 1}}}, Cluster: "p/web", Index: index,
+		})
+		require.NoError(t, st.Apply(&e))
+		c, _ := st.Cluster("p/web")
+		return c
+	}
+	o := s.Overlay()
+	for n := range 5 { // which leaves space behind the last
+		join(o, n)
+	}
+	kept, _ := o.Cluster("p/web")
+	other, copied := o.Overlay(), o.Clone()
+	apart, cloned := join(other, 10), join(copied, 20)
+	mine := join(o, 30)
+	require.Equal(t, []int{0, 1, 2, 3, 4}, kept.Members)
+	require.Equal(t, []int{0, 1, 2, 3, 4, 10}, apart.Members)
+	require.Equal(t, []int{0, 1, 2, 3, 4, 20}, cloned.Members)
+	require.Equal(t, []int{0, 1, 2, 3, 4, 30}, mine.Members)
+	s.Absorb(o)
+	again := s.Clone()
+	first, second := join(s, 40), join(again, 50)
+	require.Equal(t, []int{0, 1, 2, 3, 4, 30, 40}, first.Members)
+	require.Equal(t, []int{0, 1, 2, 3, 4, 30, 50}, second.Members)
+}
+
 func TestChangedHostsOfAnOverlay(t *testing.T) {
 	t.Parallel()
 	p, s, id := setUp(t)
@@ -744,6 +779,14 @@ func TestChangedHostsOfAnOverlay(t *testing.T) {
 	e = p.next(pool.KindHostRemoved, &pool.HostRemoved{Host: "d/h00"})
 	require.NoError(t, o.Apply(&e))
 	require.Equal(t, map[pool.HostID]*pool.HostRecord{"d/h00": nil}, maps.Collect(o.ChangedHosts()))
+	require.Equal(t, []pool.HostID{"d/h00", "d/h00"}, o.HostChanges())
+	over := o.Overlay()
+	require.Empty(t, over.HostChanges())
+	e = p.next(pool.KindHostPut, &pool.HostPut{Host: pool.Host{ID: "d/h99"}})
+	require.NoError(t, over.Apply(&e))
+	o.Absorb(over)
+	require.Equal(t, []pool.HostID{"d/h00", "d/h00", "d/h99"}, o.HostChanges())
+	require.Equal(t, e.Revision, o.Head())
 	require.Equal(t, map[pool.InstanceID]*pool.Instance{id: nil}, maps.Collect(o.ChangedInstances()))
 	require.Equal(t, o.Totals()[pool.CPU], o.Total(pool.CPU))
 	require.Zero(t, o.Total("licence"))

@@ -29,6 +29,12 @@ func (t *table[K, V]) get(k K) (V, bool) {
 	return zero, false
 }
 
+// owns reports whether an entry was set in this table and not in one under it.
+func (t *table[K, V]) owns(k K) bool {
+	_, ok := t.own[k]
+	return ok
+}
+
 func (t *table[K, V]) set(k K, v V) {
 	if _, ok := t.get(k); !ok {
 		t.n++

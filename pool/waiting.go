@@ -39,16 +39,13 @@ func (s *State) Keeping() iter.Seq[*Instance] {
 	}
 }
 
-// launchWaiting makes an instance one that waits.
-func (s *State) launchWaiting(i *Instance, p *Launched) error {
+// waitFirst makes a new instance one that waits.
+func (i *Instance) waitFirst(p *Launched) error {
 	if !p.Until.IsZero() {
 		return invalid("until", p.Until.Format(time.RFC3339), "no end for an instance that waits, and so has reserved nothing")
 	}
 	if p.Place.Host != "" || len(p.Place.Allocation.Resources) > 0 {
 		return invalid("place", string(p.Place.Host), "no place for an instance that waits for one")
-	}
-	if _, ok := s.projects.get(i.Project); !ok {
-		return notFound("project", i.Project)
 	}
 	i.Phase, i.Reason = Waiting, storable(p.Reason)
 	return nil

@@ -78,8 +78,12 @@ func (s *Scheduler) decide(req Request) (*decision, error) {
 
 // prepare is decide in the space of a decision that is not needed any more. Only the demand is made anew.
 func (d *decision) prepare(s *Scheduler, req Request) error {
+	hints := [2]int32{}
+	if req.Cluster != "" && req.Cluster == d.req.Cluster {
+		hints = d.hints // members are alike: what was best for one is mostly near the best for the next
+	}
 	*d = decision{
-		scheduler: s, req: req, kind: req.Spec.Kind, rules: rulesOf(&req),
+		hints: hints, scheduler: s, req: req, kind: req.Spec.Kind, rules: rulesOf(&req),
 		asked: d.asked[:0], parts: d.parts[:0], host: d.host, shaped: d.shaped, rooms: d.rooms, room: d.room, node: d.node, chosen: d.chosen, order: d.order,
 	}
 	if d.kind == "" {
@@ -95,9 +99,8 @@ func (d *decision) prepare(s *Scheduler, req Request) error {
 		return pool.InField("spec.resources", err)
 	}
 	for i, disk := range req.Spec.Disks {
-		at := "spec.disks[" + strconv.Itoa(i) + "]"
 		if disk.Size <= 0 || disk.IOPS < 0 {
-			return &pool.Error{Kind: pool.ErrInvalid, Field: at, Want: "a size above zero and IOPS of zero or more"}
+			return &pool.Error{Kind: pool.ErrInvalid, Field: "spec.disks[" + strconv.Itoa(i) + "]", Want: "a size above zero and IOPS of zero or more"}
 		}
 		if req.Spec.Resources[disk.Storage.Class()]|req.Spec.Resources[disk.Storage.IOPSClass()] != 0 {
 			return &pool.Error{Kind: pool.ErrInvalid, Field: "spec.resources", Want: "storage asked for by disks alone"}

@@ -111,13 +111,11 @@ func (ix *Index) Update(h *pool.HostRecord) {
 		ix.layout++
 		slot = ix.vacancy()
 		ix.ids[h.ID] = slot
-		ix.register(h)
 		ix.fill(l, h)
 		ix.stand(l, h)
 	} else {
 		e := &ix.entries[slot]
 		ix.count(slot, -1)
-		ix.register(h)
 		had = e.rec.Peers
 		switch {
 		case !sameTraits(e.rec, h):
@@ -218,26 +216,18 @@ func (ix *Index) column(class pool.Class) int {
 	return c
 }
 
-// register makes the columns of all classes that the host knows.
-func (ix *Index) register(h *pool.HostRecord) {
-	for class := range h.Capacity {
-		ix.column(class)
-	}
-	for class := range h.Used {
-		ix.column(class)
-	}
-}
-
-// fill sets the amounts of l, and those of its traits that change with the host's use and condition.
+// fill sets the amounts of l, and those of its traits that change with the host's use and condition. Columns of classes that
+// nobody had before are made.
 func (ix *Index) fill(l *line, h *pool.HostRecord) {
 	clear(l.free)
 	clear(l.capacity)
 	for class, n := range h.Capacity {
-		c := ix.columns[class]
+		c := ix.column(class)
 		l.free[c], l.capacity[c] = n, n
 	}
 	for class, n := range h.Used {
-		l.free[ix.columns[class]] -= n
+		c := ix.column(class)
+		l.free[c] -= n
 	}
 	l.traits, l.end = traits{}, noEnd
 	if ix.ends != nil {

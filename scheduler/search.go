@@ -287,10 +287,10 @@ func (s *search) visit(b *block) error {
 	return nil
 }
 
-// expand puts the blocks of a row on the list but for one that has been seen. As long as no host is known it visits
+// expand puts the blocks of a row on the list but for one that has been seen, and makes its box as narrow as it can be if
+// none is worth that. As long as no host is known it visits
 // the most promising one at once, since most of the others need not be listed then.
 func (s *search) expand(r *row, seen *block) error {
-	r.refresh()
 	list, top := s.opened[:0], 0
 	for _, i := range s.candidates(r) {
 		c := &r.cards[i]
@@ -306,7 +306,11 @@ func (s *search) expand(r *row, seen *block) error {
 			top = len(list) - 1
 		}
 	}
-	if s.best < 0 && len(list) > 0 {
+	if len(list) == 0 { // its box promised more than its blocks
+		r.refresh()
+		return nil
+	}
+	if s.best < 0 {
 		v := list[top]
 		list[top] = list[len(list)-1]
 		list = list[:len(list)-1]

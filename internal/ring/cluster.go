@@ -309,16 +309,21 @@ func (d *drafting) take(e pool.Event) error {
 	if d.size += len(e.Data) + len(e.Private); d.size > pool.MaxBatch {
 		return &pool.Error{Kind: pool.ErrInvalid, Field: "cluster", Want: "fewer members, or a smaller spec: what is done at once must fit a batch"}
 	}
-	trial := e
-	trial.Revision, trial.Index = d.st.Head()+1, len(d.events)
-	if len(d.events) > 0 {
-		trial.Revision = d.st.Head()
-	}
-	if err := d.st.Apply(&trial); err != nil {
+	n := len(d.events)
+	d.events = append(d.events, e)
+	draft := &d.events[n]
+	draft.Revision, draft.Index, draft.Time = d.rules.revision, n, d.rules.now
+	if err := d.st.Apply(draft); err != nil {
+		d.events = d.events[:n]
 		return err
 	}
-	d.events = append(d.events, e)
 	return nil
+}
+
+// done returns the events. The committer takes over what they have made of the overlay.
+func (d *drafting) done() []pool.Event {
+	d.rules.drafted = d.st
+	return d.events
 }
 
 // grow places n new members. With wait those wait for which there is no room: all alike, so that after the first nobody else is
@@ -326,6 +331,7 @@ func (d *drafting) take(e pool.Event) error {
 func (d *drafting) grow(id pool.ClusterID, n int, bestEffort, wait bool) (pool.ClusterOp, error) {
 	op := pool.ClusterOp{Concern: n}
 	var full error
+	d.events = slices.Grow(d.events, n+1)
 	for k := range n {
 		err := full
 		if full == nil {
@@ -382,5 +388,5 @@ func (d *drafting) member(id pool.ClusterID, refused error) error {
 
 func (d *drafting) end(acted pool.ClusterActed) ([]pool.Event, error) {
 	err := d.add(pool.KindClusterActed, &acted)
-	return d.events, err
+	return d.done(), err
 }

@@ -157,7 +157,7 @@ func (r *Ring) commit(work []*pending) []*pending {
 		b, rest := r.decideAll(work)
 		err := r.append(b)
 		if err != nil {
-			r.index.restore(b.overlay, r.st)
+			r.index.sync(b.overlay, r.st)
 		}
 		switch {
 		case err == nil:
@@ -179,11 +179,11 @@ func (r *Ring) commit(work []*pending) []*pending {
 // decideAll decides the inputs one after another on the committed state plus the effects of those before.
 func (r *Ring) decideAll(work []*pending) (*batch, []*pending) {
 	r.look()
-	b := &batch{prev: r.st.Head(), overlay: r.st.Overlay(), refused: make(map[*pending]error)}
-	r.index.st = b.overlay
-	defer func() { r.index.st = nil }()
+	b := &batch{prev: r.st.Head(), events: make([]pool.Event, 0, len(work)), overlay: r.st.Overlay(), refused: make(map[*pending]error)}
+	r.index.begin(b.overlay)
+	defer r.index.end()
 	rules := r.rules.at(r.now())
-	rules.placing = &r.index
+	rules.placing, rules.revision = &r.index, b.prev+1
 	for n, p := range work {
 		err := p.ctx.Err()
 		if err == nil {
@@ -237,16 +237,22 @@ func (r *Ring) guarded(f func() error) (err error) {
 // decideOne decides one input and adds its events to the batch, all of them or none. What a ledger would not
 // take is refused here, so that one caller's events cannot spoil another's.
 func (r *Ring) decideOne(p *pending, b *batch, rules *rules) error {
+	rules.drafted = nil
 	events, err := r.decide(p.in, b.overlay, rules)
-	r.index.back()
-	if err != nil || len(events) == 0 {
-		return err
+	if err == nil && len(events) > 0 {
+		err = r.take(p, b, events, rules)
 	}
+	r.index.back()
+	return err
+}
+
+// take adds the events of one input to the batch.
+func (r *Ring) take(p *pending, b *batch, events []pool.Event, rules *rules) error {
 	size := 0
 	for i := range events {
 		e := &events[i]
 		e.ID, e.Time, e.Actor, e.Cause = rand.Text(), rules.now, p.caller.Actor, p.caller.Cause
-		e.Revision, e.Index = b.prev+1, len(b.events)+i
+		e.Revision, e.Index = rules.revision, len(b.events)+i
 		if e.Epoch == 0 {
 			e.Epoch = b.overlay.Epoch()
 		}
@@ -256,23 +262,40 @@ func (r *Ring) decideOne(p *pending, b *batch, rules *rules) error {
 		}
 		size += len(e.Data) + len(e.Private)
 	}
-	if _, err := pool.CheckBatch(b.prev, events); err != nil {
+	if err := pool.CheckEvents(events); err != nil {
 		return err
 	}
 	if b.size+size > pool.MaxBatch {
-		return errFull // and not the first: CheckBatch has taken it alone
+		return errFull // and not the first: CheckEvents has taken it alone
+	}
+	if err := r.foldInto(b.overlay, events, rules.drafted); err != nil {
+		return err
+	}
+	r.index.follow()
+	b.events = append(b.events, events...)
+	b.size += size
+	return nil
+}
+
+// foldInto folds the events of one input into st: all of them, or none. Drafted is an overlay of st in which that has
+// been done already, or nil.
+func (r *Ring) foldInto(st *pool.State, events []pool.Event, drafted *pool.State) error {
+	switch {
+	case drafted != nil:
+		r.index.keep(drafted)
+		st.Absorb(drafted)
+		return nil
+	case len(events) == 1: // of which an error leaves no trace
+		return st.Apply(&events[0])
 	}
 	trial := &r.trial
-	b.overlay.OverlayInto(trial)
+	st.OverlayInto(trial)
 	for i := range events {
 		if err := trial.Apply(&events[i]); err != nil {
 			return err
 		}
 	}
-	r.index.follow(trial)
-	b.overlay.Absorb(trial)
-	b.events = append(b.events, events...)
-	b.size += size
+	st.Absorb(trial)
 	return nil
 }
 
@@ -377,7 +400,7 @@ func (r *Ring) fold(b pool.Batch) error {
 			return err
 		}
 	}
-	r.index.follow(o)
+	r.index.sync(o, o)
 	f := r.freedBy(o)
 	r.mu.Lock()
 	r.rules.lives.follow(o)

@@ -52,7 +52,8 @@ func (c *Launch) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		want = pool.Running
 	}
 	project, _ := st.Project(c.Project)
-	launched := &pool.Launched{Instance: id, Name: c.Name, Project: c.Project, Spec: req.Spec, Image: req.Image, Want: want, Until: c.until}
+	launched := &pool.Launched{Instance: id, Name: c.Name, Project: c.Project, Spec: req.Spec, Image: req.Image, Want: want, Until: c.until, Guest: req.Spec.Guest}
+	launched.Spec.Guest = pool.Guest{}
 	launched.Place, err = r.first(st, project, req)
 	if err != nil && c.Wait {
 		launched.Waits, launched.Reason = true, reason(err)
@@ -70,7 +71,8 @@ func (r *rules) first(st *pool.State, project *pool.ProjectRecord, req scheduler
 	if err != nil {
 		return pool.Placement{}, err
 	}
-	if err := quota.Check(project, quota.Demand(pool.Allocation{Resources: demand})); err != nil {
+	demand[pool.Instances] = 1
+	if err := quota.Check(project, demand); err != nil {
 		return pool.Placement{}, err
 	}
 	d, err := r.place(r.scheduler, st, req)

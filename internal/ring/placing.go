@@ -11,8 +11,15 @@ import (
 type placing struct {
 	index *scheduler.Index
 	st    *pool.State // whose hosts the index has: the overlay of the batch that is being decided
+	seen  int         // of its changes, those that the index has
 	ahead *pool.State // an overlay of st whose hosts it has instead, while a decision tries things out
+	tried int         // of its changes, those that the index has
 }
+
+// begin is called before a batch is decided on an overlay of the committed State, end after that.
+func (p *placing) begin(st *pool.State) { p.st, p.seen = st, 0 }
+
+func (p *placing) end() { p.st = nil }
 
 // place chooses a host in st, which is what is decided on or an overlay of that. Of any other State all hosts are looked
 // at, as they are where there is no index.
@@ -45,14 +52,14 @@ func (p *placing) ready(st *pool.State) bool {
 		return false
 	}
 	if p.index == nil {
-		p.index = scheduler.NewIndex(p.st)
+		p.index, p.seen = scheduler.NewIndex(p.st), len(p.st.HostChanges())
 	}
 	if p.ahead != st {
 		p.back()
 	}
 	if st != p.st {
+		p.tried = p.goOn(st, p.tried)
 		p.ahead = st
-		p.follow(st)
 	}
 	return true
 }
@@ -60,20 +67,38 @@ func (p *placing) ready(st *pool.State) bool {
 // back takes back what a decision has tried out.
 func (p *placing) back() {
 	if p.ahead != nil {
-		p.restore(p.ahead, p.st)
-		p.ahead = nil
+		p.sync(p.ahead, p.st)
+		p.ahead, p.tried = nil, 0
 	}
 }
 
-// follow makes the index have what an overlay has changed.
-func (p *placing) follow(o *pool.State) { p.restore(o, o) }
+// keep leaves in the index what a decision has tried out, which is about to become part of the State under it.
+func (p *placing) keep(o *pool.State) {
+	if p.ahead == o {
+		p.ahead, p.tried = nil, 0
+	}
+}
 
-// restore makes the index have of the hosts that an overlay has changed what st has of them.
-func (p *placing) restore(o, st *pool.State) {
+// follow makes the index have what has changed since in the State that it is of.
+func (p *placing) follow() { p.seen = p.goOn(p.st, p.seen) }
+
+// goOn makes the index have the changes of an overlay after the first ones, and returns how many there are.
+func (p *placing) goOn(o *pool.State, first int) int {
+	all := o.HostChanges()
+	if p.index != nil {
+		for _, id := range all[first:] {
+			p.index.Sync(o, id)
+		}
+	}
+	return len(all)
+}
+
+// sync makes the index have of the hosts that an overlay has changed what st has of them.
+func (p *placing) sync(o, st *pool.State) {
 	if p.index == nil {
 		return
 	}
-	for id := range o.ChangedHosts() {
+	for _, id := range o.HostChanges() {
 		p.index.Sync(st, id)
 	}
 }

@@ -1,10 +1,13 @@
 package ring_test
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -164,6 +167,59 @@ func TestLaunchesOfOneBatch(t *testing.T) {
 	}
 	require.Equal(t, 64, placed)
 	p.follows()
+}
+
+// What a decision has tried out becomes part of the books as it is. It is what another process makes of the events that are
+// stored: moments, revisions and all.
+func TestBooksAreWhatIsStored(t *testing.T) {
+	t.Parallel()
+	p := newPlacer(t, pool.NewMemoryLedger())
+	p.setUp(4)
+	create := func(name string, size int) ring.Command {
+		return ring.Command{CreateCluster: &ring.CreateCluster{Token: name, Project: "shop", Name: name, Spec: small(1), Size: size}}
+	}
+	launch := func(name string) ring.Command {
+		spec := small(2)
+		spec.Labels, spec.Guest = map[string]string{"app": "db"}, pool.Guest{User: "admin"}
+		return ring.Command{Launch: &ring.Launch{Token: name, Project: "shop", Name: name, Spec: spec}}
+	}
+	for _, batch := range [][]ring.Command{
+		{launch("a"), create("one", 9), create("too-many", 99), launch("b"), create("two", 7)},
+		{
+			{ScaleCluster: &ring.ScaleCluster{Cluster: "shop/one", Size: 5}}, create("three", 3),
+			{SteerCluster: &ring.SteerCluster{Cluster: "shop/two", Verb: ring.Stop}},
+			{ScaleCluster: &ring.ScaleCluster{Cluster: "shop/one", Size: 8}}, launch("c"),
+		},
+	} {
+		before := p.Head()
+		for k, err := range p.DoAll(t.Context(), batch, ring.Caller{Actor: "test"}) {
+			if c := batch[k].CreateCluster; c != nil && c.Size == 99 {
+				require.ErrorIs(t, err, pool.ErrNoRoom)
+			} else {
+				require.NoError(t, err)
+			}
+		}
+		require.Equal(t, before+1, p.Head(), "one batch")
+		stored := pool.NewState()
+		for b, err := range p.ledger.Read(t.Context(), 0) {
+			require.NoError(t, err)
+			for i := range b.Events {
+				require.NoError(t, stored.Apply(&b.Events[i]))
+			}
+		}
+		require.JSONEq(t, portrait(t, stored), portrait(t, p.Fork()))
+		p.follows()
+	}
+}
+
+// portrait is all that a State has of hosts, instances, clusters and projects.
+func portrait(t *testing.T, st *pool.State) string {
+	clusters := slices.SortedFunc(st.Clusters(), func(a, b *pool.Cluster) int { return cmp.Compare(a.ID, b.ID) })
+	b, err := json.Marshal([]any{
+		st.Head(), st.Time(), st.Totals(), st.SortedHosts(), st.SortedInstances(), clusters, slices.Collect(st.Projects()), st.WaitingCount(),
+	})
+	require.NoError(t, err)
+	return string(b)
 }
 
 // Commands that come together are one batch; what is wrong with one is its own affair.

@@ -315,7 +315,7 @@ func (a admit) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 			return nil, err
 		}
 	}
-	return d.events, nil
+	return d.done(), nil
 }
 
 // turn finds a place for an instance that waits: on one of the hosts, or on any.

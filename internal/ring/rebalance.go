@@ -76,7 +76,7 @@ func (c *Rebalance) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 			}
 		}
 	}
-	return d.events, nil
+	return d.done(), nil
 }
 
 // made reports whether the moves are under way or done already: the command is repeated.

@@ -131,7 +131,7 @@ func (c *Commit) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 			return nil, err
 		}
 	}
-	return d.events, nil
+	return d.done(), nil
 }
 
 // leaving reports whether the host of an instance that is reserved has been lost, or is being drained.

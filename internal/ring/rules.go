@@ -22,8 +22,12 @@ type rules struct {
 	mostReserve  time.Duration
 	capabilities func(pool.HostID) hypervisor.Capabilities
 	admit        func(pool.Host) bool
-	placing      *placing // of the committer's decisions only
-	lives        *lives   // nil: lifetimes are not looked at
+	lives        *lives // nil: lifetimes are not looked at
+
+	// Of the committer's decisions only.
+	placing  *placing
+	revision pool.Revision // of the batch that is being decided
+	drafted  *pool.State   // set by a decision that has folded its events already, see drafting
 }
 
 // at returns the rules as of a moment.
