@@ -47,6 +47,8 @@ type Config struct {
 	LoadWeight float64       // what a measured load of 1 takes from it
 	Measure    time.Duration // between two measurements of that load; 0: none
 
+	Lifetimes bool // placements look at how long instances are expected to exist
+
 	Rebalance berthage.Rebalance // moves that would gain something: off, recommended or made
 
 	BackupEvery      time.Duration // between two backups of the ledger; 0: none are written

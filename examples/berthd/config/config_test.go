@@ -123,7 +123,7 @@ func TestHelpNamesEveryOption(t *testing.T) {
 
 	var b bytes.Buffer
 	config.Usage(&b)
-	for _, name := range []string{"config", "listen", "data", "simulate", "libvirt", "poll", "grace", "evacuation", "fence-after", "cost-weight", "load-weight", "measure", "rebalance", "rebalance-moves", "rebalance-hours", "session", "tls-cert", "tls-key", "log-format", "log-level"} {
+	for _, name := range []string{"config", "listen", "data", "simulate", "libvirt", "poll", "grace", "evacuation", "fence-after", "cost-weight", "load-weight", "lifetimes", "measure", "rebalance", "rebalance-moves", "rebalance-hours", "session", "tls-cert", "tls-key", "log-format", "log-level"} {
 		require.Contains(t, b.String(), "--"+name+" ")
 	}
 	require.Contains(t, b.String(), "BERTHD_TLS_CERT")

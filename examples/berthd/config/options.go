@@ -53,16 +53,7 @@ func options() []option {
 		},
 		span("poll", "time between two observations of a host", func(c *Config) *time.Duration { return &c.Poll }),
 		span("grace", "time without observation until a host counts as unreachable", func(c *Config) *time.Duration { return &c.Grace }),
-		{
-			name: "preempt", value: "BOOL", usage: "whether instances that wait may have others of lower priority give way that are preemptible: true or false",
-			set: func(c *Config, s string) (err error) {
-				if c.Preempt, err = strconv.ParseBool(s); err != nil {
-					err = fmt.Errorf("%q: true or false", s)
-				}
-				return err
-			},
-			show: func(c Config) string { return strconv.FormatBool(c.Preempt) },
-		},
+		yes("preempt", "whether instances that wait may have others of lower priority give way that are preemptible", func(c *Config) *bool { return &c.Preempt }),
 		{
 			name: "evacuation", value: "POLICY", usage: "when instances of a lost host are made anew of their images on others: never, fenced (it is proved that the host is off) or always (two may run)",
 			set:  func(c *Config, s string) error { c.Evacuation = berthage.Evacuation(s); return nil },
@@ -71,6 +62,7 @@ func options() []option {
 		span("fence-after", "how long a host is unreachable until it is switched off, where its driver can do that", func(c *Config) *time.Duration { return &c.FenceAfter }),
 		amount("cost-weight", "how much a host's price per hour counts when an instance is placed: what a unit of currency takes from a score that ranges over 2; 0: not at all", func(c *Config) *float64 { return &c.CostWeight }),
 		amount("load-weight", "how much a host's measured load counts: what one takes of which all cores are busy; 0: not at all", func(c *Config) *float64 { return &c.LoadWeight }),
+		yes("lifetimes", "whether placements look at how long instances are expected to exist, by their hints or what is learnt, so that hosts become empty as a whole", func(c *Config) *bool { return &c.Lifetimes }),
 		span("measure", "time between two looks at how busy hosts are, for load-weight; 0 for never", func(c *Config) *time.Duration { return &c.Measure }),
 		{
 			name: "rebalance", value: "MODE", usage: "moves that empty hosts: off, recommend (they are planned and shown) or automatic (and made)",
@@ -149,6 +141,19 @@ func text(name, value, usage string, field func(*Config) *string) option {
 		name: name, value: value, usage: usage,
 		set:  func(c *Config, s string) error { *field(c) = s; return nil },
 		show: func(c Config) string { return *field(&c) },
+	}
+}
+
+func yes(name, usage string, field func(*Config) *bool) option {
+	return option{
+		name: name, value: "BOOL", usage: usage + ": true or false",
+		set: func(c *Config, s string) (err error) {
+			if *field(c), err = strconv.ParseBool(s); err != nil {
+				err = fmt.Errorf("%q: true or false", s)
+			}
+			return err
+		},
+		show: func(c Config) string { return strconv.FormatBool(*field(&c)) },
 	}
 }
 
