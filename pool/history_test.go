@@ -2,6 +2,7 @@ package pool_test
 
 import (
 	"context"
+	"iter"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -51,6 +52,30 @@ func TestHistory(t *testing.T) {
 		require.EqualValues(t, 4, b.Revision)
 		break
 	}
+}
+
+// plundered is a ledger whose archive has been lost.
+type plundered struct{ *pool.MemoryLedger }
+
+func (plundered) Archive(context.Context, pool.Revision) iter.Seq2[pool.Batch, error] {
+	return func(func(pool.Batch, error) bool) {}
+}
+
+// History ends, and says why, where the archive lacks what was moved there.
+func TestHistoryWithoutArchive(t *testing.T) {
+	t.Parallel()
+	l := pool.NewMemoryLedger()
+	for n := range pool.Revision(3) {
+		_, err := l.Append(t.Context(), n, pool.Event{ID: "e", Kind: "k", Version: 1})
+		require.NoError(t, err)
+	}
+	require.NoError(t, l.Compact(t.Context(), 2, nil))
+	n := 0
+	for _, err := range pool.History(t.Context(), plundered{l}, 0) {
+		require.ErrorIs(t, err, pool.ErrCorrupt)
+		n++
+	}
+	require.Equal(t, 1, n)
 }
 
 // TestSnapshotForm: a record that has changed has another version of the snapshot, so that none is read by a
