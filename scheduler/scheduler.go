@@ -96,7 +96,7 @@ type Request struct {
 	Cluster pool.ClusterID // that it is a member of
 	Leaves  pool.HostID    // where it is now, if it is to be there no longer: the spec's rules do not count it there
 	Now     time.Time      // of the decision; zero: that of the last event in the State, if there is one
-	Lives   Lives          // how long it is expected to, for a Scheduler with Ends; nil: that is not known
+	Lives   Lives          `json:"-"` // how long it is expected to, for a Scheduler with Ends; nil: that is not known
 
 	named named // by the spec's rules, see In
 }
