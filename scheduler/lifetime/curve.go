@@ -60,7 +60,7 @@ func newCurve(parent *curve) *curve {
 
 // restless is which part of those of an age is assumed not to reach the next, as long as nothing is known: half of
 // them do not live to twice the age.
-var restless = 1 - 1/math.Sqrt2
+const restless = 1 - 1/math.Sqrt2
 
 // look makes dies and beyond what is known now. The parent has had its look. No life is taken to be longer than oldest says, the
 // number of ages that anybody has been seen in.
