@@ -138,6 +138,9 @@ func (c Config) ring() (ring.Config, error) {
 			return bad("Ledger", "a durable ledger for the real hosts of "+name+", or Ephemeral")
 		}
 	}
+	if most := or(c.MaxReserve, 24*time.Hour); c.ReserveFor > most {
+		return bad("ReserveFor", "at most MaxReserve, "+most.String())
+	}
 	for _, d := range []time.Duration{
 		c.Poll, c.PollTimeout, c.Grace, c.CallTimeout, c.LeaseTTL, c.Tail, c.StrayAge, c.FenceAfter, c.Measure, c.ReserveFor, c.MaxReserve,
 	} {

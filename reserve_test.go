@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/hypervisor/fake"
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/quota"
@@ -445,6 +446,43 @@ func TestReserveBadInput(t *testing.T) {
 		require.Equal(t, before, head(b.m))
 		_, err := berthage.Open(context.Background(), berthage.Config{Ledger: b.ledger, MaxReserve: -1})
 		require.ErrorIs(t, err, pool.ErrInvalid)
+		_, err = berthage.Open(context.Background(), berthage.Config{Drivers: map[string]hypervisor.Driver{"sim": b.fleet}, Ledger: b.ledger, ReserveFor: 25 * time.Hour})
+		require.ErrorIs(t, err, pool.ErrInvalid)
+		require.ErrorContains(t, err, "ReserveFor")
+	})
+}
+
+// The token of a reservation that has ended is good for no launch: what it named has never been launched. What is reserved, or waits,
+// is yet to be made with what would be forgotten of it.
+func TestReservationIsNoLaunch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, fake.Config{Hosts: hosts(1)})
+		defer b.stop()
+		ctx := context.Background()
+		r := b.reserve("web", 2, 0)
+		_, err := b.m.Forget(ctx, string(r.ID))
+		require.ErrorIs(t, err, pool.ErrWrongState)
+		b.reserve("rest", 6, time.Minute)
+		waits := b.wait("shop", "waits", 8, 0)
+		_, err = b.m.Forget(ctx, string(waits.ID))
+		require.ErrorIs(t, err, pool.ErrWrongState)
+		b.delete(waits.ID)
+
+		_, err = b.m.Release(ctx, r.ID)
+		require.NoError(t, err)
+		_, err = b.m.Launch(ctx, sized("web", 2))
+		require.ErrorIs(t, err, pool.ErrExists)
+		c := berthage.CreateCluster{Token: "c", Project: "shop", Name: "c", Spec: sized("c", 1).Spec, Size: 2}
+		_, err = b.m.Reserve(ctx, berthage.Reserve{Cluster: &c, For: time.Minute})
+		require.NoError(t, err)
+		time.Sleep(2 * time.Minute)
+		_, err = b.m.CreateCluster(ctx, c)
+		require.ErrorIs(t, err, pool.ErrExists)
+		c.Token = "another"
+		_, err = b.m.CreateCluster(ctx, c)
+		require.NoError(t, err)
+		sound(t, b.m, b.fleet)
 	})
 }
 

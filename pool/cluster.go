@@ -118,6 +118,7 @@ func (s *State) foldCluster(e *Event, payload any) error {
 			return notFound("cluster", string(p.Cluster))
 		}
 		c := *old
+		c.Members = slices.Clip(c.Members) // others may append to the same list
 		c.Op, c.Size, c.Want, c.Changed = p.Op, p.Size, p.Want, e.Revision
 		c.Op.Reason = storable(c.Op.Reason)
 		s.clusters.set(c.ID, &c)

@@ -762,6 +762,18 @@ func TestMembersJoinApart(t *testing.T) {
 	first, second := join(s, 40), join(again, 50)
 	require.Equal(t, []int{0, 1, 2, 3, 4, 30, 40}, first.Members)
 	require.Equal(t, []int{0, 1, 2, 3, 4, 30, 50}, second.Members)
+	acted := func(st *pool.State, index int) *pool.Cluster {
+		e := p.next(pool.KindClusterActed, &pool.ClusterActed{Cluster: "p/web", Size: 9})
+		require.NoError(t, st.Apply(&e))
+		return join(st, index)
+	}
+	o = s.Overlay()
+	join(o, 60)
+	s.Absorb(o)
+	left, right := s.Overlay(), s.Overlay()
+	first, second = acted(left, 61), acted(right, 62)
+	require.Equal(t, []int{0, 1, 2, 3, 4, 30, 40, 60, 61}, first.Members)
+	require.Equal(t, []int{0, 1, 2, 3, 4, 30, 40, 60, 62}, second.Members)
 }
 
 func TestChangedHostsOfAnOverlay(t *testing.T) {

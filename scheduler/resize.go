@@ -19,7 +19,9 @@ func (s *Scheduler) Resize(h *pool.HostRecord, old pool.Allocation, spec pool.Sp
 	if without.Used, err = h.Used.Sub(old.Resources); err != nil {
 		return pool.Allocation{}, err
 	}
-	without.DeviceUsed = maps.Clone(h.DeviceUsed)
+	if without.DeviceUsed = maps.Clone(h.DeviceUsed); without.DeviceUsed == nil {
+		without.DeviceUsed = make(map[string]int64)
+	}
 	for _, c := range old.Claims {
 		without.DeviceUsed[c.Device] -= c.Amount
 	}
@@ -54,11 +56,15 @@ func (d *decision) keep(h *pool.HostRecord, old []pool.Claim) ([]pool.Claim, fai
 	var out []pool.Claim
 	rooms := d.roomsOf(h, asItIs)
 	if len(d.req.Spec.Constraints.SameNode) > 0 {
-		on := slices.IndexFunc(old, func(c pool.Claim) bool { return d.sameNode(c.Class) })
-		ok := true
-		if on >= 0 {
+		on := slices.IndexFunc(old, func(c pool.Claim) bool { return d.sameNode(c.Class) && h.Device(c.Device) != nil })
+		ok := !slices.ContainsFunc(d.needs, func(n need) bool { return d.sameNode(n.class) && !n.divided(h.Devices) })
+		switch {
+		case ok && on >= 0:
 			rooms = d.narrow(h.Devices, rooms, h.Device(old[on].Device).Node)
-		} else if rooms, ok = d.onNode(h.Devices, rooms); !ok {
+		case ok:
+			rooms, ok = d.onNode(h.Devices, rooms)
+		}
+		if !ok {
 			return nil, failure{by: ByNode}
 		}
 	}

@@ -3,6 +3,7 @@ package scheduler_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -83,6 +84,7 @@ func TestResizeOnANode(t *testing.T) {
 	h.Capacity = pool.Resources{"cpu.dedicated": 16, pool.GPU: 2}
 	h.Used = pool.Resources{"cpu.dedicated": 4}
 	h.DeviceUsed = map[string]int64{"cores-1": 4}
+	whole := *h
 	old := pool.Allocation{Resources: h.Used.Clone(), Claims: []pool.Claim{{Device: "cores-1", Class: "cpu.dedicated", Amount: 4}}}
 	resize := func(cores, gpus int64) (pool.Allocation, error) {
 		return new(scheduler.Scheduler).Resize(h, old, pool.Spec{
@@ -97,6 +99,18 @@ func TestResizeOnANode(t *testing.T) {
 		_, err = resize(more[0], more[1])
 		require.ErrorIs(t, err, pool.ErrNoRoom)
 	}
+	gone := *h
+	gone.Devices = slices.DeleteFunc(slices.Clone(h.Devices), func(d pool.Device) bool { return d.ID == "cores-1" })
+	h = &gone
+	_, err = resize(4, 0)
+	require.ErrorIs(t, err, pool.ErrNoRoom, "the device that it is on is gone")
+	h = &pool.HostRecord{Host: h.Host, Capacity: h.Capacity, Used: h.Used}
+	h.Devices = nil
+	_, err = resize(4, 0)
+	var refusal *scheduler.Refusal
+	require.ErrorAs(t, err, &refusal)
+	require.Equal(t, scheduler.ByNode, refusal.Hosts[0].Reason.Constraint, "nobody says any more which cores are of which node")
+	h = &whole
 	old.Claims = nil // booked before the host told its devices
 	a, err = resize(8, 1)
 	require.NoError(t, err)

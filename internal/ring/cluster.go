@@ -49,7 +49,11 @@ func (c *CreateCluster) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		}
 		return nil, nil
 	}
-	if _, ended := st.Ended(st.MemberFor(id, c.Token, 0)); ended {
+	first := st.MemberFor(id, c.Token, 0)
+	if t, ended := st.Ended(first); ended {
+		if c.until.IsZero() && lapsed(first, t) != nil { // it has never been
+			return nil, errToken(c.Token)
+		}
 		return nil, nil // it has been, and is gone
 	}
 	for other := range st.Clusters() {

@@ -134,7 +134,8 @@ func (f forgetting) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 		}
 	}
 	for _, id := range of {
-		if i, ok := st.Instance(id); ok && i.Phase == pool.Building {
+		i, ok := st.Instance(id)
+		if ok && (i.Phase == pool.Building || i.Phase == pool.Reserved || i.Phase == pool.Waiting) {
 			return nil, &pool.Error{Kind: pool.ErrWrongState, Field: "instance", Value: string(id), Want: "one that has been made: it is made with what is to be forgotten"}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/scheduler"
+	"github.com/berthage/berthage/scheduler/lifetime"
 )
 
 // What the tests reach of the pure parts.
@@ -178,4 +179,16 @@ func Keeping(st *pool.State, preempt bool, hosts ...pool.HostID) *Kept {
 		return nil
 	}
 	return &Kept{Instance: k.instance, Host: k.host, Now: k.now, Victims: k.victims}
+}
+
+// Lives is what placements know of how long instances live.
+type Lives struct{ l lives }
+
+// Follow learns what an overlay has changed.
+func (x *Lives) Follow(o *pool.State) { x.l.follow(o) }
+
+// Expect looks, and returns how long an instance of a class is expected to live.
+func (x *Lives) Expect(c lifetime.Class, now time.Time) time.Duration {
+	x.l.book.Look(now)
+	return x.l.book.Expect(c)
 }

@@ -31,7 +31,10 @@ func (c *Launch) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	}
 	// Before anything else: a request that has been carried out is not refused for what has changed since.
 	id := st.InstanceFor(c.Project, c.Token)
-	if _, ended := st.Ended(id); ended {
+	if t, ended := st.Ended(id); ended {
+		if c.until.IsZero() && lapsed(id, t) != nil { // it was never launched
+			return nil, errToken(c.Token)
+		}
 		return nil, nil
 	}
 	if old, ok := st.Instance(id); ok {

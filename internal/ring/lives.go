@@ -54,7 +54,7 @@ func (l *lives) follow(o *pool.State) {
 
 // note learns where an instance is.
 func (l *lives) note(st *pool.State, i *pool.Instance) {
-	if !i.Placed() {
+	if !i.Placed() || i.Phase == pool.Reserved { // what lapses has never lived
 		l.book.Moved(i.ID, "")
 		return
 	}
@@ -101,8 +101,8 @@ func (r *rules) expected(st *pool.State, req scheduler.Request) scheduler.Reques
 	return req
 }
 
-// placed makes those that are decided next know until when the host of a placement will be in use. If it comes to
-// nothing the next look corrects that.
+// placed makes those that are decided next know until when the host of a placement will be in use. If it comes to nothing, and nothing
+// else is there, the host counts as in use until then.
 func (r *rules) placed(st *pool.State, req scheduler.Request, host pool.HostID) {
 	if r.lives == nil || r.placing == nil {
 		return

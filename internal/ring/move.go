@@ -218,14 +218,18 @@ func (l *leadership) relocate(ctx context.Context, a action) ending {
 		return ending{known: &a.known, at: at}
 	}
 	_, err := l.r.submit(l.ctx, in, Caller{Actor: self, Cause: string(a.verb)})
+	known := &a.known
+	if a.instance.Phase == pool.Reserved { // there is no machine of which anything could be known
+		known = nil
+	}
 	switch {
 	case err == nil, errors.Is(err, errMoot), errors.Is(err, errDropped):
-		return ending{known: &a.known}
+		return ending{known: known}
 	}
 	if ctx.Err() == nil {
 		l.r.log.Warn("no other host for an instance", "verb", string(a.verb), "instance", a.instance.ID, "host", a.ref.Host, "error", err)
 	}
-	return ending{known: &a.known, retry: true}
+	return ending{known: known, retry: true}
 }
 
 // evacuateFrom is from when on nothing that was sent to a host before it was lost can take effect when it comes

@@ -174,6 +174,8 @@ func planActive(i *pool.Instance, h *pool.HostRecord, lost bool) verb {
 			return doStop
 		}
 		return doMigrate
+	case i.Is == pool.Absent && i.Shelving && i.Place.Doubt:
+		return doSettle
 	case i.Is == pool.Absent && i.Shelving:
 		return doShelve // it may have been, without an answer
 	case i.Is == pool.Absent, i.Fault != "":
@@ -185,10 +187,10 @@ func planActive(i *pool.Instance, h *pool.HostRecord, lost bool) verb {
 		return doResize
 	case i.Want == pool.Shelved:
 		switch {
-		case i.Is != pool.Stopped:
-			return doStop
 		case i.Place.Doubt: // else what lands of it later could be started beside the one that it is made anew as
 			return doSettle
+		case i.Is != pool.Stopped:
+			return doStop
 		}
 		return doShelve
 	}

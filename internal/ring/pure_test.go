@@ -120,3 +120,14 @@ func TestWireErrors(t *testing.T) {
 	require.ErrorIs(t, out, pool.ErrNoRoom)
 	require.Equal(t, refused.Error(), out.Error())
 }
+
+// As long as a create for a machine may land yet it is not put aside, and not stopped for that either.
+func TestPlanSettlesBeforeItShelves(t *testing.T) {
+	t.Parallel()
+	for _, is := range []pool.Power{pool.Running, pool.Stopped, pool.Absent} {
+		i := &pool.Instance{Phase: pool.Active, Want: pool.Shelved, Is: is, Shelving: true, Place: pool.Placement{Sent: true, Doubt: true}}
+		require.Equal(t, "settle", ring.Plan(i, nil, ""), is)
+		i.Place.Doubt = false
+		require.Equal(t, map[pool.Power]string{pool.Running: "stop", pool.Stopped: "shelve", pool.Absent: "shelve"}[is], ring.Plan(i, nil, ""), is)
+	}
+}

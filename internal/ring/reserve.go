@@ -13,7 +13,8 @@ import (
 // released, or until a time has passed. One of Launch and Cluster is set; what it would be refused for this is refused for.
 //
 // What is reserved is the instances themselves, in the phase pool.Reserved: they differ from those that are being built only in
-// that no machine is made of them.
+// that no machine is made of them. Under the token of a launch, or of a cluster's creation, that has been carried out it gives what
+// that has made, as committed.
 type Reserve struct {
 	Launch  *Launch        `json:"launch,omitempty"`
 	Cluster *CreateCluster `json:"cluster,omitempty"`
@@ -41,7 +42,7 @@ func (c *Reserve) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	}
 	length := cmp.Or(c.For, r.reserveFor)
 	if _, there := st.Instance(id); !there && !ended && (length <= 0 || length > r.mostReserve) {
-		return nil, invalid("for", c.For.String(), "more than nothing and at most "+r.mostReserve.String())
+		return nil, invalid("for", length.String(), "more than nothing and at most "+r.mostReserve.String())
 	}
 	until := r.now.Add(length).Truncate(time.Microsecond)
 	if c.Launch != nil {

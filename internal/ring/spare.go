@@ -104,7 +104,7 @@ func (p *placing) placeAll(s *scheduler.Scheduler, st *pool.State, g scheduler.G
 	tidy := false
 	defer func() {
 		if !tidy { // an importer's filter has panicked while the index had what was being tried: it is made anew
-			p.index, p.ahead = nil, nil
+			*p = placing{st: p.st}
 		}
 	}()
 	out, err := s.PlaceAll(p.index, g)

@@ -84,7 +84,7 @@ func (a *api) registerReservations() {
 			all := slices.Values(a.c.Manager.Reservations())
 			return list(ctx, a, in, func(*pool.State) iter.Seq[berthage.Reservation] { return all },
 				func(r berthage.Reservation) string {
-					return r.Until.UTC().Format(time.RFC3339Nano) + "/" + string(r.ID)
+					return r.Until.UTC().Format("2006-01-02T15:04:05.000000000Z") + "/" + string(r.ID)
 				}, reservation)
 		})
 	huma.Register(a.huma, describe("get-reservation", http.MethodGet, "/reservations/{id}", "Reservations", "Get a reservation",
