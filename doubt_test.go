@@ -248,7 +248,7 @@ func TestShelvedInDoubt(t *testing.T) {
 		t.Run(want, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				creates, starts, shelves := 0, 0, 0
+				creates, starts := 0, 0
 				b := start(t, fake.Config{Hosts: hosts(1), Settles: settles, Build: time.Second, Hook: func(c fake.Call) fake.Fault {
 					switch c.Op {
 					case fake.OpCreate:
@@ -258,10 +258,6 @@ func TestShelvedInDoubt(t *testing.T) {
 					case fake.OpStart:
 						if starts++; starts == 1 {
 							return fake.Fault{Kind: fake.Late, After: 40 * time.Second}
-						}
-					case fake.OpShelve:
-						if shelves++; shelves == 1 {
-							return fake.Fault{Kind: fake.Lose}
 						}
 					}
 					return fake.Fault{}
