@@ -14,18 +14,20 @@ func (d *Driver) Fence(ctx context.Context, id pool.HostID) (proof string, err e
 	if err := d.offered(hypervisor.CanFence, OpFence, hostRef(id)); err != nil {
 		return "", err
 	}
+	var seen time.Time // under d.mu, since the call may be delivered again when it has long been answered
 	err = d.do(ctx, &request{op: OpFence, ref: hostRef(id), beside: true, effect: func(h *host) error {
 		if err := d.setState(h, Dead); err != nil {
 			return wrongf(OpFence, hostRef(id), hypervisor.ErrRefused, err)
 		}
 		h.fences++
-		now := time.Now()
-		d.fences = append(d.fences, Fence{Host: id, At: now})
-		proof = "power is off, seen at " + now.UTC().Format(time.RFC3339)
+		seen = time.Now()
+		d.fences = append(d.fences, Fence{Host: id, At: seen})
 		return nil
 	}})
 	if err != nil {
 		return "", err
 	}
-	return proof, nil
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return "power is off, seen at " + seen.UTC().Format(time.RFC3339), nil
 }

@@ -236,6 +236,9 @@ func TestEveryListIsPaged(t *testing.T) {
 		_, err := r.d.Fleet().AddForeign(hypervisor.Machine{Ref: hypervisor.Ref{Host: "sim/node-0001"}, Name: fmt.Sprintf("theirs-%d", n), Power: pool.Running})
 		require.NoError(t, err)
 		r.status(id, "stopped")
+		r.post("/api/v1/reservations", object{"instance": object{"project": "default", "name": fmt.Sprint("held-", n), "spec": object{
+			"image": "debian-12", "resources": object{"cpu": 1000, "memory": pool.GiB},
+		}}}, "Idempotency-Key", fmt.Sprint("held-", n)).want(http.StatusCreated)
 	}
 	r.eventually(func() bool { return len(r.get("/api/v1/unknown-machines").items()) == 3 })
 	r.call(http.MethodPut, "/api/v1/projects/queue", object{"quota": object{"cpu": 1000}}).want(http.StatusOK)
@@ -272,7 +275,7 @@ func TestEveryListIsPaged(t *testing.T) {
 		r.get(path+"?limit=1001").problem(422, "schema-violation")
 		r.get(path+"?cursor=!").problem(422, "invalid-value")
 	}
-	require.Equal(t, 13, lists)
+	require.Equal(t, 14, lists)
 }
 
 func TestFilters(t *testing.T) {
