@@ -195,7 +195,7 @@ func (l *leadership) destroy(ctx context.Context, d hypervisor.Driver, a action)
 
 // settle records that no create for the machine can land any more. Where nobody can say when that is, it is not shelved.
 func (l *leadership) settle(a action) ending {
-	if l.r.Capabilities(a.ref.Host).Settles <= 0 {
+	if a.instance.Want == pool.Shelved && l.r.Capabilities(a.ref.Host).Settles <= 0 {
 		return l.report(a, result{kind: pool.KindWanted, reason: "not shelved, since nobody can say when another machine of it cannot appear any more"})
 	}
 	return l.report(a, result{kind: pool.KindSettled})
