@@ -465,11 +465,11 @@ func TestEvacuationWaitsForWhatWasSent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var starts, sent atomic.Int64 // sent: when the second was, in nanoseconds
-		b := start(t, fake.Config{Hosts: hosts(3), Settles: 2 * time.Minute, Without: []hypervisor.Ability{hypervisor.CanFence}, Hook: func(c fake.Call) fake.Fault {
+		b := start(t, fake.Config{Hosts: hosts(3), Settles: 4 * time.Minute, Without: []hypervisor.Ability{hypervisor.CanFence}, Hook: func(c fake.Call) fake.Fault {
 			if c.Op == fake.OpStart {
 				if starts.Add(1) == 2 {
 					sent.Store(time.Now().UnixNano())
-					return fake.Fault{Kind: fake.Late, After: 108 * time.Second}
+					return fake.Fault{Kind: fake.Late, After: 228 * time.Second}
 				}
 			}
 			return fake.Fault{}
@@ -488,7 +488,7 @@ func TestEvacuationWaitsForWhatWasSent(t *testing.T) {
 			_, err := b.m.ConfirmOff(ctx, i.Place.Host, "no power")
 			return err == nil
 		}, "unreachable")
-		time.Sleep(time.Until(time.Unix(0, sent.Load()).Add(107999 * time.Millisecond))) // between two looks at the host
+		time.Sleep(time.Until(time.Unix(0, sent.Load()).Add(227999 * time.Millisecond))) // between two looks at the host
 		require.NoError(t, b.fleet.SetHostState(i.Place.Host, fake.Up))
 		time.Sleep(10 * time.Minute)
 		require.Equal(t, map[pool.Power]int{pool.Running: 1}, machines(b.fleet))
