@@ -154,8 +154,10 @@ func (r *rules) nearest(st *pool.State, i *pool.Instance, among []pool.HostID, u
 	}
 	var best *candidate
 	hunt := victims{rules: r, st: st, priority: i.Spec.Priority, fits: fits, demand: demand, unwilling: unwilling, steps: mostCombinations}
-	hosts := st.SortedHosts()
-	if among != nil {
+	var hosts []*pool.HostRecord
+	if among == nil {
+		hosts = st.SortedHosts()
+	} else {
 		hosts = records(st, among)
 	}
 	for _, h := range hosts {
