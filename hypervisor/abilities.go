@@ -2,6 +2,7 @@ package hypervisor
 
 import (
 	"context"
+	"io"
 	"slices"
 	"time"
 
@@ -14,6 +15,7 @@ type Ability string
 // The abilities.
 const (
 	CanSuspend     Ability = "suspend"      // Suspender
+	CanHibernate   Ability = "hibernate"    // Hibernator
 	CanReboot      Ability = "reboot"       // Rebooter
 	CanShelve      Ability = "shelve"       // Shelver
 	CanResize      Ability = "resize"       // Resizer, of stopped machines
@@ -24,12 +26,23 @@ const (
 	CanFence       Ability = "fence"        // Fencer
 	CanConsole     Ability = "console"      // Consoler
 	CanMeter       Ability = "meter"        // Meter
+	CanAttachDisk  Ability = "attach-disk"  // DiskAttacher, of running machines and of stopped ones
+	CanImage       Ability = "image"        // Imager
+	CanWatch       Ability = "watch"        // Watcher
 )
 
 // Suspender keeps a machine in memory without running it. Both calls are idempotent.
 type Suspender interface {
 	Suspend(ctx context.Context, r Ref) error
 	Resume(ctx context.Context, r Ref) error
+}
+
+// Hibernator keeps a machine's memory on disk, so that it takes none of its host's.
+type Hibernator interface {
+	// Hibernate is idempotent; a machine that does not run is ErrWrongPower, and a suspended one may be. The machine is
+	// pool.Hibernated then, and keeps its place. Driver.Start lets it go on where it was, Driver.Stop forgets the
+	// memory and leaves it stopped, and whatever else needs a stopped machine is ErrWrongPower.
+	Hibernate(ctx context.Context, r Ref) error
 }
 
 // Rebooter restarts the guest's operating system: by request, and by force when the guest has not obeyed
@@ -68,6 +81,17 @@ type Resizer interface {
 	// ErrWrongPower, and a suspended one may be. Whatever the error, the sizes are all as before or all as
 	// ordered.
 	Resize(ctx context.Context, o Order) error
+}
+
+// DiskAttacher changes which disks a machine has, whether it runs or not.
+type DiskAttacher interface {
+	// SetDisks gives the machine the disks of o.Spec: those that it does not have yet, at the end of the list, are made
+	// empty and attached; those of its own that are beyond the end of the list are detached and removed, with what is
+	// on them. The root disk stays. The sizes of the disks that stay, and all that Resizer changes, must be what they
+	// are: else ErrInvalid. o.Allocation and o.Revision are as in Resizer.Resize, and an earlier order is ErrRefused in
+	// the same way. Mounts are the guest's own affair by then. It is nil when the machine has those disks. Whatever
+	// the error, the disks are all as before or all as ordered. A guest that does not let go of a disk is ErrRefused.
+	SetDisks(ctx context.Context, o Order) error
 }
 
 // Migrator moves a machine, with its disks and their snapshots, to another host of the same driver. It stays
@@ -110,6 +134,41 @@ type Fencer interface {
 	// of its machines runs until it is started by a call that began later, also when the host comes back. Any
 	// error leaves it open whether they run. A host that is off already is success.
 	Fence(ctx context.Context, host pool.HostID) (proof string, err error)
+}
+
+// Imager knows the images of a host, and brings new ones to it. An image is shared by those hosts of the driver that its
+// documentation names.
+type Imager interface {
+	// Images lists what can be the source of an image on that host, sorted by Source; it is complete or the call fails.
+	Images(ctx context.Context, host pool.HostID) ([]SourceImage, error)
+	// Import stores an image and returns its source for this driver. An image of that name with the same content is
+	// success; one of another content is ErrExists, and stays as it is. A content that is not of the size or the checksum
+	// that f says is ErrInvalid. Whatever the error, there is then no part of it in the list.
+	Import(ctx context.Context, host pool.HostID, f ImageFile) (source string, err error)
+}
+
+// SourceImage is an image as a host has it.
+type SourceImage struct {
+	Source string `json:"source"`         // as in pool.Image.Sources
+	Name   string `json:"name"`           // for people
+	Size   int64  `json:"size,omitempty"` // bytes of the disk that it makes at least; zero: not known
+}
+
+// ImageFile is an image on its way to a host.
+type ImageFile struct {
+	Name    string    // a DNS label
+	Format  string    // "qcow2" or "raw"; what the driver cannot take is ErrInvalid
+	Size    int64     // bytes of Content
+	SHA256  [32]byte  // of Content
+	Content io.Reader // read once, to its end
+}
+
+// Watcher tells of changes when they happen, which makes looking less urgent, never needless: a change may be missed.
+type Watcher interface {
+	// Watch calls changed once as soon as it is watching the host, and again whenever a machine on it, or the host
+	// itself, may have changed: several changes may be one call, and a call may have no change. Calls do not overlap. It
+	// returns when the context has ended, with its error, or when it cannot watch any more.
+	Watch(ctx context.Context, host pool.HostID, changed func()) error
 }
 
 // Consoler shows the machine's consoles.
@@ -206,11 +265,20 @@ func Has(d Driver, host pool.HostID, a Ability) bool {
 // implemented returns the abilities whose interfaces d has, sorted.
 func implemented(d Driver) []Ability {
 	var out []Ability
+	if _, ok := As[DiskAttacher](d); ok {
+		out = append(out, CanAttachDisk)
+	}
 	if _, ok := As[Consoler](d); ok {
 		out = append(out, CanConsole)
 	}
 	if _, ok := As[Fencer](d); ok {
 		out = append(out, CanFence)
+	}
+	if _, ok := As[Hibernator](d); ok {
+		out = append(out, CanHibernate)
+	}
+	if _, ok := As[Imager](d); ok {
+		out = append(out, CanImage)
 	}
 	if _, ok := As[Meter](d); ok {
 		out = append(out, CanMeter)
@@ -232,6 +300,9 @@ func implemented(d Driver) []Ability {
 	}
 	if _, ok := As[Suspender](d); ok {
 		out = append(out, CanSuspend)
+	}
+	if _, ok := As[Watcher](d); ok {
+		out = append(out, CanWatch)
 	}
 	return out
 }

@@ -70,11 +70,12 @@ type Power string
 
 // The power states. Absent is what a deleted instance is to be, and what a machine that is not there is.
 const (
-	Absent    Power = "absent"
-	Stopped   Power = "stopped"
-	Running   Power = "running"
-	Suspended Power = "suspended"
-	Shelved   Power = "shelved" // only wanted: the place given back, the disks put aside
+	Absent     Power = "absent"
+	Stopped    Power = "stopped"
+	Running    Power = "running"
+	Suspended  Power = "suspended"  // held in memory
+	Hibernated Power = "hibernated" // its memory held on disk
+	Shelved    Power = "shelved"    // only wanted: the place given back, the disks put aside
 )
 
 // Phase is where an instance stands in its life; within Active its machine's Power tells the rest.
