@@ -89,8 +89,9 @@ type DiskAttacher interface {
 	// empty and attached; those of its own that are beyond the end of the list are detached and removed, with what is
 	// on them. The root disk stays. The sizes of the disks that stay, and all that Resizer changes, must be what they
 	// are: else ErrInvalid. o.Allocation and o.Revision are as in Resizer.Resize, and an earlier order is ErrRefused in
-	// the same way. Mounts are the guest's own affair by then. It is nil when the machine has those disks. Whatever
-	// the error, the disks are all as before or all as ordered. A guest that does not let go of a disk is ErrRefused.
+	// the same way. Mounts are the guest's own affair by then. It is nil when the machine has those disks. A hibernated
+	// machine is ErrWrongPower, and a suspended one may be; a guest that does not let go of a disk is ErrRefused. Whatever
+	// the error, the disks are all as before or all as ordered.
 	SetDisks(ctx context.Context, o Order) error
 }
 
@@ -145,6 +146,8 @@ type Imager interface {
 	// success; one of another content is ErrExists, and stays as it is. A content that is not of the size or the checksum
 	// that f says is ErrInvalid. Whatever the error, there is then no part of it in the list.
 	Import(ctx context.Context, host pool.HostID, f ImageFile) (source string, err error)
+	// RemoveImage removes an image; it is nil when there is none. One that machines still need is ErrRefused.
+	RemoveImage(ctx context.Context, host pool.HostID, source string) error
 }
 
 // SourceImage is an image as a host has it.

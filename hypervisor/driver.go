@@ -35,11 +35,12 @@ type Driver interface {
 	// Destroy removes the rest.
 	Create(ctx context.Context, o Order) error
 
-	// Start makes the machine run; a running one is success. A suspended one is resumed, or ErrWrongPower.
+	// Start makes the machine run; a running one is success. A hibernated one is resumed, and a suspended one is resumed or
+	// ErrWrongPower.
 	Start(ctx context.Context, r Ref) error
 
 	// Stop asks the guest to shut down and, when it has not within the driver's grace time, switches it
-	// off; a stopped one is success, a suspended one is switched off.
+	// off; a stopped one is success, a suspended or hibernated one is switched off.
 	Stop(ctx context.Context, r Ref) error
 
 	// Destroy removes the machine, running or not, with everything that Create made for it. It returns nil
@@ -79,7 +80,7 @@ type Machine struct {
 	Ref
 	Native    string         `json:"native"` // the hypervisor's own id
 	Name      string         `json:"name"`   // the hypervisor's own name
-	Power     pool.Power     `json:"power"`  // Running, Stopped or Suspended
+	Power     pool.Power     `json:"power"`  // Running, Stopped, Suspended or Hibernated
 	Addresses []string       `json:"addresses,omitempty"`
 	Resources pool.Resources `json:"resources,omitempty"` // cpu and memory as far as known
 

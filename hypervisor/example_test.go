@@ -38,7 +38,7 @@ func ExampleAs() {
 		fmt.Println(err)
 	}
 	// Output:
-	// [console fence meter migrate migrate-live resize resize-hot shelve snapshot suspend]
+	// [attach-disk console fence hibernate image meter migrate migrate-live resize resize-hot shelve snapshot suspend watch]
 	// suspend m-0 on fake/node-0001: not found: no such machine
 }
 

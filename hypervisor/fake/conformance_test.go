@@ -19,8 +19,9 @@ import (
 // abilities is all that the fake can.
 func abilities() []hypervisor.Ability {
 	return []hypervisor.Ability{
-		hypervisor.CanConsole, hypervisor.CanFence, hypervisor.CanMeter, hypervisor.CanMigrate, hypervisor.CanMigrateLive, hypervisor.CanReboot,
-		hypervisor.CanResize, hypervisor.CanResizeHot, hypervisor.CanShelve, hypervisor.CanSnapshot, hypervisor.CanSuspend,
+		hypervisor.CanAttachDisk, hypervisor.CanConsole, hypervisor.CanFence, hypervisor.CanHibernate, hypervisor.CanImage, hypervisor.CanMeter,
+		hypervisor.CanMigrate, hypervisor.CanMigrateLive, hypervisor.CanReboot, hypervisor.CanResize, hypervisor.CanResizeHot, hypervisor.CanShelve,
+		hypervisor.CanSnapshot, hypervisor.CanSuspend, hypervisor.CanWatch,
 	}
 }
 
@@ -31,10 +32,11 @@ func setup(c fake.Config) (hypervisortest.Setup, **fake.Driver) {
 	d := fake.New(c)
 	at := &d
 	return hypervisortest.Setup{
-		Driver:    d,
-		Hosts:     []pool.HostID{"fake/a", "fake/b"},
-		BadSource: "no-such-image",
-		Abilities: abilities(),
+		ImageBoots: true,
+		Driver:     d,
+		Hosts:      []pool.HostID{"fake/a", "fake/b"},
+		BadSource:  "no-such-image",
+		Abilities:  abilities(),
 		Order: hypervisor.Order{
 			Source: "image",
 			Spec: pool.Spec{
@@ -129,7 +131,8 @@ func TestConformanceOfEveryKind(t *testing.T) {
 		"copies": {copies, abilities(), []string{"not-offered", "tags-reopened", "create-twice", "create-race"}},
 		"plain": {fake.Config{Without: abilities()}, []hypervisor.Ability{},
 			[]string{"tags-reopened", "suspend", "suspended-ends", "reboot", "console-log", "display", "samples", "counters",
-				"shelve", "shelf", "resize", "resize-refused", "resize-running", "migrate", "migrate-refused", "migrate-running", "snapshots", "revert", "fence"}},
+				"shelve", "shelf", "resize", "resize-refused", "resize-running", "migrate", "migrate-refused", "migrate-running", "snapshots", "revert", "fence",
+				"hibernate", "disks", "disks-refused", "disks-running", "images", "watch"}},
 		"cold": {fake.Config{Without: []hypervisor.Ability{hypervisor.CanResizeHot, hypervisor.CanMigrateLive}},
 			slices.DeleteFunc(abilities(), func(a hypervisor.Ability) bool { return a == hypervisor.CanResizeHot || a == hypervisor.CanMigrateLive }),
 			[]string{"not-offered", "tags-reopened"}},

@@ -96,7 +96,7 @@ func (d *Driver) create(h *host, o *making, p pool.Power) error {
 			return wrongf(o.op, o.Ref, hypervisor.ErrInvalid, err)
 		}
 		data = aside.Content
-	} else if d.config.Images != nil && !slices.Contains(d.config.Images, o.Source) {
+	} else if !d.has(o.Source) {
 		return o.refused("no image " + pool.Quote(o.Source))
 	}
 	if k := kindOf(o.Spec); !h.runs(k) {

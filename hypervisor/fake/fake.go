@@ -54,13 +54,14 @@ type Config struct {
 type Driver struct {
 	config Config
 
-	mu      sync.Mutex
-	err     error // why the driver cannot work at all: bad configuration, unreadable file, closed
-	faults  Faults
-	hosts   map[pool.HostID]*host
-	shelf   map[hypervisor.Tag]*machine // what is put aside
-	number  uint32                      // of the next machine; gives its addresses
-	journal *journal
+	mu       sync.Mutex
+	err      error // why the driver cannot work at all: bad configuration, unreadable file, closed
+	faults   Faults
+	hosts    map[pool.HostID]*host
+	shelf    map[hypervisor.Tag]*machine // what is put aside
+	imported []*image                    // that have been imported
+	number   uint32                      // of the next machine; gives its addresses
+	journal  *journal
 
 	landings map[int]*time.Timer // effects that are still to land
 	landing  int                 // of the next one
@@ -77,18 +78,22 @@ type Driver struct {
 }
 
 var (
-	_ hypervisor.Driver      = (*Driver)(nil)
-	_ hypervisor.Describer   = (*Driver)(nil)
-	_ hypervisor.Suspender   = (*Driver)(nil)
-	_ hypervisor.Rebooter    = (*Driver)(nil)
-	_ hypervisor.Shelver     = (*Driver)(nil)
-	_ hypervisor.Resizer     = (*Driver)(nil)
-	_ hypervisor.Migrator    = (*Driver)(nil)
-	_ hypervisor.Snapshotter = (*Driver)(nil)
-	_ hypervisor.Fencer      = (*Driver)(nil)
-	_ hypervisor.Consoler    = (*Driver)(nil)
-	_ hypervisor.Meter       = (*Driver)(nil)
-	_ hypervisor.Simulator   = (*Driver)(nil)
+	_ hypervisor.Driver       = (*Driver)(nil)
+	_ hypervisor.Describer    = (*Driver)(nil)
+	_ hypervisor.Suspender    = (*Driver)(nil)
+	_ hypervisor.Rebooter     = (*Driver)(nil)
+	_ hypervisor.Shelver      = (*Driver)(nil)
+	_ hypervisor.Hibernator   = (*Driver)(nil)
+	_ hypervisor.Resizer      = (*Driver)(nil)
+	_ hypervisor.Migrator     = (*Driver)(nil)
+	_ hypervisor.Snapshotter  = (*Driver)(nil)
+	_ hypervisor.Fencer       = (*Driver)(nil)
+	_ hypervisor.Consoler     = (*Driver)(nil)
+	_ hypervisor.Meter        = (*Driver)(nil)
+	_ hypervisor.DiskAttacher = (*Driver)(nil)
+	_ hypervisor.Imager       = (*Driver)(nil)
+	_ hypervisor.Watcher      = (*Driver)(nil)
+	_ hypervisor.Simulator    = (*Driver)(nil)
 )
 
 // errClosed is the reason of every call after Close.
@@ -203,8 +208,8 @@ func (d *Driver) Describe(host pool.HostID) hypervisor.Capabilities {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, a := range []hypervisor.Ability{
-		hypervisor.CanConsole, hypervisor.CanFence, hypervisor.CanMeter, hypervisor.CanMigrate, hypervisor.CanMigrateLive, hypervisor.CanReboot,
-		hypervisor.CanResize, hypervisor.CanResizeHot, hypervisor.CanShelve, hypervisor.CanSnapshot, hypervisor.CanSuspend,
+		hypervisor.CanAttachDisk, hypervisor.CanConsole, hypervisor.CanFence, hypervisor.CanHibernate, hypervisor.CanImage, hypervisor.CanMeter, hypervisor.CanMigrate, hypervisor.CanMigrateLive, hypervisor.CanReboot,
+		hypervisor.CanResize, hypervisor.CanResizeHot, hypervisor.CanShelve, hypervisor.CanSnapshot, hypervisor.CanSuspend, hypervisor.CanWatch,
 	} {
 		if d.offers(host, a) {
 			c.Abilities = append(c.Abilities, a)

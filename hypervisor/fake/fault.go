@@ -16,26 +16,32 @@ type Op string
 
 // The calls.
 const (
-	OpHosts    Op = "list hosts"
-	OpMachines Op = "list machines"
-	OpCreate   Op = "create"
-	OpStart    Op = "start"
-	OpStop     Op = "stop"
-	OpDestroy  Op = "destroy"
-	OpSuspend  Op = "suspend"
-	OpResume   Op = "resume"
-	OpReboot   Op = "reboot"
-	OpShelve   Op = "shelve"
-	OpUnshelve Op = "unshelve"
-	OpDiscard  Op = "discard"
-	OpResize   Op = "resize"
-	OpMigrate  Op = "migrate"
-	OpSnapshot Op = "snapshot"
-	OpRevert   Op = "revert"
-	OpFence    Op = "fence"
-	OpLog      Op = "read console of"
-	OpDisplay  Op = "find display of"
-	OpSample   Op = "sample"
+	OpHosts       Op = "list hosts"
+	OpMachines    Op = "list machines"
+	OpCreate      Op = "create"
+	OpStart       Op = "start"
+	OpStop        Op = "stop"
+	OpDestroy     Op = "destroy"
+	OpSuspend     Op = "suspend"
+	OpResume      Op = "resume"
+	OpHibernate   Op = "hibernate"
+	OpReboot      Op = "reboot"
+	OpShelve      Op = "shelve"
+	OpUnshelve    Op = "unshelve"
+	OpDiscard     Op = "discard"
+	OpResize      Op = "resize"
+	OpMigrate     Op = "migrate"
+	OpSnapshot    Op = "snapshot"
+	OpRevert      Op = "revert"
+	OpFence       Op = "fence"
+	OpLog         Op = "read console of"
+	OpDisplay     Op = "find display of"
+	OpSample      Op = "sample"
+	OpSetDisks    Op = "set disks of"
+	OpImages      Op = "list images of"
+	OpImport      Op = "import image to"
+	OpRemoveImage Op = "remove image from"
+	OpWatch       Op = "watch"
 
 	OpSnapshots      Op = "list snapshots of"
 	OpDeleteSnapshot Op = "delete snapshot of"
@@ -44,7 +50,7 @@ const (
 // reads reports whether the call changes nothing, so that it cannot land late or twice.
 func (o Op) reads() bool {
 	switch o {
-	case OpHosts, OpMachines, OpLog, OpDisplay, OpSample, OpSnapshots:
+	case OpHosts, OpMachines, OpLog, OpDisplay, OpSample, OpSnapshots, OpImages, OpWatch:
 		return true
 	}
 	return false

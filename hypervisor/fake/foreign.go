@@ -36,7 +36,7 @@ func (d *Driver) AddForeign(m hypervisor.Machine, claims ...pool.Claim) (native 
 	switch m.Power {
 	case "":
 		m.Power = pool.Stopped
-	case pool.Stopped, pool.Running, pool.Suspended:
+	case pool.Stopped, pool.Running, pool.Suspended, pool.Hibernated:
 	default:
 		return fail(&pool.Error{Kind: pool.ErrInvalid, Field: "power", Value: string(m.Power), Want: "stopped, running or suspended"})
 	}

@@ -40,6 +40,8 @@ type host struct {
 	fences int // how often the host has been fenced
 
 	really Room
+
+	watchers map[chan struct{}]bool
 }
 
 // usage is what machines take of a host.
@@ -83,6 +85,7 @@ func (h *host) put(m *machine) (old *machine) {
 	if id := m.Tag.Machine; id != "" {
 		h.copies[id] = append(h.copies[id], m)
 	}
+	h.changed()
 	return old
 }
 
@@ -98,6 +101,7 @@ func (h *host) take(native string) (old *machine) {
 	if len(h.copies[id]) == 0 {
 		delete(h.copies, id)
 	}
+	h.changed()
 	return old
 }
 
@@ -205,6 +209,7 @@ func (d *Driver) RemoveHost(id pool.HostID) error {
 		d.runs(m, nil)
 	}
 	delete(d.hosts, id)
+	h.changed()
 	return nil
 }
 
@@ -242,6 +247,7 @@ func (d *Driver) setState(h *host, s HostState) error {
 		return err
 	}
 	h.state = s
+	h.changed()
 	for _, m := range off {
 		d.runs(h.put(m), m)
 	}

@@ -24,6 +24,7 @@ type Count struct {
 	Unshelves  int // copies made of what was put aside of another, or of this one
 	Discards   int // times that what was put aside was removed
 	Resizes    int // orders carried out, also those that changed nothing
+	DiskSets   int // likewise, of SetDisks
 	Migrations int // times that a copy went to another host
 	Snapshots  int // made
 	Reverts    int

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/berthage/berthage/hypervisor"
@@ -29,6 +30,8 @@ type entry struct {
 	Machine   *machine        `json:"machine,omitempty"`
 	Shelved   *machine        `json:"shelved,omitempty"`
 	Discarded *hypervisor.Tag `json:"discarded,omitempty"`
+	Image     *image          `json:"image,omitempty"`
+	GoneImage string          `json:"gone_image,omitempty"`
 }
 
 type hostEntry struct {
@@ -42,8 +45,9 @@ type goneEntry struct {
 	Native string      `json:"native"`
 }
 
-// version is that of the file's format. Files of version 1 have nothing shelved and are read too.
-const version = 2
+// version is that of the file's format. Files of version 1 have nothing shelved, those of version 2 no images and nothing
+// hibernated; they are read too.
+const version = 3
 
 // journal is the open file.
 type journal struct {
@@ -179,6 +183,12 @@ func (d *Driver) restore(e entry) error {
 	if e.Discarded != nil {
 		delete(d.shelf, *e.Discarded)
 	}
+	if e.Image != nil {
+		d.imported = append(d.imported, e.Image)
+	}
+	if e.GoneImage != "" {
+		d.imported = slices.DeleteFunc(d.imported, func(i *image) bool { return i.Name == e.GoneImage })
+	}
 	return nil
 }
 
@@ -187,7 +197,7 @@ func (d *Driver) shorten() error {
 	if d.journal.lines < 1<<12 {
 		return nil
 	}
-	live := 1 + len(d.shelf)
+	live := 1 + len(d.shelf) + len(d.imported)
 	for _, h := range d.hosts {
 		live += 1 + len(h.machines)
 	}
@@ -258,6 +268,9 @@ func (d *Driver) writeAll(w io.Writer) (lines int, err error) {
 	}
 	for _, m := range d.shelf {
 		put(entry{Shelved: m})
+	}
+	for _, i := range d.imported {
+		put(entry{Image: i})
 	}
 	return lines, errors.Join(err, b.Flush())
 }

@@ -161,7 +161,7 @@ func (m *machine) valid() error {
 		return &pool.Error{Kind: pool.ErrInvalid, Field: "native", Want: "an id"}
 	}
 	switch m.Power {
-	case pool.Running, pool.Stopped, pool.Suspended, Debris:
+	case pool.Running, pool.Stopped, pool.Suspended, pool.Hibernated, Debris:
 	default:
 		return &pool.Error{Kind: pool.ErrInvalid, Field: "power", Value: string(m.Power)}
 	}

@@ -78,7 +78,7 @@ func (d *Driver) touch(m *machine, op Op) {
 // able returns an error when op is more than can be done to a machine that shows a fault.
 func (m *machine) able(op Op) error {
 	switch op {
-	case OpStart, OpShelve, OpResize, OpMigrate, OpSnapshot, OpRevert:
+	case OpStart, OpShelve, OpResize, OpSetDisks, OpMigrate, OpSnapshot, OpRevert:
 		if m.Fault != "" {
 			return wrong(op, m.ref(), hypervisor.ErrRefused, m.Fault)
 		}
@@ -86,13 +86,13 @@ func (m *machine) able(op Op) error {
 	return nil
 }
 
-// Start implements hypervisor.Driver. A suspended machine is resumed.
+// Start implements hypervisor.Driver. A suspended or hibernated machine is resumed.
 func (d *Driver) Start(ctx context.Context, r hypervisor.Ref) error {
 	return d.act(ctx, OpStart, r, 0, false, func(h *host, m *machine) error {
 		switch m.Power {
 		case pool.Running:
 			return nil
-		case pool.Suspended:
+		case pool.Suspended, pool.Hibernated:
 			return d.power(h, m, m.in(pool.Running, "resumed"), OpStart)
 		}
 		if m.Decided.After(time.Now()) {
@@ -147,6 +147,22 @@ func (d *Driver) Suspend(ctx context.Context, r hypervisor.Ref) error {
 			return d.power(h, m, m.in(pool.Suspended, "suspended"), OpSuspend)
 		}
 		return wrong(OpSuspend, r, hypervisor.ErrWrongPower, "it does not run")
+	})
+}
+
+// Hibernate implements hypervisor.Hibernator. Where there are copies all are hibernated.
+func (d *Driver) Hibernate(ctx context.Context, r hypervisor.Ref) error {
+	if err := d.offered(hypervisor.CanHibernate, OpHibernate, r); err != nil {
+		return err
+	}
+	return d.act(ctx, OpHibernate, r, 0, true, func(h *host, m *machine) error {
+		switch m.Power {
+		case pool.Hibernated:
+			return nil
+		case pool.Running:
+			return d.power(h, m, m.in(pool.Hibernated, "hibernated"), OpHibernate)
+		}
+		return wrong(OpHibernate, r, hypervisor.ErrWrongPower, "it does not run")
 	})
 }
 

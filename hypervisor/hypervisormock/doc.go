@@ -11,4 +11,4 @@
 //	}
 package hypervisormock
 
-//go:generate go run go.uber.org/mock/mockgen@v0.6.0 -typed -write_package_comment=false -package hypervisormock -destination mock.go github.com/berthage/berthage/hypervisor Driver,Describer,Suspender,Rebooter,Shelver,Resizer,Migrator,Snapshotter,Fencer,Consoler,Meter
+//go:generate go run go.uber.org/mock/mockgen@v0.6.0 -typed -write_package_comment=false -package hypervisormock -destination mock.go github.com/berthage/berthage/hypervisor Driver,Describer,Suspender,Hibernator,Rebooter,Shelver,Resizer,DiskAttacher,Migrator,Snapshotter,Fencer,Imager,Watcher,Consoler,Meter

@@ -91,5 +91,6 @@ func refused(op string, r hypervisor.Ref) error {
 func kind(k error) error { return &hypervisor.Error{Op: "do it", Kind: k} }
 
 func mutants() []mutant {
-	return slices.Concat(aboutHosts(), aboutCreate(), aboutTags(), aboutPower(), aboutStorage(), aboutMoves(), aboutWatching(), aboutContexts())
+	return slices.Concat(aboutHosts(), aboutCreate(), aboutTags(), aboutPower(), aboutStorage(), aboutMoves(), aboutWatching(), aboutContexts(),
+		aboutDisks(), aboutSleep(), aboutImages(), aboutChanges())
 }

@@ -214,7 +214,7 @@ func machinesComplete(p *probe) {
 		if m.Native == "" {
 			p.errorf("a machine is listed without a native id")
 		}
-		if m.Power != pool.Running && m.Power != pool.Stopped && m.Power != pool.Suspended {
+		if m.Power != pool.Running && m.Power != pool.Stopped && m.Power != pool.Suspended && m.Power != pool.Hibernated {
 			p.errorf("machine %q is listed as %q instead of running, stopped or suspended", m.Native, m.Power)
 		}
 	}

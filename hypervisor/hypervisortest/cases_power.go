@@ -210,6 +210,29 @@ func suspendedEnds(p *probe) {
 	p.gone(o.Ref, "after destroy of a suspended machine")
 }
 
+func hibernate(p *probe) {
+	h, _ := hypervisor.As[hypervisor.Hibernator](p.Driver)
+	o := p.started(p.Hosts[0])
+	call := func(ctx context.Context) error { return h.Hibernate(ctx, o.Ref) }
+	for range 2 { // the second time after it has run on
+		p.must("hibernate", call)
+		p.power(o.Ref, pool.Hibernated, "after hibernate")
+		p.must("a second hibernate", call)
+		p.power(o.Ref, pool.Hibernated, "after a second hibernate")
+		p.must("start of a hibernated machine", p.start(o.Ref))
+		p.power(o.Ref, pool.Running, "after start of a hibernated machine")
+	}
+	p.must("hibernate", call)
+	p.must("stop of a hibernated machine", p.stop(o.Ref))
+	p.power(o.Ref, pool.Stopped, "after stop of a hibernated machine")
+	p.fails(hypervisor.ErrWrongPower, "hibernate of a stopped machine", call)
+	p.power(o.Ref, pool.Stopped, "after hibernate of a stopped machine")
+	p.must("start", p.start(o.Ref))
+	p.must("hibernate", call)
+	p.must("destroy of a hibernated machine", p.destroy(o.Ref))
+	p.gone(o.Ref, "after destroy of a hibernated machine")
+}
+
 func reboot(p *probe) {
 	r, _ := hypervisor.As[hypervisor.Rebooter](p.Driver)
 	o := p.started(p.Hosts[0])

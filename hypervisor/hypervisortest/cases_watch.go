@@ -9,11 +9,63 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/pool"
 )
+
+func watch(p *probe) {
+	w, _ := hypervisor.As[hypervisor.Watcher](p.Driver)
+	ctx, cancel := context.WithCancel(p.ctx)
+	defer cancel()
+	var inside atomic.Int32
+	calls := make(chan struct{}, 1)
+	done := make(chan error, 1)
+	go func() {
+		done <- p.watch(ctx, "watch", func(ctx context.Context) error {
+			return w.Watch(ctx, p.Hosts[0], func() {
+				if inside.Add(1) > 1 {
+					p.errorf("two calls of changed at the same time")
+				}
+				defer inside.Add(-1)
+				p.pause(time.Millisecond) // so that another one would be seen
+				select {
+				case calls <- struct{}{}:
+				default:
+				}
+			})
+		})
+	}()
+	called := func(after string) {
+		select {
+		case <-calls:
+		case err := <-done:
+			p.fatalf("watch ended: %v", err)
+		case <-time.After(p.Timeout):
+			p.fatalf("changed was not called after %s", after)
+		}
+	}
+	called("the beginning")
+	o := p.order(p.Hosts[0])
+	for _, c := range []struct {
+		what string
+		call func(context.Context) error
+	}{{"create", p.creation(o)}, {"start", p.start(o.Ref)}, {"stop", p.stop(o.Ref)}, {"destroy", p.destroy(o.Ref)}} {
+		p.pause(10 * time.Millisecond)
+		select { // what is still to be said of the call before
+		case <-calls:
+		default:
+		}
+		p.must(c.what, c.call)
+		called(c.what)
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		p.errorf("watch returned %v instead of its context's error", err)
+	}
+}
 
 func consoleLog(p *probe) {
 	c, _ := hypervisor.As[hypervisor.Consoler](p.Driver)

@@ -299,15 +299,6 @@ func aboutTags() []mutant {
 			}
 		}
 	}
-	// careless makes a call under the tag that the machine has.
-	careless := func(d *tampered, call refCall) refCall {
-		return func(ctx context.Context, r hypervisor.Ref) error {
-			if m, ok := d.listed(ctx, r); ok {
-				r = m.Ref
-			}
-			return call(ctx, r)
-		}
-	}
 	return []mutant{
 		{caught: "tags-exact", how: "32 bits", tamper: shown(func(m *hypervisor.Machine) { m.Launched = pool.Revision(int32(m.Launched)) })},
 		{caught: "tags-exact", how: "a description of 63 bytes", tamper: shown(func(m *hypervisor.Machine) { m.Ledger = m.Ledger[:min(len(m.Ledger), 63)] })},

@@ -17,15 +17,6 @@ import (
 )
 
 func aboutPower() []mutant {
-	// picky fails calls that find the machine in the power state already.
-	picky := func(d *tampered, p pool.Power, call refCall) refCall {
-		return func(ctx context.Context, r hypervisor.Ref) error {
-			if m, ok := d.listed(ctx, r); ok && m.Power == p {
-				return kind(hypervisor.ErrWrongPower)
-			}
-			return call(ctx, r)
-		}
-	}
 	// everywhere makes a call on both hosts.
 	everywhere := func(call refCall) refCall {
 		return func(ctx context.Context, r hypervisor.Ref) error {
@@ -35,7 +26,6 @@ func aboutPower() []mutant {
 			return call(ctx, r)
 		}
 	}
-	nothing := func(context.Context, hypervisor.Ref) error { return nil }
 	return []mutant{
 		{caught: "start", how: "a running one is an error", tamper: func(d *tampered) { d.start = picky(d, pool.Running, d.Driver.Start) }},
 		{caught: "start", how: "nothing happens", tamper: func(d *tampered) { d.start = nothing }},

@@ -51,6 +51,21 @@ func optionals(s *suite) []optional {
 	return []optional{
 		{hypervisor.CanSuspend, "suspend", aMachine, false, through(func(ctx context.Context, d hypervisor.Suspender, o order) error { return d.Suspend(ctx, o.Ref) })},
 		{hypervisor.CanSuspend, "resume", aMachine, false, through(func(ctx context.Context, d hypervisor.Suspender, o order) error { return d.Resume(ctx, o.Ref) })},
+		{hypervisor.CanHibernate, "hibernate", aMachine, false, through(func(ctx context.Context, d hypervisor.Hibernator, o order) error { return d.Hibernate(ctx, o.Ref) })},
+		{hypervisor.CanAttachDisk, "set disks", aMachine, false, through(func(ctx context.Context, d hypervisor.DiskAttacher, o order) error { return d.SetDisks(ctx, o) })},
+		{hypervisor.CanImage, "list images", aHost, true, through(func(ctx context.Context, d hypervisor.Imager, o order) error {
+			_, err := d.Images(ctx, o.Host)
+			return err
+		})},
+		{hypervisor.CanWatch, "watch", aHost, true, through(func(ctx context.Context, d hypervisor.Watcher, o order) error {
+			watching, cancel := context.WithCancel(ctx)
+			defer cancel()
+			err := d.Watch(watching, o.Host, cancel)
+			if ctx.Err() == nil && watching.Err() != nil && errors.Is(err, context.Canceled) {
+				return nil // it was watching
+			}
+			return err
+		})},
 		{hypervisor.CanReboot, "reboot", aMachine, false, through(func(ctx context.Context, d hypervisor.Rebooter, o order) error { return d.Reboot(ctx, o.Ref) })},
 		{hypervisor.CanShelve, "shelve", aMachine, false, through(func(ctx context.Context, d hypervisor.Shelver, o order) error { return d.Shelve(ctx, o.Ref) })},
 		{hypervisor.CanShelve, "unshelve", anOrder, false, through(func(ctx context.Context, d hypervisor.Shelver, o order) error { return d.Unshelve(ctx, o, o.Ref) })},
@@ -119,6 +134,14 @@ func implements(d hypervisor.Driver, a hypervisor.Ability) bool {
 	switch a {
 	case hypervisor.CanSuspend:
 		_, ok = hypervisor.As[hypervisor.Suspender](d)
+	case hypervisor.CanHibernate:
+		_, ok = hypervisor.As[hypervisor.Hibernator](d)
+	case hypervisor.CanAttachDisk:
+		_, ok = hypervisor.As[hypervisor.DiskAttacher](d)
+	case hypervisor.CanImage:
+		_, ok = hypervisor.As[hypervisor.Imager](d)
+	case hypervisor.CanWatch:
+		_, ok = hypervisor.As[hypervisor.Watcher](d)
 	case hypervisor.CanReboot:
 		_, ok = hypervisor.As[hypervisor.Rebooter](d)
 	case hypervisor.CanShelve:

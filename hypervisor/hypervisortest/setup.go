@@ -44,6 +44,11 @@ type Setup struct {
 	// ExtraDisk is what two more disks of a machine look like; zero: 64 MiB of the root disk's storage.
 	ExtraDisk pool.Disk
 
+	// ImageFile is the content of a raw image that may be imported, for a driver with hypervisor.CanImage; nil: one MiB of
+	// zeros. With ImageBoots a machine of Order is made of it too.
+	ImageFile  []byte
+	ImageBoots bool
+
 	// Untagged makes a machine of somebody else's that stands where the driver would put the machine of that
 	// id (by name, by UUID), and returns how to remove it.
 	Untagged func(ctx context.Context, r hypervisor.Ref) (remove func() error, err error)
@@ -114,6 +119,9 @@ func begin(ctx context.Context, s Setup) (*suite, error) {
 	}
 	if s.ExtraDisk.Size == 0 {
 		s.ExtraDisk = pool.Disk{Size: 64 * pool.MiB, Storage: s.Order.Spec.Disks[0].Storage}
+	}
+	if s.ImageFile == nil {
+		s.ImageFile = make([]byte, 1<<20)
 	}
 	if s.Order.Spec.Guest.User == "" {
 		s.Order.Spec.Guest.User = "berth"

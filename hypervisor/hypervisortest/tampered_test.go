@@ -35,6 +35,51 @@ type tampered struct {
 	log      func(context.Context, hypervisor.Ref, int) ([]byte, error)
 	display  func(context.Context, hypervisor.Ref) (string, error)
 	sample   func(context.Context, pool.HostID) ([]hypervisor.Sample, error)
+	sleep    func(context.Context, hypervisor.Ref) error
+	disks    func(context.Context, hypervisor.Order) error
+	images   func(context.Context, pool.HostID) ([]hypervisor.SourceImage, error)
+	imports  func(context.Context, pool.HostID, hypervisor.ImageFile) (string, error)
+	unimport func(context.Context, pool.HostID, string) error
+	watch    func(context.Context, pool.HostID, func()) error
+}
+
+func (d *tampered) Hibernate(ctx context.Context, r hypervisor.Ref) error {
+	return either(d.sleep, d.Driver.Hibernate)(ctx, r)
+}
+
+func (d *tampered) SetDisks(ctx context.Context, o hypervisor.Order) error {
+	if d.disks != nil {
+		return d.disks(ctx, o)
+	}
+	return d.Driver.SetDisks(ctx, o)
+}
+
+func (d *tampered) Images(ctx context.Context, h pool.HostID) ([]hypervisor.SourceImage, error) {
+	if d.images != nil {
+		return d.images(ctx, h)
+	}
+	return d.Driver.Images(ctx, h)
+}
+
+func (d *tampered) Import(ctx context.Context, h pool.HostID, f hypervisor.ImageFile) (string, error) {
+	if d.imports != nil {
+		return d.imports(ctx, h, f)
+	}
+	return d.Driver.Import(ctx, h, f)
+}
+
+func (d *tampered) RemoveImage(ctx context.Context, h pool.HostID, source string) error {
+	if d.unimport != nil {
+		return d.unimport(ctx, h, source)
+	}
+	return d.Driver.RemoveImage(ctx, h, source)
+}
+
+func (d *tampered) Watch(ctx context.Context, h pool.HostID, changed func()) error {
+	if d.watch != nil {
+		return d.watch(ctx, h, changed)
+	}
+	return d.Driver.Watch(ctx, h, changed)
 }
 
 func (d *tampered) Describe(h pool.HostID) hypervisor.Capabilities {
@@ -258,3 +303,26 @@ func setup(d *fake.Driver) hypervisortest.Setup {
 		},
 	}
 }
+
+// careless makes a call with whatever tag the machine of that id has.
+func careless(d *tampered, call refCall) refCall {
+	return func(ctx context.Context, r hypervisor.Ref) error {
+		if m, ok := d.listed(ctx, r); ok {
+			r = m.Ref
+		}
+		return call(ctx, r)
+	}
+}
+
+// picky makes a call, but on machines in that power state.
+func picky(d *tampered, p pool.Power, call refCall) refCall {
+	return func(ctx context.Context, r hypervisor.Ref) error {
+		if m, ok := d.listed(ctx, r); ok && m.Power == p {
+			return kind(hypervisor.ErrWrongPower)
+		}
+		return call(ctx, r)
+	}
+}
+
+// nothing says that it has done what it was asked.
+func nothing(context.Context, hypervisor.Ref) error { return nil }

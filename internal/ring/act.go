@@ -253,6 +253,7 @@ func (l *leadership) release(ctx context.Context, d hypervisor.Driver, a action)
 // power makes the machine's power what is wanted.
 func (l *leadership) power(ctx context.Context, d hypervisor.Driver, a action) ending {
 	suspender, canSuspend := hypervisor.As[hypervisor.Suspender](d)
+	hibernator, canHibernate := hypervisor.As[hypervisor.Hibernator](d)
 	rebooter, canReboot := hypervisor.As[hypervisor.Rebooter](d)
 	err := errors.ErrUnsupported
 	done := result{kind: pool.KindObserved, is: pool.Running}
@@ -266,6 +267,11 @@ func (l *leadership) power(ctx context.Context, d hypervisor.Driver, a action) e
 		done.is = pool.Suspended
 		if canSuspend {
 			err = suspender.Suspend(ctx, a.ref)
+		}
+	case doHibernate:
+		done.is = pool.Hibernated
+		if canHibernate {
+			err = hibernator.Hibernate(ctx, a.ref)
 		}
 	case doResume:
 		if canSuspend {

@@ -99,7 +99,7 @@ func (r *Ring) Do(ctx context.Context, c Command, who Caller) error {
 	return err
 }
 
-// SetPower wants an instance to run, stop, be suspended or be shelved.
+// SetPower wants an instance to run, stop, be suspended, be hibernated or be shelved.
 type SetPower struct {
 	Instance pool.InstanceID `json:"instance"`
 	Want     pool.Power      `json:"want"`
@@ -121,12 +121,16 @@ func (r *rules) power(st *pool.State, i *pool.Instance, want pool.Power, ran boo
 	abilities := r.capabilities(i.Place.Host).Abilities
 	switch want {
 	case pool.Running, pool.Stopped:
-	case pool.Suspended:
+	case pool.Suspended, pool.Hibernated:
 		if i.Want != want && (i.Phase != pool.Active || i.Is != pool.Running) {
 			return wrong(pool.ErrWrongState, "a running instance, not one that is "+i.Status())
 		}
-		if !has(abilities, string(hypervisor.CanSuspend)) {
-			return wrong(errors.ErrUnsupported, "a host that can suspend")
+		can, verb := hypervisor.CanSuspend, "suspend"
+		if want == pool.Hibernated {
+			can, verb = hypervisor.CanHibernate, "hibernate"
+		}
+		if !has(abilities, string(can)) {
+			return wrong(errors.ErrUnsupported, "a host that can "+verb)
 		}
 	case pool.Shelved:
 		if i.Want != want && (i.Phase != pool.Active || i.Is == pool.Absent || i.Fault != "" || i.Move != nil || i.Resize != nil) {
@@ -136,7 +140,7 @@ func (r *rules) power(st *pool.State, i *pool.Instance, want pool.Power, ran boo
 			return wrong(errors.ErrUnsupported, "a host that can put disks aside")
 		}
 	default:
-		return wrong(pool.ErrInvalid, "running, stopped, suspended or shelved")
+		return wrong(pool.ErrInvalid, "running, stopped, suspended, hibernated or shelved")
 	}
 	if i.Want == want {
 		return nil, nil

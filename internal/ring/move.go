@@ -60,11 +60,15 @@ func unbusy(st *pool.State, id pool.InstanceID) (*pool.Instance, error) {
 // anything else is done to it.
 func stopped(i *pool.Instance) bool { return i.Is == pool.Stopped && i.Want == pool.Stopped }
 
+// inMemory reports whether a move or a change of sizes can leave the guest running: what is hibernated is not anywhere that it
+// could be moved from running.
+func inMemory(i *pool.Instance) bool { return i.Is != pool.Hibernated && i.Want != pool.Hibernated }
+
 // moving decides where a machine is moved.
 func (r *rules) moving(st *pool.State, i *pool.Instance, to pool.HostID, cold bool, avoid []pool.HostID) ([]pool.Event, error) {
 	from := i.Place.Host
 	can := r.capabilities(from).Abilities
-	live := has(can, string(hypervisor.CanMigrateLive))
+	live := has(can, string(hypervisor.CanMigrateLive)) && inMemory(i)
 	h, ok := st.Host(from)
 	switch {
 	case !ok:

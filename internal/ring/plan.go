@@ -11,29 +11,30 @@ import (
 type verb string
 
 const (
-	nothing    verb = ""
-	doCreate   verb = "create"   // record that a create is sent, then send it
-	doLook     verb = "look"     // a create was sent and its outcome is not known: look, then perhaps create again
-	doStart    verb = "start"    //
-	doStop     verb = "stop"     //
-	doSuspend  verb = "suspend"  //
-	doResume   verb = "resume"   //
-	doReboot   verb = "reboot"   //
-	doDestroy  verb = "destroy"  // until it is known to be gone
-	doForget   verb = "forget"   // nothing was ever sent: no call is needed to know that it is gone
-	doSettle   verb = "settle"   // record that no create for it can land any more
-	doSkip     verb = "skip"     // a reboot that has become pointless
-	doRelease  verb = "release"  // destroy what a held allocation is held for, look, and release it
-	doShelve   verb = "shelve"   //
-	doDiscard  verb = "discard"  // what is put aside
-	doResize   verb = "resize"   //
-	doMigrate  verb = "migrate"  //
-	doReturn   verb = "return"   // to what is put aside: the machine that was made of it has never run
-	doEvict    verb = "evict"    // decide where an instance goes whose host is being drained
-	doEvacuate verb = "evacuate" // decide where an instance goes whose host is off
-	doFence    verb = "fence"    // switch a host off
-	doAdmit    verb = "admit"    // give places to those who wait
-	doExpire   verb = "expire"   // end a reservation whose time has passed
+	nothing     verb = ""
+	doCreate    verb = "create"    // record that a create is sent, then send it
+	doLook      verb = "look"      // a create was sent and its outcome is not known: look, then perhaps create again
+	doStart     verb = "start"     //
+	doStop      verb = "stop"      //
+	doSuspend   verb = "suspend"   //
+	doHibernate verb = "hibernate" //
+	doResume    verb = "resume"    //
+	doReboot    verb = "reboot"    //
+	doDestroy   verb = "destroy"   // until it is known to be gone
+	doForget    verb = "forget"    // nothing was ever sent: no call is needed to know that it is gone
+	doSettle    verb = "settle"    // record that no create for it can land any more
+	doSkip      verb = "skip"      // a reboot that has become pointless
+	doRelease   verb = "release"   // destroy what a held allocation is held for, look, and release it
+	doShelve    verb = "shelve"    //
+	doDiscard   verb = "discard"   // what is put aside
+	doResize    verb = "resize"    //
+	doMigrate   verb = "migrate"   //
+	doReturn    verb = "return"    // to what is put aside: the machine that was made of it has never run
+	doEvict     verb = "evict"     // decide where an instance goes whose host is being drained
+	doEvacuate  verb = "evacuate"  // decide where an instance goes whose host is off
+	doFence     verb = "fence"     // switch a host off
+	doAdmit     verb = "admit"     // give places to those who wait
+	doExpire    verb = "expire"    // end a reservation whose time has passed
 )
 
 // calls reports whether the verb calls the driver of the instance's host.
@@ -208,12 +209,14 @@ func planActive(i *pool.Instance, h *pool.HostRecord, lost bool) verb {
 
 func planPower(i *pool.Instance) verb {
 	switch {
-	case i.Is == pool.Stopped && i.Want == pool.Running, i.Is == pool.Stopped && i.Want == pool.Suspended:
-		return doStart
-	case i.Is == pool.Suspended && i.Want == pool.Running:
+	case i.Is != i.Want && (i.Is == pool.Stopped || i.Is == pool.Hibernated) && (i.Want == pool.Running || i.Want == pool.Suspended || i.Want == pool.Hibernated):
+		return doStart // what is to be suspended has to run first
+	case i.Is == pool.Suspended && (i.Want == pool.Running || i.Want == pool.Hibernated):
 		return doResume
 	case i.Is == pool.Running && i.Want == pool.Suspended:
 		return doSuspend
+	case i.Is == pool.Running && i.Want == pool.Hibernated:
+		return doHibernate
 	case i.Is != pool.Stopped && i.Want == pool.Stopped:
 		return doStop
 	case i.Reboots != i.Rebooted && i.Is == pool.Running:

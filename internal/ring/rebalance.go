@@ -112,6 +112,8 @@ func (r *Ring) Unreachable(i *pool.Instance, from, to pool.HostID, cold bool) st
 		switch can := r.Capabilities(h).Abilities; {
 		case !has(can, string(hypervisor.CanMigrate)):
 			return "the driver of host " + pool.Quote(string(h)) + " cannot move machines"
+		case !inMemory(i) && !cold:
+			return "a hibernated instance cannot be moved without losing its memory"
 		case !stopped(i) && !cold && !has(can, string(hypervisor.CanMigrateLive)):
 			return "host " + pool.Quote(string(h)) + " cannot move running machines"
 		}

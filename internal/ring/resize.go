@@ -40,7 +40,7 @@ func (c *Resize) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		return nil, pool.InField("spec", err)
 	}
 	can := r.capabilities(i.Place.Host).Abilities
-	hot := has(can, string(hypervisor.CanResizeHot))
+	hot := has(can, string(hypervisor.CanResizeHot)) && inMemory(i)
 	switch {
 	case !has(can, string(hypervisor.CanResize)):
 		return nil, &pool.Error{Kind: errors.ErrUnsupported, Field: "resize", Want: "a host that can resize its machines"}
