@@ -64,10 +64,10 @@ func (m *Manager) Instance(id pool.InstanceID) (pool.Instance, error) {
 	return out, err
 }
 
-// SetPower wants the instance pool.Running, pool.Stopped, pool.Suspended or pool.Shelved and returns it as
-// recorded. It keeps its place in all of them but the last, which stops it and puts its disks aside; wanted
-// pool.Running or pool.Stopped after that it is placed anew, if there is room. Suspending needs a running
-// instance, and both a host that can. An instance that its hypervisor then refuses to put aside, and that has been
+// SetPower wants the instance pool.Running, pool.Stopped, pool.Suspended, pool.Hibernated or pool.Shelved and returns
+// it as recorded. It keeps its place in all of them but the last, which stops it and puts its disks aside; wanted
+// pool.Running or pool.Stopped after that it is placed anew, if there is room. Suspending, in memory, and hibernating,
+// on disk, need a running instance, and they and shelving a host that can. An instance that its hypervisor then refuses to put aside, and that has been
 // stopped for that, is wanted again what it was wanted before, and Reason says why; what a suspended one had in memory
 // is lost.
 func (m *Manager) SetPower(ctx context.Context, id pool.InstanceID, want pool.Power) (pool.Instance, error) {
@@ -108,9 +108,10 @@ func (m *Manager) Move(ctx context.Context, id pool.InstanceID, to pool.HostID, 
 type Resize = ring.Resize
 
 // Resize wants the instance to have other sizes on the host that it is on. Until it has, the larger of both is
-// booked. It is resized as it runs where its host can do that; otherwise it must be stopped, or Cold must be true.
+// booked. It is resized as it runs where its host can do that; otherwise it must be stopped, or Cold must be true. With
+// SetDisks it gets disks, or gives up its last ones, whether it runs or not.
 func (m *Manager) Resize(ctx context.Context, r Resize) (pool.Instance, error) {
-	r.Resources, r.Disks = maps.Clone(r.Resources), slices.Clone(r.Disks)
+	r.Resources, r.Disks, r.SetDisks = maps.Clone(r.Resources), slices.Clone(r.Disks), slices.Clone(r.SetDisks)
 	if err := m.do(ctx, ring.Command{Resize: &r}); err != nil {
 		return pool.Instance{}, named(err, "resize "+pool.Quote(string(r.Instance)))
 	}

@@ -203,3 +203,10 @@ func is(err error, kinds ...error) bool {
 	}
 	return false
 }
+
+// ref is how a driver is told which machine is meant.
+func (b *bench) ref(i pool.Instance) hypervisor.Ref {
+	var identity string
+	b.m.View(func(st *pool.State) { identity = st.Identity() })
+	return hypervisor.Ref{Host: i.Place.Host, Tag: hypervisor.Tag{Ledger: identity, Machine: i.Machine(), Launched: i.Launched}}
+}

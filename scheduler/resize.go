@@ -8,7 +8,7 @@ import (
 )
 
 // Resize returns what an instance that holds old on a host takes there with the sizes of spec, its disks on the
-// devices that they are on. Whether the host accepts instances, and its labels and the like, are not asked: the
+// devices that they are on; spec may have more disks at its end, or fewer. Whether the host accepts instances, and its labels and the like, are not asked: the
 // instance is there already. It changes nothing.
 //
 // The error is that of Place: a *Refusal, about this one host, when there is no room.
@@ -50,8 +50,8 @@ func (s *Scheduler) Resize(h *pool.HostRecord, old pool.Allocation, spec pool.Sp
 	}}
 }
 
-// keep gives each disk, with its new size, the device that it is on, and units the device that they are of. A
-// class that the instance had nothing of is divided anew, on the NUMA node that it is on if its Constraints say so.
+// keep gives each disk, with its new size, the device that it is on, new disks any that has room, and units the device that
+// they are of. A class that the instance had nothing of is divided anew, on the NUMA node that it is on if its Constraints say so.
 func (d *decision) keep(h *pool.HostRecord, old []pool.Claim) ([]pool.Claim, failure) {
 	var out []pool.Claim
 	rooms := d.roomsOf(h, asItIs)
@@ -82,23 +82,48 @@ func (d *decision) keep(h *pool.HostRecord, old []pool.Claim) ([]pool.Claim, fai
 			out = d.claim(out, h.Devices, rooms, n)
 			continue
 		}
-		room := make(map[string]int64)
-		for k := first; k < end; k++ {
-			room[h.Devices[k].ID] = rooms[k]
-		}
-		for _, c := range had {
-			for _, p := range n.pieces {
-				if p.disk == c.Disk || len(n.pieces) == 1 && len(had) == 1 {
-					c.Amount = p.size
-				}
-			}
-			if room[c.Device] -= c.Amount; room[c.Device] < 0 {
-				return nil, failure{by: ByDevice, index: i}
-			}
-			out = append(out, c)
+		var ok bool
+		if out, ok = n.stay(out, h.Devices[first:end], slices.Clone(rooms[first:end]), had); !ok {
+			return nil, failure{by: ByDevice, index: i}
 		}
 	}
 	return out, failure{}
+}
+
+// stay appends to out the claims of what stays on its device, with its new size, and those of the disks that are new; room is
+// what each device has left without the instance.
+func (n *need) stay(out []pool.Claim, devs []pool.Device, room []int64, had []pool.Claim) ([]pool.Claim, bool) {
+	fresh := slices.DeleteFunc(slices.Clone(n.pieces), func(p piece) bool {
+		return p.disk < 0 || slices.ContainsFunc(had, func(c pool.Claim) bool { return c.Disk == p.disk })
+	})
+	from := len(out)
+	for _, c := range had {
+		mine := slices.IndexFunc(n.pieces, func(p piece) bool { return p.disk == c.Disk || p.disk < 0 && len(n.pieces) == 1 && len(had) == 1 })
+		switch {
+		case mine >= 0:
+			c.Amount = n.pieces[mine].size
+		case len(n.pieces) > 0 && n.pieces[0].disk >= 0:
+			continue // the disk is given up
+		}
+		on := slices.IndexFunc(devs, func(d pool.Device) bool { return d.ID == c.Device })
+		if on < 0 || room[on] < c.Amount {
+			return out, false
+		}
+		room[on] -= c.Amount
+		if n.apart {
+			room[on] = -1
+		}
+		out = append(out, c)
+	}
+	chosen, steps := make([]int, len(fresh)), maxSteps
+	if !assign(fresh, n.apart, room, chosen, &steps) {
+		return out, false
+	}
+	for k, p := range fresh {
+		out = append(out, pool.Claim{Device: devs[chosen[k]].ID, Class: n.class, Amount: p.size, Disk: p.disk})
+	}
+	slices.SortStableFunc(out[from:], func(a, b pool.Claim) int { return a.Disk - b.Disk })
+	return out, true
 }
 
 // kept reports whether what is needed are the pieces that were claimed, with other sizes: the disks, or one piece.

@@ -72,6 +72,35 @@ func TestResize(t *testing.T) {
 	}
 }
 
+// Disks at the end of the list come and go; those that stay are where they are.
+func TestResizeByDisks(t *testing.T) {
+	t.Parallel()
+	spec := sized(2, 4, 60)
+	for _, size := range []int64{80, 10, 15} { // 80 GiB fit on b only, then 10 on a, as the fuller one, and 15 on b
+		spec.Disks = append(spec.Disks, pool.Disk{Size: size * pool.GiB, Storage: pool.SSD})
+	}
+	on := func(device string, size int64, disk int) pool.Claim {
+		return pool.Claim{Device: device, Class: pool.StorageSSD, Amount: size * pool.GiB, Disk: disk}
+	}
+	h, old := resizable()
+	a, err := new(scheduler.Scheduler).Resize(h, old, spec)
+	require.NoError(t, err)
+	require.Equal(t, []pool.Claim{on("a", 60, 0), on("b", 80, 1), on("a", 10, 2), on("b", 15, 3)}, a.Claims)
+	require.Equal(t, 165*pool.GiB, a.Resources[pool.StorageSSD])
+
+	tooMuch := spec.Clone()
+	tooMuch.Disks[3].Size = 21 * pool.GiB // 185 of 200, but on neither
+	_, err = new(scheduler.Scheduler).Resize(h, old, tooMuch)
+	require.ErrorIs(t, err, pool.ErrNoRoom)
+
+	h.Used = pool.Resources{pool.CPU: 6 * pool.Core, pool.Memory: 8 * pool.GiB, pool.StorageSSD: 195 * pool.GiB}
+	h.DeviceUsed = map[string]int64{"a": 100 * pool.GiB, "b": 95 * pool.GiB}
+	spec.Disks = spec.Disks[:2]
+	a, err = new(scheduler.Scheduler).Resize(h, a, spec)
+	require.NoError(t, err)
+	require.Equal(t, []pool.Claim{on("a", 60, 0), on("b", 80, 1)}, a.Claims)
+}
+
 // What is on a NUMA node stays there, and what comes to it comes from there.
 func TestResizeOnANode(t *testing.T) {
 	t.Parallel()

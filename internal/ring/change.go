@@ -87,12 +87,19 @@ func (l *leadership) discard(ctx context.Context, a action) ending {
 func (l *leadership) resize(ctx context.Context, d hypervisor.Driver, a action) ending {
 	r := a.instance.Resize
 	var err error
-	if s, ok := hypervisor.As[hypervisor.Resizer](d); !ok {
+	o := order(a)
+	disks := len(r.Sizes.Disks) != len(o.Spec.Disks)
+	o.Spec, o.Allocation, o.Revision = r.Sizes.Of(o.Spec), r.After, r.Ordered
+	attacher, canAttach := hypervisor.As[hypervisor.DiskAttacher](d)
+	resizer, canResize := hypervisor.As[hypervisor.Resizer](d)
+	switch {
+	case a.known.carried == r.Ordered: // it could only not be recorded
+	case disks && canAttach:
+		err = attacher.SetDisks(ctx, o)
+	case !disks && canResize:
+		err = resizer.Resize(ctx, o)
+	default:
 		err = missing("resize", a.ref)
-	} else if a.known.carried != r.Ordered {
-		o := order(a)
-		o.Spec, o.Allocation, o.Revision = r.Sizes.Of(o.Spec), r.After, r.Ordered
-		err = s.Resize(ctx, o)
 	}
 	if err == nil {
 		a.known.carried = r.Ordered

@@ -159,6 +159,9 @@ func (l *leadership) note(events []pool.Event, f freed) {
 		case *pool.HostConditions:
 			l.conditions(p.Host, p.Conditions, time.Now())
 		case *pool.HostRemoved:
+			if w := l.hosts[p.Host]; w != nil && w.unwatch != nil {
+				w.unwatch()
+			}
 			delete(l.hosts, p.Host)
 		case *pool.Launched:
 			l.due(job{instance: p.Instance})

@@ -13,7 +13,9 @@ import (
 type watch struct {
 	next    time.Time // not before; what is in the schedule for an earlier moment has been overtaken
 	polling bool
-	lastOK  time.Time // begins with the leadership: nothing is judged missed before a complete poll after it
+	stale   bool               // something has changed since the poll under way was begun
+	unwatch context.CancelFunc // ends the watch of its driver; nil: there is none
+	lastOK  time.Time          // begins with the leadership: nothing is judged missed before a complete poll after it
 	failed  int
 	eager   int // polls that come early, because a guest's address is awaited
 	strays  map[hypervisor.Tag]time.Time
@@ -133,9 +135,14 @@ func (l *leadership) poll(id pool.HostID, w *watch) {
 	defer l.mu.Unlock()
 	w.polling = false
 	w.next = time.Now().Add(l.r.cfg.Poll)
-	if awaited && w.eager > 0 {
-		w.eager--
-		w.next = time.Now().Add(min(l.r.cfg.Poll, time.Second))
+	if awaited && w.eager > 0 || w.stale {
+		if !w.stale {
+			w.eager--
+		}
+		w.next, w.stale = time.Now().Add(min(l.r.cfg.Poll, time.Second)), false
+	}
+	if found && l.hosts[id] == w && w.unwatch == nil {
+		l.heed(id, w)
 	}
 	l.at(job{host: o.host}, w.next)
 	l.nudge()
@@ -206,10 +213,39 @@ func (l *leadership) pollSoon(host pool.HostID, started bool) {
 		if started {
 			w.eager = eagerPolls
 		}
+		w.stale = w.polling
 		if soon := time.Now().Add(min(l.r.cfg.Poll, time.Second)); soon.Before(w.next) {
 			w.next = soon
 			l.at(job{host: host}, soon)
 		}
 		l.nudge()
 	}
+}
+
+// heed has a host observed soon after its driver tells of a change, where it can. A watch that ends is begun anew after the next
+// complete poll. It is called with l.mu held.
+func (l *leadership) heed(id pool.HostID, w *watch) {
+	d, err := l.r.Driver(id)
+	watcher, ok := hypervisor.As[hypervisor.Watcher](d)
+	if err != nil || !ok || !has(l.r.Capabilities(id).Abilities, string(hypervisor.CanWatch)) {
+		return
+	}
+	ctx, cancel := context.WithCancel(l.ctx)
+	w.unwatch = cancel
+	l.wg.Go(func() {
+		defer cancel()
+		begun := false
+		err := watcher.Watch(ctx, id, func() {
+			if begun { // the first call only says that it is watching
+				l.pollSoon(id, false)
+			}
+			begun = true
+		})
+		if ctx.Err() == nil {
+			l.r.log.Debug("host not watched any more", "host", id, "error", err)
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		w.unwatch = nil
+	})
 }

@@ -3,6 +3,7 @@ package ring
 import (
 	"errors"
 	"slices"
+	"strconv"
 
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/pool"
@@ -14,7 +15,12 @@ type Resize struct {
 	Flavor    string          `json:"flavor,omitempty"`    // its sizes; or
 	Resources pool.Resources  `json:"resources,omitempty"` // cores and memory; what is not named stays
 	Disks     []int64         `json:"disks,omitempty"`     // sizes in bytes, of the first disks; 0 stays, none shrinks
-	Cold      bool            `json:"cold,omitempty"`      // it may be stopped for that, where it cannot be resized running
+
+	// SetDisks, instead of all the others, are all disks that it is to have. Those that it has stay as they are; more at the
+	// end are attached, empty, and its own beyond the end are removed with what is on them. It need not be stopped for that.
+	SetDisks []pool.Disk `json:"set_disks,omitempty"`
+
+	Cold bool `json:"cold,omitempty"` // it may be stopped for that, where it cannot be resized running
 }
 
 func (c *Resize) decide(r *rules, st *pool.State) ([]pool.Event, error) {
@@ -41,7 +47,14 @@ func (c *Resize) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	}
 	can := r.capabilities(i.Place.Host).Abilities
 	hot := has(can, string(hypervisor.CanResizeHot)) && inMemory(i)
+	disks := len(sizes.Disks) != len(i.Spec.Disks)
 	switch {
+	case disks && !has(can, string(hypervisor.CanAttachDisk)):
+		return nil, &pool.Error{Kind: errors.ErrUnsupported, Field: "set_disks", Want: "a host that can attach disks"}
+	case disks && !inMemory(i):
+		return nil, &pool.Error{Kind: pool.ErrWrongState, Field: "set_disks", Want: "an instance that is not hibernated"}
+	case disks:
+		hot = true
 	case !has(can, string(hypervisor.CanResize)):
 		return nil, &pool.Error{Kind: errors.ErrUnsupported, Field: "resize", Want: "a host that can resize its machines"}
 	case !stopped(i) && !hot && !c.Cold:
@@ -69,6 +82,9 @@ func (c *Resize) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 // sizes resolves what is asked for against what the instance has.
 func (c *Resize) sizes(st *pool.State, i *pool.Instance) (pool.Sizes, error) {
 	out := pool.Sizes{Flavor: c.Flavor, Resources: i.Spec.Resources.Clone(), Disks: slices.Clone(i.Spec.Disks)}
+	if len(c.SetDisks) > 0 {
+		return c.disks(i, out)
+	}
 	named := c.Resources
 	if c.Flavor != "" {
 		f, ok := st.Flavor(c.Flavor)
@@ -104,6 +120,25 @@ func (c *Resize) sizes(st *pool.State, i *pool.Instance) (pool.Sizes, error) {
 		if size != 0 {
 			out.Disks[n].Size = size
 		}
+	}
+	return out, nil
+}
+
+// disks resolves SetDisks.
+func (c *Resize) disks(i *pool.Instance, out pool.Sizes) (pool.Sizes, error) {
+	if c.Flavor != "" || len(c.Resources) > 0 || len(c.Disks) > 0 {
+		return out, invalid("set_disks", "", "either disks or sizes, not both")
+	}
+	out.Flavor, out.Disks = i.Spec.Flavor, slices.Clone(c.SetDisks)
+	for n, d := range out.Disks {
+		if n >= len(i.Spec.Disks) {
+			break
+		}
+		is := i.Spec.Disks[n]
+		if d.Size != is.Size || d.Storage.Class() != is.Storage.Class() || d.Mount != is.Mount || d.IOPS != is.IOPS {
+			return out, invalid("set_disks["+strconv.Itoa(n)+"]", pool.FormatBytes(d.Size), "the disk that it has there, of "+pool.FormatBytes(is.Size))
+		}
+		out.Disks[n] = is
 	}
 	return out, nil
 }

@@ -18,7 +18,7 @@ import (
 func (w *world) calls() []string {
 	out := []string{
 		"append", "read", "now", "watch",
-		"hosts", "machines", "create", "start", "stop", "destroy", "suspend", "resume", "reboot",
+		"hosts", "machines", "create", "start", "stop", "destroy", "suspend", "resume", "hibernate", "reboot", "watch host",
 	}
 	out = append(out, lifeCalls()...)
 	if w.leases {
@@ -37,8 +37,10 @@ type driver struct {
 }
 
 var (
-	_ hypervisor.Suspender = (*driver)(nil)
-	_ hypervisor.Rebooter  = (*driver)(nil)
+	_ hypervisor.Suspender  = (*driver)(nil)
+	_ hypervisor.Hibernator = (*driver)(nil)
+	_ hypervisor.Rebooter   = (*driver)(nil)
+	_ hypervisor.Watcher    = (*driver)(nil)
 )
 
 func (d *driver) Hosts(ctx context.Context) ([]pool.Host, error) {
@@ -86,6 +88,21 @@ func (d *driver) Suspend(ctx context.Context, r hypervisor.Ref) error {
 
 func (d *driver) Resume(ctx context.Context, r hypervisor.Ref) error {
 	return d.change(ctx, "resume", r, func(ctx context.Context) error { return d.Driver.Resume(ctx, r) })
+}
+
+func (d *driver) Hibernate(ctx context.Context, r hypervisor.Ref) error {
+	return d.change(ctx, "hibernate", r, func(ctx context.Context) error { return d.Driver.Hibernate(ctx, r) })
+}
+
+func (d *driver) Watch(ctx context.Context, h pool.HostID, changed func()) error {
+	_, err := outside(ctx, d.p, "watch host", func(ctx context.Context) (none struct{}, err error) {
+		return none, d.Driver.Watch(ctx, h, func() {
+			if !d.p.dead() {
+				changed()
+			}
+		})
+	})
+	return err
 }
 
 func (d *driver) Reboot(ctx context.Context, r hypervisor.Ref) error {

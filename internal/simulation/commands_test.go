@@ -60,6 +60,8 @@ func (w *world) asks() []command {
 		power("stop", 4, pool.Stopped, is(pool.Running), "stop"),
 		power("suspend", 4, pool.Suspended, is(pool.Running), "suspend"),
 		power("resume", 4, pool.Running, is(pool.Suspended), "resume"),
+		power("hibernate", 3, pool.Hibernated, is(pool.Running), "hibernate"),
+		power("wake", 3, pool.Running, is(pool.Hibernated), "start"),
 		{"reboot", 4, []string{"reboot"}, reboot},
 		{"cordon", 1, nil, cordon},
 		{"uncordon", 3, nil, uncordon},

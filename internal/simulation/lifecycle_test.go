@@ -25,7 +25,7 @@ var (
 
 // lifeCalls are the kinds of call that the commands below lead to.
 func lifeCalls() []string {
-	return []string{"shelve", "unshelve", "discard", "resize", "migrate", "fence"}
+	return []string{"shelve", "unshelve", "discard", "resize", "set disks", "migrate", "fence"}
 }
 
 func (d *driver) Shelve(ctx context.Context, r hypervisor.Ref) error {
@@ -42,6 +42,10 @@ func (d *driver) Discard(ctx context.Context, r hypervisor.Ref) error {
 
 func (d *driver) Resize(ctx context.Context, o hypervisor.Order) error {
 	return d.change(ctx, "resize", o.Ref, func(ctx context.Context) error { return d.Driver.Resize(ctx, o) })
+}
+
+func (d *driver) SetDisks(ctx context.Context, o hypervisor.Order) error {
+	return d.change(ctx, "set disks", o.Ref, func(ctx context.Context) error { return d.Driver.SetDisks(ctx, o) })
 }
 
 func (d *driver) Migrate(ctx context.Context, from hypervisor.Ref, o hypervisor.Order) error {
@@ -77,6 +81,7 @@ func (w *world) lifeAsks() []command {
 	all := []command{
 		one("move", 4, []string{"migrate"}, here, w.move),
 		one("resize", 4, []string{"resize"}, here, w.resize),
+		one("set disks", 4, []string{"set disks"}, here, w.setDisks),
 		one("shelve", 3, []string{"shelve"}, here, func(i *pool.Instance) attempt {
 			return func(ctx context.Context, m *berthage.Manager) (promise, error) {
 				_, err := m.SetPower(ctx, i.ID, pool.Shelved)
@@ -141,6 +146,19 @@ func (w *world) resize(i *pool.Instance) attempt {
 	}
 	return func(ctx context.Context, m *berthage.Manager) (promise, error) {
 		_, err := m.Resize(ctx, r)
+		return nil, err
+	}
+}
+
+func (w *world) setDisks(i *pool.Instance) attempt {
+	disks := slices.Clone(i.Spec.Disks)
+	if len(disks) > 1 && w.random.IntN(2) == 0 {
+		disks = disks[:len(disks)-1]
+	} else if len(disks) < 4 {
+		disks = append(disks, pool.Disk{Size: 5 * pool.GiB, Storage: disks[w.random.IntN(len(disks))].Storage})
+	}
+	return func(ctx context.Context, m *berthage.Manager) (promise, error) {
+		_, err := m.Resize(ctx, berthage.Resize{Instance: i.ID, SetDisks: disks})
 		return nil, err
 	}
 }

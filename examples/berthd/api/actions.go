@@ -21,7 +21,8 @@ func (a *api) registerActions() {
 		{"start", "Start an instance", "Wants it running; one that runs is left alone, and one that is shelved is placed anew.", pool.Running, []operation.Kind{operation.Start, operation.Resume, operation.Unshelve, operation.Launch}},
 		{"stop", "Stop an instance", "Asks the guest to shut down, and switches it off when it does not. It keeps its place.", pool.Stopped, []operation.Kind{operation.Stop, operation.Launch}},
 		{"suspend", "Suspend an instance", "Keeps a running instance in memory without running it. It keeps its place. Needs the ability suspend.", pool.Suspended, []operation.Kind{operation.Suspend}},
-		{"resume", "Resume an instance", "Wants a suspended instance running again; the same as start.", pool.Running, []operation.Kind{operation.Resume, operation.Start, operation.Launch}},
+		{"hibernate", "Hibernate an instance", "Keeps the memory of a running instance on disk, so that it takes no memory and no cores of its host. It keeps its place. Needs the ability hibernate.", pool.Hibernated, []operation.Kind{operation.Hibernate}},
+		{"resume", "Resume an instance", "Wants a suspended or hibernated instance running again; the same as start.", pool.Running, []operation.Kind{operation.Resume, operation.Start, operation.Launch}},
 		{"shelve", "Shelve an instance", "Stops it, puts its disks aside and gives its place back, so that it counts for no quota and no host. Needs the ability shelve.", pool.Shelved, []operation.Kind{operation.Shelve}},
 		{"unshelve", "Unshelve an instance", "Places a shelved instance anew, with its disks, and runs it; the same as start. It is refused (409, 403) when there is no room for it.", pool.Running, []operation.Kind{operation.Unshelve, operation.Start, operation.Launch}},
 	} {

@@ -23,6 +23,7 @@ type MoveBody struct {
 type ResizeBody struct {
 	Flavor    string  `json:"flavor,omitempty" maxLength:"63" doc:"Name of a flavor; or" example:"large"`
 	Resources Amounts `json:"resources,omitempty" doc:"cpu in millicores and memory in bytes; what is not named stays"`
+	SetDisks  []Disk  `json:"set_disks,omitempty" maxItems:"16" doc:"Instead of all the others: all disks that it is to have. Those that it has stay as they are; more at the end are attached, empty, and its own beyond the end are removed with what is on them. Needs the ability attach-disk"`
 	Disks     []int64 `json:"disks,omitempty" maxItems:"16" doc:"Sizes in bytes of the first disks; 0 stays as it is, and none shrinks"`
 	Cold      bool    `json:"cold,omitempty" doc:"Leave to stop it for that, and to start it again, where it cannot be resized running"`
 }
@@ -58,7 +59,7 @@ func (a *api) registerChanges() {
 		Body ResizeBody
 	}) (*acceptedOutput, error) {
 		b := in.Body
-		i, err := a.as(ctx).Resize(ctx, berthage.Resize{Instance: in.id(), Flavor: b.Flavor, Resources: b.Resources.resources(), Disks: b.Disks, Cold: b.Cold})
+		i, err := a.as(ctx).Resize(ctx, berthage.Resize{Instance: in.id(), Flavor: b.Flavor, Resources: b.Resources.resources(), Disks: b.Disks, SetDisks: disks(b.SetDisks), Cold: b.Cold})
 		if err != nil {
 			return nil, problem.OfBodyAt("instance", err)
 		}

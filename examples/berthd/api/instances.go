@@ -30,7 +30,7 @@ type listInstances struct {
 	Changes
 	Conditional
 	Project string `query:"project" maxLength:"63" doc:"Only those of this project"`
-	Status  string `query:"status" enum:"waiting,reserved,building,undoing,failed,deleting,running,stopped,suspended,missing,moving,resizing,shelved,broken" doc:"Only those in this status"`
+	Status  string `query:"status" enum:"waiting,reserved,building,undoing,failed,deleting,running,stopped,suspended,hibernated,missing,moving,resizing,shelved,broken" doc:"Only those in this status"`
 	Host    string `query:"host" maxLength:"255" doc:"Only those placed on this host, by id"`
 	Image   string `query:"image" maxLength:"63" doc:"Only those of this image"`
 	Cluster string `query:"cluster" maxLength:"127" doc:"Only members of this cluster: project/name"`

@@ -18,7 +18,7 @@ type UnknownMachine struct {
 	Host      string    `json:"host" example:"sim/node-0001"`
 	Native    string    `json:"native" doc:"The hypervisor's own id"`
 	Name      string    `json:"name" doc:"The hypervisor's own name"`
-	Power     string    `json:"power" enum:"running,stopped,suspended"`
+	Power     string    `json:"power" enum:"running,stopped,suspended,hibernated"`
 	Addresses []string  `json:"addresses" nullable:"false"`
 	Resources Amounts   `json:"resources" doc:"As far as known"`
 	Ledger    string    `json:"ledger,omitempty" doc:"Identity of the ledger that it is tagged with"`

@@ -19,7 +19,7 @@ import (
 // Operation is how far a long command has come.
 type Operation struct {
 	ID        string    `json:"id" example:"launch-i0f8k2m4q6s8v0x2z4b6d8g0j"`
-	Kind      string    `json:"kind" enum:"launch,start,stop,suspend,resume,shelve,unshelve,reboot,move,resize,rebuild,delete"`
+	Kind      string    `json:"kind" enum:"launch,start,stop,suspend,hibernate,resume,shelve,unshelve,reboot,move,resize,rebuild,delete"`
 	Instance  string    `json:"instance" doc:"Id of the instance"`
 	Name      string    `json:"name" doc:"Of the instance"`
 	Project   string    `json:"project"`

@@ -133,9 +133,7 @@ func (b *Spec) spec() pool.Spec {
 		Resources: b.Resources.resources(), Labels: b.Labels,
 		Priority: b.Priority, Preemptible: pool.Preemption(b.Preemptible), Lifetime: b.Lifetime,
 	}
-	for _, d := range b.Disks {
-		s.Disks = append(s.Disks, pool.Disk{Size: d.Size, Storage: pool.Storage(d.Storage), Mount: d.Mount, IOPS: d.IOPS})
-	}
+	s.Disks = disks(b.Disks)
 	for _, n := range b.Networks {
 		s.Networks = append(s.Networks, pool.Network{Name: n.Name})
 	}
@@ -146,4 +144,12 @@ func (b *Spec) spec() pool.Spec {
 		s.Guest = pool.Guest{User: g.User, SSHKeys: g.SSHKeys, UserData: g.UserData}
 	}
 	return s
+}
+
+func disks(list []Disk) []pool.Disk {
+	var out []pool.Disk
+	for _, d := range list {
+		out = append(out, pool.Disk{Size: d.Size, Storage: pool.Storage(d.Storage), Mount: d.Mount, IOPS: d.IOPS})
+	}
+	return out
 }

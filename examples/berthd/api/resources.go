@@ -178,10 +178,10 @@ type Instance struct {
 	ID         string            `json:"id" doc:"25 letters and digits" example:"i0f8k2m4q6s8v0x2z4b6d8g0j"`
 	Name       string            `json:"name" doc:"Host name of the guest" example:"web-1"`
 	Project    string            `json:"project" example:"default"`
-	Status     string            `json:"status" enum:"waiting,reserved,building,undoing,failed,deleting,deleted,shelved,running,stopped,suspended,missing,moving,resizing,broken" doc:"One word for people: the phase, or of an active instance what its machine does or is done to; broken: its hypervisor has given it up"`
+	Status     string            `json:"status" enum:"waiting,reserved,building,undoing,failed,deleting,deleted,shelved,running,stopped,suspended,hibernated,missing,moving,resizing,broken" doc:"One word for people: the phase, or of an active instance what its machine does or is done to; broken: its hypervisor has given it up"`
 	Phase      string            `json:"phase" enum:"waiting,reserved,building,active,undoing,shelved,failed,deleting,deleted"`
-	Want       string            `json:"want" enum:"running,stopped,suspended,shelved,absent" doc:"What it is to do"`
-	Is         string            `json:"is" enum:"running,stopped,suspended,absent" doc:"What its machine does"`
+	Want       string            `json:"want" enum:"running,stopped,suspended,hibernated,shelved,absent" doc:"What it is to do"`
+	Is         string            `json:"is" enum:"running,stopped,suspended,hibernated,absent" doc:"What its machine does"`
 	Settled    bool              `json:"settled" doc:"Whether it is what it is wanted to be, has failed or is gone"`
 	Reason     string            `json:"reason,omitempty" doc:"Of the last failure"`
 	Fault      string            `json:"fault,omitempty" doc:"The hypervisor's word that it has given the machine up"`

@@ -220,7 +220,7 @@ func (m *Metrics) clusters(w writer) {
 // statuses are those that an instance can have. Each has a series at all times: one that only appears when
 // something is wrong is hard to make an alert of.
 func statuses() []string {
-	return []string{"building", "undoing", "failed", "deleting", "shelved", "running", "stopped", "suspended", "moving", "resizing", "missing", "broken"}
+	return []string{"building", "undoing", "failed", "deleting", "shelved", "running", "stopped", "suspended", "hibernated", "moving", "resizing", "missing", "broken"}
 }
 
 // unitOf returns the unit in which amounts of a class are written, and how many of the pool's make one.

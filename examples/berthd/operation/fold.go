@@ -205,13 +205,15 @@ func (l *Log) wanted(e *pool.Event, in *instance, p *pool.Wanted) {
 	kind, id := Start, ""
 	switch p.Want {
 	case pool.Running:
-		if in.is == pool.Suspended {
+		if in.is == pool.Suspended || in.is == pool.Hibernated {
 			kind = Resume
 		}
 	case pool.Stopped:
 		kind = Stop
 	case pool.Suspended:
 		kind = Suspend
+	case pool.Hibernated:
+		kind = Hibernate
 	case pool.Shelved:
 		kind = Shelve
 	case pool.Absent:

@@ -14,18 +14,19 @@ type Kind string
 
 // The kinds.
 const (
-	Launch   Kind = "launch"
-	Start    Kind = "start"
-	Stop     Kind = "stop"
-	Suspend  Kind = "suspend"
-	Resume   Kind = "resume"
-	Shelve   Kind = "shelve"
-	Unshelve Kind = "unshelve"
-	Reboot   Kind = "reboot"
-	Move     Kind = "move"
-	Resize   Kind = "resize"
-	Rebuild  Kind = "rebuild" // made anew of its image
-	Delete   Kind = "delete"
+	Launch    Kind = "launch"
+	Start     Kind = "start"
+	Stop      Kind = "stop"
+	Suspend   Kind = "suspend"
+	Hibernate Kind = "hibernate"
+	Resume    Kind = "resume"
+	Shelve    Kind = "shelve"
+	Unshelve  Kind = "unshelve"
+	Reboot    Kind = "reboot"
+	Move      Kind = "move"
+	Resize    Kind = "resize"
+	Rebuild   Kind = "rebuild" // made anew of its image
+	Delete    Kind = "delete"
 )
 
 // Status is how an operation stands.
