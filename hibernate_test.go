@@ -150,7 +150,8 @@ func TestSetDisks(t *testing.T) {
 					_, err := b.m.Resize(ctx, r)
 					require.ErrorIs(t, err, pool.ErrInvalid, what)
 				}
-				_, err := b.m.Resize(ctx, berthage.Resize{Instance: i.ID, SetDisks: append(more[:2:2], pool.Disk{Size: 2 * pool.TiB})})
+				settle(t, b.m, b.launch("two").ID)
+				_, err := b.m.Resize(ctx, berthage.Resize{Instance: i.ID, SetDisks: append(more[:2:2], pool.Disk{Size: 980 * pool.GiB})})
 				require.ErrorIs(t, err, pool.ErrNoRoom)
 			})
 		})
