@@ -195,3 +195,27 @@ func TestWatch(t *testing.T) {
 		})
 	}
 }
+
+// A change while a list is under way, which may not show it, is looked at soon after.
+func TestWatchDuringAPoll(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		slow := false
+		b := start(t, fake.Config{Hosts: hosts(1), Hook: func(c fake.Call) fake.Fault {
+			if slow && c.Op == fake.OpMachines {
+				return fake.Fault{After: 30 * time.Second} // it is listed as it was
+			}
+			return fake.Fault{}
+		}}, func(c *berthage.Config) { c.Poll, c.PollTimeout, c.Grace = 10*time.Minute, time.Minute, time.Hour })
+		defer b.stop()
+		i := settle(t, b.m, b.launch("one").ID)
+		time.Sleep(63 * time.Minute)
+		slow = true
+		_, err := b.fleet.AddForeign(hypervisor.Machine{Ref: hypervisor.Ref{Host: i.Place.Host}, Name: "theirs", Power: pool.Running})
+		require.NoError(t, err) // has the host listed, two seconds later at the most
+		time.Sleep(10 * time.Second)
+		require.NoError(t, b.fleet.Stop(context.Background(), b.ref(i)))
+		time.Sleep(2 * time.Minute)
+		require.Equal(t, pool.Running, at(b.fleet, i)[i.Place.Host])
+	})
+}

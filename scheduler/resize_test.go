@@ -88,8 +88,11 @@ func TestResizeByDisks(t *testing.T) {
 	require.Equal(t, []pool.Claim{on("a", 60, 0), on("b", 80, 1), on("a", 10, 2), on("b", 15, 3)}, a.Claims)
 	require.Equal(t, 165*pool.GiB, a.Resources[pool.StorageSSD])
 
-	tooMuch := spec.Clone()
-	tooMuch.Disks[3].Size = 21 * pool.GiB // 185 of 200, but on neither
+	tooMuch := spec.Clone() // 198 of 200, but the last 6 are on neither
+	for n, size := range []int64{60, 80, 5, 17} {
+		tooMuch.Disks[n].Size = size * pool.GiB
+	}
+	tooMuch.Disks = append(tooMuch.Disks, pool.Disk{Size: 6 * pool.GiB, Storage: pool.SSD})
 	_, err = new(scheduler.Scheduler).Resize(h, old, tooMuch)
 	require.ErrorIs(t, err, pool.ErrNoRoom)
 

@@ -79,6 +79,7 @@ func TestTheCommandsOfOperations(t *testing.T) {
 	web := r.get("/api/v1/instances?name=web-1").items()[0]
 	require.InDelta(t, 8<<30, web["resources"].(object)["memory"], 0)
 	require.InDelta(t, 30<<30, web["disks"].([]any)[0].(object)["size"], 0)
+	require.Contains(t, run("Hibernating"), `"kind":"resume"`)
 	require.Contains(t, run("Shelving"), `"kind":"unshelve"`)
 	require.Contains(t, run("What if, and moves that gain something"), `"mode":"off"`)
 	require.Empty(t, sections, "sections whose commands nobody runs")

@@ -18,6 +18,7 @@ const paths = {
   play: "M7 4.5v15l12-7.5z",
   stop: "M6 6h12v12H6z",
   pause: "M7 5h3.5v14H7zM13.5 5H17v14h-3.5z",
+  moon: "M19 14.5A7.5 7.5 0 0 1 9.5 5a7.5 7.5 0 1 0 9.5 9.5z",
   reboot: "M19 12a7 7 0 1 1-2.1-5M19 3v4.5h-4.5",
   trash: "M5 7h14M10 7V4.5h4V7M7 7l.8 12.5h8.4L17 7M10.5 10.5v5.5M13.5 10.5v5.5",
   close: "M6 6l12 12M18 6L6 18",

@@ -8,7 +8,7 @@ import { attempt, confirm, toast } from "./ui.js";
 
 // tones are the colours of the statuses; each also has a shape of its own.
 export const tones = {
-  running: "ok", building: "calm", moving: "calm", resizing: "calm", suspended: "calm", stopped: undefined, shelved: undefined,
+  running: "ok", building: "calm", moving: "calm", resizing: "calm", suspended: "calm", hibernated: "calm", stopped: undefined, shelved: undefined,
   undoing: "high", deleting: "high", failed: "full", missing: "full", broken: "full",
 };
 
@@ -24,9 +24,9 @@ function verbs(x) {
   if (x.phase === "deleting" || x.phase === "deleted") return [];
   const out = [];
   if (x.phase !== "failed" && x.phase !== "undoing") {
-    if (x.want === "running") out.push(["stop", "stop", "Stop"], ["suspend", "pause", "Suspend"], ["reboot", "reboot", "Reboot"]);
+    if (x.want === "running") out.push(["stop", "stop", "Stop"], ["suspend", "pause", "Suspend"], ["hibernate", "moon", "Hibernate"], ["reboot", "reboot", "Reboot"]);
     else if (x.want === "shelved") { if (x.phase === "shelved") out.push(["unshelve", "play", "Unshelve"]); }
-    else if (x.want === "suspended") out.push(["resume", "play", "Resume"], ["stop", "stop", "Stop"]);
+    else if (x.want === "suspended" || x.want === "hibernated") out.push(["resume", "play", "Resume"], ["stop", "stop", "Stop"]);
     else out.push(["start", "play", "Start"]);
   }
   out.push(["delete", "trash", "Delete"]);
@@ -48,7 +48,7 @@ async function act(verb, x) {
 // actions makes the buttons of what can be done to an instance.
 export function actions(x) {
   return verbs(x).map(([verb, picture, word]) => {
-    const disabled = (verb === "suspend" || verb === "reboot") && x.is !== "running";
+    const disabled = (verb === "suspend" || verb === "hibernate" || verb === "reboot") && x.is !== "running";
     const b = h("button", { class: "button", type: "button", title: word, "aria-label": `${word} ${x.name}`, disabled, data: { verb } }, icon(picture));
     b.addEventListener("click", () => attempt(b, () => act(verb, x)));
     return b;
