@@ -129,10 +129,14 @@ func (d *Driver) send(r *request) (f Fault, before, after time.Duration, err err
 		r.fences = h.fences
 	}
 	faults := d.faults
+	planned := d.planned.take()
 	d.mu.Unlock()
 
 	if d.config.Hook != nil {
 		f = d.config.Hook(call)
+	}
+	if planned != nil {
+		f = *planned
 	}
 	chance := d.chance(call)
 	latency := d.config.Latency.draw(chance)

@@ -33,6 +33,7 @@ func setup(c fake.Config) (hypervisortest.Setup, **fake.Driver) {
 	at := &d
 	return hypervisortest.Setup{
 		ImageBoots: true,
+		Disturb:    disturb(d),
 		Driver:     d,
 		Hosts:      []pool.HostID{"fake/a", "fake/b"},
 		BadSource:  "no-such-image",
@@ -155,5 +156,15 @@ func TestConformanceOfEveryKind(t *testing.T) {
 				require.ElementsMatch(t, tc.notOffered, not)
 			})
 		})
+	}
+}
+
+// disturb lets a call of a fake go wrong as a connection would. A call is one request.
+func disturb(d *fake.Driver) func(hypervisortest.Disturbance, int) func() bool {
+	return func(kind hypervisortest.Disturbance, n int) func() bool {
+		return d.Plan(n, map[hypervisortest.Disturbance]fake.Fault{
+			hypervisortest.CutBefore: {Kind: fake.Drop}, hypervisortest.CutAfter: {Kind: fake.Lose},
+			hypervisortest.Delayed: {Before: 100 * time.Millisecond}, hypervisortest.Twice: {Kind: fake.Duplicate},
+		}[kind])
 	}
 }

@@ -57,6 +57,7 @@ type Driver struct {
 	mu       sync.Mutex
 	err      error // why the driver cannot work at all: bad configuration, unreadable file, closed
 	faults   Faults
+	planned  plannedFault
 	hosts    map[pool.HostID]*host
 	shelf    map[hypervisor.Tag]*machine // what is put aside
 	imported []*image                    // that have been imported

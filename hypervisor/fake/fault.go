@@ -254,3 +254,36 @@ func (d *Driver) slowest(f Fault) time.Duration {
 	}
 	return max(most, l.Min)/2 + d.config.Build + f.Before
 }
+
+// plannedFault is what Plan has asked for.
+type plannedFault struct {
+	fault *Fault
+	calls int // until it is due, that one included
+}
+
+func (p *plannedFault) take() *Fault {
+	if p.fault == nil || p.calls <= 0 {
+		return nil
+	}
+	if p.calls--; p.calls > 0 {
+		return nil
+	}
+	return p.fault
+}
+
+// Plan lets the n-th call from now on, from 1, go wrong, whatever Config.Hook says of it. It takes the place of what has been
+// planned before. Done ends that, and reports whether there has been an n-th call.
+func (d *Driver) Plan(n int, f Fault) (done func() bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.planned = plannedFault{&f, n}
+	return func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		was := d.planned.fault == &f && d.planned.calls == 0
+		if d.planned.fault == &f {
+			d.planned = plannedFault{}
+		}
+		return was
+	}
+}

@@ -92,5 +92,5 @@ func kind(k error) error { return &hypervisor.Error{Op: "do it", Kind: k} }
 
 func mutants() []mutant {
 	return slices.Concat(aboutHosts(), aboutCreate(), aboutTags(), aboutPower(), aboutStorage(), aboutMoves(), aboutWatching(), aboutContexts(),
-		aboutDisks(), aboutSleep(), aboutImages(), aboutChanges())
+		aboutDisks(), aboutSleep(), aboutImages(), aboutChanges(), aboutDisturbances())
 }

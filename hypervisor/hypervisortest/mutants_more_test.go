@@ -185,3 +185,46 @@ func aboutChanges() []mutant {
 		})},
 	}
 }
+
+// aboutDisturbances are drivers that say more of a call that was disturbed than they know.
+func aboutDisturbances() []mutant {
+	// believing takes what was not answered for what it says.
+	believing := func(as error) func(error) error {
+		return func(err error) error {
+			if errors.Is(err, hypervisor.ErrUnknown) {
+				return as
+			}
+			return err
+		}
+	}
+	failed, done := believing(kind(hypervisor.ErrRefused)), believing(nil)
+	of := func(call refCall, as func(error) error) refCall {
+		return func(ctx context.Context, r hypervisor.Ref) error { return as(call(ctx, r)) }
+	}
+	ordered := func(call func(context.Context, hypervisor.Order) error, as func(error) error) func(context.Context, hypervisor.Order) error {
+		return func(ctx context.Context, o hypervisor.Order) error { return as(call(ctx, o)) }
+	}
+	return []mutant{
+		{caught: "disturbed-create", how: "no answer is a failure", tamper: func(d *tampered) { d.create = ordered(d.Driver.Create, failed) }},
+		{caught: "disturbed-create", how: "no answer is success", tamper: func(d *tampered) { d.create = ordered(d.Driver.Create, done) }},
+		{caught: "disturbed-destroy", how: "no answer is success", tamper: func(d *tampered) { d.destroy = of(d.Driver.Destroy, done) }},
+		{caught: "disturbed-destroy", how: "no answer is a failure", tamper: func(d *tampered) { d.destroy = of(d.Driver.Destroy, failed) }},
+		{caught: "disturbed-power", how: "start without an answer is success", tamper: func(d *tampered) { d.start = of(d.Driver.Start, done) }},
+		{caught: "disturbed-power", how: "stop without an answer is a failure", tamper: func(d *tampered) { d.stop = of(d.Driver.Stop, failed) }},
+		{caught: "disturbed-power", how: "suspend without an answer is success", tamper: func(d *tampered) { d.suspend = of(d.Driver.Suspend, done) }},
+		{caught: "disturbed-power", how: "resume without an answer is a failure", tamper: func(d *tampered) { d.resume = of(d.Driver.Resume, failed) }},
+		{caught: "disturbed-power", how: "hibernate without an answer is success", tamper: func(d *tampered) { d.sleep = of(d.Driver.Hibernate, done) }},
+		{caught: "disturbed-changes", how: "resize without an answer is a failure", tamper: func(d *tampered) { d.resize = ordered(d.Driver.Resize, failed) }},
+		{caught: "disturbed-changes", how: "disks without an answer are there", tamper: func(d *tampered) { d.disks = ordered(d.Driver.SetDisks, done) }},
+		{caught: "disturbed-changes", how: "snapshot without an answer is there", tamper: func(d *tampered) {
+			d.snapshot = func(ctx context.Context, r hypervisor.Ref, name string) error {
+				return done(d.Driver.Snapshot(ctx, r, name))
+			}
+		}},
+		{caught: "disturbed-changes", how: "migration without an answer has failed", tamper: func(d *tampered) {
+			d.migrate = func(ctx context.Context, from hypervisor.Ref, o hypervisor.Order) error {
+				return failed(d.Driver.Migrate(ctx, from, o))
+			}
+		}},
+	}
+}

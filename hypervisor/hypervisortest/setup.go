@@ -67,6 +67,12 @@ type Setup struct {
 	// what a guest has written there. Where it is nil the suite does not look into disks.
 	Content func(ctx context.Context, r hypervisor.Ref) (string, error)
 
+	// Disturb lets the n-th request, from 1, that the driver sends to its hypervisor from now on go wrong, once; the calls of
+	// the suite come one after the other meanwhile. Hit ends that, and reports whether there has been an n-th request.
+	Disturb func(d Disturbance, n int) (hit func() bool)
+	// Disturbances are those that Disturb can make; nil: all.
+	Disturbances []Disturbance
+
 	// Timeout is what one call may take; zero: two minutes.
 	Timeout time.Duration
 	// Boot is how long a guest takes from its start until it has written on its console; zero: Timeout.

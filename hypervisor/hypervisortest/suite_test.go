@@ -53,7 +53,7 @@ func TestWhatIsNotOffered(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := setup(fake.New(config()))
-		s.Hosts, s.BadSource, s.Untagged, s.Reopen = s.Hosts[:1], "", nil, nil
+		s.Hosts, s.BadSource, s.Disturb, s.Untagged, s.Reopen = s.Hosts[:1], "", nil, nil, nil
 		s.PowerOn = nil
 		report, err := hypervisortest.Check(t.Context(), s)
 		require.NoError(t, err)
@@ -75,6 +75,11 @@ func TestWhatIsNotOffered(t *testing.T) {
 			"migrate-refused": "one host only",
 			"migrate-running": "one host only",
 			"fence":           "no Setup.PowerOn",
+
+			"disturbed-create":  "no Setup.Disturb",
+			"disturbed-destroy": "no Setup.Disturb",
+			"disturbed-power":   "no Setup.Disturb",
+			"disturbed-changes": "no Setup.Disturb",
 		}, not)
 	})
 }

@@ -2,6 +2,7 @@ package hypervisortest_test
 
 import (
 	"context"
+	"time"
 
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/hypervisor/fake"
@@ -290,6 +291,7 @@ func setup(d *fake.Driver) hypervisortest.Setup {
 			native, err := d.AddForeign(hypervisor.Machine{Ref: hypervisor.Ref{Host: r.Host}, Native: string(r.Machine)})
 			return func() error { return d.RemoveForeign(r.Host, native) }, err
 		},
+		Disturb: disturb(d),
 		Reopen:  func(context.Context) (hypervisor.Driver, error) { return d, nil },
 		PowerOn: func(_ context.Context, id pool.HostID) error { return d.SetHostState(id, fake.Up) },
 		Content: func(_ context.Context, r hypervisor.Ref) (string, error) { return content(d, r), nil },
@@ -326,3 +328,13 @@ func picky(d *tampered, p pool.Power, call refCall) refCall {
 
 // nothing says that it has done what it was asked.
 func nothing(context.Context, hypervisor.Ref) error { return nil }
+
+// disturb lets a call of a fake go wrong as a connection would. A call is one request.
+func disturb(d *fake.Driver) func(hypervisortest.Disturbance, int) func() bool {
+	return func(kind hypervisortest.Disturbance, n int) func() bool {
+		return d.Plan(n, map[hypervisortest.Disturbance]fake.Fault{
+			hypervisortest.CutBefore: {Kind: fake.Drop}, hypervisortest.CutAfter: {Kind: fake.Lose},
+			hypervisortest.Delayed: {Before: 100 * time.Millisecond}, hypervisortest.Twice: {Kind: fake.Duplicate},
+		}[kind])
+	}
+}
