@@ -89,6 +89,12 @@ type Config struct {
 	// are silent; 0: 4 min.
 	FenceAfter time.Duration
 
+	// BurstFor is how long after its launch an instance is brought back, at the earliest, from a host that it is on only for want of room:
+	// one with a taint of effect pool.PreferNoSchedule that it does not tolerate, such as a hoster's region, onto which a pool that is
+	// full bursts. It is moved running where both hosts can do that. Otherwise its machine is destroyed and made anew of its image, if its
+	// Spec says that it is replaceable. Zero: it stays.
+	BurstFor time.Duration
+
 	// Rebalance says whether, when and how machines are moved by themselves, so that hosts become empty, rules are kept
 	// again or the use of hosts becomes even. The zero value moves nothing.
 	Rebalance Rebalance
@@ -142,7 +148,7 @@ func (c Config) ring() (ring.Config, error) {
 		return bad("ReserveFor", "at most MaxReserve, "+most.String())
 	}
 	for _, d := range []time.Duration{
-		c.Poll, c.PollTimeout, c.Grace, c.CallTimeout, c.LeaseTTL, c.Tail, c.StrayAge, c.FenceAfter, c.Measure, c.ReserveFor, c.MaxReserve,
+		c.Poll, c.PollTimeout, c.Grace, c.CallTimeout, c.LeaseTTL, c.Tail, c.StrayAge, c.FenceAfter, c.BurstFor, c.Measure, c.ReserveFor, c.MaxReserve,
 	} {
 		if d < 0 {
 			return bad("durations", "zero or more")
@@ -177,7 +183,7 @@ func (c Config) ring() (ring.Config, error) {
 		Poll: or(c.Poll, 10*time.Second), PollTimeout: or(c.PollTimeout, 30*time.Second), Grace: or(c.Grace, time.Minute),
 		CallTimeout: or(c.CallTimeout, 10*time.Minute), LeaseTTL: or(c.LeaseTTL, 15*time.Second),
 		Tail: or(c.Tail, 250*time.Millisecond), MaxCalls: or(c.MaxCalls, 4), MaxPolls: or(c.MaxPolls, 256), MaxPlaces: or(c.MaxPlaces, 3),
-		StrayAge: or(c.StrayAge, time.Minute), Evacuation: or(c.Evacuation, EvacuateFenced), FenceAfter: or(c.FenceAfter, 4*time.Minute),
+		StrayAge: or(c.StrayAge, time.Minute), Evacuation: or(c.Evacuation, EvacuateFenced), FenceAfter: or(c.FenceAfter, 4*time.Minute), BurstFor: c.BurstFor,
 		Preempt: c.Preempt, ReserveFor: or(c.ReserveFor, min(15*time.Minute, or(c.MaxReserve, 15*time.Minute))), MaxReserve: or(c.MaxReserve, 24*time.Hour),
 		Lifetimes: c.Lifetimes,
 	}, nil

@@ -49,6 +49,9 @@ func (m *Manager) planOn(ctx context.Context, st *pool.State, o rebalance.Option
 		return stays(i)
 	}
 	o.Unreachable = func(i *pool.Instance, from, to *pool.Host) string {
+		if o.Goal != rebalance.Drain && ring.Overflown(to, i.Spec) && !ring.Overflown(from, i.Spec) { // from where it would be brought back
+			return "host " + pool.Quote(string(to.ID)) + " is taken only for want of room elsewhere"
+		}
 		if why := m.ring.Unreachable(i, from.ID, to.ID, cold); why != "" || unreachable == nil {
 			return why
 		}

@@ -99,8 +99,11 @@ func (s *State) fold(e *Event, payload any) error {
 	case *Lapsed:
 		return s.lapse(e, p)
 	case *Of:
-		if e.Kind == KindCommitted {
+		switch e.Kind {
+		case KindCommitted:
 			return s.commit(e, p.Instance)
+		case KindReplacing:
+			return s.replace(e, p.Instance)
 		}
 		return s.onInstance(e, p.Instance, func(i *Instance) {
 			if e.Kind == KindDiscarded {

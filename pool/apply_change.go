@@ -169,3 +169,15 @@ func (s *State) resized(e *Event, m MachineID, done bool, reason string) error {
 		n.Resize = nil
 	})
 }
+
+// replace folds that an instance's machine is to be destroyed to be made anew elsewhere. Until it is gone all is booked as it was.
+func (s *State) replace(e *Event, id InstanceID) error {
+	i, ok := s.instances.get(id)
+	switch {
+	case !ok:
+		return notFound("instance", string(id))
+	case i.Phase != Active || i.Move != nil || i.Resize != nil || i.Shelving || i.Shelf != nil:
+		return &Error{Kind: ErrWrongState, Field: "instance", Value: string(id), Want: "an active instance that is not being moved, resized or shelved"}
+	}
+	return s.onInstance(e, id, func(i *Instance) { i.Phase = Undoing })
+}

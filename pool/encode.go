@@ -204,6 +204,9 @@ func (e *encoder) spec(s *Spec) {
 	e.optionalOther("guest", &s.Guest)
 	e.optionalNumber("priority", int64(s.Priority))
 	e.optionalText("preemptible", string(s.Preemptible))
+	if s.Replaceable {
+		e.put(`,"replaceable":true`)
+	}
 	e.optionalNumber("lifetime", s.Lifetime)
 	e.put("}")
 }

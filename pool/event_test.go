@@ -190,6 +190,7 @@ func payloads() map[string]any {
 		pool.KindLaunched: &pool.Launched{Instance: id, Name: "web-1", Want: pool.Running, Place: place,
 			Spec: pool.Spec{Guest: pool.Guest{User: "ada", SSHKeys: []string{"ssh-ed25519 AAAA"}}}},
 		pool.KindCommitted:    &pool.Of{Instance: id},
+		pool.KindReplacing:    &pool.Of{Instance: id},
 		pool.KindLapsed:       &pool.Lapsed{Instance: id, Released: true},
 		pool.KindWanted:       &pool.Wanted{Instance: id, Want: pool.Stopped},
 		pool.KindRebootWanted: &pool.RebootWanted{Instance: id, Token: "t"},

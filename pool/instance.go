@@ -87,7 +87,7 @@ const (
 	Reserved Phase = "reserved" // holds a place until Until and is not built before it is committed
 	Building Phase = "building" // placed; its machine is to be created
 	Active   Phase = "active"   // its machine has been created
-	Undoing  Phase = "undoing"  // creation failed; what there may be of the machine is being destroyed
+	Undoing  Phase = "undoing"  // creation failed, or it is to be replaced; what there may be of the machine is being destroyed
 	Aside    Phase = "shelved"  // its disks are put aside; holds no place and has no machine
 	Failed   Phase = "failed"   // given up; holds no place
 	Deleting Phase = "deleting" // its machine is being destroyed

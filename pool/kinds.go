@@ -36,6 +36,7 @@ const (
 	KindFailed         = "instance.failed"     // Ended: given up, its machine is gone
 	KindDeleted        = "instance.deleted"    // Ended: its machine is gone
 	KindReleased       = "allocation.release"  // OfMachine: a held allocation's machine is known to be gone
+	KindReplacing      = "instance.replacing"  // Of: its machine is to be destroyed, and made anew of its image elsewhere
 	KindMoving         = "instance.moving"     // Moving: its machine is to be moved to another host
 	KindMoved          = "machine.moved"       // Moved: it is there, whether we moved it or somebody else
 	KindStayed         = "machine.stayed"      // Stayed: it was not moved, and will not be by that order
@@ -305,7 +306,7 @@ func (e *Event) Payload() (any, error) {
 		p = new(ResizeWanted)
 	case KindLapsed:
 		p = new(Lapsed)
-	case KindDiscarding, KindDiscarded, KindCommitted:
+	case KindDiscarding, KindDiscarded, KindCommitted, KindReplacing:
 		p = new(Of)
 	case KindClusterPut:
 		p = new(ClusterPut)

@@ -102,6 +102,10 @@ type Spec struct {
 	// Empty: it may not.
 	Preemptible Preemption `json:"preemptible,omitempty"`
 
+	// Replaceable says that nothing on the instance's disks is needed: its machine may be destroyed and made anew of its image
+	// elsewhere, when that serves the fleet.
+	Replaceable bool `json:"replaceable,omitempty"`
+
 	// Lifetime is how long the instance is expected to exist from its launch on, in seconds; zero: nobody says. It is a hint for
 	// schedulers that look at lifetimes (scheduler.Ends) and nothing else: nothing ends because it has passed.
 	Lifetime int64 `json:"lifetime,omitempty"`

@@ -237,7 +237,7 @@ func (c *chance) event() pool.Event {
 	case 32:
 		return c.tape.event(pool.KindShelved, &pool.Ended{Instance: id, Hold: c.IntN(3) == 0})
 	case 33:
-		return c.tape.event(pick(c, []string{pool.KindDiscarding, pool.KindDiscarded}), &pool.Of{Instance: id})
+		return c.tape.event(pick(c, []string{pool.KindDiscarding, pool.KindDiscarded, pool.KindReplacing}), &pool.Of{Instance: id})
 	case 34:
 		return c.tape.event(pool.KindClusterPut, &pool.ClusterPut{Cluster: c.cluster(), Token: project, Spec: pool.Spec{Image: project, Guest: pool.Guest{User: "ada"}}})
 	case 35:
@@ -273,7 +273,7 @@ var everyKind = []string{
 	pool.KindFlavorRemoved, pool.KindTakenOver, pool.KindOpened, pool.KindImported, pool.KindConfirmed, pool.KindLaunched, pool.KindAwaiting, pool.KindCommitted, pool.KindLapsed, pool.KindWanted, pool.KindRebootWanted,
 	pool.KindRebooted, pool.KindSent, pool.KindCreated, pool.KindSettled, pool.KindRefused, pool.KindObserved, pool.KindPlaced,
 	pool.KindFailed, pool.KindDeleted, pool.KindReleased, pool.KindMoving, pool.KindMoved, pool.KindStayed, pool.KindUnresized,
-	pool.KindResizing, pool.KindResized, pool.KindShelved, pool.KindDiscarding, pool.KindDiscarded, pool.KindClusterPut, pool.KindClusterActed, pool.KindClusterRemoved,
+	pool.KindResizing, pool.KindResized, pool.KindShelved, pool.KindReplacing, pool.KindDiscarding, pool.KindDiscarded, pool.KindClusterPut, pool.KindClusterActed, pool.KindClusterRemoved,
 	pool.KindForgotten,
 }
 

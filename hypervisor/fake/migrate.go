@@ -60,7 +60,7 @@ func (d *Driver) migrate(h *host, from hypervisor.Ref, o *hypervisor.Order) erro
 		return wrong(OpMigrate, from, hypervisor.ErrExists, "a machine of that id is on "+string(o.Host))
 	}
 	live := d.offers(h.spec.ID, hypervisor.CanMigrateLive) && d.offers(o.Host, hypervisor.CanMigrateLive)
-	if m.Power != pool.Stopped && !live {
+	if m.Power == pool.Hibernated || m.Power != pool.Stopped && !live {
 		return wrong(OpMigrate, from, hypervisor.ErrWrongPower, "it is not stopped")
 	}
 	if k := kindOf(o.Spec); !to.runs(k) {

@@ -45,7 +45,7 @@ func (d *Driver) resize(h *host, m *machine, o *hypervisor.Order, wanted pool.Re
 	next.Revision = o.Revision
 	next.Disks, next.Stores = sizes(o.Spec.Disks)
 	if !wanted.Equal(m.Demand) || !slices.Equal(next.Disks, m.Disks) {
-		if m.Power != pool.Stopped && !d.offers(o.Host, hypervisor.CanResizeHot) {
+		if m.Power == pool.Hibernated || m.Power != pool.Stopped && !d.offers(o.Host, hypervisor.CanResizeHot) {
 			return wrong(OpResize, o.Ref, hypervisor.ErrWrongPower, "it is not stopped")
 		}
 		if err := h.sells(o.Allocation.Shape); err != nil {

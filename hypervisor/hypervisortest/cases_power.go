@@ -223,6 +223,20 @@ func hibernate(p *probe) {
 		p.power(o.Ref, pool.Running, "after start of a hibernated machine")
 	}
 	p.must("hibernate", call)
+	has := func(a hypervisor.Ability) bool { return hypervisor.Has(p.Driver, o.Host, a) }
+	if has(hypervisor.CanResize) {
+		p.fails(hypervisor.ErrWrongPower, "resize of a hibernated machine", p.resizing(p.reorder(o, twice)))
+	}
+	if has(hypervisor.CanAttachDisk) {
+		p.fails(hypervisor.ErrWrongPower, "another disk of a hibernated machine", p.disks(p.more(o, 1)))
+	}
+	if s, ok := hypervisor.As[hypervisor.Shelver](p.Driver); ok && has(hypervisor.CanShelve) {
+		p.fails(hypervisor.ErrWrongPower, "shelve of a hibernated machine", func(ctx context.Context) error { return s.Shelve(ctx, o.Ref) })
+	}
+	if has(hypervisor.CanMigrate) && needsMigration(p.suite) == "" {
+		p.fails(hypervisor.ErrWrongPower, "migration of a hibernated machine", p.migration(o.Ref, p.moved(o)))
+	}
+	p.power(o.Ref, pool.Hibernated, "after all that")
 	p.must("stop of a hibernated machine", p.stop(o.Ref))
 	p.power(o.Ref, pool.Stopped, "after stop of a hibernated machine")
 	p.fails(hypervisor.ErrWrongPower, "hibernate of a stopped machine", call)

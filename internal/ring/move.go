@@ -32,7 +32,7 @@ func (c *Move) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 			return nil, notFound("host", string(c.Host))
 		}
 	}
-	return r.moving(st, i, c.Host, c.Cold, nil)
+	return r.moving(st, i, c.Host, c.Cold, nil, nil)
 }
 
 // unbusy returns an active instance that is neither being moved, resized nor shelved, and whose machine is
@@ -64,8 +64,8 @@ func stopped(i *pool.Instance) bool { return i.Is == pool.Stopped && i.Want == p
 // could be moved from running.
 func inMemory(i *pool.Instance) bool { return i.Is != pool.Hibernated && i.Want != pool.Hibernated }
 
-// moving decides where a machine is moved.
-func (r *rules) moving(st *pool.State, i *pool.Instance, to pool.HostID, cold bool, avoid []pool.HostID) ([]pool.Event, error) {
+// moving decides where a machine is moved; not says why a host is none, beside all else, and may be nil.
+func (r *rules) moving(st *pool.State, i *pool.Instance, to pool.HostID, cold bool, avoid []pool.HostID, not func(*pool.HostRecord) string) ([]pool.Event, error) {
 	from := i.Place.Host
 	can := r.capabilities(from).Abilities
 	live := has(can, string(hypervisor.CanMigrateLive)) && inMemory(i)
@@ -91,6 +91,8 @@ func (r *rules) moving(st *pool.State, i *pool.Instance, to pool.HostID, cold bo
 			return "machines of " + pool.Quote(string(from)) + " cannot be moved to it"
 		case !stopped(i) && !cold && !has(there, string(hypervisor.CanMigrateLive)):
 			return "it takes no running machines"
+		case not != nil:
+			return not(h)
 		}
 		return ""
 	})
@@ -135,7 +137,7 @@ func (o evict) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	if !ok || !h.Conditions.Has(pool.Draining) {
 		return nil, errMoot
 	}
-	return r.moving(st, i, "", h.Cold, o.avoid)
+	return r.drained(st, i, h, o.avoid)
 }
 
 // evacuate is the leader's finding that an instance's host is off, as far as the policy asks for that.

@@ -182,6 +182,9 @@ func planActive(i *pool.Instance, h *pool.HostRecord, lost bool) verb {
 	case i.Is == pool.Absent, i.Fault != "":
 		return nothing // a person decides; a later observation may find it again
 	case i.Resize != nil:
+		if !i.Resize.Cold && i.Is == pool.Hibernated { // by a call that was late
+			return doStart
+		}
 		if i.Resize.Cold && i.Is != pool.Stopped {
 			return doStop
 		}

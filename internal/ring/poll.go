@@ -14,6 +14,7 @@ type watch struct {
 	next    time.Time // not before; what is in the schedule for an earlier moment has been overtaken
 	polling bool
 	stale   bool               // something has changed since the poll under way was begun
+	turn    int                // of those that would be better off elsewhere, whose turn it is
 	unwatch context.CancelFunc // ends the watch of its driver; nil: there is none
 	lastOK  time.Time          // begins with the leadership: nothing is judged missed before a complete poll after it
 	failed  int
@@ -122,6 +123,9 @@ func (l *leadership) poll(id pool.HostID, w *watch) {
 		l.r.log.Warn("cannot observe host", "host", o.host, "error", err)
 	}
 
+	if found {
+		l.bringBack(id, w)
+	}
 	awaited := false
 	if found {
 		l.r.View(func(st *pool.State) {

@@ -87,7 +87,7 @@ func (r *Ring) Leaving(host pool.HostID) []Leaver {
 				l.To = i.Move.Host
 			} else if _, err := unbusy(st, i.ID); err != nil {
 				l.Reason = reason(err)
-			} else if _, err := r.rules.at(r.now()).moving(st, i, "", h.Cold, nil); err != nil {
+			} else if _, err := r.rules.at(r.now()).drained(st, i, h, nil); err != nil {
 				l.Reason = reason(err)
 			}
 			out = append(out, l)

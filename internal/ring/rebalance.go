@@ -66,7 +66,7 @@ func (c *Rebalance) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		if err != nil {
 			return nil, err
 		}
-		events, err := r.moving(d.st, i, m.To, c.Cold, nil)
+		events, err := r.moving(d.st, i, m.To, c.Cold, nil, nil)
 		if err != nil {
 			return nil, err
 		}

@@ -160,6 +160,9 @@ func (r *rules) gone(st *pool.State, i *pool.Instance, doubt bool) ([]pool.Event
 	}
 	avoid := append([]pool.HostID{i.Place.Host}, i.Avoid...)
 	d, err := r.again(st, i, r.anew(i, i.Spec, avoid))
+	if err != nil && i.Created != 0 && !i.Kept() { // it was to be better off: back then, rather than nowhere
+		d, err = r.again(st, i, r.anew(i, i.Spec, nil))
+	}
 	if err != nil {
 		return one(end, &pool.Ended{Instance: i.ID, Reason: i.Reason + "; and elsewhere: " + reason(err), Hold: hold})
 	}

@@ -40,6 +40,7 @@ type Config struct {
 	StrayAge    time.Duration // a stray is seen this long before it is destroyed
 	Evacuation  Evacuation
 	FenceAfter  time.Duration // that a host has been unreachable
+	BurstFor    time.Duration // that an instance stays where it is only for want of room; zero: for ever
 	Preempt     bool
 	Lifetimes   bool // placements look at them
 

@@ -104,6 +104,7 @@ func (w *world) order(token string) berthage.Launch {
 		l.Spec.Priority = r.IntN(3)
 		l.Spec.Preemptible = []pool.Preemption{"", pool.PreemptShelve, pool.PreemptDelete}[r.IntN(3)]
 	}
+	l.Spec.Replaceable = r.IntN(2) == 0
 	if w.rules && r.IntN(3) > 0 {
 		l.Spec.Constraints.Tolerations = []pool.Toleration{{Key: "old"}}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/berthage/berthage/hypervisor"
@@ -154,6 +155,16 @@ func (m *monitor) remember(e *pool.Event) {
 		if e.Cause == "rebalance" {
 			m.w.count("command: moved by itself")
 		}
+		if strings.HasPrefix(e.Cause, "back from ") {
+			m.w.count("command: brought back")
+		}
+	case *pool.Of:
+		if e.Kind == pool.KindReplacing {
+			m.w.count("command: replaced")
+			if i, ok := m.st.Instance(p.Instance); !ok || !i.Spec.Replaceable {
+				m.w.broken(leaks, "revision %d: %s is to be replaced, which it does not allow", e.Revision, p.Instance)
+			}
+		}
 	case *pool.ResizeWanted:
 		if i, ok := m.st.Instance(p.Instance); ok {
 			m.booked(i.Place.Host)
@@ -221,7 +232,7 @@ func (m *monitor) allowed(id pool.InstanceID, host pool.HostID) {
 		return
 	}
 	for _, t := range h.Taints {
-		if !slices.ContainsFunc(i.Spec.Constraints.Tolerations, func(o pool.Toleration) bool { return o.Tolerates(t) }) {
+		if t.Effect == pool.NoSchedule && !slices.ContainsFunc(i.Spec.Constraints.Tolerations, func(o pool.Toleration) bool { return o.Tolerates(t) }) {
 			m.w.broken(leaks, "revision %d: %s was placed on %s, whose taint %s it does not tolerate", m.st.Head(), id, host, t)
 		}
 	}

@@ -96,6 +96,9 @@ func (p *process) config() berthage.Config {
 		Poll: 5 * time.Second, Grace: 20 * time.Second, FenceAfter: 10 * time.Second, CallTimeout: callTimeout, LeaseTTL: leaseTTL, StrayAge: strayAge,
 	}
 	c.Preempt = w.preempts
+	if w.bursts {
+		c.BurstFor = 20 * time.Second
+	}
 	if !w.sweeps {
 		c.StrayAge = 1000 * time.Hour
 	}

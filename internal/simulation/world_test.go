@@ -59,6 +59,7 @@ type world struct {
 	queues     bool // launches wait for places, and have priorities
 	preempts   bool // and have others give way
 	reserves   bool // places are reserved
+	bursts     bool // the region, or a host, is taken for want of room only, and left again
 	rules      bool // a host is tainted, and the members of some clusters must not share one
 
 	hosts    []pool.Host
@@ -117,6 +118,7 @@ func newWorld(seed uint64, target int) *world {
 	}
 	w.queues, w.preempts = seed%4 >= 2, seed%8 >= 6
 	w.rules = seed%3 == 1
+	w.bursts = seed%5 == 2 || seed%4 == 3
 	w.reserves = seed%8 == 1 || seed%8 == 6
 	w.commands = w.asks()
 	daemons := 1
@@ -145,6 +147,9 @@ func newWorld(seed uint64, target int) *world {
 	}
 	if seed%5 == 2 {
 		w.hosts = append(w.hosts, region())
+	}
+	if last := len(w.hosts) - 1; w.bursts {
+		w.hosts[last].Taints = append(w.hosts[last].Taints, pool.Taint{Key: "burst", Effect: pool.PreferNoSchedule})
 	}
 	late := settles
 	if !w.known {

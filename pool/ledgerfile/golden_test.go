@@ -31,6 +31,7 @@ var golden = []struct {
 	{"kinds1", "3fff8518683ddf1a035ea099104b7f3761cfb21d88a2e1bb050b8fc3a66e8b93", kinds1},
 	{"kinds2", "0a1baa8bc29c4d62f2f2741c0f57335fe0162fa86e0c4e2542620aa37cdabdc3", kinds2},
 	{"kinds3", "48425c68a5ae956334bfbe2ddeeff6b8e5718cb4e3d546377257ae6739a942dd", kinds3},
+	{"kinds4", "63ea56f6f9212a57317216959926c9acb1bb56f6d6556f9c3d280640060c5fd0", kinds4},
 }
 
 // tape returns what appends events to a ledger, one after another.
@@ -203,6 +204,38 @@ func kinds3(t *testing.T) *pool.MemoryLedger {
 	return l
 }
 
+// kinds4 has what is hibernated, replaced and given disks.
+func kinds4(t *testing.T) *pool.MemoryLedger {
+	t.Helper()
+	l, add := tape(t)
+	cpu := pool.Allocation{Resources: pool.Resources{pool.CPU: 1000, pool.StorageStandard: pool.GiB}}
+	more := pool.Allocation{Resources: pool.Resources{pool.CPU: 1000, pool.StorageStandard: 3 * pool.GiB}}
+	add(pool.KindOpened, &pool.Opened{Ledger: "golden"})
+	for _, name := range []string{"h1", "h2"} {
+		add(pool.KindHostPut, &pool.HostPut{Host: pool.Host{ID: pool.HostID("sim/" + name), Name: name, Conditions: pool.Ready,
+			Inventory: map[pool.Class]pool.Inventory{pool.CPU: {Total: 8000}, pool.StorageStandard: {Total: pool.TiB}},
+			Taints:    []pool.Taint{{Key: "burst", Effect: pool.PreferNoSchedule}}}})
+	}
+	add(pool.KindProjectPut, &pool.Project{Name: "p"})
+	for _, token := range []string{"a", "b"} {
+		id := pool.NewInstanceID("golden", "p", token)
+		add(pool.KindLaunched, &pool.Launched{Instance: id, Name: token, Project: "p", Want: pool.Running, Place: pool.Placement{Host: "sim/h1", Allocation: cpu},
+			Spec: pool.Spec{Image: "debian-12", Resources: pool.Resources{pool.CPU: 1000}, Disks: []pool.Disk{{Size: pool.GiB}}, Replaceable: token == "b"}})
+		add(pool.KindSent, &pool.OfMachine{Machine: id.Machine(0)})
+		add(pool.KindCreated, &pool.OfMachine{Machine: id.Machine(0)})
+		add(pool.KindObserved, &pool.Observed{Machine: id.Machine(0), Is: pool.Running})
+	}
+	a, b := pool.NewInstanceID("golden", "p", "a"), pool.NewInstanceID("golden", "p", "b")
+	add(pool.KindResizing, &pool.ResizeWanted{Instance: a, After: more, During: more, Sizes: pool.Sizes{
+		Resources: pool.Resources{pool.CPU: 1000}, Disks: []pool.Disk{{Size: pool.GiB}, {Size: 2 * pool.GiB}},
+	}})
+	add(pool.KindResized, &pool.OfMachine{Machine: a.Machine(0)})
+	add(pool.KindWanted, &pool.Wanted{Instance: a, Want: pool.Hibernated})
+	add(pool.KindObserved, &pool.Observed{Machine: a.Machine(0), Is: pool.Hibernated})
+	add(pool.KindReplacing, &pool.Of{Instance: b})
+	return l
+}
+
 // TestGolden: files that earlier programs have written are read, folded and imported, for ever.
 func TestGolden(t *testing.T) {
 	t.Parallel()
@@ -278,6 +311,15 @@ func TestGolden(t *testing.T) {
 		require.Equal(t, ended, grave.Launched)
 	}
 	require.EqualValues(t, 3000, st.Total(pool.CPU).Used)
+
+	st = states["kinds4"]
+	for token, status := range map[string]string{"a": "hibernated", "b": "undoing"} {
+		i, ok := st.Instance(pool.NewInstanceID("golden", "p", token))
+		require.True(t, ok)
+		require.Equal(t, status, i.Status())
+		require.Equal(t, token == "b", i.Spec.Replaceable)
+	}
+	require.EqualValues(t, 4*pool.GiB, st.Total(pool.StorageStandard).Used)
 }
 
 // kindsOfPool reads the kinds that package pool has from its source.

@@ -27,6 +27,7 @@ type Spec struct {
 	Guest       *Guest            `json:"guest,omitempty" doc:"What the first boot sets up"`
 	Priority    int               `json:"priority,omitempty" minimum:"-1000000000" maximum:"1000000000" doc:"Who gets a place first where not all do, and who may be made to give way; higher is first"`
 	Lifetime    int64             `json:"lifetime,omitempty" minimum:"0" maximum:"3153600000" doc:"Seconds that it is expected to exist, a hint for placing: nothing ends because they have passed"`
+	Replaceable bool              `json:"replaceable,omitempty" doc:"Nothing on its disks is needed: its machine may be destroyed and made anew of its image elsewhere, when that serves the fleet"`
 	Preemptible string            `json:"preemptible,omitempty" enum:"shelve,delete" doc:"It may be made to give way to one of higher priority, and what becomes of it then; absent: it may not"`
 }
 
@@ -131,7 +132,7 @@ func (b *Spec) spec() pool.Spec {
 	s := pool.Spec{
 		Kind: pool.Kind(b.Kind), Image: b.Image, Flavor: b.Flavor,
 		Resources: b.Resources.resources(), Labels: b.Labels,
-		Priority: b.Priority, Preemptible: pool.Preemption(b.Preemptible), Lifetime: b.Lifetime,
+		Priority: b.Priority, Preemptible: pool.Preemption(b.Preemptible), Replaceable: b.Replaceable, Lifetime: b.Lifetime,
 	}
 	s.Disks = disks(b.Disks)
 	for _, n := range b.Networks {

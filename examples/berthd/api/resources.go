@@ -175,42 +175,43 @@ func host(h *pool.HostRecord, c hypervisor.Capabilities) Host {
 
 // Instance is an instance with its machine.
 type Instance struct {
-	ID         string            `json:"id" doc:"25 letters and digits" example:"i0f8k2m4q6s8v0x2z4b6d8g0j"`
-	Name       string            `json:"name" doc:"Host name of the guest" example:"web-1"`
-	Project    string            `json:"project" example:"default"`
-	Status     string            `json:"status" enum:"waiting,reserved,building,undoing,failed,deleting,deleted,shelved,running,stopped,suspended,hibernated,missing,moving,resizing,broken" doc:"One word for people: the phase, or of an active instance what its machine does or is done to; broken: its hypervisor has given it up"`
-	Phase      string            `json:"phase" enum:"waiting,reserved,building,active,undoing,shelved,failed,deleting,deleted"`
-	Want       string            `json:"want" enum:"running,stopped,suspended,hibernated,shelved,absent" doc:"What it is to do"`
-	Is         string            `json:"is" enum:"running,stopped,suspended,hibernated,absent" doc:"What its machine does"`
-	Settled    bool              `json:"settled" doc:"Whether it is what it is wanted to be, has failed or is gone"`
-	Reason     string            `json:"reason,omitempty" doc:"Of the last failure"`
-	Fault      string            `json:"fault,omitempty" doc:"The hypervisor's word that it has given the machine up"`
-	Lifetime   int64             `json:"lifetime,omitempty" doc:"Seconds that it is expected to exist; a hint"`
-	Priority   int               `json:"priority,omitempty" doc:"Who gets a place first where not all do; higher is first"`
-	Preempt    string            `json:"preemptible,omitempty" enum:"shelve,delete" doc:"What becomes of it if it is made to give way to one of higher priority"`
-	Awaits     string            `json:"awaits,omitempty" doc:"While it waits for a place: the host whose room is kept for it" example:"sim/node-0001"`
-	Until      *time.Time        `json:"until,omitempty" doc:"While it is reserved: when its place is given back"`
-	Cluster    string            `json:"cluster,omitempty" doc:"That it is a member of: project/name" example:"default/web"`
-	Index      *int              `json:"index,omitempty" doc:"Its number there"`
-	Kind       string            `json:"kind" enum:"vm,container"`
-	Image      string            `json:"image" example:"debian-12"`
-	Flavor     string            `json:"flavor,omitempty" example:"small"`
-	Resources  Amounts           `json:"resources" doc:"What it takes on its host in all, per class"`
-	Disks      []InstanceDisk    `json:"disks" nullable:"false"`
-	Networks   []string          `json:"networks" nullable:"false" doc:"Names of networks; an empty name is the driver's default"`
-	Labels     map[string]string `json:"labels,omitempty"`
-	User       string            `json:"user,omitempty" doc:"Login made at first boot"`
-	Keys       []Key             `json:"ssh_keys" nullable:"false" doc:"The keys' fingerprints; the keys themselves are not shown"`
-	UserData   bool              `json:"user_data" doc:"Whether there is user-data; it is not shown"`
-	Host       string            `json:"host,omitempty" doc:"Where it is placed" example:"sim/node-0001"`
-	Machine    string            `json:"machine,omitempty" doc:"Id of its present machine"`
-	Shape      string            `json:"shape,omitempty" doc:"Of an aggregate, as which it is booked"`
-	Addresses  []string          `json:"addresses" nullable:"false" doc:"Of the guest, as observed"`
-	Moving     *Move             `json:"moving,omitempty" doc:"While it is being moved"`
-	Resizing   *Resizing         `json:"resizing,omitempty" doc:"While it is being resized; resources are then the larger of both sizes"`
-	ShelvedOn  string            `json:"shelved_on,omitempty" doc:"Host from which its disks were put aside, while they are"`
-	LaunchedAt *time.Time        `json:"launched_at,omitempty"`
-	Revision   int64             `json:"revision" doc:"Of the last change of this record"`
+	ID          string            `json:"id" doc:"25 letters and digits" example:"i0f8k2m4q6s8v0x2z4b6d8g0j"`
+	Name        string            `json:"name" doc:"Host name of the guest" example:"web-1"`
+	Project     string            `json:"project" example:"default"`
+	Status      string            `json:"status" enum:"waiting,reserved,building,undoing,failed,deleting,deleted,shelved,running,stopped,suspended,hibernated,missing,moving,resizing,broken" doc:"One word for people: the phase, or of an active instance what its machine does or is done to; broken: its hypervisor has given it up"`
+	Phase       string            `json:"phase" enum:"waiting,reserved,building,active,undoing,shelved,failed,deleting,deleted"`
+	Want        string            `json:"want" enum:"running,stopped,suspended,hibernated,shelved,absent" doc:"What it is to do"`
+	Is          string            `json:"is" enum:"running,stopped,suspended,hibernated,absent" doc:"What its machine does"`
+	Settled     bool              `json:"settled" doc:"Whether it is what it is wanted to be, has failed or is gone"`
+	Reason      string            `json:"reason,omitempty" doc:"Of the last failure"`
+	Fault       string            `json:"fault,omitempty" doc:"The hypervisor's word that it has given the machine up"`
+	Replaceable bool              `json:"replaceable,omitempty" doc:"Its machine may be made anew of its image elsewhere"`
+	Lifetime    int64             `json:"lifetime,omitempty" doc:"Seconds that it is expected to exist; a hint"`
+	Priority    int               `json:"priority,omitempty" doc:"Who gets a place first where not all do; higher is first"`
+	Preempt     string            `json:"preemptible,omitempty" enum:"shelve,delete" doc:"What becomes of it if it is made to give way to one of higher priority"`
+	Awaits      string            `json:"awaits,omitempty" doc:"While it waits for a place: the host whose room is kept for it" example:"sim/node-0001"`
+	Until       *time.Time        `json:"until,omitempty" doc:"While it is reserved: when its place is given back"`
+	Cluster     string            `json:"cluster,omitempty" doc:"That it is a member of: project/name" example:"default/web"`
+	Index       *int              `json:"index,omitempty" doc:"Its number there"`
+	Kind        string            `json:"kind" enum:"vm,container"`
+	Image       string            `json:"image" example:"debian-12"`
+	Flavor      string            `json:"flavor,omitempty" example:"small"`
+	Resources   Amounts           `json:"resources" doc:"What it takes on its host in all, per class"`
+	Disks       []InstanceDisk    `json:"disks" nullable:"false"`
+	Networks    []string          `json:"networks" nullable:"false" doc:"Names of networks; an empty name is the driver's default"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	User        string            `json:"user,omitempty" doc:"Login made at first boot"`
+	Keys        []Key             `json:"ssh_keys" nullable:"false" doc:"The keys' fingerprints; the keys themselves are not shown"`
+	UserData    bool              `json:"user_data" doc:"Whether there is user-data; it is not shown"`
+	Host        string            `json:"host,omitempty" doc:"Where it is placed" example:"sim/node-0001"`
+	Machine     string            `json:"machine,omitempty" doc:"Id of its present machine"`
+	Shape       string            `json:"shape,omitempty" doc:"Of an aggregate, as which it is booked"`
+	Addresses   []string          `json:"addresses" nullable:"false" doc:"Of the guest, as observed"`
+	Moving      *Move             `json:"moving,omitempty" doc:"While it is being moved"`
+	Resizing    *Resizing         `json:"resizing,omitempty" doc:"While it is being resized; resources are then the larger of both sizes"`
+	ShelvedOn   string            `json:"shelved_on,omitempty" doc:"Host from which its disks were put aside, while they are"`
+	LaunchedAt  *time.Time        `json:"launched_at,omitempty"`
+	Revision    int64             `json:"revision" doc:"Of the last change of this record"`
 }
 
 // Move is where an instance is being moved.
@@ -270,7 +271,7 @@ func instance(i *pool.Instance) Instance {
 		out.Kind = string(pool.VM)
 	}
 	out.Fault, out.Cluster = i.Fault, string(i.Cluster)
-	out.Lifetime = i.Spec.Lifetime
+	out.Lifetime, out.Replaceable = i.Spec.Lifetime, i.Spec.Replaceable
 	out.Priority, out.Preempt, out.Awaits = i.Spec.Priority, string(i.Spec.Preemptible), string(i.Awaits)
 	if i.Cluster != "" {
 		out.Index = &i.Index

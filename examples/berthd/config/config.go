@@ -41,6 +41,7 @@ type Config struct {
 
 	Preempt    bool                // instances of higher priority may have others give way
 	Evacuation berthage.Evacuation // when the instances of a lost host are made anew on others
+	BurstFor   time.Duration       // an instance stays where it is for want of room only, at least; 0: for ever
 	FenceAfter time.Duration       // a host is unreachable until it is switched off, where its driver can do that
 
 	CostWeight float64       // what a unit of currency per hour takes from a host's score
