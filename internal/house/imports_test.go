@@ -36,6 +36,8 @@ func places() map[string]place {
 		"scheduler/packing":  {ours: []string{"pool"}},
 		"scheduler/lifetime": {ours: []string{"pool", "scheduler"}},
 
+		"hypervisor/fencing": {ours: []string{"hypervisor", "pool"}},
+
 		"hypervisor/fake": {ours: []string{"hypervisor", "pool"}},
 		"hypervisor/libvirt": {
 			ours: []string{"hypervisor", "internal/cloudinit", "pool"},

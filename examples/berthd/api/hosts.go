@@ -186,4 +186,33 @@ func (a *api) registerSamples() {
 		}
 		return out, nil
 	})
+
+	op = describe("get-host-images", http.MethodGet, "/hosts/{driver}/{host}/images", "Hosts", "List what images can be made of",
+		"What the catalogue's images may name as their sources for this driver, as the hypervisor lists it now. Needs the ability image.", 404, 501, 502)
+	huma.Register(a.huma, op, func(ctx context.Context, in *HostPath) (*struct{ Body SourceImages }, error) {
+		if _, err := a.host(in.id()); err != nil {
+			return nil, err
+		}
+		list, err := a.c.Manager.SourceImages(ctx, in.id())
+		if err != nil {
+			return nil, problem.From(err)
+		}
+		out := &struct{ Body SourceImages }{SourceImages{Items: []SourceImage{}}}
+		for _, i := range list {
+			out.Body.Items = append(out.Body.Items, SourceImage(i))
+		}
+		return out, nil
+	})
+}
+
+// SourceImage is what an image of the catalogue can be made of.
+type SourceImage struct {
+	Source string `json:"source" doc:"As in an image's sources"`
+	Name   string `json:"name" doc:"For people"`
+	Size   int64  `json:"size,omitempty" doc:"Bytes of the disk that it makes at least; absent: not known"`
+}
+
+// SourceImages are those of a host.
+type SourceImages struct {
+	Items []SourceImage `json:"items" nullable:"false"`
 }

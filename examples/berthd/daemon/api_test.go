@@ -101,6 +101,7 @@ func TestHosts(t *testing.T) {
 	require.NotEmpty(t, h.at("devices"))
 	require.Contains(t, h.at("capabilities", "abilities"), "reboot")
 	require.NotEmpty(t, r.get(path(id)+"/samples").want(http.StatusOK).items())
+	require.Empty(t, r.get(path(id)+"/images").want(http.StatusOK).items(), "the simulated fleet takes every source")
 
 	since := r.head()
 	c := r.post(path(id)+"/cordon", object{"reason": "new memory"}).want(http.StatusOK)
