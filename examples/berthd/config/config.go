@@ -6,8 +6,6 @@
 package config
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"math"
@@ -18,7 +16,6 @@ import (
 	"time"
 
 	"github.com/berthage/berthage"
-	"github.com/berthage/berthage/pool"
 )
 
 // Config is what the daemon is to do. Default gives one that is valid but for its drivers: at least one
@@ -59,19 +56,6 @@ type Config struct {
 
 	LogFormat string // text or json
 	LogLevel  slog.Level
-}
-
-// Libvirt is one libvirt host. Only URI is needed.
-type Libvirt struct {
-	URI     string            `json:"uri"`               // "qemu:///system", "qemu+ssh://root@host/system"
-	Name    string            `json:"name,omitempty"`    // of the host in the pool; empty: derived from the URI
-	Zone    string            `json:"zone,omitempty"`    // failure domain
-	Labels  map[string]string `json:"labels,omitempty"`  // for constraints
-	Taints  []pool.Taint      `json:"taints,omitempty"`  // which instances must tolerate
-	Pools   map[string]string `json:"pools,omitempty"`   // kind of storage by libvirt storage pool; empty: the pool "default" as standard
-	Network string            `json:"network,omitempty"` // of machines that ask for none by name
-	CPU     float64           `json:"cpu,omitempty"`     // over-commit ratio of cores; 0: 1.0
-	Virt    string            `json:"virt,omitempty"`    // kvm, qemu (emulation), or auto: kvm where a test boot proves that it works
 }
 
 // Default returns the configuration that holds where nothing else is said.
@@ -168,25 +152,5 @@ func (c Config) Check() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return fmt.Errorf("listen: %q: an address such as 127.0.0.1:8080", c.Listen)
 	}
-	seen := make(map[string]bool)
-	for i, l := range c.Libvirt {
-		switch {
-		case l.URI == "":
-			return fmt.Errorf("libvirt[%d].uri: a URI such as qemu:///system is needed", i)
-		case seen[l.HostName()]:
-			return fmt.Errorf("libvirt[%d]: a second host of the name %q: give each a name of its own", i, l.HostName())
-		}
-		seen[l.HostName()] = true
-	}
-	return nil
-}
-
-// HostName is the host's name in the pool. It must stay the same for ever; without a name it follows from
-// the URI.
-func (l Libvirt) HostName() string {
-	if l.Name != "" {
-		return l.Name
-	}
-	sum := sha256.Sum256([]byte(l.URI))
-	return "host-" + hex.EncodeToString(sum[:4])
+	return checkLibvirt(c.Libvirt)
 }

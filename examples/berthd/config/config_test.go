@@ -102,6 +102,7 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 		"libvirt with a typo": {file: `{"libvirt": [{"url": "qemu:///system"}]}`, want: "url"},
 		"libvirt without uri": {file: `{"libvirt": [{"name": "x"}]}`, want: "libvirt[0].uri"},
 		"libvirt twice":       {file: `{"libvirt": [{"uri": "a", "name": "x"}, {"uri": "b", "name": "x"}]}`, want: `"x"`},
+		"fence by a word":     {file: `{"libvirt": [{"uri": "a", "fence": ["ipmitool"]}]}`, want: `libvirt[0].fence: "ipmitool": the absolute path`},
 		"a weight below 0":    {file: `{"simulate": 1, "cost_weight": -1}`, want: "cost-weight: -1: zero or more"},
 		"a weight in words":   {file: `{"simulate": 1, "load_weight": "much"}`, want: "load_weight: \"much\": a number"},
 		"no number":           {file: `{"simulate": 1, "cost_weight": "NaN"}`, want: "cost-weight: NaN"},

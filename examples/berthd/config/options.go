@@ -214,7 +214,8 @@ for -, and under "libvirt" a list of objects:
     "poll": "10s",
     "libvirt": [
       {"uri": "qemu:///system", "name": "kvm-1", "zone": "a", "labels": {"rack": "r1"},
-       "pools": {"default": "ssd"}, "network": "default", "cpu": 2.0}
+       "pools": {"default": "ssd"}, "network": "default", "cpu": 2.0,
+       "fence": ["/usr/local/sbin/power-off", "kvm-1"]}
     ]
   }
 `)

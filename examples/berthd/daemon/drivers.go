@@ -14,6 +14,7 @@ import (
 	"github.com/berthage/berthage/examples/berthd/config"
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/hypervisor/fake"
+	"github.com/berthage/berthage/hypervisor/fencing"
 	"github.com/berthage/berthage/hypervisor/libvirt"
 	"github.com/berthage/berthage/pool"
 )
@@ -53,7 +54,11 @@ func assemble(ctx context.Context, c config.Config, shape func(*fake.Config), lo
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("libvirt: %w", err), d.Close())
 		}
-		d.add(libvirtName, "libvirt", driver, driver.Close)
+		fenced, err := fencing.Wrap(driver, fences(c.Libvirt))
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("libvirt: %w", err), driver.Close(), d.Close())
+		}
+		d.add(libvirtName, "libvirt", fenced, driver.Close)
 	}
 	return d, nil
 }
@@ -81,6 +86,17 @@ func libvirtHosts(list []config.Libvirt) ([]libvirt.HostConfig, error) {
 		out = append(out, h)
 	}
 	return out, nil
+}
+
+// fences are the commands that switch hosts off.
+func fences(list []config.Libvirt) map[pool.HostID]fencing.Command {
+	out := make(map[pool.HostID]fencing.Command)
+	for _, l := range list {
+		if len(l.Fence) > 0 {
+			out[pool.NewHostID(libvirtName, l.HostName())] = fencing.Command{Path: l.Fence[0], Args: l.Fence[1:]}
+		}
+	}
+	return out
 }
 
 func (d *drivers) add(name, kind string, driver hypervisor.Driver, closer func() error) {
