@@ -76,6 +76,20 @@ func benchRequests() []scheduler.Request {
 	return out
 }
 
+// benchWorth prices what benchRequests asks for by its part of 64 cores and 128 GiB, whichever is larger.
+func benchWorth(tb testing.TB) *scheduler.Worth {
+	tb.Helper()
+	var sizes []scheduler.Priced
+	for _, req := range benchRequests() {
+		r := req.Spec.Resources
+		part := max(float64(r[pool.CPU])/float64(64*pool.Core), float64(r[pool.Memory])/float64(128*pool.GiB))
+		sizes = append(sizes, scheduler.Priced{Resources: r, Price: part})
+	}
+	w := new(scheduler.Worth)
+	require.NoError(tb, w.Set(pool.Resources{pool.CPU: 64 * pool.Core, pool.Memory: 256 * pool.GiB}, sizes))
+	return w
+}
+
 // benchState folds the same fleet into books, what is on a host as one instance.
 func benchState(tb testing.TB, hosts []*pool.HostRecord) *pool.State {
 	tb.Helper()
@@ -97,13 +111,15 @@ func benchState(tb testing.TB, hosts []*pool.HostRecord) *pool.State {
 func BenchmarkPlace(b *testing.B) {
 	sizes := []int{200, 1000, 10_000, 100_000}
 	for _, by := range []struct {
-		name     string
-		strategy scheduler.Strategy
-		ends     *scheduler.Ends
-	}{{"best-fit", scheduler.BestFit, nil}, {"default", scheduler.Default, nil}, {"spread", scheduler.Spread, nil}, {"lifetimes", scheduler.Default, new(scheduler.Ends)}} {
+		name string
+		by   scheduler.Scheduler
+	}{
+		{"best-fit", scheduler.Scheduler{Strategy: scheduler.BestFit}}, {"default", scheduler.Scheduler{}}, {"spread", scheduler.Scheduler{Strategy: scheduler.Spread}},
+		{"lifetimes", scheduler.Scheduler{Ends: new(scheduler.Ends)}}, {"worth", scheduler.Scheduler{Worth: benchWorth(b)}},
+	} {
 		for _, n := range sizes {
 			b.Run(fmt.Sprintf("index/%s/hosts=%d", by.name, n), func(b *testing.B) {
-				c := newChurn(b, by.strategy, n, by.ends)
+				c := newChurn(b, by.by, n)
 				for range 20_000 {
 					c.turn(b)
 				}
@@ -190,13 +206,12 @@ type churn struct {
 	lives             []scheduler.Lives
 }
 
-func newChurn(b testing.TB, strategy scheduler.Strategy, hosts int, ends *scheduler.Ends) *churn {
+func newChurn(b testing.TB, s scheduler.Scheduler, hosts int) *churn {
 	b.Helper()
-	c := &churn{ix: benchIndex(b, benchFleet(hosts)), alive: make([]scheduler.Decision, max(16, hosts/10)), ends: ends}
+	c := &churn{ix: benchIndex(b, benchFleet(hosts)), alive: make([]scheduler.Decision, max(16, hosts/10)), ends: s.Ends}
 	for k := range 13 {
 		c.lives = append(c.lives, scheduler.Exactly(5*time.Minute<<k))
 	}
-	s := &scheduler.Scheduler{Strategy: strategy, Ends: ends}
 	for _, req := range benchRequests() {
 		a, err := s.Ask(req)
 		require.NoError(b, err)

@@ -55,16 +55,16 @@ type decision struct {
 	memory []remembered // of an Ask, by the index's number of the host
 	now    *remembered  // of the host that is looked at; nil if nothing is
 
-	shaped                  []need // space for needs on aggregates
-	refined                 refined
-	ofShape                 refined
-	lasting, lastingOfShape lasting
-	fgd                     fgd
-	rooms                   []int64 // of each device of the host
-	room                    []int64
-	node                    []int64 // rooms on one NUMA node
-	chosen                  []int
-	order                   []int
+	shaped   []need // space for needs on aggregates
+	refining refining
+	ofShape  refining
+	worths   *worths // nil: what is made useless does not count
+	fgd      fgd
+	rooms    []int64 // of each device of the host
+	room     []int64
+	node     []int64 // rooms on one NUMA node
+	chosen   []int
+	order    []int
 }
 
 // manyHosts is the number of hosts in a constraint from which a set is quicker than a list.

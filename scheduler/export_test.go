@@ -160,6 +160,9 @@ func (x *box) holds(l *line, id pool.HostID) bool {
 	return x.traits.has(l.traits) && x.first <= id
 }
 
+// Of returns what a room is worth.
+func (w *Worth) Of(cpu, memory int64) float64 { return w.now.Load().at(cpu, memory) }
+
 // Total returns what the index has of a class as used and as capacity of the hosts in use.
 func (ix *Index) Total(c pool.Class) (used, capacity int64) { return ix.total(c) }
 
@@ -188,9 +191,9 @@ func (j *Judgement) Enough(enough float64) (bound, lo, hi float64) { return j.ju
 
 // Judge asks the policy of a strategy. need is by class, free and capacity by class and host; total is what the pool
 // uses and has. The factors of the sums are off the policy's weights by off. With ends, of the hosts, the request's
-// lifetime counts.
-func Judge(strategy Strategy, classes []pool.Class, need []int64, free, capacity [][]int64, used []bool, total func(pool.Class) (int64, int64), off float64, req Request, ends []time.Time) *Judgement {
-	d := &decision{scheduler: &Scheduler{Strategy: strategy}, req: req}
+// lifetime counts, and with a worth what is made useless.
+func Judge(strategy Strategy, classes []pool.Class, need []int64, free, capacity [][]int64, used []bool, total func(pool.Class) (int64, int64), off float64, req Request, ends []time.Time, worth *Worth) *Judgement {
+	d := &decision{scheduler: &Scheduler{Strategy: strategy, Worth: worth}, req: req}
 	if ends != nil {
 		d.scheduler.Ends = new(Ends)
 	}

@@ -39,11 +39,10 @@ type grouped struct {
 
 // groupPolicy is the policy of one group, and in an index the bits of its labels.
 type groupPolicy struct {
-	policy  policy
-	refined refined
-	lasting lasting
-	labels  traits
-	there   bool // hosts may have them
+	policy   policy
+	refining refining
+	labels   traits
+	there    bool // hosts may have them
 }
 
 // find looks the labels of the groups up. It is false if a bit does not tell who has a label.

@@ -30,6 +30,7 @@ type world struct {
 	reqs           []scheduler.Request
 	outs           []scheduler.Decision
 	ends           scheduler.Ends
+	worth          scheduler.Worth
 	large          bool // sizes of real hosts instead of small numbers with many ties
 	cases, placed2 int
 }
@@ -140,6 +141,9 @@ func (w *world) scheduler() *scheduler.Scheduler {
 	if w.r.IntN(2) == 0 {
 		s.Ends = &w.ends
 	}
+	if w.r.IntN(3) == 0 {
+		s.Worth = &w.worth
+	}
 	if s.Loads != nil {
 		loads := make(map[pool.HostID]float64)
 		for h := range w.state.Hosts() {
@@ -179,6 +183,9 @@ func (w *world) check() {
 		req = scheduler.Request{Spec: i.Spec, Image: i.Image, Project: "p", Cluster: i.Cluster, Avoid: []pool.HostID{i.Place.Host}, Leaves: i.Place.Host}
 	}
 	req.Now, req.Lives = randomLives(w.r)
+	if w.r.IntN(20) == 0 {
+		w.setWorth()
+	}
 	want, wantErr := s.Place(w.state, req)
 	got, err := s.PlaceOn(w.follows, req.In(w.state))
 	w.same(want, wantErr, got, err)
@@ -435,7 +442,7 @@ func TestIndexWithMoreTraitsThanBits(t *testing.T) {
 
 // A warm index places and releases without allocating anything.
 func TestWarmIndexAllocatesNothing(t *testing.T) {
-	c := newChurn(t, scheduler.Default, 500, nil)
+	c := newChurn(t, scheduler.Scheduler{}, 500)
 	for range 5000 {
 		c.turn(t)
 	}

@@ -102,7 +102,7 @@ func TestIndexFollowsEnds(t *testing.T) {
 
 // Lifetimes cost no allocation either.
 func TestWarmIndexWithEndsAllocatesNothing(t *testing.T) {
-	c := newChurn(t, scheduler.Default, 500, new(scheduler.Ends))
+	c := newChurn(t, scheduler.Scheduler{Ends: new(scheduler.Ends)}, 500)
 	for range 5000 {
 		c.turn(t)
 	}

@@ -137,7 +137,7 @@ func (c *plainChurn) turn() {
 func TestPlainScanPlacesTheSame(t *testing.T) {
 	t.Parallel()
 	plain := newPlainChurn(300)
-	c := newChurn(t, scheduler.BestFit, 300, nil)
+	c := newChurn(t, scheduler.Scheduler{Strategy: scheduler.BestFit}, 300)
 	placed := 0
 	for range 2000 {
 		k := c.turns % len(c.alive)

@@ -26,6 +26,7 @@ type columns struct {
 	free, capacity [][]int64
 	marks          []traits // of which the policy wants to know whether a host is in use
 	ends           []int64  // until when; nil: lifetimes are not looked at
+	allUsed        bool     // every host counts as in use
 }
 
 // left adds to out, times a weight, the part of the capacity of need k that is free on each host after the placement.
@@ -36,7 +37,7 @@ func (c *columns) left(k int, weight float64, hosts []uint8, out []float64) {
 	}
 }
 
-func (c *columns) used(i uint8) bool { return c.marks[i].is&traitUsed != 0 }
+func (c *columns) used(i uint8) bool { return c.allUsed || c.marks[i].is&traitUsed != 0 }
 
 // ranges is a box around the columns of several hosts: per need the least and the most of what is free and of what
 // there is in all.

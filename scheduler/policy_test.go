@@ -1,6 +1,7 @@
 package scheduler_test
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -75,12 +76,17 @@ func checkBound(t *testing.T, r *rand.Rand, fitting *int) {
 			ends = append(ends, end)
 		}
 	}
-	j := scheduler.Judge(strategy, classes, need, free, capacity, used, total, (r.Float64()-0.5)/30, req, ends)
+	var worth *scheduler.Worth
+	least := 0.0
+	if r.IntN(3) == 0 {
+		worth, strategy, least = randomWorth(t, r, need, capacity), scheduler.Default, math.Inf(-1)
+	}
+	j := scheduler.Judge(strategy, classes, need, free, capacity, used, total, (r.Float64()-0.5)/30, req, ends, worth)
 	for i, score := range j.Scores {
 		*fitting++
 		require.GreaterOrEqual(t, j.Plain, score, "%s", strategy)
 		require.GreaterOrEqual(t, j.Summed, score, "%s", strategy)
-		require.True(t, score >= 0 && score <= 2, "%s: %v", strategy, score)
+		require.True(t, score >= least && score <= 2, "%s: %v", strategy, score)
 		for _, enough := range []float64{score, j.Scores[0], r.Float64() * 2} {
 			bound, lo, hi := j.Enough(enough)
 			if bound < enough {

@@ -67,6 +67,14 @@ func (b *refined) prepare(needs []need, total totals) {
 	}
 }
 
+// level brings the weights to a sum of one.
+func (b *refined) level() {
+	for i := range b.weights {
+		b.weights[i] /= b.sum
+	}
+	b.sum = 1
+}
+
 // change returns |z - d| - |z|: by how much the imbalance changes if z is memory less cores before, and d what is
 // taken of memory less what is taken of cores. It falls while z goes up for a d above zero and down for one below.
 func change(z, d float64) float64 {

@@ -66,8 +66,8 @@ type Filter func(Request, *pool.HostRecord) *Reason
 
 // Score is an importer's own preference, asked only for hosts that qualify; higher is better. It is added to
 // the built-in score, which is between 0 and 2 and differs by up to 1 among hosts in use, less 2 for each soft
-// constraint that the host does not meet and, under FGD, less twice the square root of the number of instances with GPUs
-// for each GPU that is made useless. It must be a pure
+// constraint that the host does not meet, with a Worth less two thirds for each host's worth of room that is made useless, and, under
+// FGD, less twice the square root of the number of instances with GPUs for each GPU that is made useless. It must be a pure
 // function. A panic, a NaN or an infinity fails the decision with ErrExtension.
 type Score func(Request, *pool.HostRecord) float64
 
@@ -84,7 +84,8 @@ type Scheduler struct {
 	CostWeight, LoadWeight float64
 	Loads                  *Loads // nil: nothing is measured
 
-	Ends *Ends // until when hosts are expected to be in use; nil: lifetimes are not looked at
+	Ends  *Ends  // until when hosts are expected to be in use; nil: lifetimes are not looked at
+	Worth *Worth // what free room is good for; nil: what a placement makes useless is not looked at
 }
 
 // Request is what is to be placed.
@@ -195,7 +196,12 @@ func inUse(h *pool.HostRecord) bool { return h.Placed > 0 || len(h.Used) > 0 }
 func (d *decision) follow(total totals) {
 	d.total = total
 	d.loads = d.scheduler.Loads.now()
-	d.policy = d.policyFor(d.scheduler.Strategy, d.asked, &d.refined, &d.lasting)
+	d.worths = nil
+	if d.scheduler.Worth != nil {
+		d.worths = d.scheduler.Worth.now.Load()
+	}
+	d.shape = nil
+	d.policy = d.policyFor(d.scheduler.Strategy, d.asked, &d.refining)
 	if n := len(d.scheduler.Groups); n > 0 {
 		if len(d.grouped.groups) != n {
 			d.grouped.groups = make([]groupPolicy, n)
@@ -203,20 +209,32 @@ func (d *decision) follow(total totals) {
 		d.grouped.base = d.policy
 		for i := range d.grouped.groups {
 			g := &d.grouped.groups[i]
-			g.policy = d.policyFor(d.scheduler.Groups[i].Strategy, d.asked, &g.refined, &g.lasting)
+			g.policy = d.policyFor(d.scheduler.Groups[i].Strategy, d.asked, &g.refining)
 		}
 	}
 }
 
-func (d *decision) policyFor(s Strategy, needs []need, b *refined, w *lasting) policy {
+// refining is the space of a policy that is made of several.
+type refining struct {
+	refined refined
+	lasting lasting
+	valued  valued
+}
+
+func (d *decision) policyFor(s Strategy, needs []need, space *refining) policy {
 	switch s {
 	case BestFit, FGD:
-		return d.lives(s, bestFit{}, 1, w)
+		return d.lives(s, bestFit{}, 1, &space.lasting)
 	case Spread:
 		return spread{}
 	}
+	b := &space.refined
 	b.prepare(needs, d.total)
-	return d.lives(s, b, b.sum/(b.sum+2), w)
+	if !d.priced() {
+		return d.lives(s, b, b.sum/(b.sum+2), &space.lasting)
+	}
+	b.level()
+	return d.values(d.lives(s, b, b.sum/(b.sum+2), &space.lasting), b, &space.valued)
 }
 
 // score returns the score of a host that has just been checked: the policy's, and those of the importer.
@@ -225,7 +243,7 @@ func (d *decision) score(h *pool.HostRecord) (float64, error) {
 	group, strategy := d.scheduler.strategyOf(h)
 	switch {
 	case d.shape != nil:
-		p = d.policyFor(strategy, d.needs, &d.ofShape, &d.lastingOfShape)
+		p = d.policyFor(strategy, d.needs, &d.ofShape)
 	case group >= 0:
 		p = d.grouped.groups[group].policy
 	}

@@ -29,6 +29,7 @@ type churnResult struct {
 	PerHour int     `json:"migrations_per_hour"`
 
 	Lifetime lifetimes `json:"lifetime"`
+	Worth    bool      `json:"worth"` // the default strategy looks at what room is good for
 
 	Skipped  []skipped    `json:"skipped"` // larger than a host, and left out of everything below
 	Policies []churnStats `json:"policies"`
@@ -59,6 +60,7 @@ func churn(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	mem := fs.String("host-mem", "", "GiB of memory of a host")
 	policy := fs.String("policy", "best-fit,default", "strategies of the scheduler, a `list` with commas")
 	lifetime := fs.String("lifetime", "none", "`what` placements know of the VMs' ends: none, learnt from those before, or oracle, the truth")
+	byWorth := fs.Bool("worth", false, "let the default strategy look at what free room is good for to VMs like those that run")
 	perHour := fs.Int("migrations-per-hour", 0, "`moves` within any hour that may empty hosts; 0 is none")
 	asJSON := fs.Bool("json", false, "print one JSON object")
 	plot := fs.String("plot", "", "draw the result to this SVG `file`")
@@ -94,13 +96,13 @@ func churn(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	r := &churnResult{
 		Trace: filepath.Base(*trace), Hosts: *hosts,
 		HostCPU: float64(host.cpu) / 1000, HostMem: float64(host.mem) / (1 << 30), PerHour: *perHour,
-		Lifetime: known,
+		Lifetime: known, Worth: *byWorth,
 	}
 	vms, r.Skipped = split(vms, host)
 	r.VMs = len(vms)
 	tell := newTeller(stderr)
 	for _, s := range strategies {
-		t, err := newTide(vms, host, *hosts, s, *perHour, known)
+		t, err := newTide(vms, host, *hosts, s, *perHour, known, *byWorth)
 		if err != nil {
 			return err
 		}
@@ -114,9 +116,9 @@ func churn(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 }
 
 func (r *churnResult) print(w io.Writer) error {
-	fmt.Fprintf(w, "%d VMs of %s come and go on %d hosts of %g cores and %g GiB%s\n\n", r.VMs, r.Trace, r.Hosts, r.HostCPU, r.HostMem, map[lifetimes]string{
+	fmt.Fprintf(w, "%d VMs of %s come and go on %d hosts of %g cores and %g GiB%s%s\n\n", r.VMs, r.Trace, r.Hosts, r.HostCPU, r.HostMem, map[lifetimes]string{
 		lifetimesLearnt: ", lifetimes being learnt", lifetimesTrue: ", their ends known beforehand",
-	}[r.Lifetime])
+	}[r.Lifetime], map[bool]string{true: ", default by the worth of room"}[r.Worth])
 	fmt.Fprintf(w, "  %-12s %16s %9s %6s %9s %20s %18s %11s\n",
 		"policy", "hosts_over_bound", "hosts", "peak", "rejected", "rejected_core_hours", "cpu per placement", "migrations")
 	for _, p := range r.Policies {

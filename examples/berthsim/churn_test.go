@@ -19,6 +19,7 @@ import (
 // tides has what the tests look at of churn -json.
 type tides struct {
 	VMs      int
+	Worth    bool
 	Policies []tide
 }
 
@@ -202,11 +203,27 @@ func TestChurnOnTheAzureTrace(t *testing.T) {
 		require.LessOrEqual(t, standard.HostsOverBound, bestFit.HostsOverBound-c.gain)
 		require.Zero(t, bestFit.Rejected)
 		require.Zero(t, standard.Rejected)
+		byWorth := churn(t, append(args, "-policy", "default", "-worth")...).Policies[0]
+		t.Logf("by worth %.4f (%+.4f)", byWorth.HostsOverBound, byWorth.HostsOverBound-bestFit.HostsOverBound)
+		require.LessOrEqual(t, byWorth.HostsOverBound, bestFit.HostsOverBound-c.gain)
+		require.Zero(t, byWorth.Rejected)
 		moved := churn(t, append(args, "-policy", "default", "-migrations-per-hour", "100")...).Policies[0]
 		t.Logf("with 100 moves an hour %.4f (%+.4f), %d moves", moved.HostsOverBound, moved.HostsOverBound-bestFit.HostsOverBound, moved.Migrations)
 		require.LessOrEqual(t, moved.HostsOverBound, bestFit.HostsOverBound-c.moved)
 		require.Zero(t, moved.Rejected)
 	}
+}
+
+// What room is good for counts under the default strategy alone, and comes from the VMs that run: nothing is refused for it.
+func TestChurnByWorth(t *testing.T) {
+	t.Parallel()
+	args := []string{"-trace", "berthsim/testdata/small.csv", "-hosts", "40", "-host-cpu", "32", "-host-mem", "64"}
+	without, with := churn(t, args...), churn(t, append(args, "-worth")...)
+	require.False(t, without.Worth)
+	require.True(t, with.Worth)
+	require.Equal(t, without.Policies[0].HostsOverBound, with.Policies[0].HostsOverBound, "best-fit takes no notice")
+	require.NotEqual(t, without.Policies[1].HostsOverBound, with.Policies[1].HostsOverBound)
+	require.Zero(t, with.Policies[1].Rejected)
 }
 
 // Where lives differ by size, what is learnt of them is worth much of what the truth is worth, and nothing is refused.

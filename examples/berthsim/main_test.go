@@ -118,6 +118,7 @@ func TestWrongArguments(t *testing.T) {
 // result has what the tests look at of -json.
 type result struct {
 	VMs, Sample, Online, Decreasing, Plan int
+	BestFit                               int     `json:"best_fit"`
 	LP                                    float64 `json:"lp_bound"`
 	Volume                                float64 `json:"volume_bound"`
 	Optimal                               bool
@@ -129,6 +130,7 @@ func decode(t *testing.T, stdout string) (r result) {
 	t.Helper()
 	require.NoError(t, json.Unmarshal([]byte(stdout), &r), stdout)
 	require.GreaterOrEqual(t, r.Online, r.Plan)
+	require.GreaterOrEqual(t, r.BestFit, r.Plan)
 	require.GreaterOrEqual(t, r.Decreasing, r.Plan)
 	require.GreaterOrEqual(t, float64(r.Plan), r.LP)
 	require.GreaterOrEqual(t, r.LP, r.Volume*(1-1e-9))
@@ -178,20 +180,23 @@ func TestStaticSamples(t *testing.T) {
 }
 
 // On five shapes of host the plan of 20,000 real VMs needs at most one host more than the rounded bound.
+// Online placement by the worth of room needs at most 2.5 % more than the bound, and no more than best-fit.
 func TestStaticOnTheAzureTrace(t *testing.T) {
 	t.Parallel()
 	dir := os.Getenv("BERTHAGE_TRACES")
 	if dir == "" {
 		t.Skip("BERTHAGE_TRACES names no directory with azure2017_vms.csv.gz: only the small trace that is made up was run")
 	}
-	for _, shape := range [][2]string{{"48", "192"}, {"64", "128"}, {"64", "256"}, {"32", "64"}, {"96", "384"}} {
+	for _, shape := range [][3]string{{"48", "192", "1"}, {"64", "128", "1"}, {"64", "128", "2"}, {"64", "128", "3"}, {"64", "256", "1"}, {"32", "64", "1"}, {"96", "384", "1"}} {
 		stdout, stderr, code := berthsim(t, "static", "-trace", filepath.Join(dir, "azure2017_vms.csv.gz"),
-			"-host-cpu", shape[0], "-host-mem", shape[1], "-json")
+			"-host-cpu", shape[0], "-host-mem", shape[1], "-seed", shape[2], "-json")
 		require.Zero(t, code, stderr)
 		r := decode(t, stdout)
 		require.LessOrEqual(t, float64(r.Plan), math.Ceil(r.LP)+1)
-		t.Logf("%sc/%sG: online %d, decreasing %d, plan %d in %.3f s, bound %.2f, online/bound %.4f",
-			shape[0], shape[1], r.Online, r.Decreasing, r.Plan, r.PlanSeconds, r.LP, float64(r.Online)/r.LP)
+		require.LessOrEqual(t, float64(r.Online), 1.025*r.LP, "%v", shape)
+		require.LessOrEqual(t, r.Online, r.BestFit, "%v", shape)
+		t.Logf("%sc/%sG, seed %s: online %d, best-fit %d, decreasing %d, plan %d in %.3f s, bound %.2f, online/bound %.4f",
+			shape[0], shape[1], shape[2], r.Online, r.BestFit, r.Decreasing, r.Plan, r.PlanSeconds, r.LP, float64(r.Online)/r.LP)
 	}
 }
 

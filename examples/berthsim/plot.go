@@ -24,7 +24,8 @@ func (r *staticResult) draw() []byte {
 	}
 	note := func(hosts int64) string { return fmt.Sprintf("+%.2f %%  (%d hosts)", above(hosts), hosts) }
 	bars := []bar{
-		{"online, best-fit", above(int64(r.Online)), note(int64(r.Online))},
+		{"online, by worth", above(int64(r.Online)), note(int64(r.Online))},
+		{"online, best-fit", above(int64(r.BestFit)), note(int64(r.BestFit))},
 		{"best-fit decreasing", above(int64(r.Decreasing)), note(int64(r.Decreasing))},
 		{"plan", above(r.Plan), note(r.Plan)},
 	}

@@ -21,19 +21,25 @@ type tide struct {
 	stats churnStats
 	moves *moves // nil: none
 	lives *lives // nil: nobody knows how long VMs live
+	worth *worth // nil: nobody looks at what room is good for
 }
 
-func newTide(vms []vm, host size, hosts int, s scheduler.Strategy, perHour int, known lifetimes) (*tide, error) {
+func newTide(vms []vm, host size, hosts int, s scheduler.Strategy, perHour int, known lifetimes, byWorth bool) (*tide, error) {
 	places := scheduler.Scheduler{Strategy: s}
 	lives := newLives(vms, known)
 	if lives != nil {
 		places.Ends = &lives.Ends
 	}
+	var w *worth
+	if byWorth {
+		w = newWorth(host)
+		places.Worth = &w.Worth
+	}
 	f, err := newFleet(host, hosts, places)
 	if err != nil {
 		return nil, err
 	}
-	t := &tide{fleet: f, vms: vms, at: make([]scheduler.Decision, len(vms)), lives: lives}
+	t := &tide{fleet: f, vms: vms, at: make([]scheduler.Decision, len(vms)), lives: lives, worth: w}
 	t.stats.Policy = s.String()
 	for _, v := range vms {
 		t.end = max(t.end, v.arrive, v.end)
@@ -66,6 +72,9 @@ func (t *tide) run(ctx context.Context, tell *teller) (churnStats, error) {
 				return t.stats, err
 			}
 			continue
+		}
+		if err := t.worth.look(ctx); err != nil {
+			return t.stats, err
 		}
 		ok, err := t.come(e.vm)
 		if err != nil {
@@ -141,6 +150,7 @@ func (t *tide) come(i int) (bool, error) {
 	t.at[i] = d
 	t.moves.came(i, d.Host)
 	t.lives.came(i, d.Host)
+	t.worth.count(v.size, 1)
 	t.taken.cpu, t.taken.mem = t.taken.cpu+v.size.cpu, t.taken.mem+v.size.mem
 	t.stats.PeakHosts = max(t.stats.PeakHosts, t.used)
 	return true, nil
@@ -157,6 +167,7 @@ func (t *tide) leave(i int) error {
 	}
 	t.moves.went(i, d.Host)
 	t.lives.went(i, t.now)
+	t.worth.count(v.size, -1)
 	*d = scheduler.Decision{}
 	t.taken.cpu, t.taken.mem = t.taken.cpu-v.size.cpu, t.taken.mem-v.size.mem
 	return nil
