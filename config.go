@@ -80,6 +80,11 @@ type Config struct {
 	// scheduler.Ends, which it sets, and package lifetime.
 	Lifetimes bool
 
+	// Worth makes placements count what they make useless on a host, by what the pool's own instances are like; that is worked out anew every 5
+	// minutes while Run runs. See scheduler.Worth, which it sets. It pays on pools of many hosts, and takes two to four times as long for a
+	// placement.
+	Worth bool
+
 	// Evacuation says when the instances of a host that has been lost are made anew on others; empty: when it is
 	// proved that the host is off.
 	Evacuation Evacuation

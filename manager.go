@@ -3,6 +3,7 @@ package berthage
 import (
 	"context"
 	"iter"
+	"log/slog"
 	"strings"
 	"sync"
 
@@ -19,6 +20,8 @@ type Manager struct {
 	auto *rebalancer
 
 	meter *meter
+	worth *scheduler.Worth // what room is worth; nil: nobody looks
+	log   *slog.Logger
 }
 
 // Open reads the ledger, from its newest checkpoint on, and returns a Manager over it; an empty ledger gets its
@@ -29,25 +32,33 @@ func Open(ctx context.Context, c Config) (*Manager, error) {
 		return nil, err
 	}
 	t := &meter{every: c.Measure, timeout: rc.PollTimeout}
-	if c.Measure > 0 {
+	var worth *scheduler.Worth
+	if c.Measure > 0 || c.Worth {
 		var s scheduler.Scheduler
 		if c.Scheduler != nil {
 			s = *c.Scheduler
 		}
-		s.Loads = or(s.Loads, new(scheduler.Loads))
-		rc.Scheduler, t.loads = &s, s.Loads
+		if c.Measure > 0 {
+			s.Loads = or(s.Loads, new(scheduler.Loads))
+			t.loads = s.Loads
+		}
+		if c.Worth {
+			s.Worth = or(s.Worth, new(scheduler.Worth))
+			worth = s.Worth
+		}
+		rc.Scheduler = &s
 	}
 	r, err := ring.Open(ctx, rc)
 	if err != nil {
 		return nil, &pool.Error{Op: "open", Kind: pool.ErrUnavailable, Cause: err}
 	}
-	return &Manager{ring: r, who: ring.Caller{Actor: "unnamed"}, auto: &rebalancer{c: c.Rebalance.filled()}, meter: t}, nil
+	return &Manager{ring: r, who: ring.Caller{Actor: "unnamed"}, auto: &rebalancer{c: c.Rebalance.filled()}, meter: t, worth: worth, log: rc.Logger}, nil
 }
 
 // As returns the same Manager with another name for its caller: actor and cause (a request's id, say) stand
 // in the events of the commands given through it.
 func (m *Manager) As(actor, cause string) *Manager {
-	return &Manager{ring: m.ring, who: ring.Caller{Actor: clip(actor), Cause: clip(cause)}, auto: m.auto, meter: m.meter}
+	return &Manager{ring: m.ring, who: ring.Caller{Actor: clip(actor), Cause: clip(cause)}, auto: m.auto, meter: m.meter, worth: m.worth, log: m.log}
 }
 
 // clip makes of any string what a ledger takes as an actor or cause: at most 255 bytes of text.
@@ -66,6 +77,9 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 	if m.meter.every > 0 {
 		side.Go(func() { m.measure(ctx) })
+	}
+	if m.worth != nil {
+		side.Go(func() { m.appraise(ctx) })
 	}
 	err := m.ring.Run(ctx)
 	cancel()

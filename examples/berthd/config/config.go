@@ -45,6 +45,7 @@ type Config struct {
 	LoadWeight float64       // what a measured load of 1 takes from it
 	Measure    time.Duration // between two measurements of that load; 0: none
 
+	Worth     bool // placements look at what they make useless
 	Lifetimes bool // placements look at how long instances are expected to exist
 
 	Rebalance berthage.Rebalance // moves that would gain something: off, recommended or made

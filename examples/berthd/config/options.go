@@ -63,6 +63,7 @@ func options() []option {
 		amount("cost-weight", "how much a host's price per hour counts when an instance is placed: what a unit of currency takes from a score that ranges over 2; 0: not at all", func(c *Config) *float64 { return &c.CostWeight }),
 		amount("load-weight", "how much a host's measured load counts: what one takes of which all cores are busy; 0: not at all", func(c *Config) *float64 { return &c.LoadWeight }),
 		span("burst-for", "time after its launch from which on an instance is brought back from a host with a taint prefer-no-schedule, onto which it came for want of room: moved, or made anew if it is replaceable; 0 for never", func(c *Config) *time.Duration { return &c.BurstFor }),
+		yes("worth", "whether placements count what they make useless on a host, by what the pool's instances are like; for pools of many hosts", func(c *Config) *bool { return &c.Worth }),
 		yes("lifetimes", "whether placements look at how long instances are expected to exist, by their hints or what is learnt, so that hosts become empty as a whole", func(c *Config) *bool { return &c.Lifetimes }),
 		span("measure", "time between two looks at how busy hosts are, for load-weight; 0 for never", func(c *Config) *time.Duration { return &c.Measure }),
 		{
