@@ -15,6 +15,7 @@ export GOWORK := off
 # The race detector needs a C compiler.
 RACE := $(if $(shell command -v $(or $(CC),cc) gcc 2>/dev/null),-race)
 TALLY ?= $(CURDIR)/build/tally
+REPORTS ?= $(CURDIR)/build/reports
 export TALLY
 tally := go run ./internal/house/tally
 each = @set -e; for module in $(MODULES); do echo "$$module: $(1)" >&2; (cd "$$module" && $(1)); done
@@ -91,21 +92,21 @@ docs: ## check links, code, commands and claims in the documents
 
 ##@ Test
 
-# What runs in which part: packages, after a colon if they are not the root module's, less those with the ending after an exclamation mark.
+# What runs in which part: packages, after a colon if they are not the root module's, less those in the directories after exclamation marks.
 # A package of tests that stands in no part, or in two, fails test-house.
 PARTS := $(EXTRA) test-unit test-sim test-mutants test-ledgers test-drivers test-browser test-vm
-test-unit-packages := ./...!/hypervisor/libvirt examples:./...!/browser \
-	$(addprefix internal/integration:./,guest/... importing readme)
+test-unit-packages := ./...!/hypervisor examples:./...!/browser!/customdriver \
+	$(addprefix internal/integration:./,drivers guest/... importing readme)
 test-ledgers-packages := $(addprefix internal/integration:./,fleet ledgers)
-test-drivers-packages := ./hypervisor/libvirt internal/integration:./script
+test-drivers-packages := ./hypervisor/libvirt ./hypervisor/...!/libvirt examples:./customdriver internal/integration:./script
 test-browser-packages := examples:./berthd/browser/...
 
-# go-test PART [PROGRAM]: runs the packages of a part, module by module, with a program that provides what they need.
+# go-test PART: runs the packages of a part, module by module.
 define go-test
 @set -e; status=0; for p in $($(1)-packages); do \
 	module=.; case $$p in *:*) module=$${p%%:*}; p=$${p#*:};; esac; \
-	case $$p in *!*) p=$$(go list -C $$module "$${p%!*}" | grep -v -e "$${p#*!}$$");; esac; \
-	$(2) $(tally) test -C $$module $(RACE) -count=1 -timeout 15m $$p || status=1; done; exit $$status
+	case $$p in *!*) p=$$(go list -C $$module "$${p%%!*}" | grep -v -E "($$(echo "$${p#*!}" | tr '!' '|'))(/|$$)");; esac; \
+	$(tally) test -C $$module $(RACE) -count=1 -timeout 15m $$p || status=1; done; exit $$status
 endef
 
 .PHONY: test
@@ -128,8 +129,14 @@ test-ledgers-here: # with the servers that the environment names
 	$(call go-test,test-ledgers)
 
 .PHONY: test-drivers
-test-drivers: ## the driver suite on real libvirt daemons
-	$(call go-test,$@,internal/house/daemons.sh)
+test-drivers: ## the driver suite on every driver that can run here, and a table of what passed where
+	@rm -rf "$(REPORTS)" && mkdir -p "$(REPORTS)" && status=0; \
+	BERTHAGE_REPORTS="$(REPORTS)" internal/house/daemons.sh $(MAKE) --no-print-directory test-drivers-here || status=1; \
+	$(tally) run "the table of drivers" go run -C internal/integration ./drivers -table "$(REPORTS)" || status=1; exit $$status
+
+.PHONY: test-drivers-here
+test-drivers-here: # with the libvirt daemons that the environment names
+	$(call go-test,test-drivers)
 
 .PHONY: test-browser
 test-browser: ## the dashboard in a real browser

@@ -17,3 +17,6 @@ func CheckCase(ctx context.Context, s Setup, name string) (Report, error) {
 	}
 	return r, nil
 }
+
+// Save writes the report as Run does.
+func (r Report) Save(dir string) error { return r.save(dir) }

@@ -2,9 +2,13 @@ package hypervisortest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"text/tabwriter"
@@ -15,9 +19,9 @@ import (
 
 // Case is a row of the suite.
 type Case struct {
-	Name    string             // "destroy-foreign"
-	Rule    string             // what it checks, in words
-	Ability hypervisor.Ability // that it needs; empty: none
+	Name    string             `json:"name"`              // "destroy-foreign"
+	Rule    string             `json:"rule"`              // what it checks, in words
+	Ability hypervisor.Ability `json:"ability,omitempty"` // that it needs; empty: none
 }
 
 // Outcome is how a case ended.
@@ -33,15 +37,16 @@ const (
 // Result is how a case ended for a driver.
 type Result struct {
 	Case
-	Outcome Outcome
-	Detail  string // what was wrong, or why the case was not run
-	Took    time.Duration
+	Outcome Outcome       `json:"outcome"`
+	Detail  string        `json:"detail,omitempty"` // what was wrong, or why the case was not run
+	Took    time.Duration `json:"took"`             // in JSON nanoseconds
 }
 
 // Report is the judgement of one driver.
 type Report struct {
-	Driver  string
-	Results []Result
+	Driver       string                  `json:"driver"`       // Setup.Name
+	Capabilities hypervisor.Capabilities `json:"capabilities"` // on the first host
+	Results      []Result                `json:"results"`
 }
 
 // Err returns an error that names every case that failed and what was wrong, or nil.
@@ -106,12 +111,16 @@ func Check(ctx context.Context, s Setup) (Report, error) {
 	for _, row := range rows() {
 		r.Results = append(r.Results, b.run(ctx, row))
 	}
+	r.Capabilities = hypervisor.CapabilitiesOf(b.Driver, b.Hosts[0])
 	return r, nil
 }
 
 // Run judges a driver as subtests of t, one per case, logs the table and returns the report. A case that is
 // not offered is a skipped subtest that says why; state Setup.Abilities, so that a driver cannot pass by
 // offering less than it should.
+//
+// If the environment variable BERTHAGE_REPORTS names a directory, the report is written there too, as JSON in a file named after
+// the driver, so that the reports of several drivers can be read and printed side by side.
 func Run(t *testing.T, s Setup) Report {
 	t.Helper()
 	b, err := begin(t.Context(), s)
@@ -131,6 +140,21 @@ func Run(t *testing.T, s Setup) Report {
 			}
 		})
 	}
+	r.Capabilities = hypervisor.CapabilitiesOf(b.Driver, b.Hosts[0])
 	t.Log("\n" + r.String())
+	if dir := os.Getenv("BERTHAGE_REPORTS"); dir != "" {
+		if err := r.save(dir); err != nil {
+			t.Errorf("the report could not be written: %v", err)
+		}
+	}
 	return r
+}
+
+// save writes the report into a directory, in place of an earlier one of the same driver.
+func (r Report) save(dir string) error {
+	b, err := json.MarshalIndent(r, "", "\t")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, url.PathEscape(r.Driver)+".json"), b, 0o644)
 }

@@ -2,10 +2,14 @@ package hypervisortest_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -112,6 +116,27 @@ func TestTable(t *testing.T) {
 	require.NoError(t, good.Err())
 	require.EqualError(t, bad.Err(), "start: it does not (the rule: start starts)")
 	require.Error(t, hypervisortest.Table(full{}, good))
+}
+
+// What is saved can be read again, and a later report of a driver takes the place of an earlier one.
+func TestSave(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	report := hypervisortest.Report{
+		Driver: "one/two three", Capabilities: hypervisor.Capabilities{CreateUnique: true, Settles: time.Second, Abilities: []hypervisor.Ability{hypervisor.CanMeter}},
+		Results: []hypervisortest.Result{{Case: hypervisortest.Case{Name: "start", Rule: "start starts"}, Outcome: hypervisortest.Fail, Detail: "it does not", Took: time.Second}},
+	}
+	require.NoError(t, hypervisortest.Report{Driver: report.Driver}.Save(dir))
+	require.NoError(t, report.Save(dir))
+	names, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	require.NoError(t, err)
+	require.Len(t, names, 1)
+	b, err := os.ReadFile(names[0])
+	require.NoError(t, err)
+	var again hypervisortest.Report
+	require.NoError(t, json.Unmarshal(b, &again))
+	require.Equal(t, report, again)
+	require.Error(t, report.Save(filepath.Join(dir, "none")))
 }
 
 // full is a writer that fails.

@@ -55,18 +55,19 @@ func blocks(t *testing.T, file string) []block {
 }
 
 // Every Go block of a document is a whole file, which must compile, or a quotation of a file of the tree,
-// named in a comment before it: <!-- from examples/quickstart/main.go -->.
+// named in a comment before it: <!-- from examples/quickstart/main.go -->. Blocks of other languages may be quotations too.
 func TestGoInDocuments(t *testing.T) {
 	t.Parallel()
 	overlay := struct{ Replace map[string]string }{map[string]string{}}
 	var patterns []string
 	for _, file := range documents(t) {
 		for _, b := range blocks(t, file) {
-			if b.lang != "go" {
+			at := file + ":" + strconv.Itoa(b.line)
+			src, quotes := strings.CutPrefix(b.note, "from ")
+			if b.lang != "go" && !quotes {
 				continue
 			}
-			at := file + ":" + strconv.Itoa(b.line)
-			if src, ok := strings.CutPrefix(b.note, "from "); ok {
+			if quotes {
 				text, quoted := squeeze(read(t, src)), squeeze(b.text)
 				require.Contains(t, text, quoted, "%s is not what %s says", at, src)
 				if strings.HasPrefix(quoted, "package ") { // meant to be the whole of it, but for the comment before
@@ -102,6 +103,8 @@ func squeeze(s string) string { return strings.Join(strings.Fields(s), " ") }
 //	<!-- run by make test-vm -->       a target of the Makefile, or a test of the tree by its name
 //	<!-- not run: needs an operator's server -->
 //
+// A quotation of a file says from which instead.
+//
 // Whatever it says, the Makefile must know the targets, and the packages of go run must exist.
 func TestCommandsInDocuments(t *testing.T) {
 	t.Parallel()
@@ -119,6 +122,9 @@ func TestCommandsInDocuments(t *testing.T) {
 			}
 			by, run := strings.CutPrefix(b.note, "run by ")
 			why, not := strings.CutPrefix(b.note, "not run: ")
+			if strings.HasPrefix(b.note, "from ") {
+				continue
+			}
 			switch {
 			case run && strings.HasPrefix(by, "make "):
 				makeKnows(t, at, by)
