@@ -127,6 +127,12 @@ func TestWhatCannotBeReadIsNotNothing(t *testing.T) {
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(machine, "tag"), tag, 0o600))
 
+	forged := filepath.Join(dir, "machines", "a\nend\tok\t\n") // which would be the end of the list
+	require.NoError(t, os.Mkdir(forged, 0o700))
+	_, err = d.Machines(t.Context(), o.Host)
+	require.ErrorIs(t, err, hypervisor.ErrUnavailable)
+	require.NoError(t, os.Remove(forged))
+
 	require.NoError(t, os.Rename(filepath.Join(dir, "machines"), filepath.Join(dir, "away")))
 	_, err = d.Machines(t.Context(), o.Host)
 	require.ErrorIs(t, err, hypervisor.ErrUnavailable)

@@ -169,20 +169,22 @@ machines() {
 		[ -e "$m" ] || continue # the pattern itself, where there are none
 		tag= spec=
 		if [ -e "$m/tag" ]; then
-			tag=$(cat "$m/tag") && spec=$(cat "$m/spec") || end unavailable "$m cannot be read"
+			tag=$(head -n 1 "$m/tag") && spec=$(head -n 1 "$m/spec") || end unavailable "$m cannot be read"
 		fi
+		case ${m##*/} in *[[:cntrl:]]*) end unavailable "a name that looks like more than one line" ;; esac
 		printf 'machine\t%s\t%s\t%s\t%s\n' "${m##*/}" "$(power "$m")" "$tag" "$spec"
 	done
 }
 
-# use prints what /proc says of the host and of the processes of its machines.
+# use prints what /proc says of the host and of the processes of its machines; of these not what they call themselves, which may
+# be anything.
 use() {
 	printf 'unit\t%s\t%s\n' "$(getconf CLK_TCK)" "$(getconf PAGESIZE)"
 	sed -n 's/^cpu  /cpu\t/p' /proc/stat
 	printf 'free\t%s\t%s\n' "$(sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo)" "$(df -B1 --output=avail "$dir" | tail -n 1)"
 	for m in "$dir"/machines/*; do
 		for p in $(processes "$m"); do
-			stat=$(cat "/proc/$p/stat" 2>/dev/null) && printf 'process\t%s\t%s\n' "${m##*/}" "$stat"
+			stat=$(cat "/proc/$p/stat" 2>/dev/null) && printf 'process\t%s\t%s\t%s\n' "${m##*/}" "$p" "${stat##*) }"
 		done
 	done
 }

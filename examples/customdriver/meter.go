@@ -51,18 +51,17 @@ func (d *Driver) Sample(ctx context.Context, id pool.HostID) ([]hypervisor.Sampl
 		add(m.Machine, hypervisor.MemoryTotal, "", float64(m.Resources[pool.Memory]))
 		resident := 0.0
 		for _, line := range lines {
-			if line[0] != "process" || line[1] != m.Native {
+			if line[0] != "process" || line[1] != m.Native || len(line) != 4 {
 				continue
 			}
-			// Fields are numbered as in proc(5), from 3 behind the program's name, which may have anything in it.
-			stat := strings.Join(line[2:], "\t")
-			field := strings.Fields(stat[strings.LastIndex(stat, ")")+1:])
-			if len(field) < 22 {
+			// From field 3 on, the state; they are numbered as in proc(5).
+			stat := strings.Fields(line[3])
+			if len(stat) < 22 {
 				continue // it has just ended
 			}
-			n := numbers(field[1:]) // from 4
+			n := numbers(stat[1:])
 			resident += float64(n[24-4])
-			if leads := strings.HasPrefix(stat, field[6-3]+" "); leads { // of the session that boot has begun
+			if session := stat[6-3]; session == line[2] { // it leads that which boot has begun
 				add(m.Machine, hypervisor.CPUSeconds, "", float64(n[14-4]+n[15-4]+n[16-4]+n[17-4])/hz)
 			}
 		}
