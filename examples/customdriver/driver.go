@@ -74,7 +74,7 @@ func (h *host) observe(ctx context.Context) pool.Host {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.seen.Conditions = 0
-	if n := numbers(find(lines, "host")); err == nil && len(n) == 3 {
+	if n := numbers(find(lines, "host")); err == nil && len(n) == 3 && slices.Min(n) > 0 && slices.Max(n) < 1<<50 { // else no computer
 		h.seen.Conditions = pool.Ready
 		h.seen.Inventory = make(map[pool.Class]pool.Inventory)
 		for class, total := range map[pool.Class]int64{pool.CPU: n[0] * pool.Core, pool.Memory: n[1] * pool.KiB, pool.StorageStandard: n[2]} {

@@ -171,6 +171,37 @@ func TestLateCreateMakesNothing(t *testing.T) {
 	require.LessOrEqual(t, time.Second, d.Describe("process/one").Settles)
 }
 
+// Whatever a host answers, nothing panics, and what cannot be right is not believed.
+func TestNonsenseIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	reply := ""
+	d, err := customdriver.New(customdriver.Config{Hosts: []customdriver.HostConfig{{Name: "one", Dir: "/srv",
+		Shell: func(context.Context, []byte) ([]byte, error) { return []byte(reply + "end\tok\t\n"), nil }}}})
+	require.NoError(t, err)
+	for _, reply = range []string{
+		"", "host\n", "host\t1\t2\n", "host\t-1\t2\t3\n", "host\t4\t9223372036854775807\t5\n", "host\tx\ty\tz\n", "\n\n",
+	} {
+		hosts, err := d.Hosts(t.Context())
+		require.NoError(t, err)
+		require.Len(t, hosts, 1, reply)
+		require.Zero(t, hosts[0].Conditions, reply)
+		_, err = d.Sample(t.Context(), "process/one")
+		require.ErrorIs(t, err, hypervisor.ErrUnavailable, reply)
+	}
+	for _, reply = range []string{"machine\n", "machine\ta\trunning\n", "machine\ta-0\trunning\t{}\t1\n"} {
+		_, err := d.Machines(t.Context(), "process/one")
+		require.ErrorIs(t, err, hypervisor.ErrUnavailable, reply)
+	}
+	good := "host\t4\t1024\t4096\nunit\t100\t4096\nfree\t512\t2048\nmachine\ta-0\trunning\t" +
+		`{"ledger":"l","machine":"a-0","launched":1}` + "\t1 1000 65536 web 1\n"
+	for _, tail := range []string{"", "process\n", "process\ta-0\n", "process\ta-0\t7\tR\n", "process\ta-0\t7\tR 1 2 x\n", "cpu\n", "cpu\ta b c\n"} {
+		reply = good + tail
+		samples, err := d.Sample(t.Context(), "process/one")
+		require.NoError(t, err, tail)
+		require.Len(t, samples, 8, tail)
+	}
+}
+
 func TestWhatNoHostWillDo(t *testing.T) {
 	t.Parallel()
 	d, o, _ := one(t, func(_, reply []byte, err error) ([]byte, error) { return reply, err })

@@ -2,6 +2,7 @@ package customdriver
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"time"
 
@@ -51,17 +52,17 @@ func (d *Driver) Sample(ctx context.Context, id pool.HostID) ([]hypervisor.Sampl
 		add(m.Machine, hypervisor.MemoryTotal, "", float64(m.Resources[pool.Memory]))
 		resident := 0.0
 		for _, line := range lines {
-			if line[0] != "process" || line[1] != m.Native || len(line) != 4 {
+			if len(line) != 4 || line[0] != "process" || line[1] != m.Native {
 				continue
 			}
-			// From field 3 on, the state; they are numbered as in proc(5).
-			stat := strings.Fields(line[3])
-			if len(stat) < 22 {
+			// Fields are numbered as in proc(5); what is there begins with 3, a letter.
+			_, rest, _ := strings.Cut(line[3], " ")
+			n := numbers(strings.Fields(rest))
+			if len(n) <= 24-4 {
 				continue // it has just ended
 			}
-			n := numbers(stat[1:])
 			resident += float64(n[24-4])
-			if session := stat[6-3]; session == line[2] { // it leads that which boot has begun
+			if session := n[6-4]; strconv.FormatInt(session, 10) == line[2] { // it leads that which boot has begun
 				add(m.Machine, hypervisor.CPUSeconds, "", float64(n[14-4]+n[15-4]+n[16-4]+n[17-4])/hz)
 			}
 		}
