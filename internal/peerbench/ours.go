@@ -27,13 +27,14 @@ type System interface {
 // Opener makes a System with those hosts.
 type Opener func([]Host) (System, error)
 
-// ours is a Manager's ring without a driver and with nobody leading. It does for each request all that it does for a
+// ours is a Manager's ring without a driver and with nobody leading. It does for each request what it does for a
 // caller's: checks it against catalogue, limits and quota, places it with every built-in filter, makes and encodes
 // the event, folds it into the books and makes the index follow. Only its ledger keeps nothing, as there is none in
 // what is measured of the others: no Raft log, no etcd.
 type ours struct {
 	ring  *ring.Ring
 	hosts []Host
+	do    func(context.Context, []ring.Command, ring.Caller) []error
 }
 
 // Names of what every request refers to.
@@ -44,8 +45,14 @@ const (
 	filler  = "filler"
 )
 
-// Ours is Berthage.
-func Ours(strategy scheduler.Strategy) Opener {
+// Ours is Berthage, from two sides. "manager" is all that a Manager does for a launch but for the ledger's storing. "step"
+// is the part of that which decides, encodes the event, folds it into the books and makes the index follow: not what it
+// takes to hand a batch to the ledger, to publish it to readers and to answer the callers.
+func Ours(strategy scheduler.Strategy) []Side {
+	return []Side{{"manager", opener(strategy, (*ring.Ring).DoAll)}, {"step", opener(strategy, (*ring.Ring).Steps)}}
+}
+
+func opener(strategy scheduler.Strategy, do func(*ring.Ring, context.Context, []ring.Command, ring.Caller) []error) Opener {
 	return func(hosts []Host) (System, error) {
 		events, err := history(hosts)
 		if err != nil {
@@ -67,7 +74,7 @@ func Ours(strategy scheduler.Strategy) Opener {
 		if err != nil {
 			return nil, err
 		}
-		return &ours{r, hosts}, nil
+		return &ours{r, hosts, func(ctx context.Context, cs []ring.Command, who ring.Caller) []error { return do(r, ctx, cs, who) }}, nil
 	}
 }
 
@@ -142,7 +149,7 @@ func (o *ours) Ready(reqs []Request) (func() error, error) {
 	return func() error {
 		for rest := cs; len(rest) > 0; {
 			n := min(len(rest), 1000)
-			if err := errors.Join(o.ring.DoAll(context.Background(), rest[:n], ring.Caller{Actor: "peerbench"})...); err != nil {
+			if err := errors.Join(o.do(context.Background(), rest[:n], ring.Caller{Actor: "peerbench"})...); err != nil {
 				return err
 			}
 			rest = rest[n:]

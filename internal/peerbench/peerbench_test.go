@@ -25,21 +25,27 @@ func TestFleet(t *testing.T) {
 	require.Len(t, peerbench.Requests(1000, 100), 10)
 }
 
-// Ours places everything, feasibly, one at a time and as clusters.
+// Ours places everything, feasibly, one at a time and as clusters; the step alone places it where the Manager does.
 func TestOurs(t *testing.T) {
 	t.Parallel()
 	for _, count := range []int{1, 20} {
-		hosts, reqs := peerbench.Hosts(50, 30, 70), peerbench.Requests(200, count)
-		s, err := peerbench.Ours(scheduler.BestFit)(hosts)
-		require.NoError(t, err)
-		t.Cleanup(s.Close)
-		place, err := s.Ready(reqs)
-		require.NoError(t, err)
-		require.NoError(t, place())
-		placed, err := s.Placed()
-		require.NoError(t, err)
-		require.Len(t, placed, 200)
-		require.NoError(t, peerbench.Verify(hosts, reqs, placed))
+		hosts, reqs := peerbench.Hosts(50, 30, 70), peerbench.Requests(400, count)
+		var all [][]peerbench.Placed
+		for _, side := range peerbench.Ours(scheduler.BestFit) {
+			s, err := side.Open(hosts)
+			require.NoError(t, err)
+			t.Cleanup(s.Close)
+			place, err := s.Ready(reqs)
+			require.NoError(t, err)
+			require.NoError(t, place())
+			placed, err := s.Placed()
+			require.NoError(t, err)
+			require.Len(t, placed, 400)
+			require.NoError(t, peerbench.Verify(hosts, reqs, placed))
+			all = append(all, placed)
+		}
+		require.Len(t, all, 2)
+		require.ElementsMatch(t, all[0], all[1])
 	}
 }
 
@@ -89,12 +95,15 @@ func TestCompare(t *testing.T) {
 		Least: 10, Most: 20, Log: &bytes.Buffer{},
 	}
 	point := peerbench.Point{Hosts: 10, Instances: 50, Target: 2}
-	rows, err := b.Run([]peerbench.Comparison{{Name: "itself", Open: b.Ours, Count: 1, Points: []peerbench.Point{point}}})
+	rows, err := b.Run([]peerbench.Comparison{{Name: "itself", Open: b.Ours[0].Open, Count: 1, Points: []peerbench.Point{point}}})
 	require.NoError(t, err)
-	require.Len(t, rows, 1)
-	require.Len(t, rows[0].Ours, 3)
-	median, least, most := rows[0].Ratio()
-	require.Equal(t, []float64{1, 1, 1}, []float64{median, least, most})
+	require.Len(t, rows, 2)
+	for i, r := range rows {
+		require.Equal(t, b.Ours[i].Name, r.Side)
+		require.Len(t, r.Ours, 3)
+		median, least, most := r.Ratio()
+		require.Equal(t, []float64{1, 1, 1}, []float64{median, least, most})
+	}
 	var out bytes.Buffer
 	require.NoError(t, peerbench.Print(&out, rows))
 	require.Contains(t, out.String(), "missed")

@@ -118,6 +118,38 @@ func (r *Ring) DoAll(ctx context.Context, cs []Command, who Caller) []error {
 	return errs
 }
 
+// Steps decides commands as DoAll does, in the same batches, and folds what follows into the books of this process, but
+// neither stores nor publishes it, and wakes nobody: what is left is what a placement costs. For benchmarks, on a ring of
+// their own: what it does is in no ledger.
+func (r *Ring) Steps(ctx context.Context, cs []Command, who Caller) []error {
+	errs := make([]error, len(cs))
+	ps := make([]pending, len(cs))
+	work := make([]*pending, 0, len(cs))
+	for k, c := range cs {
+		in, err := c.input()
+		if err != nil {
+			errs[k] = err
+			continue
+		}
+		ps[k] = pending{ctx: ctx, in: in, caller: who}
+		work = append(work, &ps[k])
+	}
+	r.turn <- struct{}{}
+	defer func() { <-r.turn }()
+	for len(work) > 0 {
+		now := work[:min(len(work), batchInputs)]
+		b, rest := r.decideAll(now)
+		r.st.Absorb(b.overlay)
+		for k := 0; k < len(ps) && len(b.refused) > 0; k++ {
+			if err := b.refused[&ps[k]]; err != nil {
+				errs[k] = err
+			}
+		}
+		work = work[len(now)-len(rest):]
+	}
+	return errs
+}
+
 // drain commits what waits, batch by batch, until nothing does. There is at most one.
 func (r *Ring) drain() {
 	for {

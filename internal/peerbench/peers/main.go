@@ -95,10 +95,11 @@ kube-scheduler 1.33.0: a snapshot is brought up to date, all default plugins but
 in the cache. "All scored" sets percentageOfNodesToScore to 100; by default it looks at a part of the hosts.
 MostAllocated instead of LeastAllocated, and no balanced allocation, so that it packs. No binding, no queue; knows no
 pools of storage.
-Ours: the requests are checked against catalogue, limits and quota, placed on the best host of all with every filter,
-encoded as events of an audit log, and folded into the books; up to 256 that wait together share a batch. Of "100 at a
-time" it is one cluster. Its ledger keeps nothing, as there is no Raft log and no etcd on the other side. It has no
-preemption, topology spread or volumes to ask about.
+Ours, "step": the requests are checked against catalogue, limits and quota, placed on the best host of all with every
+filter, encoded as events of an audit log, and folded into the books; the index follows. "manager": all that a Manager
+does, which also takes the requests from their callers, hands batches to the ledger, publishes them to readers and
+answers. Up to 256 that wait together share a batch. Of "100 at a time" it is one cluster. The ledger keeps nothing, as
+there is no Raft log and no etcd on the other side. It has no preemption, topology spread or volumes to ask about.
 `
 
 // used is the processor time of this process so far.
