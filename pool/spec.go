@@ -218,7 +218,7 @@ func (s Spec) Valid() error {
 			return err
 		}
 	}
-	return InField("guest", s.Guest.valid())
+	return InField("guest", s.Guest.Valid())
 }
 
 // ofSpec reports whether a Spec's Resources may hold the class: all but storage, which disks ask for, and
@@ -273,7 +273,8 @@ func (d *Disk) valid() error {
 
 func (g *Guest) empty() bool { return g.User == "" && g.SSHKeys == nil && g.UserData == "" }
 
-func (g Guest) valid() error {
+// Valid reports, as an error, what is malformed.
+func (g Guest) Valid() error {
 	if g.User != "" {
 		if err := ValidUser(g.User); err != nil {
 			return err

@@ -34,10 +34,11 @@ func (s *Scheduler) Ask(req Request) (*Ask, error) {
 
 // PlaceOn is Place on the hosts of an index, of a request that Request.In has made ready if its spec's rules name instances: the same host, with the same score, and the same errors. It books
 // nothing. Considered and Qualified count what the search had to look at. An index knows no time: where Request.Now is
-// zero, a shape that an aggregate has ever refused counts as full.
+// zero, a shape that an aggregate has ever refused counts as full. Requests that are alike may get the same Resources, which
+// must not be changed.
 func (s *Scheduler) PlaceOn(ix *Index, req Request) (Decision, error) {
-	d := &ix.decision
-	if err := d.prepare(s, req); err != nil {
+	d, err := ix.prepared(s, &req)
+	if err != nil {
 		return Decision{}, err
 	}
 	var out Decision
@@ -49,7 +50,7 @@ func (s *Scheduler) PlaceOn(ix *Index, req Request) (Decision, error) {
 		return Decision{}, d.refuse(ix.records(), ix.Len())
 	}
 	if out.Allocation.Resources == nil {
-		out.Allocation.Resources = d.demand // which is made anew for each request
+		out.Allocation.Resources = d.demand
 	}
 	return out, nil
 }

@@ -31,6 +31,8 @@ type decision struct {
 	demand    pool.Resources
 	asked     []need                   // the demand by class
 	parts     []piece                  // of all that is asked
+	plain     int                      // of asked, those that no disk asks for
+	disks     []pool.Disk              // that ask for the others
 	hosts     map[pool.HostID]struct{} // Constraints.Hosts, when there are many
 	labels    []string                 // keys of Constraints.Labels, sorted
 	kind      pool.Kind
@@ -84,7 +86,7 @@ func (d *decision) prepare(s *Scheduler, req Request) error {
 	}
 	*d = decision{
 		hints: hints, scheduler: s, req: req, kind: req.Spec.Kind, rules: rulesOf(&req),
-		asked: d.asked[:0], parts: d.parts[:0], host: d.host, shaped: d.shaped, rooms: d.rooms, room: d.room, node: d.node, chosen: d.chosen, order: d.order,
+		asked: d.asked[:0], parts: d.parts[:0], disks: d.disks[:0], host: d.host, shaped: d.shaped, rooms: d.rooms, room: d.room, node: d.node, chosen: d.chosen, order: d.order,
 	}
 	if d.kind == "" {
 		d.kind = pool.VM
@@ -113,6 +115,12 @@ func (d *decision) prepare(s *Scheduler, req Request) error {
 	for c, n := range d.demand {
 		d.asked = append(d.asked, need{class: c, amount: n, apart: c == pool.GPUShare})
 	}
+	for _, n := range req.Spec.Resources {
+		if n != 0 {
+			d.plain++
+		}
+	}
+	d.disks = append(d.disks, req.Spec.Disks...)
 	slices.SortFunc(d.asked, func(a, b need) int { return strings.Compare(string(a.class), string(b.class)) })
 	for i := range d.asked {
 		n, from := &d.asked[i], len(d.parts)

@@ -91,7 +91,7 @@ func (s *Scheduler) Explain(st *pool.State, req Request) (Explanation, error) {
 
 // explain looks at n hosts.
 func (d *decision) explain(hosts iter.Seq[*pool.HostRecord], n int) (Explanation, error) {
-	e := Explanation{Demand: d.demand, Hosts: make([]Verdict, 0, n), Never: n > 0}
+	e := Explanation{Demand: d.demand.Clone(), Hosts: make([]Verdict, 0, n), Never: n > 0}
 	counts := make(map[Count]int)
 	for h := range hosts {
 		v, err := d.verdict(h)

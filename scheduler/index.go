@@ -40,12 +40,12 @@ type Index struct {
 	line, other line // of one host, while it is changed
 	empty       []*block
 	search      search
-	decision    decision         // of PlaceOn, one after another
-	sums        totals           // is total
-	learnt      func() *workload // is learn
-	ends        *Ends            // that the blocks have; nil: none
-	endsSeen    uint64           // of its changes
-	version     uint64           // of the last change of any host
+	decisions   map[likeness]*decision // of PlaceOn
+	sums        totals                 // is total
+	learnt      func() *workload       // is learn
+	ends        *Ends                  // that the blocks have; nil: none
+	endsSeen    uint64                 // of its changes
+	version     uint64                 // of the last change of any host
 }
 
 // entry is one host, wherever it stands.

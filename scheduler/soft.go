@@ -54,9 +54,9 @@ func (l *Loads) now() map[pool.HostID]float64 {
 
 // checkWeights reports, as an error, a weight that is no amount.
 func (s *Scheduler) checkWeights() error {
-	for field, w := range map[string]float64{"CostWeight": s.CostWeight, "LoadWeight": s.LoadWeight} {
+	for i, w := range [...]float64{s.CostWeight, s.LoadWeight} {
 		if !(w >= 0) || math.IsInf(w, 0) {
-			return &pool.Error{Kind: pool.ErrInvalid, Field: field, Value: fmt.Sprint(w), Want: "zero or more"}
+			return &pool.Error{Kind: pool.ErrInvalid, Field: [...]string{"CostWeight", "LoadWeight"}[i], Value: fmt.Sprint(w), Want: "zero or more"}
 		}
 	}
 	return nil

@@ -69,7 +69,7 @@ func (c *CreateCluster) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	case c.Stagger < 0:
 		return nil, invalid("stagger", strconv.Itoa(c.Stagger), "zero or more")
 	}
-	req, err := (&Launch{Token: c.Token, Project: c.Project, Name: c.Name, Spec: c.Spec}).resolve(r, st)
+	req, _, err := (&Launch{Token: c.Token, Project: c.Project, Name: c.Name, Spec: c.Spec}).resolve(r, st)
 	if err != nil {
 		return nil, err
 	}

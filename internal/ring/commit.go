@@ -215,7 +215,7 @@ func (r *Ring) decideAll(work []*pending) (*batch, []*pending) {
 	r.index.begin(b.overlay)
 	defer r.index.end()
 	rules := r.rules.at(r.now())
-	rules.placing, rules.revision = &r.index, b.prev+1
+	rules.placing, rules.kinds, rules.revision = &r.index, r.kinds, b.prev+1
 	for n, p := range work {
 		err := p.ctx.Err()
 		if err == nil {

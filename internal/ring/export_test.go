@@ -44,6 +44,9 @@ func SortOut(st *pool.State, machines []hypervisor.Machine, head pool.Revision) 
 
 func Judge(st *pool.State, m hypervisor.Machine) (stray bool, why string) { return judge(st, m) }
 
+// SameKind reports whether what is remembered of a launch with spec a would do for one with spec b.
+func SameKind(a, b pool.Spec) bool { return plain(&b) && (&kind{asked: a}).is(&b) }
+
 // Report submits the result of a driver call as the leader of that epoch would.
 func (r *Ring) Report(ctx context.Context, epoch int64, kind string, machine pool.MachineID, is pool.Power) error {
 	_, err := r.submit(ctx, result{epoch: epoch, kind: kind, machine: machine, is: is}, Caller{Actor: self})

@@ -3,6 +3,8 @@ package ring
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/berthage/berthage/pool"
@@ -43,7 +45,7 @@ func (c *Launch) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		}
 		return nil, nil
 	}
-	req, err := c.resolve(r, st)
+	req, demand, err := c.resolve(r, st)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +59,7 @@ func (c *Launch) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	project, _ := st.Project(c.Project)
 	launched := &pool.Launched{Instance: id, Name: c.Name, Project: c.Project, Spec: req.Spec, Image: req.Image, Want: want, Until: c.until, Guest: req.Spec.Guest}
 	launched.Spec.Guest = pool.Guest{}
-	launched.Place, err = r.first(st, project, req)
+	launched.Place, err = r.first(st, project, req, demand)
 	if err != nil && c.Wait {
 		launched.Waits, launched.Reason = true, reason(err)
 		err = mayWait(st, project, err)
@@ -69,12 +71,7 @@ func (c *Launch) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 }
 
 // first finds the first place of an instance, as far as its project's quota allows one.
-func (r *rules) first(st *pool.State, project *pool.ProjectRecord, req scheduler.Request) (pool.Placement, error) {
-	demand, err := req.Spec.Demand()
-	if err != nil {
-		return pool.Placement{}, err
-	}
-	demand[pool.Instances] = 1
+func (r *rules) first(st *pool.State, project *pool.ProjectRecord, req scheduler.Request, demand pool.Resources) (pool.Placement, error) {
 	if err := quota.Check(project, demand); err != nil {
 		return pool.Placement{}, err
 	}
@@ -91,9 +88,9 @@ func (r *rules) first(st *pool.State, project *pool.ProjectRecord, req scheduler
 }
 
 // resolve checks the request against the books and the policy and returns what the scheduler is asked: the
-// flavor's sizes, the root disk and the login filled in.
-func (c *Launch) resolve(r *rules, st *pool.State) (scheduler.Request, error) {
-	fail := func(err error) (scheduler.Request, error) { return scheduler.Request{}, err }
+// flavor's sizes, the root disk and the login filled in. The other result is what the project's quota is asked.
+func (c *Launch) resolve(r *rules, st *pool.State) (scheduler.Request, pool.Resources, error) {
+	fail := func(err error) (scheduler.Request, pool.Resources, error) { return scheduler.Request{}, nil, err }
 	if err := validToken(c.Token); err != nil {
 		return fail(err)
 	}
@@ -106,45 +103,17 @@ func (c *Launch) resolve(r *rules, st *pool.State) (scheduler.Request, error) {
 	if _, ok := st.Project(c.Project); !ok {
 		return fail(notFound("project", c.Project))
 	}
-	if err := c.Spec.Valid(); err != nil {
-		return fail(pool.InField("spec", err))
+	k, err := r.kind(st, &c.Spec)
+	if err != nil {
+		return fail(err)
 	}
-	spec := c.Spec.Clone()
-	if spec.Flavor != "" {
-		f, ok := st.Flavor(spec.Flavor)
-		if !ok {
-			return fail(notFound("flavor", spec.Flavor))
-		}
-		var err error
-		if spec, err = f.Resolve(spec); err != nil {
-			return fail(pool.InField("spec", err))
-		}
+	req := scheduler.Request{Spec: k.spec, Image: *k.image, Project: c.Project, Now: r.now}
+	req.Spec.Labels, req.Spec.Guest = maps.Clone(c.Spec.Labels), c.Spec.Guest
+	req.Spec.Guest.SSHKeys = slices.Clone(c.Spec.Guest.SSHKeys)
+	if req.Spec.Guest.User == "" {
+		req.Spec.Guest.User = k.image.User
 	}
-	image, ok := st.Image(spec.Image)
-	if !ok {
-		return fail(notFound("image", spec.Image))
-	}
-	if len(spec.Disks) == 0 {
-		spec.Disks = []pool.Disk{{Size: max(defaultRoot, image.MinDisk)}}
-	}
-	if root := spec.Disks[0].Size; root < image.MinDisk {
-		return fail(invalid("spec.disks[0].size", pool.FormatBytes(root), pool.FormatBytes(image.MinDisk)+" or more for this image"))
-	}
-	if spec.Kind == "" {
-		spec.Kind = pool.VM
-	}
-	if spec.Guest.User == "" {
-		spec.Guest.User = image.User
-	}
-	if spec.Flavor != "" {
-		if err := spec.Valid(); err != nil { // again: it may have brought an overflow
-			return fail(pool.InField("spec", err))
-		}
-	}
-	if err := r.limits.Check(spec); err != nil {
-		return fail(pool.InField("spec", err))
-	}
-	return scheduler.Request{Spec: spec, Image: *image, Project: c.Project, Now: r.now}, nil
+	return req, k.demand, nil
 }
 
 // errToken refuses a request whose token stands for another one.
@@ -199,7 +168,7 @@ func (r *Ring) Explain(c Launch) (scheduler.Explanation, error) {
 	r.View(func(st *pool.State) {
 		var req scheduler.Request
 		rules := r.rules.at(r.now())
-		if req, err = c.resolve(rules, st); err == nil {
+		if req, _, err = c.resolve(rules, st); err == nil {
 			out, err = rules.kept(rules.scheduler, st, req.Spec.Priority, "").Explain(st, rules.expected(st, req))
 		}
 	})
@@ -212,7 +181,7 @@ func (r *Ring) HowMany(c Launch) (scheduler.Room, error) {
 	var err error
 	r.View(func(st *pool.State) {
 		var req scheduler.Request
-		if req, err = c.resolve(r.rules.at(r.now()), st); err == nil {
+		if req, _, err = c.resolve(r.rules.at(r.now()), st); err == nil {
 			out, err = r.rules.scheduler.HowMany(st, req)
 		}
 	})

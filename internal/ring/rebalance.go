@@ -102,7 +102,8 @@ func (r *Ring) Scheduler() *scheduler.Scheduler { return r.rules.scheduler }
 
 // Resolve returns what the scheduler is asked for a launch, by the books of st.
 func (r *Ring) Resolve(st *pool.State, c Launch) (scheduler.Request, error) {
-	return c.resolve(r.rules.at(st.Time()), st)
+	req, _, err := c.resolve(r.rules.at(st.Time()), st)
+	return req, err
 }
 
 // Unreachable says why a machine cannot be moved from one host to another by what their drivers can do; empty: it can.

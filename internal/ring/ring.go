@@ -62,6 +62,7 @@ type Ring struct {
 
 	turn  chan struct{} // holds one value while somebody decides, appends or folds
 	index placing       // for whoever has the turn
+	kinds kinds         // as well
 	trial pool.State    // an overlay for one input after another, for whoever has the turn
 	stale atomic.Pointer[error]
 
@@ -83,7 +84,7 @@ func Open(ctx context.Context, cfg Config) (*Ring, error) {
 	if cfg.Name == "" {
 		cfg.Name = rand.Text()
 	}
-	r := &Ring{cfg: cfg, log: cfg.Logger, st: pool.NewState(), changed: make(chan struct{}), turn: make(chan struct{}, 1)}
+	r := &Ring{cfg: cfg, log: cfg.Logger, st: pool.NewState(), changed: make(chan struct{}), turn: make(chan struct{}, 1), kinds: make(kinds)}
 	r.rules = rules{limits: cfg.Limits, maxPlaces: cfg.MaxPlaces, evacuation: cfg.Evacuation, preempt: cfg.Preempt, reserveFor: cfg.ReserveFor, mostReserve: cfg.MaxReserve, capabilities: r.Capabilities, admit: cfg.Admit}
 	var s scheduler.Scheduler
 	if cfg.Scheduler != nil {
