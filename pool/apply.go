@@ -54,7 +54,7 @@ func (s *State) fold(e *Event, payload any) error {
 	case *Project:
 		n := ProjectRecord{Project: *p, Changed: e.Revision}
 		if old, ok := s.projects.get(p.Name); ok {
-			n.Used, n.Members = old.Used, old.Members
+			n.Used, n.Members = old.Used.copy(), old.Members // its own, see draft.settle
 		}
 		s.projects.set(p.Name, &n)
 	case *Named:

@@ -8,15 +8,28 @@ type draft struct {
 	at      Revision
 	hosts   [3]hostChange // an instance leaves one host, or the two of a move, and comes to another
 	n       int
-	project *ProjectRecord
+	project *ProjectRecord // as it is
+	members int            // by how many more instances
+	charges [2]charge      // what it uses otherwise: an instance gives one place back, and takes another
+	charged int
 	held    *Held
 }
 
-// hostChange replaces a host's record; a nil old one is new, a nil new one is removed.
-type hostChange struct{ old, new *HostRecord }
+// hostChange replaces a host's record; a nil old one is new, a nil new one is removed. Booked says that nothing but
+// allocations makes the difference.
+type hostChange struct {
+	old, new *HostRecord
+	booked   bool
+}
+
+// charge is an allocation that a project uses from now on, where sign is 1, or no longer, where it is -1.
+type charge struct {
+	resources Resources
+	sign      int64
+}
 
 func (d *draft) put(old, new *HostRecord) {
-	d.hosts[d.n] = hostChange{old, new}
+	d.hosts[d.n] = hostChange{old: old, new: new}
 	d.n++
 }
 
@@ -37,9 +50,19 @@ func (d *draft) host(s *State, id HostID) (*HostRecord, error) {
 	return &n, nil
 }
 
+// booking is host for whoever changes nothing of it but what is booked there.
+func (d *draft) booking(s *State, id HostID) (*HostRecord, error) {
+	n := d.n
+	h, err := d.host(s, id)
+	if d.n > n {
+		d.hosts[n].booked = true
+	}
+	return h, err
+}
+
 // leave gives the instance's place back, or turns it into a held allocation.
 func (d *draft) leave(s *State, i *Instance, hold bool) error {
-	h, err := d.host(s, i.Place.Host)
+	h, err := d.booking(s, i.Place.Host)
 	if err != nil {
 		return err
 	}
@@ -67,7 +90,7 @@ func (d *draft) come(s *State, id HostID, a Allocation, i *Instance) error {
 	if err := a.valid(); err != nil {
 		return InField("place.allocation", err)
 	}
-	h, err := d.host(s, id)
+	h, err := d.booking(s, id)
 	if err != nil {
 		return err
 	}
@@ -78,7 +101,7 @@ func (d *draft) come(s *State, id HostID, a Allocation, i *Instance) error {
 
 // goes gives back what come has booked.
 func (d *draft) goes(s *State, id HostID, a Allocation, i *Instance) error {
-	h, err := d.host(s, id)
+	h, err := d.booking(s, id)
 	if err != nil {
 		return err
 	}
@@ -95,53 +118,84 @@ func (d *draft) rebook(s *State, i *Instance, p Placement) error {
 	return d.take(s, p, i)
 }
 
-// own returns the draft's own copy of the project's record. An event is about instances of one project.
-func (d *draft) own(s *State, project string) (*ProjectRecord, error) {
-	if d.project == nil {
-		p, ok := s.projects.get(project)
-		if !ok {
-			return nil, notFound("project", project)
-		}
-		n := *p
-		n.Changed = d.at
-		d.project = &n
+// of says which project the event is about: that of its instances.
+func (d *draft) of(s *State, project string) error {
+	if d.project != nil {
+		return nil
 	}
-	return d.project, nil
+	p, ok := s.projects.get(project)
+	if !ok {
+		return notFound("project", project)
+	}
+	d.project = p
+	return nil
 }
 
 // count keeps the number of the project's instances.
 func (d *draft) count(s *State, project string, change int) error {
-	p, err := d.own(s, project)
-	if err == nil {
-		p.Members += change
-	}
-	return err
+	d.members += change
+	return d.of(s, project)
 }
 
 // charge adds an allocation and one instance to what the project uses, or takes them from it: sign is 1 or -1.
 func (d *draft) charge(s *State, project string, a Allocation, sign int64) error {
-	p, err := d.own(s, project)
-	if err != nil {
-		return err
+	d.charges[d.charged] = charge{a.Resources, sign}
+	d.charged++
+	return d.of(s, project)
+}
+
+// settle makes the project's record what it is after the event. One that this overlay has made already is changed in its
+// place: what many launches of one batch do to one project, one record has, with a map of its own.
+func (d *draft) settle(s *State) error {
+	if d.project == nil {
+		return nil
 	}
-	change := Resources.Add
-	if sign < 0 {
-		change = Resources.Sub
+	p := d.project
+	own := s.mayEdit() && s.projects.owns(p.Name)
+	used := p.Used
+	if !own || used == nil {
+		used = used.copy()
 	}
-	used, err := change(p.Used, a.Resources)
-	if err != nil {
-		return InField("project "+Quote(project), err)
+	for i := range d.charged {
+		if err := d.charges[i].to(used); err != nil {
+			for k := i - 1; k >= 0; k-- {
+				d.charges[k].back().to(used) // which has been, and so is no error
+			}
+			return InField("project "+Quote(p.Name), err)
+		}
 	}
-	used.put(Instances, used[Instances]+sign)
+	if !own {
+		p = &ProjectRecord{Project: p.Project, Members: p.Members}
+		s.projects.set(p.Name, p)
+	}
 	p.Used = used
+	p.Members += d.members
+	p.Changed = d.at
 	return nil
 }
 
-// commit changes the State unless a total of the pool would overflow.
+func (c charge) back() charge { return charge{c.resources, -c.sign} }
+
+// to changes what a project uses, or says why that cannot be and changes nothing.
+func (c charge) to(used Resources) error {
+	err := used.shift(c.resources, c.sign)
+	if err == nil {
+		used.put(Instances, used[Instances]+c.sign)
+	}
+	return err
+}
+
+// commit changes the State unless a sum would overflow.
 func (d *draft) commit(s *State) error {
-	if err := s.addTotals(d.hosts[:d.n]); err != nil {
+	var space [12]classSum // more classes are possible, but rare
+	totals, err := s.totalsAfter(d.hosts[:d.n], space[:0])
+	if err == nil {
+		err = d.settle(s)
+	}
+	if err != nil {
 		return err
 	}
+	s.setTotals(totals)
 	for _, c := range d.hosts[:d.n] {
 		if c.new == nil {
 			s.hosts.del(c.old.ID)
@@ -150,9 +204,6 @@ func (d *draft) commit(s *State) error {
 			s.hosts.set(c.new.ID, c.new)
 			s.noteHost(c.new.ID)
 		}
-	}
-	if d.project != nil {
-		s.projects.set(d.project.Name, d.project)
 	}
 	if d.held != nil {
 		s.held.set(d.held.Machine, d.held)
@@ -192,24 +243,18 @@ func (h *HostRecord) Without(a Allocation) (*HostRecord, error) {
 }
 
 // book and free change a draft of a record; they replace the maps, which other records share.
-func (h *HostRecord) book(a Allocation) error {
-	used, err := h.Used.Add(a.Resources)
-	if err != nil {
-		return InField("host "+Quote(string(h.ID)), err)
-	}
-	h.Used = used
-	h.countGPU(a.Resources, 1)
-	return h.claim(a.Claims, 1)
-}
+func (h *HostRecord) book(a Allocation) error { return h.shift(a, 1) }
 
-func (h *HostRecord) free(a Allocation) error {
-	used, err := h.Used.Sub(a.Resources)
-	if err != nil {
+func (h *HostRecord) free(a Allocation) error { return h.shift(a, -1) }
+
+func (h *HostRecord) shift(a Allocation, sign int64) error {
+	used := h.Used.copy()
+	if err := used.shift(a.Resources, sign); err != nil {
 		return InField("host "+Quote(string(h.ID)), err)
 	}
 	h.Used = used
-	h.countGPU(a.Resources, -1)
-	return h.claim(a.Claims, -1)
+	h.countGPU(a.Resources, int(sign))
+	return h.claim(a.Claims, sign)
 }
 
 func (h *HostRecord) claim(claims []Claim, sign int64) error {

@@ -141,13 +141,15 @@ func (s *State) join(id ClusterID, index int, at Revision) {
 	if !ok {
 		return
 	}
-	c := *old
-	if s.root || !s.clusters.owns(id) {
-		c.Members = slices.Clip(c.Members) // others may append to the same list
+	c := old
+	if !s.mayEdit() || !s.clusters.owns(id) {
+		n := *old
+		n.Members = slices.Clip(n.Members) // others may append to the same list
+		c = &n
+		s.clusters.set(id, c)
 	}
 	c.Members = append(c.Members, index)
 	c.Next, c.Changed = index+1, at
-	s.clusters.set(id, &c)
 }
 
 func (s *State) leaveCluster(id ClusterID, index int, at Revision) {

@@ -58,10 +58,9 @@ func (e *Event) Seal() {
 	if e.Private == nil {
 		return
 	}
-	h := sha256.New()
-	h.Write(e.Salt)
-	h.Write(e.Private)
-	e.PrivateHash = h.Sum(nil)
+	var space [256]byte
+	sum := sha256.Sum256(append(append(space[:0], e.Salt...), e.Private...))
+	e.PrivateHash = sum[:]
 }
 
 // Leaf returns the Merkle leaf hash of the event as RFC 6962, section 2.1 defines it: SHA-256 over a zero
@@ -86,6 +85,10 @@ func (e *Event) Leaf() [32]byte {
 	str(string(e.PrivateHash))
 	return sha256.Sum256(b)
 }
+
+// Detach ends the event's hold on the struct that it was made from, so that its maker may use that again; what becomes of that
+// no longer concerns the event. Its Payload is decoded anew, which takes its time.
+func (e *Event) Detach() { e.payload = nil }
 
 // CheckBatch is for implementers of Ledger: it reports, as an error, a batch that no ledger may take
 // (empty, larger than MaxBatch, an event without an id or kind, an id twice, Private without Subject, a

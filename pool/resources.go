@@ -39,6 +39,10 @@ const (
 // Valid reports, as an error, whether c is a well-formed class name: lower-case letters, digits, dots,
 // hyphens and underscores, starting with a letter, at most 63 bytes.
 func (c Class) Valid() error {
+	switch c {
+	case CPU, Memory, StorageStandard, StorageSSD, StorageNVMe: // as most are
+		return nil
+	}
 	if !wellFormed(string(c), 63, lowers, lowers|digits|dots|hyphens|underscores) {
 		return invalid("class", string(c), "a lower-case letter, then letters, digits, '.', '-', '_', at most 63 bytes")
 	}
@@ -87,10 +91,14 @@ func (r Resources) Clone() Resources {
 
 // Valid reports, as an error, a malformed class or a negative amount; of several the first by class.
 func (r Resources) Valid() error {
-	bad, found := r.first(func(c Class, n int64) bool { return n < 0 || c.Valid() != nil })
-	if !found {
+	good := true
+	for c, n := range r {
+		good = good && n >= 0 && c.Valid() == nil
+	}
+	if good {
 		return nil
 	}
+	bad, _ := r.first(func(c Class, n int64) bool { return n < 0 || c.Valid() != nil })
 	if err := bad.Valid(); err != nil {
 		return err
 	}
@@ -110,10 +118,8 @@ func (r Resources) first(is func(Class, int64) bool) (first Class, found bool) {
 // Add returns r + o. A sum beyond an int64 is ErrOverflow and names the class.
 func (r Resources) Add(o Resources) (Resources, error) {
 	out := r.Clone()
-	for c, n := range o {
-		if err := out.raise(c, n); err != nil {
-			return nil, err
-		}
+	if err := out.shift(o, 1); err != nil {
+		return nil, err
 	}
 	return out, nil
 }
@@ -122,7 +128,7 @@ func (r Resources) Add(o Resources) (Resources, error) {
 func (r Resources) raise(c Class, n int64) error {
 	s, ok := addInt64(r[c], n)
 	if !ok {
-		return &Error{Kind: ErrOverflow, Field: c.field(), Want: "a sum of at most 9223372036854775807"}
+		return errSum(c)
 	}
 	r.put(c, s)
 	return nil
@@ -131,17 +137,48 @@ func (r Resources) raise(c Class, n int64) error {
 // Sub returns r - o. A result below zero is ErrInvalid and names the class.
 func (r Resources) Sub(o Resources) (Resources, error) {
 	out := r.Clone()
-	for c, n := range o {
-		s, ok := addInt64(out[c], -n)
-		if !ok || n == math.MinInt64 {
-			return nil, &Error{Kind: ErrOverflow, Field: c.field(), Want: "a difference within an int64"}
-		}
-		if s < 0 {
-			return nil, invalid(c.field(), strconv.FormatInt(s, 10), "a difference of zero or more")
-		}
-		out.put(c, s)
+	if err := out.shift(o, -1); err != nil {
+		return nil, err
 	}
 	return out, nil
+}
+
+// shift adds o to r itself, or takes it from it where sign is -1, or says why that cannot be and changes nothing.
+func (r Resources) shift(o Resources, sign int64) error {
+	type sum struct {
+		class Class
+		n     int64
+	}
+	var space [8]sum
+	sums := space[:0]
+	for c, n := range o {
+		s, ok := addInt64(r[c], sign*n)
+		switch {
+		case !ok && sign > 0:
+			return errSum(c)
+		case !ok || sign < 0 && n == math.MinInt64:
+			return &Error{Kind: ErrOverflow, Field: c.field(), Want: "a difference within an int64"}
+		case sign < 0 && s < 0:
+			return invalid(c.field(), strconv.FormatInt(s, 10), "a difference of zero or more")
+		}
+		sums = append(sums, sum{c, s})
+	}
+	for _, s := range sums {
+		r.put(s.class, s.n)
+	}
+	return nil
+}
+
+func errSum(c Class) error {
+	return &Error{Kind: ErrOverflow, Field: c.field(), Want: "a sum of at most 9223372036854775807"}
+}
+
+// copy is Clone for whoever knows that there are no zeros.
+func (r Resources) copy() Resources {
+	if r == nil {
+		return make(Resources)
+	}
+	return maps.Clone(r)
 }
 
 // Fits reports whether every class of r is at most what free has of it.

@@ -377,9 +377,11 @@ func (l *loading) check() error {
 			return corruptSnapshot("host "+Quote(string(id)), "as many instances and held allocations as name it")
 		}
 		h.Peers, h.GPULoads = d.peers, d.gpus // which are not written
-		if err := l.s.addTotals([]hostChange{{nil, h}}); err != nil {
+		totals, err := l.s.totalsAfter([]hostChange{{new: h}}, nil)
+		if err != nil {
 			return err
 		}
+		l.s.setTotals(totals)
 	}
 	if !maps.Equal(l.totals, l.s.Totals()) {
 		return corruptSnapshot("totals", "the sums of the hosts")

@@ -11,8 +11,8 @@ import (
 // State is the fold of a ledger's events: the books. Apply is the only way to change it.
 //
 // The records it hands out (*HostRecord, *Instance, *ProjectRecord, *Cluster, *Held, *Image, *Flavor) are
-// immutable: a change replaces them, so that they may be kept. The State itself is not safe for concurrent use; its
-// owner guards it with a lock.
+// immutable: a change replaces them, so that they may be kept; but of an overlay those of projects and clusters only until
+// the next event. The State itself is not safe for concurrent use; its owner guards it with a lock.
 type State struct {
 	identity identity
 	holder   string
@@ -34,6 +34,7 @@ type State struct {
 	totals    table[Class, Sum]
 
 	changes []HostID // of an overlay: see HostChanges
+	shared  bool     // of an overlay: its records are another State's too
 
 	// Kept only by a State that is no overlay: committed facts are what plan and observations work on.
 	root      bool
@@ -123,8 +124,12 @@ func (s *State) OverlayInto(o *State) {
 	s.projects.overlay(&o.projects)
 	s.clusters.overlay(&o.clusters)
 	s.totals.overlay(&o.totals)
-	o.changes = o.changes[:0]
+	o.changes, o.shared = o.changes[:0], false
 }
+
+// mayEdit reports whether records that this State has made itself may be changed in their place: those of an overlay, which
+// nobody keeps.
+func (s *State) mayEdit() bool { return !s.root && !s.shared }
 
 // Absorb makes the changes of o, an overlay of s, those of s itself; o must not be used again. The result
 // is the same as that of applying to s the events that were applied to o. It costs as much as there are
@@ -166,6 +171,9 @@ func (s *State) Absorb(o *State) {
 
 // Clone returns an independent State with the same content. Its cost grows with the number of records.
 func (s *State) Clone() *State {
+	if !s.root {
+		s.shared = true
+	}
 	c := &State{
 		identity: s.identity, holder: s.holder, epoch: s.epoch, head: s.head, time: s.time,
 		hosts: s.hosts.clone(), removed: s.removed.clone(), instances: s.instances.clone(),

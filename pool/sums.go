@@ -16,8 +16,12 @@ func (h *HostRecord) sum(c Class) Sum {
 	if h == nil {
 		return Sum{}
 	}
-	inv := h.Inventory[c]
-	out := Sum{Total: inv.Total, Reserved: inv.Reserved, Capacity: h.Capacity[c], Used: h.Used[c]}
+	return h.sumOf(h.Inventory[c], h.Capacity[c], h.Used[c])
+}
+
+// sumOf is sum of a class of which that is there and used.
+func (h *HostRecord) sumOf(inv Inventory, capacity, used int64) Sum {
+	out := Sum{Total: inv.Total, Reserved: inv.Reserved, Capacity: capacity, Used: used}
 	out.Free = max(0, out.Capacity-out.Used)
 	if h.Conditions.Schedulable() {
 		out.Available = out.Free
@@ -41,16 +45,16 @@ func (a Sum) plus(b Sum, sign int64) (Sum, bool) {
 	}, ok
 }
 
-// addTotals brings the pool's sums to what they are after the changes. On an overflow it changes nothing.
-func (s *State) addTotals(changes []hostChange) error {
-	type classSum struct {
-		class Class
-		sum   Sum
-	}
-	var small [12]classSum // classes whose sum changes; more of them are possible, but rare
-	changed := small[:0]
-	add := func(c Class, old, new *HostRecord) bool {
-		before, after := old.sum(c), new.sum(c)
+// classSum is what the pool's sum of a class is to be.
+type classSum struct {
+	class Class
+	sum   Sum
+}
+
+// totalsAfter appends to changed, which is empty, what the pool's sums are after the changes, of classes of which they are not
+// what they were.
+func (s *State) totalsAfter(changes []hostChange, changed []classSum) ([]classSum, error) {
+	add := func(c Class, before, after Sum) bool {
 		if before == after {
 			return true
 		}
@@ -69,10 +73,21 @@ func (s *State) addTotals(changes []hostChange) error {
 		return ok
 	}
 	for i := range changes {
-		if c, ok := changes[i].each(add); !ok {
-			return &Error{Kind: ErrOverflow, Field: "pool total of " + string(c), Want: "a sum within an int64"}
+		var c Class
+		var ok bool
+		if changes[i].booked {
+			c, ok = changes[i].eachBooked(add)
+		} else {
+			c, ok = changes[i].each(add)
+		}
+		if !ok {
+			return nil, &Error{Kind: ErrOverflow, Field: "pool total of " + string(c), Want: "a sum within an int64"}
 		}
 	}
+	return changed, nil
+}
+
+func (s *State) setTotals(changed []classSum) {
 	for _, c := range changed {
 		if c.sum == (Sum{}) {
 			s.totals.del(c.class)
@@ -80,23 +95,52 @@ func (s *State) addTotals(changes []hostChange) error {
 			s.totals.set(c.class, c.sum)
 		}
 	}
-	return nil
+}
+
+// eachBooked is each for a change of what is booked: all else of both records is the same.
+func (c *hostChange) eachBooked(f func(c Class, before, after Sum) bool) (Class, bool) {
+	one := func(class Class, was, is int64) bool {
+		if was == is {
+			return true
+		}
+		inv, capacity := c.new.Inventory[class], c.new.Capacity[class]
+		return f(class, c.old.sumOf(inv, capacity, was), c.new.sumOf(inv, capacity, is))
+	}
+	both := 0
+	for class, is := range c.new.Used {
+		was, had := c.old.Used[class]
+		if had {
+			both++
+		}
+		if !one(class, was, is) {
+			return class, false
+		}
+	}
+	if both == len(c.old.Used) {
+		return "", true
+	}
+	for class, was := range c.old.Used {
+		if _, has := c.new.Used[class]; !has && !one(class, was, 0) {
+			return class, false
+		}
+	}
+	return "", true
 }
 
 // each calls f once for every class that either record knows, until f returns false.
-func (c *hostChange) each(f func(c Class, old, new *HostRecord) bool) (Class, bool) {
+func (c *hostChange) each(f func(c Class, before, after Sum) bool) (Class, bool) {
 	for i, h := range []*HostRecord{c.old, c.new} {
 		if h == nil {
 			continue
 		}
 		seen := func(class Class) bool { return i == 1 && c.old != nil && c.old.knows(class) }
 		for class := range h.Inventory {
-			if !seen(class) && !f(class, c.old, c.new) {
+			if !seen(class) && !f(class, c.old.sum(class), c.new.sum(class)) {
 				return class, false
 			}
 		}
 		for class := range h.Used {
-			if _, listed := h.Inventory[class]; !listed && !seen(class) && !f(class, c.old, c.new) {
+			if _, listed := h.Inventory[class]; !listed && !seen(class) && !f(class, c.old.sum(class), c.new.sum(class)) {
 				return class, false
 			}
 		}

@@ -12,6 +12,7 @@ type table[K comparable, V any] struct {
 	base *table[K, V]
 	own  map[K]slot[V]
 	n    int // entries, those of base included
+	most int // of an overlay that is used again and again: entries that own has been made for
 }
 
 type slot[V any] struct {
@@ -87,12 +88,12 @@ func (t *table[K, V]) hides(k K, lower *table[K, V]) bool {
 	return false
 }
 
-// overlay makes o, which may have been used, a table that is laid over t. What o has grown beyond the smallest map is
-// let go, since clearing it would cost as much each time.
+// overlay makes o, which may have been used, a table that is laid over t. What o has grown far beyond what it was used for
+// is let go, since clearing it costs as much each time.
 func (t *table[K, V]) overlay(o *table[K, V]) {
 	o.base, o.n = t, t.n
-	if len(o.own) > 8 {
-		o.own = nil
+	if o.most = max(o.most, len(o.own)); o.most > 8 && o.most > 4*len(o.own) {
+		o.own, o.most = nil, 0
 	}
 	clear(o.own)
 }
