@@ -73,7 +73,8 @@ func (c *CreateCluster) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := drafting{rules: r, st: st.Overlay(), until: c.until}
+	d := r.draft(st)
+	d.until = c.until
 	if err := d.add(pool.KindClusterPut, &pool.ClusterPut{Cluster: id, Token: c.Token, Spec: req.Spec, Image: req.Image, Size: c.Size, Stagger: c.Stagger}); err != nil {
 		return nil, err
 	}
@@ -124,7 +125,7 @@ func (c *ScaleCluster) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 			live = append(live, i)
 		}
 	}
-	d := drafting{rules: r, st: st.Overlay()}
+	d := r.draft(st)
 	op := pool.ClusterOp{Concern: max(c.Size-len(live), len(live)-c.Size)}
 	switch {
 	case c.Size > len(live):
@@ -193,7 +194,7 @@ func (c *SteerCluster) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		i, _ := st.Instance(st.MemberFor(cluster.ID, cluster.Token, cluster.Members[0]))
 		return lapse(st, i, true)
 	}
-	d := drafting{rules: r, st: st.Overlay()}
+	d := r.draft(st)
 	op := pool.ClusterOp{Verb: c.Verb}
 	for _, old := range membersOf(st, cluster) {
 		i, _ := d.st.Instance(old.ID)
@@ -298,7 +299,8 @@ type drafting struct {
 	st     *pool.State // an overlay of its own
 	events []pool.Event
 	size   int
-	until  time.Time // of members that are reserved
+	until  time.Time      // of members that are reserved
+	demand pool.Resources // of a member, as its project's quota counts it; nil: not known yet
 }
 
 func (d *drafting) add(kind string, payload any) error {
@@ -321,12 +323,16 @@ func (d *drafting) take(e pool.Event) error {
 		d.events = d.events[:n]
 		return err
 	}
+	settle(draft)
 	return nil
 }
 
 // done returns the events. The committer takes over what they have made of the overlay.
 func (d *drafting) done() []pool.Event {
 	d.rules.drafted = d.st
+	if d.rules.space != nil {
+		d.rules.space.events = d.events
+	}
 	return d.events
 }
 
@@ -368,10 +374,9 @@ func (d *drafting) member(id pool.ClusterID, refused error) error {
 	if !ok {
 		return notFound("project", id.Project())
 	}
-	launched := &pool.Launched{
-		Instance: c.Member(d.st.Identity(), c.Next), Name: id.Name() + "-" + strconv.Itoa(c.Next), Want: c.Want,
-		Cluster: id, Index: c.Next, Until: d.until,
-	}
+	launched := d.rules.launched()
+	launched.Instance, launched.Name, launched.Want = c.Member(d.st.Identity(), c.Next), id.Name()+"-"+strconv.Itoa(c.Next), c.Want
+	launched.Cluster, launched.Index, launched.Until = id, c.Next, d.until
 	if refused != nil {
 		launched.Waits = true // why stands in the cluster's record
 		if err := mayWait(d.st, project, refused); err != nil {
@@ -383,7 +388,14 @@ func (d *drafting) member(id pool.ClusterID, refused error) error {
 	if err != nil {
 		return err
 	}
-	if err := quota.Check(project, quota.Demand(placed.Allocation)); err != nil {
+	demand := d.demand
+	if demand == nil || placed.Allocation.Shape != "" {
+		demand = quota.Demand(placed.Allocation)
+	}
+	if placed.Allocation.Shape == "" { // members are alike, but for the shapes as which they are booked
+		d.demand = demand
+	}
+	if err := quota.Check(project, demand); err != nil {
 		return err
 	}
 	launched.Place = pool.Placement{Host: placed.Host, Allocation: placed.Allocation}

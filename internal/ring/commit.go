@@ -2,10 +2,10 @@ package ring
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/berthage/berthage/pool"
@@ -40,6 +40,7 @@ type batch struct {
 	prev    pool.Revision
 	events  []pool.Event
 	size    int // bytes of their data
+	inputs  int // of which they are to be
 	overlay *pool.State
 	waiting []*pending
 	refused map[*pending]error
@@ -211,11 +212,12 @@ func (r *Ring) commit(work []*pending) []*pending {
 // decideAll decides the inputs one after another on the committed state plus the effects of those before.
 func (r *Ring) decideAll(work []*pending) (*batch, []*pending) {
 	r.look()
-	b := &batch{prev: r.st.Head(), events: make([]pool.Event, 0, len(work)), overlay: r.st.Overlay(), refused: make(map[*pending]error)}
+	r.st.OverlayInto(&r.overlay)
+	b := &batch{prev: r.st.Head(), events: make([]pool.Event, 0, len(work)), inputs: len(work), overlay: &r.overlay, refused: make(map[*pending]error)}
 	r.index.begin(b.overlay)
 	defer r.index.end()
 	rules := r.rules.at(r.now())
-	rules.placing, rules.kinds, rules.revision = &r.index, r.kinds, b.prev+1
+	rules.placing, rules.kinds, rules.space, rules.revision = &r.index, r.kinds, &r.space, b.prev+1
 	for n, p := range work {
 		err := p.ctx.Err()
 		if err == nil {
@@ -283,13 +285,13 @@ func (r *Ring) take(p *pending, b *batch, events []pool.Event, rules *rules) err
 	size := 0
 	for i := range events {
 		e := &events[i]
-		e.ID, e.Time, e.Actor, e.Cause = rand.Text(), rules.now, p.caller.Actor, p.caller.Cause
+		e.ID, e.Time, e.Actor, e.Cause = r.random.text(), rules.now, p.caller.Actor, p.caller.Cause
 		e.Revision, e.Index = rules.revision, len(b.events)+i
 		if e.Epoch == 0 {
 			e.Epoch = b.overlay.Epoch()
 		}
 		if e.Private != nil {
-			e.Salt = []byte(rand.Text())
+			e.Salt = []byte(r.random.text())
 			e.Seal()
 		}
 		size += len(e.Data) + len(e.Private)
@@ -304,9 +306,21 @@ func (r *Ring) take(p *pending, b *batch, events []pool.Event, rules *rules) err
 		return err
 	}
 	r.index.follow()
+	for i := range events {
+		settle(&events[i])
+	}
+	b.add(events, size)
+	return nil
+}
+
+// add adds the events of one input. If there is no room for them, it makes as much as the others will take if they are alike.
+func (b *batch) add(events []pool.Event, size int) {
+	if n := len(b.events) + len(events); n > cap(b.events) {
+		all := min(n*b.inputs/(len(b.waiting)+1), n*pool.MaxBatch/(b.size+size))
+		b.events = slices.Grow(b.events, max(n, all)-len(b.events))
+	}
 	b.events = append(b.events, events...)
 	b.size += size
-	return nil
 }
 
 // foldInto folds the events of one input into st: all of them, or none. Drafted is an overlay of st in which that has
@@ -381,14 +395,14 @@ func (r *Ring) settle(b *batch) error {
 
 // publish makes a stored batch visible and answers its callers.
 func (r *Ring) publish(b *batch) {
-	f := r.freedBy(b.overlay)
+	f, launched := r.newIn(b.overlay)
 	r.mu.Lock()
 	r.rules.lives.follow(b.overlay)
 	r.st.Absorb(b.overlay)
 	close(r.changed)
 	r.changed = make(chan struct{})
 	r.mu.Unlock()
-	r.noteAll(b.events, f)
+	r.noteAll(b.events, f, launched)
 	r.answer(b)
 }
 
@@ -433,27 +447,27 @@ func (r *Ring) fold(b pool.Batch) error {
 		}
 	}
 	r.index.sync(o, o)
-	f := r.freedBy(o)
+	f, launched := r.newIn(o)
 	r.mu.Lock()
 	r.rules.lives.follow(o)
 	r.st.Absorb(o)
 	close(r.changed)
 	r.changed = make(chan struct{})
 	r.mu.Unlock()
-	r.noteAll(b.Events, f)
+	r.noteAll(b.Events, f, launched)
 	return nil
 }
 
-func (r *Ring) noteAll(events []pool.Event, f freed) {
+func (r *Ring) noteAll(events []pool.Event, f freed, launched []pool.InstanceID) {
 	if l := r.lead.Load(); l != nil {
-		l.note(events, f)
+		l.note(events, f, launched)
 	}
 }
 
-// freedBy is what an overlay of the committed State frees, if anybody here is to know.
-func (r *Ring) freedBy(o *pool.State) freed {
+// newIn is what an overlay of the committed State frees, and the instances that are new in it, if anybody here is to know.
+func (r *Ring) newIn(o *pool.State) (freed, []pool.InstanceID) {
 	if r.lead.Load() == nil {
-		return freed{}
+		return freed{}, nil
 	}
-	return freedBy(r.st, o)
+	return freedBy(r.st, o), launchedIn(r.st, o)
 }

@@ -57,7 +57,9 @@ func (c *Launch) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		want = pool.Running
 	}
 	project, _ := st.Project(c.Project)
-	launched := &pool.Launched{Instance: id, Name: c.Name, Project: c.Project, Spec: req.Spec, Image: req.Image, Want: want, Until: c.until, Guest: req.Spec.Guest}
+	launched := r.launched()
+	launched.Instance, launched.Name, launched.Project, launched.Want, launched.Until = id, c.Name, c.Project, want, c.until
+	launched.Spec, launched.Image, launched.Guest = req.Spec, req.Image, req.Spec.Guest
 	launched.Spec.Guest = pool.Guest{}
 	launched.Place, err = r.first(st, project, req, demand)
 	if err != nil && c.Wait {
@@ -67,7 +69,7 @@ func (c *Launch) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	return one(pool.KindLaunched, launched)
+	return r.one(pool.KindLaunched, launched)
 }
 
 // first finds the first place of an instance, as far as its project's quota allows one.

@@ -127,8 +127,8 @@ func (r *Ring) leadFor(ctx context.Context, until *deadline) bool {
 	return true
 }
 
-// note tells the leader what has been committed, and what that has freed.
-func (l *leadership) note(events []pool.Event, f freed) {
+// note tells the leader what has been committed, what that has freed, and which instances are new.
+func (l *leadership) note(events []pool.Event, f freed, launched []pool.InstanceID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if f.any() {
@@ -138,8 +138,14 @@ func (l *leadership) note(events []pool.Event, f freed) {
 			f.again = true
 		}
 	}
+	for _, id := range launched {
+		l.due(job{instance: id})
+	}
 	for i := range events {
 		e := &events[i]
+		if e.Kind == pool.KindLaunched {
+			continue // what it was made from is let go, see settle
+		}
 		p, err := e.Payload()
 		if err != nil {
 			continue
@@ -163,8 +169,6 @@ func (l *leadership) note(events []pool.Event, f freed) {
 				w.unwatch()
 			}
 			delete(l.hosts, p.Host)
-		case *pool.Launched:
-			l.due(job{instance: p.Instance})
 		case *pool.Wanted:
 			j := job{instance: p.Instance}
 			if f := l.flight[j]; f != nil {

@@ -287,7 +287,7 @@ func (a admit) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	}
 	*a.more = false
 	hosts := slices.Sorted(maps.Keys(a.freed.hosts))
-	d := drafting{rules: r, st: st.Overlay()}
+	d := r.draft(st)
 	refused := make(map[pool.ClusterID]bool) // of members that are alike one is enough
 	for _, i := range Queue(st) {
 		if i.Cluster != "" && refused[i.Cluster] {

@@ -60,7 +60,7 @@ func (c *Rebalance) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := drafting{rules: r, st: st.Overlay()}
+	d := r.draft(st)
 	for _, m := range c.Moves[:first] {
 		i, err := unbusy(d.st, m.Instance)
 		if err != nil {

@@ -114,7 +114,7 @@ func (c *Commit) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	if !r.now.Before(i.Until) {
 		return nil, lapsed(i.ID, pool.Tombstone{Launched: pool.Expired}) // the leader is about to say so
 	}
-	d := drafting{rules: r, st: st.Overlay()}
+	d := r.draft(st)
 	for _, m := range reserved(st, i) {
 		if lost, leaves := r.leaving(d.st, m); lost || leaves {
 			p, err := r.elsewhere(d.st, m, nil)

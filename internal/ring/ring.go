@@ -60,11 +60,14 @@ type Ring struct {
 	st      *pool.State
 	changed chan struct{} // closed and replaced with every publication
 
-	turn  chan struct{} // holds one value while somebody decides, appends or folds
-	index placing       // for whoever has the turn
-	kinds kinds         // as well
-	trial pool.State    // an overlay for one input after another, for whoever has the turn
-	stale atomic.Pointer[error]
+	turn    chan struct{} // holds one value while somebody decides, appends or folds
+	index   placing       // for whoever has the turn
+	kinds   kinds         // for whoever has the turn, as all to trial
+	space   space
+	random  random
+	overlay pool.State // for one batch after another
+	trial   pool.State // for one input after another
+	stale   atomic.Pointer[error]
 
 	queueMu  sync.Mutex
 	queue    []*pending

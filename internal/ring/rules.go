@@ -27,6 +27,7 @@ type rules struct {
 	// Of the committer's decisions only.
 	placing  *placing
 	kinds    kinds
+	space    *space
 	revision pool.Revision // of the batch that is being decided
 	drafted  *pool.State   // set by a decision that has folded its events already, see drafting
 }
