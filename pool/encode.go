@@ -2,261 +2,267 @@ package pool
 
 import (
 	"encoding/json"
-	"reflect"
 	"slices"
 	"strconv"
 )
 
 // encoder writes what encoding/json would write, byte for byte, for what every launch puts into the ledger: reflection
-// would take longer than everything else that a launch costs. What is rarely there it leaves to encoding/json.
-type encoder struct {
-	b   []byte
-	err error
-}
+// would take longer than everything else that a launch costs. What is rarely there it leaves to encoding/json. Its methods
+// append to a buffer that their caller has, which costs less than one that it would have itself.
+type encoder struct{ err error }
 
 // encode returns the JSON of an event's payload.
 func encode(payload any) ([]byte, error) {
 	var e encoder
+	var space [1024]byte
+	b := space[:0]
 	switch p := payload.(type) {
 	case *Launched:
-		e.b = make([]byte, 0, 640)
-		e.launched(p)
+		b = e.launched(b, p)
 	case *Guest:
-		e.guest(p)
+		b = e.guest(b, p)
 	default:
 		return json.Marshal(payload)
 	}
-	return slices.Clip(e.b), e.err
+	return append(make([]byte, 0, len(b)), b...), e.err
 }
 
-func (e *encoder) put(s string) { e.b = append(e.b, s...) }
+// escaped are, as bits, the characters below 128 that encoding/json does not write as they are. What has them, or others, is
+// left to it.
+const (
+	escapedLow  = 1<<32 - 1 | 1<<'"' | 1<<'<' | 1<<'>' | 1<<'&' // 0 to 63
+	escapedHigh = 1<<('\\'-64) | 1<<(127-64)                    // 64 to 127
+)
 
-// key begins a field that may be left out; of the others the names are written as they are.
-func (e *encoder) key(name string) {
-	e.put(`,"`)
-	e.put(name)
-	e.put(`":`)
-}
-
-// text writes a string. What encoding/json escapes, it writes.
-func (e *encoder) text(s string) {
+func (e *encoder) text(b []byte, s string) []byte {
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			e.other(s)
-			return
+		c := s[i]
+		bits := uint64(escapedLow)
+		if c >= 64 {
+			bits = escapedHigh
+		}
+		if c > 127 || bits>>(c&63)&1 != 0 {
+			return e.other(b, s)
 		}
 	}
-	e.b = append(e.b, '"')
-	e.put(s)
-	e.b = append(e.b, '"')
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
 }
 
-func (e *encoder) number(n int64) { e.b = strconv.AppendInt(e.b, n, 10) }
+// key begins a field that may be left out; of the others the names are written as they are.
+func key(b []byte, name string) []byte {
+	b = append(b, `,"`...)
+	b = append(b, name...)
+	return append(b, `":`...)
+}
 
-func (e *encoder) other(v any) {
-	b, err := json.Marshal(v)
+func appendNumber(b []byte, n int64) []byte { return strconv.AppendInt(b, n, 10) }
+
+func (e *encoder) other(b []byte, v any) []byte {
+	j, err := json.Marshal(v)
 	if err != nil && e.err == nil {
 		e.err = err
 	}
-	e.b = append(e.b, b...)
+	return append(b, j...)
 }
 
 // optional fields are left out when they are empty, or zero.
-func (e *encoder) optionalText(name, s string) {
-	if s != "" {
-		e.key(name)
-		e.text(s)
+func (e *encoder) optionalText(b []byte, name, s string) []byte {
+	if s == "" {
+		return b
 	}
+	return e.text(key(b, name), s)
 }
 
-func (e *encoder) optionalNumber(name string, n int64) {
-	if n != 0 {
-		e.key(name)
-		e.number(n)
+func optionalNumber(b []byte, name string, n int64) []byte {
+	if n == 0 {
+		return b
 	}
+	return appendNumber(key(b, name), n)
 }
 
-// optionalOther is for a struct behind a pointer that is left out when it is zero.
-func (e *encoder) optionalOther(name string, v any) {
-	if !reflect.ValueOf(v).Elem().IsZero() {
-		e.key(name)
-		e.other(v)
-	}
+// entry is one of a map.
+type entry[V any] struct {
+	key   string
+	value V
 }
 
-func (e *encoder) optionalTexts(name string, m map[string]string) {
-	if len(m) == 0 {
-		return
+// entriesOf appends the entries of a map to out, which is empty, in the order of their keys.
+func entriesOf[M ~map[K]V, K ~string, V any](out []entry[V], m M) []entry[V] {
+	for k, v := range m {
+		out = append(out, entry[V]{string(k), v})
+		for i := len(out) - 1; i > 0 && out[i].key < out[i-1].key; i-- {
+			out[i], out[i-1] = out[i-1], out[i]
+		}
+		if len(out) == manyEntries {
+			break
+		}
 	}
-	e.key(name)
-	var space [8]string
-	for i, k := range sortedKeys(space[:0], m) {
-		e.put(separator(i))
-		e.text(k)
-		e.put(":")
-		e.text(m[k])
+	if len(out) < len(m) {
+		out = out[:0]
+		for k, v := range m {
+			out = append(out, entry[V]{string(k), v})
+		}
+		slices.SortFunc(out, func(x, y entry[V]) int {
+			if x.key < y.key {
+				return -1
+			}
+			return 1 // there are no two alike
+		})
 	}
-	e.put("}")
+	return out
 }
+
+// manyEntries are more than are sorted one by one as they come.
+const manyEntries = 8
 
 // separator stands before the i-th entry of a map.
-func separator(i int) string {
+func separator(i int) byte {
 	if i == 0 {
-		return "{"
+		return '{'
 	}
-	return ","
+	return ','
 }
 
-func (e *encoder) resources(r Resources) {
+func (e *encoder) optionalTexts(b []byte, name string, m map[string]string) []byte {
+	if len(m) == 0 {
+		return b
+	}
+	b = key(b, name)
+	var space [manyEntries]entry[string]
+	for i, x := range entriesOf(space[:0], m) {
+		b = e.text(append(b, separator(i)), x.key)
+		b = e.text(append(b, ':'), x.value)
+	}
+	return append(b, '}')
+}
+
+func (e *encoder) resources(b []byte, r Resources) []byte {
 	if len(r) == 0 {
-		e.put("{}")
-		return
+		return append(b, "{}"...)
 	}
-	var space [8]Class
-	for i, c := range sortedKeys(space[:0], r) {
-		e.put(separator(i))
-		e.text(string(c))
-		e.put(":")
-		e.number(r[c])
+	var space [manyEntries]entry[int64]
+	for i, x := range r.entries(space[:0]) {
+		b = e.text(append(b, separator(i)), x.key)
+		b = appendNumber(append(b, ':'), x.value)
 	}
-	e.put("}")
+	return append(b, '}')
 }
 
-// sortedKeys appends the keys of m to keys, which is empty.
-func sortedKeys[M ~map[K]V, K ~string, V any](keys []K, m M) []K {
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
-// list writes a list, or nothing where there is none.
-func list[T any](e *encoder, name string, of []T, one func(*T)) {
-	if len(of) == 0 {
-		return
-	}
-	e.key(name)
-	for i := range of {
-		if i == 0 {
-			e.put("[")
-		} else {
-			e.put(",")
-		}
-		one(&of[i])
-	}
-	e.put("]")
-}
-
-func (e *encoder) launched(p *Launched) {
-	e.put(`{"instance":`)
-	e.text(string(p.Instance))
-	e.put(`,"name":`)
-	e.text(p.Name)
-	e.put(`,"project":`)
-	e.text(p.Project)
-	e.put(`,"spec":`)
-	e.spec(&p.Spec)
-	e.put(`,"image":`)
-	e.image(&p.Image)
-	e.put(`,"want":`)
-	e.text(string(p.Want))
-	e.put(`,"place":`)
-	e.placement(&p.Place)
+func (e *encoder) launched(b []byte, p *Launched) []byte {
+	b = e.text(append(b, `{"instance":`...), string(p.Instance))
+	b = e.text(append(b, `,"name":`...), p.Name)
+	b = e.text(append(b, `,"project":`...), p.Project)
+	b = e.spec(append(b, `,"spec":`...), &p.Spec)
+	b = e.image(append(b, `,"image":`...), &p.Image)
+	b = e.text(append(b, `,"want":`...), string(p.Want))
+	b = e.placement(append(b, `,"place":`...), &p.Place)
 	if p.Waits {
-		e.put(`,"waits":true`)
+		b = append(b, `,"waits":true`...)
 	}
-	e.optionalText("reason", p.Reason)
+	b = e.optionalText(b, "reason", p.Reason)
 	if !p.Until.IsZero() {
-		e.key("until")
-		e.other(p.Until)
+		b = e.other(key(b, "until"), p.Until)
 	}
-	e.optionalText("cluster", string(p.Cluster))
-	e.optionalNumber("index", int64(p.Index))
-	e.put("}")
+	b = e.optionalText(b, "cluster", string(p.Cluster))
+	b = optionalNumber(b, "index", int64(p.Index))
+	return append(b, '}')
 }
 
-func (e *encoder) spec(s *Spec) {
+func (e *encoder) spec(b []byte, s *Spec) []byte {
 	if s.Kind != "" {
-		e.put(`{"kind":`)
-		e.text(string(s.Kind))
-		e.put(`,"image":`)
+		b = e.text(append(b, `{"kind":`...), string(s.Kind))
+		b = append(b, `,"image":`...)
 	} else {
-		e.put(`{"image":`)
+		b = append(b, `{"image":`...)
 	}
-	e.text(s.Image)
-	e.optionalText("flavor", s.Flavor)
+	b = e.text(b, s.Image)
+	b = e.optionalText(b, "flavor", s.Flavor)
 	if len(s.Resources) > 0 {
-		e.put(`,"resources":`)
-		e.resources(s.Resources)
+		b = e.resources(append(b, `,"resources":`...), s.Resources)
 	}
-	list(e, "disks", s.Disks, func(d *Disk) {
-		e.put(`{"size":`)
-		e.number(d.Size)
-		e.optionalText("storage", string(d.Storage))
-		e.optionalText("mount", d.Mount)
-		e.optionalNumber("iops", d.IOPS)
-		e.put("}")
-	})
-	list(e, "networks", s.Networks, func(n *Network) { e.other(n) })
-	e.optionalOther("constraints", &s.Constraints)
-	e.optionalTexts("labels", s.Labels)
-	e.optionalOther("guest", &s.Guest)
-	e.optionalNumber("priority", int64(s.Priority))
-	e.optionalText("preemptible", string(s.Preemptible))
+	if len(s.Disks) > 0 {
+		b = append(b, `,"disks":`...)
+		for i := range s.Disks {
+			d := &s.Disks[i]
+			b = appendNumber(append(append(b, bracket(i)), `{"size":`...), d.Size)
+			b = e.optionalText(b, "storage", string(d.Storage))
+			b = e.optionalText(b, "mount", d.Mount)
+			b = optionalNumber(b, "iops", d.IOPS)
+			b = append(b, '}')
+		}
+		b = append(b, ']')
+	}
+	if len(s.Networks) > 0 {
+		b = e.other(key(b, "networks"), s.Networks)
+	}
+	if !s.Constraints.zero() {
+		b = e.other(key(b, "constraints"), &s.Constraints)
+	}
+	b = e.optionalTexts(b, "labels", s.Labels)
+	if !s.Guest.empty() {
+		b = e.other(key(b, "guest"), &s.Guest)
+	}
+	b = optionalNumber(b, "priority", int64(s.Priority))
+	b = e.optionalText(b, "preemptible", string(s.Preemptible))
 	if s.Replaceable {
-		e.put(`,"replaceable":true`)
+		b = append(b, `,"replaceable":true`...)
 	}
-	e.optionalNumber("lifetime", s.Lifetime)
-	e.put("}")
+	b = optionalNumber(b, "lifetime", s.Lifetime)
+	return append(b, '}')
 }
 
-func (e *encoder) image(i *Image) {
-	e.put(`{"name":`)
-	e.text(i.Name)
-	e.optionalText("os", i.OS)
-	e.put(`,"user":`)
-	e.text(i.User)
-	e.optionalNumber("min_disk", i.MinDisk)
-	e.optionalTexts("sources", i.Sources)
-	e.put("}")
+// bracket stands before the i-th of a list.
+func bracket(i int) byte {
+	if i == 0 {
+		return '['
+	}
+	return ','
 }
 
-func (e *encoder) placement(p *Placement) {
-	e.put(`{"number":`)
-	e.number(int64(p.Number))
-	e.put(`,"host":`)
-	e.text(string(p.Host))
-	e.put(`,"allocation":`)
-	e.put(`{"resources":`)
-	e.resources(p.Allocation.Resources)
-	list(e, "claims", p.Allocation.Claims, func(c *Claim) {
-		e.put(`{"device":`)
-		e.text(c.Device)
-		e.put(`,"class":`)
-		e.text(string(c.Class))
-		e.put(`,"amount":`)
-		e.number(c.Amount)
-		e.optionalNumber("disk", int64(c.Disk))
-		e.put("}")
-	})
-	e.optionalText("shape", p.Allocation.Shape)
-	e.put("}")
-	e.put(`,"sent":`)
-	e.b = strconv.AppendBool(e.b, p.Sent)
-	e.put(`,"doubt":`)
-	e.b = strconv.AppendBool(e.b, p.Doubt)
-	e.put("}")
+// zero reports whether nothing is there, not even an empty list: then encoding/json leaves it out.
+func (c *Constraints) zero() bool {
+	return c.Hosts == nil && c.Zones == nil && c.Labels == nil && c.Abilities == nil && c.Tolerations == nil && c.SameNode == nil &&
+		c.Affinity == nil && c.AntiAffinity == nil && c.Spread == nil
+}
+
+func (e *encoder) image(b []byte, i *Image) []byte {
+	b = e.text(append(b, `{"name":`...), i.Name)
+	b = e.optionalText(b, "os", i.OS)
+	b = e.text(append(b, `,"user":`...), i.User)
+	b = optionalNumber(b, "min_disk", i.MinDisk)
+	b = e.optionalTexts(b, "sources", i.Sources)
+	return append(b, '}')
+}
+
+func (e *encoder) placement(b []byte, p *Placement) []byte {
+	b = appendNumber(append(b, `{"number":`...), int64(p.Number))
+	b = e.text(append(b, `,"host":`...), string(p.Host))
+	b = e.resources(append(b, `,"allocation":{"resources":`...), p.Allocation.Resources)
+	if len(p.Allocation.Claims) > 0 {
+		b = append(b, `,"claims":`...)
+		for i := range p.Allocation.Claims {
+			c := &p.Allocation.Claims[i]
+			b = e.text(append(append(b, bracket(i)), `{"device":`...), c.Device)
+			b = e.text(append(b, `,"class":`...), string(c.Class))
+			b = appendNumber(append(b, `,"amount":`...), c.Amount)
+			b = optionalNumber(b, "disk", int64(c.Disk))
+			b = append(b, '}')
+		}
+		b = append(b, ']')
+	}
+	b = e.optionalText(b, "shape", p.Allocation.Shape)
+	b = strconv.AppendBool(append(b, `},"sent":`...), p.Sent)
+	b = strconv.AppendBool(append(b, `,"doubt":`...), p.Doubt)
+	return append(b, '}')
 }
 
 // guest writes what is private of a launch. Mostly it is a login and nothing else.
-func (e *encoder) guest(g *Guest) {
+func (e *encoder) guest(b []byte, g *Guest) []byte {
 	if g.User == "" || len(g.SSHKeys) > 0 || g.UserData != "" {
-		e.other(g)
-		return
+		return e.other(b, g)
 	}
-	e.b = make([]byte, 0, 64)
-	e.put(`{"user":`)
-	e.text(g.User)
-	e.put("}")
+	b = e.text(append(b, `{"user":`...), g.User)
+	return append(b, '}')
 }

@@ -63,11 +63,11 @@ func Demand(a pool.Allocation) pool.Resources {
 // negative amount is pool.ErrInvalid. A sum beyond an int64 is above every limit, and where there is no
 // limit pool.ErrOverflow.
 func Check(p *pool.ProjectRecord, demand pool.Resources) error {
-	if err := demand.Valid(); err != nil {
-		return pool.InField("demand", err)
-	}
 	if allows(p, demand) {
 		return nil
+	}
+	if err := demand.Valid(); err != nil {
+		return pool.InField("demand", err)
 	}
 	var over []Line
 	for _, c := range demand.Classes() {
@@ -89,6 +89,9 @@ func Check(p *pool.ProjectRecord, demand pool.Resources) error {
 // allows reports whether nothing is in the way, without saying what.
 func allows(p *pool.ProjectRecord, demand pool.Resources) bool {
 	for c, n := range demand {
+		if n < 0 || c.Valid() != nil {
+			return false
+		}
 		l := line(p, c)
 		if n != 0 && (l.Limited && n > l.Free || !l.Limited && n > math.MaxInt64-l.Used) {
 			return false
