@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"iter"
+	"reflect"
 
 	"github.com/berthage/berthage/pool"
 )
@@ -126,6 +127,8 @@ func (ix *Index) Update(h *pool.HostRecord) {
 		case e.block == nil:
 			ix.fill(l, h)
 			eachTrait(h, func(t trait) { l.traits = l.traits.with(ix.known(t)) })
+		case onlyBooked(e.rec, h) && !h.Aggregate():
+			ix.refill(l, e, h)
 		default:
 			l.traits = e.block.marks[e.at]
 			l.traits.is &^= 1<<traitFirst - 1
@@ -238,6 +241,31 @@ func (ix *Index) fill(l *line, h *pool.HostRecord) {
 	}
 	if limited(h) {
 		l.traits.is |= traitLimited
+	}
+	l.use(inUse(h))
+}
+
+// onlyBooked reports whether two records of a host are of the same as far as fill goes, but for what is used. Records that only
+// bookings tell apart share their maps.
+func onlyBooked(a, b *pool.HostRecord) bool {
+	return a.Conditions == b.Conditions && sameMap(a.Capacity, b.Capacity) && sameMap(a.Inventory, b.Inventory)
+}
+
+// sameMap reports whether two maps are one.
+func sameMap[K comparable, V any](a, b map[K]V) bool {
+	return reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer()
+}
+
+// refill is fill for a host in a block of which only what is used has changed.
+func (ix *Index) refill(l *line, e *entry, h *pool.HostRecord) {
+	e.block.read(int(e.at), l)
+	copy(l.free, l.capacity)
+	for class, n := range h.Used {
+		c := ix.column(class) // which may be new, and then nobody has any of it
+		l.free[c] -= n
+	}
+	if l.end = noEnd; ix.ends != nil {
+		l.end = ix.ends.at(h.ID)
 	}
 	l.use(inUse(h))
 }

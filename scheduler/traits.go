@@ -153,7 +153,8 @@ func taintKey(taints []pool.Taint) string {
 
 // sameTraits reports whether eachTrait gives the same for both records of one host.
 func sameTraits(a, b *pool.HostRecord) bool {
-	return a.Zone == b.Zone && slices.Equal(a.Kinds, b.Kinds) && slices.Equal(a.Taints, b.Taints) && slices.Equal(a.Abilities, b.Abilities) && maps.Equal(a.Labels, b.Labels)
+	return a.Zone == b.Zone && slices.Equal(a.Kinds, b.Kinds) && slices.Equal(a.Taints, b.Taints) && slices.Equal(a.Abilities, b.Abilities) &&
+		(sameMap(a.Labels, b.Labels) || maps.Equal(a.Labels, b.Labels))
 }
 
 // limited reports whether some class is given out in certain amounts only.
