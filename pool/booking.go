@@ -197,13 +197,17 @@ func (d *draft) commit(s *State) error {
 	}
 	s.setTotals(totals)
 	for _, c := range d.hosts[:d.n] {
-		if c.new == nil {
+		switch {
+		case c.new == nil:
 			s.hosts.del(c.old.ID)
 			s.noteHost(c.old.ID)
-		} else {
-			s.hosts.set(c.new.ID, c.new)
-			s.noteHost(c.new.ID)
+			continue
+		case c.old == nil:
+			s.hosts.add(c.new.ID, c.new)
+		default:
+			s.hosts.replace(c.new.ID, c.new)
 		}
+		s.noteHost(c.new.ID)
 	}
 	if d.held != nil {
 		s.held.set(d.held.Machine, d.held)

@@ -128,7 +128,7 @@ func (s *State) MemberFor(c ClusterID, token string, index int) InstanceID {
 // idFor returns the id that the ledger gives now, unless there is one that it has given under a former identity.
 func (s *State) idFor(idIn func(ledger string) InstanceID) InstanceID {
 	now := idIn(s.identity.name)
-	if s.has(now) {
+	if len(s.identity.former) == 0 || s.has(now) {
 		return now
 	}
 	for _, f := range slices.Backward(s.identity.former) {

@@ -377,10 +377,13 @@ func values[K comparable, V any](t *table[K, V]) iter.Seq[V] {
 }
 
 func (s *State) setInstance(old, new *Instance) {
-	if new == nil {
+	switch {
+	case new == nil:
 		s.instances.del(old.ID)
-	} else {
-		s.instances.set(new.ID, new)
+	case old == nil:
+		s.instances.add(new.ID, new)
+	default:
+		s.instances.replace(new.ID, new)
 	}
 	member(&s.waiting, old, new, (*Instance).waits)
 	member(&s.keeping, old, new, (*Instance).keeps)

@@ -43,6 +43,14 @@ func (t *table[K, V]) set(k K, v V) {
 	t.put(k, slot[V]{v, true})
 }
 
+// add sets an entry that is known not to be there, replace one that is.
+func (t *table[K, V]) add(k K, v V) {
+	t.n++
+	t.put(k, slot[V]{v, true})
+}
+
+func (t *table[K, V]) replace(k K, v V) { t.put(k, slot[V]{v, true}) }
+
 func (t *table[K, V]) put(k K, s slot[V]) {
 	if t.own == nil {
 		t.own = make(map[K]slot[V])

@@ -291,7 +291,7 @@ func (r *Ring) take(p *pending, b *batch, events []pool.Event, rules *rules) err
 			e.Epoch = b.overlay.Epoch()
 		}
 		if e.Private != nil {
-			e.Salt = []byte(r.random.text())
+			e.Salt = r.random.salt()
 			e.Seal()
 		}
 		size += len(e.Data) + len(e.Private)

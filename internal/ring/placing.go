@@ -23,12 +23,11 @@ func (p *placing) end() { p.st = nil }
 
 // place chooses a host in st, which is what is decided on or an overlay of that. Of any other State all hosts are looked
 // at, as they are where there is no index.
-func (p *placing) place(s *scheduler.Scheduler, st *pool.State, req scheduler.Request) (scheduler.Decision, error) {
-	req = req.In(st)
+func (p *placing) place(s *scheduler.Scheduler, st *pool.State, req *scheduler.Request) (scheduler.Decision, error) {
 	if !p.ready(st) {
-		return s.Place(st, req)
+		return s.Place(st, *req)
 	}
-	return s.PlaceOn(p.index, req)
+	return s.PlaceOn(p.index, req.In(st))
 }
 
 // choose is place without the long explanation of a refusal.
@@ -119,8 +118,10 @@ func (r *rules) anew(i *pool.Instance, spec pool.Spec, avoid []pool.HostID) sche
 
 // place chooses a host for an instance, none whose room is kept for another.
 func (r *rules) place(s *scheduler.Scheduler, st *pool.State, req scheduler.Request) (scheduler.Decision, error) {
-	req = r.expected(st, req)
-	d, err := r.placing.place(r.kept(s, st, req.Spec.Priority, ""), st, req)
+	if r.lives != nil {
+		req = r.expected(st, req)
+	}
+	d, err := r.placing.place(r.kept(s, st, req.Spec.Priority, ""), st, &req)
 	if err == nil {
 		r.placed(st, req, d.Host)
 	}

@@ -71,15 +71,25 @@ type random struct {
 }
 
 func (r *random) text() string {
+	t := r.next()
+	return string(t[:])
+}
+
+// salt returns the same as bytes of their own.
+func (r *random) salt() []byte {
+	t := r.next()
+	return append([]byte(nil), t[:]...)
+}
+
+func (r *random) next() (out [26]byte) {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 	if r.n == 0 || r.n == len(r.bytes) {
 		rand.Read(r.bytes[:]) // which never fails
 		r.n = 0
 	}
-	var out [26]byte
 	for i, b := range r.bytes[r.n : r.n+len(out)] {
 		out[i] = alphabet[b%32]
 	}
 	r.n += len(out)
-	return string(out[:])
+	return out
 }
