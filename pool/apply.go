@@ -18,7 +18,10 @@ import (
 func (s *State) Apply(e *Event) error {
 	p, err := e.Payload()
 	if err == nil {
-		err = s.fold(e, p)
+		s.edited = s.edited[:0]
+		if err = s.fold(e, p); err != nil {
+			s.takeBack()
+		}
 	}
 	if err == nil || errors.Is(err, ErrUnknownKind) {
 		s.head, s.time = e.Revision, e.Time
@@ -29,7 +32,7 @@ func (s *State) Apply(e *Event) error {
 	return nil
 }
 
-// fold checks everything before it changes anything, so that an error leaves no trace.
+// fold checks everything before it changes anything but what takeBack takes back, so that an error leaves no trace.
 func (s *State) fold(e *Event, payload any) error {
 	switch p := payload.(type) {
 	case *Opened:

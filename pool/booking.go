@@ -1,6 +1,9 @@
 package pool
 
-import "maps"
+import (
+	"maps"
+	"slices"
+)
 
 // draft collects the new records that one event makes of hosts, of a project and of a held allocation.
 // Everything that can fail happens on the draft; commit puts it into the State as a whole or not at all.
@@ -15,11 +18,13 @@ type draft struct {
 	held    *Held
 }
 
-// hostChange replaces a host's record; a nil old one is new, a nil new one is removed. Booked says that nothing but
-// allocations makes the difference.
+// hostChange replaces a host's record; a nil old one is new, a nil new one is removed.
 type hostChange struct {
 	old, new *HostRecord
-	booked   bool
+	booked   bool      // nothing but these makes the difference
+	charges  [2]charge // what is booked there: an instance leaves a place, and comes to another
+	charged  int
+	edits    bool // the maps of the new record are those of the old one, which nobody else has
 }
 
 // charge is an allocation that a project uses from now on, where sign is 1, or no longer, where it is -1.
@@ -46,32 +51,74 @@ func (d *draft) host(s *State, id HostID) (*HostRecord, error) {
 	}
 	n := *old
 	n.Changed = d.at
+	n.fresh = old.fresh && s.mayEdit() && s.hosts.owns(id)
 	d.put(old, &n)
 	return &n, nil
 }
 
-// booking is host for whoever changes nothing of it but what is booked there.
-func (d *draft) booking(s *State, id HostID) (*HostRecord, error) {
+// booking is host for whoever books something there, or frees it, and changes nothing else of it.
+func (d *draft) booking(s *State, id HostID) (*hostChange, error) {
 	n := d.n
 	h, err := d.host(s, id)
-	if d.n > n {
-		d.hosts[n].booked = true
+	if err != nil {
+		return nil, err
 	}
-	return h, err
+	if d.n > n {
+		c := &d.hosts[n]
+		c.booked, c.edits = true, h.fresh
+		return c, nil
+	}
+	for i := range d.hosts[:n] {
+		if d.hosts[i].new == h {
+			return &d.hosts[i], nil
+		}
+	}
+	panic("a draft has what it gives out")
+}
+
+// shift books an allocation, or frees it where sign is -1. Where it edits, State.Apply takes that back should the event come
+// to nothing.
+func (c *hostChange) shift(s *State, a Allocation, sign int64) error {
+	c.charges[c.charged] = charge{a.Resources, sign}
+	c.charged++
+	if !c.edits {
+		c.new.fresh = s.mayEdit() && (len(a.Claims) > 0 || c.new.DeviceUsed == nil)
+		return c.new.shift(a, sign)
+	}
+	if err := c.new.edit(a, sign); err != nil {
+		return err
+	}
+	s.edited = append(s.edited, edited{c.new, a, sign})
+	return nil
+}
+
+// edited is what an event has booked in maps that other records share.
+type edited struct {
+	host *HostRecord
+	of   Allocation
+	sign int64
+}
+
+// takeBack makes the records of an overlay what they were before an event that has come to nothing.
+func (s *State) takeBack() {
+	for _, e := range slices.Backward(s.edited) {
+		e.host.edit(e.of, -e.sign) // which has been, and so is no error
+	}
 }
 
 // leave gives the instance's place back, or turns it into a held allocation.
 func (d *draft) leave(s *State, i *Instance, hold bool) error {
-	h, err := d.booking(s, i.Place.Host)
+	c, err := d.booking(s, i.Place.Host)
 	if err != nil {
 		return err
 	}
+	h := c.new
 	h.Placed--
 	h.Peers = meet(h.Peers, i, -1)
 	if hold {
 		h.Held++
 		d.held = &Held{Machine: i.Machine(), Host: h.ID, Launched: i.Launched, Allocation: i.Place.Allocation, Reason: i.Reason, Shelving: i.Shelving}
-	} else if err := h.free(i.Place.Allocation); err != nil {
+	} else if err := c.shift(s, i.Place.Allocation, -1); err != nil {
 		return err
 	}
 	return d.charge(s, i.Project, i.Place.Allocation, -1)
@@ -90,24 +137,24 @@ func (d *draft) come(s *State, id HostID, a Allocation, i *Instance) error {
 	if err := a.valid(); err != nil {
 		return InField("place.allocation", err)
 	}
-	h, err := d.booking(s, id)
+	c, err := d.booking(s, id)
 	if err != nil {
 		return err
 	}
-	h.Placed++
-	h.Peers = meet(h.Peers, i, 1)
-	return h.book(a)
+	c.new.Placed++
+	c.new.Peers = meet(c.new.Peers, i, 1)
+	return c.shift(s, a, 1)
 }
 
 // goes gives back what come has booked.
 func (d *draft) goes(s *State, id HostID, a Allocation, i *Instance) error {
-	h, err := d.booking(s, id)
+	c, err := d.booking(s, id)
 	if err != nil {
 		return err
 	}
-	h.Placed--
-	h.Peers = meet(h.Peers, i, -1)
-	return h.free(a)
+	c.new.Placed--
+	c.new.Peers = meet(c.new.Peers, i, -1)
+	return c.shift(s, a, -1)
 }
 
 // rebook puts an instance's place in the place of its present one, on the same host or another.
@@ -269,9 +316,17 @@ func (h *HostRecord) claim(claims []Claim, sign int64) error {
 	if used == nil {
 		used = make(map[string]int64)
 	}
-	for _, c := range claims {
+	h.DeviceUsed = used
+	return h.claimHere(claims, sign)
+}
+
+// claimHere is claim in the map that the record has.
+func (h *HostRecord) claimHere(claims []Claim, sign int64) error {
+	used := h.DeviceUsed
+	for i, c := range claims {
 		n, ok := addInt64(used[c.Device], sign*c.Amount)
 		if !ok || n < 0 {
+			h.claimHere(claims[:i], -sign)
 			return &Error{Kind: ErrOverflow, Field: "device", Value: c.Device, Want: "an amount within 0 and an int64"}
 		}
 		if n == 0 {
@@ -280,6 +335,24 @@ func (h *HostRecord) claim(claims []Claim, sign int64) error {
 			used[c.Device] = n
 		}
 	}
-	h.DeviceUsed = used
+	return nil
+}
+
+// edit is shift in the maps that the record has, all of it or nothing.
+func (h *HostRecord) edit(a Allocation, sign int64) error {
+	if len(a.Claims) > 0 && h.DeviceUsed == nil {
+		h.DeviceUsed = make(map[string]int64)
+	}
+	if h.Used == nil {
+		h.Used = make(Resources)
+	}
+	if err := h.Used.shift(a.Resources, sign); err != nil {
+		return InField("host "+Quote(string(h.ID)), err)
+	}
+	if err := h.claimHere(a.Claims, sign); err != nil {
+		h.Used.shift(a.Resources, -sign)
+		return err
+	}
+	h.countGPU(a.Resources, int(sign))
 	return nil
 }

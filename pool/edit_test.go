@@ -27,6 +27,7 @@ func TestRecordsOfAnOverlay(t *testing.T) {
 	h := pool.Host{
 		ID: "d/h", Name: "h", Conditions: pool.Ready,
 		Inventory: map[pool.Class]pool.Inventory{pool.CPU: {Total: 64 * pool.Core}},
+		Devices:   []pool.Device{{ID: "d0", Class: "own", Inventory: pool.Inventory{Total: 100}}},
 	}
 	require.NoError(t, apply(base, pool.KindOpened, &pool.Opened{Ledger: "L"}))
 	require.NoError(t, apply(base, pool.KindHostPut, &pool.HostPut{Host: h}))
@@ -36,7 +37,7 @@ func TestRecordsOfAnOverlay(t *testing.T) {
 		token := strconv.Itoa(n)
 		return apply(st, pool.KindLaunched, &pool.Launched{
 			Instance: pool.NewInstanceID("L", "p", token), Name: "i", Project: "p", Want: pool.Running, Cluster: "p/web", Index: index,
-			Place: pool.Placement{Host: "d/h", Allocation: pool.Allocation{Resources: r}},
+			Place: pool.Placement{Host: "d/h", Allocation: pool.Allocation{Resources: r, Claims: []pool.Claim{{Device: "d0", Class: "own", Amount: 1}}}},
 		})
 	}
 	core := pool.Resources{pool.CPU: pool.Core}
@@ -51,6 +52,7 @@ func TestRecordsOfAnOverlay(t *testing.T) {
 		require.Len(t, c.Members, int(cores))
 		require.EqualValues(t, cores, c.Next)
 		require.Equal(t, cores*pool.Core, h.Used[pool.CPU])
+		require.Equal(t, cores, h.DeviceUsed["d0"])
 		require.Equal(t, cores*pool.Core, st.Total(pool.CPU).Used)
 	}
 	require.NoError(t, launch(base, 0, core))
@@ -58,8 +60,11 @@ func TestRecordsOfAnOverlay(t *testing.T) {
 
 	o := base.Overlay()
 	require.NoError(t, apply(o, pool.KindProjectPut, &pool.Project{Name: "p", Quota: core})) // a record, and nothing used yet
-	for k := range 3 {
-		require.NoError(t, launch(o, 1+k, core))
+	require.NoError(t, apply(o, pool.KindHostConditions, &pool.HostConditions{Host: "d/h", Conditions: pool.Ready, Reason: "as it was"}))
+	require.NoError(t, launch(o, 1, core))
+	require.NoError(t, apply(o, pool.KindHostPut, &pool.HostPut{Host: h}))
+	for k := range 2 {
+		require.NoError(t, launch(o, 2+k, core))
 	}
 	uses(o, 4)
 	uses(base, 1)
@@ -72,6 +77,16 @@ func TestRecordsOfAnOverlay(t *testing.T) {
 		Instance: pool.NewInstanceID("L", "p", "huge"), Name: "i", Project: "p", Want: pool.Running,
 		Place: pool.Placement{Host: "d/big", Allocation: pool.Allocation{Resources: pool.Resources{pool.CPU: math.MaxInt64 - pool.Core, pool.Memory: 1}}},
 	}), pool.ErrOverflow)
+	// And what is found wrong after it has been booked: a device that would give out too much, a project that is not there.
+	for _, l := range []pool.Launched{
+		{Project: "p", Place: pool.Placement{Host: "d/h", Allocation: pool.Allocation{Resources: core, Claims: []pool.Claim{
+			{Device: "d0", Class: "own", Amount: 1}, {Device: "d0", Class: "own", Amount: math.MaxInt64},
+		}}}},
+		{Project: "none", Place: pool.Placement{Host: "d/h", Allocation: pool.Allocation{Resources: core, Claims: []pool.Claim{{Device: "d0", Class: "own", Amount: 1}}}}},
+	} {
+		l.Instance, l.Name, l.Want = pool.NewInstanceID("L", "p", "wrong"), "i", pool.Running
+		require.Error(t, apply(o, pool.KindLaunched, &l))
+	}
 	uses(o, 4)
 	after, _ := o.Project("p")
 	require.Equal(t, changed, after.Changed)

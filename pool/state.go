@@ -11,8 +11,8 @@ import (
 // State is the fold of a ledger's events: the books. Apply is the only way to change it.
 //
 // The records it hands out (*HostRecord, *Instance, *ProjectRecord, *Cluster, *Held, *Image, *Flavor) are
-// immutable: a change replaces them, so that they may be kept; but of an overlay those of projects and clusters only until
-// the next event. The State itself is not safe for concurrent use; its owner guards it with a lock.
+// immutable: a change replaces them, so that they may be kept; but of an overlay those of projects and clusters, and what those
+// of hosts say is used, only until the next event. The State itself is not safe for concurrent use; its owner guards it with a lock.
 type State struct {
 	identity identity
 	holder   string
@@ -35,6 +35,7 @@ type State struct {
 
 	changes []HostID // of an overlay: see HostChanges
 	shared  bool     // of an overlay: its records are another State's too
+	edited  []edited // of an overlay: see takeBack
 
 	// Kept only by a State that is no overlay: committed facts are what plan and observations work on.
 	root      bool
@@ -58,6 +59,8 @@ type HostRecord struct {
 	Peers      []Peers          `json:"-"` // of those, how many of each Peer that has a cluster or labels, in order
 	Held       int              // held allocations on it
 	Changed    Revision         // of the last change of this record
+
+	fresh bool // of an overlay: it has made the maps of what is used, and nobody else has them but its former records
 }
 
 // Free returns the capacity that is left, per class; below zero where the host has shrunk under its load.
@@ -152,6 +155,13 @@ func (s *State) Absorb(o *State) {
 		}
 	}
 	s.identity, s.holder, s.epoch, s.head, s.time = o.identity, o.holder, o.epoch, o.head, o.time
+	if s.root {
+		for _, h := range o.hosts.own {
+			if h.present {
+				h.v.fresh = false
+			}
+		}
+	}
 	s.hosts.absorb(&o.hosts)
 	if !s.root {
 		s.changes = append(s.changes, o.changes...)

@@ -97,31 +97,27 @@ func (s *State) setTotals(changed []classSum) {
 	}
 }
 
-// eachBooked is each for a change of what is booked: all else of both records is the same.
+// eachBooked is each for a change of what is booked: all else of both records is the same, and what was used is what is used
+// now less what has been booked.
 func (c *hostChange) eachBooked(f func(c Class, before, after Sum) bool) (Class, bool) {
-	one := func(class Class, was, is int64) bool {
-		if was == is {
-			return true
-		}
-		inv, capacity := c.new.Inventory[class], c.new.Capacity[class]
-		return f(class, c.old.sumOf(inv, capacity, was), c.new.sumOf(inv, capacity, is))
-	}
-	both := 0
-	for class, is := range c.new.Used {
-		was, had := c.old.Used[class]
-		if had {
-			both++
-		}
-		if !one(class, was, is) {
-			return class, false
-		}
-	}
-	if both == len(c.old.Used) {
-		return "", true
-	}
-	for class, was := range c.old.Used {
-		if _, has := c.new.Used[class]; !has && !one(class, was, 0) {
-			return class, false
+	for k := range c.charged {
+		for class := range c.charges[k].resources {
+			more := int64(0)
+			for i := range c.charged {
+				n, in := c.charges[i].resources[class]
+				if in && i < k {
+					more = 0 // which has had its turn
+					break
+				}
+				more += c.charges[i].sign * n
+			}
+			if more == 0 {
+				continue
+			}
+			inv, capacity, is := c.new.Inventory[class], c.new.Capacity[class], c.new.Used[class]
+			if !f(class, c.new.sumOf(inv, capacity, is-more), c.new.sumOf(inv, capacity, is)) {
+				return class, false
+			}
 		}
 	}
 	return "", true
