@@ -205,6 +205,34 @@ func TestDrainReplaces(t *testing.T) {
 	})
 }
 
+// However often it is replaced: a host that it has left is none on which its creation failed.
+func TestReplacedAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, fake.Config{Hosts: hosts(2), Without: []hypervisor.Ability{hypervisor.CanMigrate}})
+		defer b.stop()
+		ctx := context.Background()
+		s := spec()
+		s.Replaceable = true
+		i, err := b.m.Launch(ctx, berthage.Launch{Token: "goes", Project: "shop", Name: "goes", Spec: s})
+		require.NoError(t, err)
+		now := settle(t, b.m, i.ID)
+		for range 6 {
+			from := now.Place.Host
+			_, err = b.m.Drain(ctx, from, false, "new memory")
+			require.NoError(t, err)
+			time.Sleep(10 * time.Minute)
+			now, err = b.m.Instance(i.ID)
+			require.NoError(t, err)
+			require.NotEqual(t, from, now.Place.Host)
+			require.Equal(t, "running", now.Status())
+			_, err = b.m.Undrain(ctx, from)
+			require.NoError(t, err)
+		}
+		sound(t, b.m, b.fleet)
+	})
+}
+
 // Where the room is gone by the time that the machine is, it goes back to where it was.
 func TestReplacedGoesBack(t *testing.T) {
 	t.Parallel()

@@ -156,7 +156,7 @@ func (s *State) moveTo(e *Event, p *Placed) error {
 	}
 	return s.onInstance(e, p.Instance, func(n *Instance) {
 		switch {
-		case i.Phase == Active || i.Phase == Aside || i.Phase == Waiting:
+		case i.Phase == Active || i.Phase == Aside || i.Phase == Waiting || i.Replaced():
 			n.Avoid = nil // a new beginning
 		case !slices.Contains(i.Avoid, i.Place.Host):
 			n.Avoid = append(slices.Clone(i.Avoid), i.Place.Host)

@@ -215,6 +215,9 @@ func (i Instance) Placed() bool {
 // Kept reports whether disks of the instance are put aside, of which its next machine would be made.
 func (i Instance) Kept() bool { return i.Shelf != nil && !i.Shelf.Going }
 
+// Replaced reports whether the instance's machine is being destroyed to be made anew elsewhere, and not because its creation failed.
+func (i Instance) Replaced() bool { return i.Phase == Undoing && i.Created != 0 && i.Shelf == nil }
+
 // Settled reports whether the instance is what it is wanted to be, so that plan has nothing to do for it. A
 // failed one that is to be deleted is not: it holds no place and has no machine, so that nothing but the
 // event that ends it is missing.

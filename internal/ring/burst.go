@@ -103,7 +103,7 @@ func (l *leadership) bringBack(host pool.HostID, w *watch) {
 				}
 				found = append(found, i)
 			}
-			if i.Phase == pool.Undoing && i.Created != 0 {
+			if i.Replaced() {
 				return
 			}
 		}

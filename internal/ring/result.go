@@ -155,12 +155,15 @@ func (r *rules) gone(st *pool.State, i *pool.Instance, doubt bool) ([]pool.Event
 	if mayRunAgain(i) && r.capabilities(i.Place.Host).Settles <= 0 {
 		return one(end, &pool.Ended{Instance: i.ID, Reason: i.Reason + "; not made elsewhere, since nobody can say when the first one cannot appear any more", Hold: hold})
 	}
-	if len(i.Avoid)+1 >= r.maxPlaces {
+	if len(i.Avoid)+1 >= r.maxPlaces && !i.Replaced() {
 		return one(end, &pool.Ended{Instance: i.ID, Reason: i.Reason, Hold: hold})
 	}
-	avoid := append([]pool.HostID{i.Place.Host}, i.Avoid...)
+	avoid := []pool.HostID{i.Place.Host}
+	if !i.Replaced() { // else it is none of them that failed
+		avoid = append(avoid, i.Avoid...)
+	}
 	d, err := r.again(st, i, r.anew(i, i.Spec, avoid))
-	if err != nil && i.Created != 0 && !i.Kept() { // it was to be better off: back then, rather than nowhere
+	if err != nil && i.Replaced() { // it was to be better off: back then, rather than nowhere
 		d, err = r.again(st, i, r.anew(i, i.Spec, nil))
 	}
 	if err != nil {
