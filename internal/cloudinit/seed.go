@@ -32,10 +32,11 @@ type Seed struct {
 }
 
 // Disk is an empty disk that gets an ext4 file system, unless it holds one already, and is mounted. It is
-// found by its virtio serial, so that the order of disks does not matter.
+// found by its virtio serial or by its Device, so that the order of disks does not matter.
 type Disk struct {
 	Serial string // 1 to 16 letters, digits and hyphens; also the label of the file system
 	Mount  string // absolute path
+	Device string // a stable path below /dev; empty: that of the virtio serial
 }
 
 // File is one file of the seed.
@@ -76,6 +77,16 @@ func (s Seed) Files() ([]File, error) {
 	return files, nil
 }
 
+// CloudUserData returns the user-data of a machine whose hypervisor has a metadata service of its own, which tells
+// the instance id and sets up the interfaces, and whose host name is not s's: the host name is in it.
+func (s Seed) CloudUserData() ([]byte, error) {
+	if err := s.valid(); err != nil {
+		return nil, pool.InField("seed", err)
+	}
+	userData, err := combine(append([]setting{{"hostname", s.Hostname}}, s.config()...), s.UserData)
+	return userData, pool.InField("seed", err)
+}
+
 func (s Seed) valid() error {
 	if s.InstanceID == "" || pool.ValidText(s.InstanceID, 255) != nil || !ascii(s.InstanceID) {
 		return invalid("instance_id", s.InstanceID, "one line of printable ASCII, 1 to 255 bytes")
@@ -112,6 +123,9 @@ func (s Seed) valid() error {
 		serials[d.Serial] = true
 		if err := pool.ValidMountPoint(d.Mount); err != nil {
 			return pool.InField(at, err)
+		}
+		if d.Device != "" && (pool.ValidMountPoint(d.Device) != nil || !strings.HasPrefix(d.Device, "/dev/")) {
+			return invalid(at+".device", d.Device, "a path below /dev of letters, digits, '.', '_', '-'")
 		}
 	}
 	if len(s.MACs) > 64 {
@@ -177,7 +191,10 @@ func (s Seed) config() []setting {
 	var setup []fileSystem
 	var mounts [][]string
 	for _, d := range s.Disks {
-		device := "/dev/disk/by-id/virtio-" + d.Serial
+		device := d.Device
+		if device == "" {
+			device = "/dev/disk/by-id/virtio-" + d.Serial
+		}
 		setup = append(setup, fileSystem{Label: d.Serial, Type: "ext4", Device: device, Partition: "auto"})
 		mounts = append(mounts, []string{device, d.Mount, "auto", "defaults,nofail", "0", "2"})
 	}

@@ -31,7 +31,7 @@ func seed() cloudinit.Seed {
 		Hostname:   "web-1",
 		User:       "debian",
 		SSHKeys:    []string{key + " <ops> & \"co\": 'é'"},
-		Disks:      []cloudinit.Disk{{"berthage-d1", "/data"}, {"berthage-d2", "/srv/more"}},
+		Disks:      []cloudinit.Disk{{Serial: "berthage-d1", Mount: "/data"}, {Serial: "berthage-d2", Mount: "/srv/more"}},
 		MACs:       []string{"02:00:5e:00:53:01"},
 	}
 }
@@ -310,7 +310,7 @@ func FuzzFiles(f *testing.F) {
 	f.Add("i", "web-1", "debian", key, "/d", "MIME-Version: 1\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nx\n--b--\n")
 	f.Fuzz(func(t *testing.T, id, host, user, key, mount, userData string) {
 		s := cloudinit.Seed{InstanceID: id, Hostname: host, User: user, SSHKeys: []string{key}, UserData: userData,
-			Disks: []cloudinit.Disk{{"berthage-d1", mount}}, MACs: []string{"02:00:5e:00:53:01", "02:00:5e:00:53:02"}}
+			Disks: []cloudinit.Disk{{Serial: "berthage-d1", Mount: mount}}, MACs: []string{"02:00:5e:00:53:01", "02:00:5e:00:53:02"}}
 		list, err := s.Files()
 		if err != nil {
 			require.ErrorIs(t, err, pool.ErrInvalid)
@@ -330,4 +330,24 @@ func FuzzFiles(f *testing.F) {
 		require.NoError(t, json.Unmarshal(settings(t, "#cloud-config\n"+string(list[0].Data))["instance-id"], &got))
 		require.Equal(t, id, got)
 	})
+}
+
+// Where a hypervisor has a metadata service the host name is in the user-data, and disks are where it says.
+func TestCloudUserData(t *testing.T) {
+	t.Parallel()
+	s := seed()
+	s.Disks[0].Device = "/dev/disk/by-id/scsi-0HC_Volume_42"
+	s.UserData = "#cloud-config\nhostname: theirs\n"
+	b, err := s.CloudUserData()
+	require.NoError(t, err)
+	require.Contains(t, string(b), "hostname: \"web-1\"\n")
+	require.Contains(t, string(b), `["/dev/disk/by-id/scsi-0HC_Volume_42","/data"`)
+	require.Contains(t, string(b), `["/dev/disk/by-id/virtio-berthage-d2","/srv/more"`)
+	for _, device := range []string{"sdb", "/etc/passwd", "/dev/../etc", "/dev/a b", "/dev/\"x"} {
+		s.Disks[0].Device = device
+		_, err := s.CloudUserData()
+		require.ErrorIs(t, err, pool.ErrInvalid, device)
+		_, err = s.Files()
+		require.ErrorIs(t, err, pool.ErrInvalid, device)
+	}
 }
