@@ -66,6 +66,7 @@ func places() map[string]place {
 		"internal/history":       {ours: []string{"pool"}},
 		"internal/house":         {},
 		"internal/house/tally":   {},
+		"internal/openapi":       {},
 		"internal/mutants":       {ours: []string{"internal/overlay"}},
 		"internal/overlay":       {},
 		"internal/overlay/exact": {ours: []string{"internal/overlay"}},
