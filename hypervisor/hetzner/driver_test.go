@@ -308,6 +308,23 @@ func TestDestroyLeavesWhatIsOthers(t *testing.T) {
 	require.Zero(t, list[0].Tag)
 }
 
+// Addresses that the service should have removed with their server, and has not, are removed.
+func TestDestroyRemovesAddresses(t *testing.T) {
+	t.Parallel()
+	c := fast()
+	c.LeavesAddresses = true
+	f := cloud(t, c)
+	d := open(t, config(t, f))
+	o := placed(order("debian-12"), "fsn1", 0)
+	require.NoError(t, d.Create(t.Context(), o))
+	require.Len(t, f.Billed(), 3)
+	require.NoError(t, d.Destroy(t.Context(), o.Ref))
+	require.Empty(t, f.Billed())
+	f.Fail(hetznertest.Fault{Method: http.MethodPost, Path: "^/servers$", ActionFails: "action_failed"})
+	require.ErrorIs(t, d.Create(t.Context(), o), hypervisor.ErrRefused)
+	require.Empty(t, f.Billed(), "of a create that fails, too")
+}
+
 // An attempt to create that its process did not survive leaves volumes, which go with the machine.
 func TestDestroyRemovesBrokenAttempts(t *testing.T) {
 	t.Parallel()

@@ -221,7 +221,7 @@ func (f *Cloud) remove(s *server) {
 	for id, a := range f.addresses {
 		if a.Server == s.ID {
 			a.Server = 0
-			if !a.Keep {
+			if !a.Keep && !f.config.LeavesAddresses {
 				delete(f.addresses, id)
 			}
 		}

@@ -29,6 +29,7 @@ type CloudConfig struct {
 	ShutdownTime      time.Duration // how long a guest takes to shut down when it is asked to
 	Deaf              bool          // guests do not shut down when they are asked to
 	StartsAfterResize bool          // a server whose type was changed is started
+	LeavesAddresses   bool          // addresses that should go with their server stay
 	PerHour           int           // budget of requests; zero: 3600 and as many at once
 	Burst             int           // how many requests are left at the beginning; zero: PerHour
 	Judge             Judge         // nil: nobody judges
