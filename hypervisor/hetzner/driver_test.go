@@ -227,6 +227,12 @@ func TestPages(t *testing.T) {
 	}
 	f.Fail(second)
 	stable("one has gone and one has come", names())
+	third := hetznertest.Fault{Method: http.MethodGet, Path: "^/servers$", Skip: 1} // not counting the one that meets the other
+	second.Do = func() { require.NoError(t, f.AddServer("new-3", "fsn1", "small", nil)) }
+	third.Do = func() { require.NoError(t, f.RemoveServer("theirs-001")) }
+	f.Fail(second)
+	f.Fail(third)
+	stable("one has come, and one has gone behind it", names())
 
 	f.Fail(hetznertest.Fault{Method: http.MethodGet, Path: "^/servers$", Skip: 1, Status: 200, Text: `{"servers": []}`, Header: http.Header{"Content-Type": {"application/json"}}})
 	_, err := d.Machines(t.Context(), "hetzner/fsn1")

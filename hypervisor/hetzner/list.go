@@ -37,7 +37,6 @@ func pages[T any](list func(hcloud.ListOpts) ([]*T, *hcloud.Response, error), id
 			if total < 0 {
 				total = p.TotalEntries
 			}
-			whole = p.TotalEntries == total
 			for _, v := range part {
 				whole = whole && !seen[id(v)]
 				seen[id(v)] = true
