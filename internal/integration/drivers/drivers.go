@@ -5,6 +5,7 @@ import (
 
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/hypervisor/fake"
+	"github.com/berthage/berthage/hypervisor/hetzner"
 	"github.com/berthage/berthage/hypervisor/libvirt"
 	"github.com/berthage/berthage/pool"
 )
@@ -30,6 +31,10 @@ func drivers() ([]driver, error) {
 		stored  = "where volumes can be written and read through libvirt: not with its test driver"
 	)
 	virt, err := libvirt.New(libvirt.Config{Hosts: []libvirt.HostConfig{{Name: "h1", URI: "qemu:///system"}}})
+	if err != nil {
+		return nil, err
+	}
+	hetzner, err := hetzner.New(hetzner.Config{Token: "none", Locations: []hetzner.LocationConfig{{Location: "fsn1", Servers: 1, VolumeSpace: pool.TiB}}})
 	return []driver{
 		{"fake", fake.New(fake.Config{Hosts: fake.Fleet("fake", 1, 1), Settles: time.Second}), "fake/node-0001",
 			map[hypervisor.Ability]string{createUnique: "as configured", settles: "as configured"},
@@ -37,6 +42,11 @@ func drivers() ([]driver, error) {
 		{"libvirt", virt, "libvirt/h1", map[hypervisor.Ability]string{
 			hypervisor.CanConsole: stored, hypervisor.CanMeter: reached, hypervisor.CanReboot: reached, hypervisor.CanSuspend: reached, firstBoot: stored,
 		}, []string{"libvirt test default", "libvirt test nodes", "libvirt qemu"}},
+		{"hetzner", hetzner, "hetzner/fsn1", map[hypervisor.Ability]string{
+			hypervisor.CanAttachDisk: "where the configuration says how much volumes may have (VolumeSpace)",
+			hypervisor.CanShelve:     "machines without volumes",
+			settles:                  "as configured",
+		}, []string{"hetzner"}},
 	}, err
 }
 
