@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,13 +26,12 @@ import (
 
 // description is the OpenAPI description of the Cloud API, hcloud-openapi.json.gz in the directory that BERTHAGE_DATA
 // names, or else in shared/data beside the repository. Without it nobody judges what is sent and answered but the
-// tables of this package's own tests, and that is said loudly.
+// tables of this package's own tests, and TestJudge says so loudly, once for all.
 func description(t *testing.T) hetznertest.Judge {
 	t.Helper()
 	d, err := readDescription()
 	require.NoError(t, err)
 	if d == nil {
-		fmt.Printf("NOT RUN: %s: the judgement of requests and answers by the OpenAPI description: no hcloud-openapi.json.gz in BERTHAGE_DATA\n", t.Name())
 		return nil
 	}
 	return d
@@ -161,6 +163,39 @@ func setup(t *testing.T, f *hetznertest.Cloud, c hetzner.Config) hypervisortest.
 			return "", errors.New("no such server")
 		},
 	}
+}
+
+// The judge is one: a request and an answer that the description does not have are told.
+func TestJudge(t *testing.T) {
+	t.Parallel()
+	judge := description(t)
+	if judge == nil {
+		const why = "no hcloud-openapi.json.gz in BERTHAGE_DATA, so that nothing was judged by the service's OpenAPI description in any test of this package"
+		fmt.Printf("NOT RUN: %s: %s\n", t.Name(), why)
+		t.Skip("not run: " + why)
+	}
+	f := hetznertest.NewCloud(hetznertest.CloudConfig{Judge: judge})
+	defer f.Close()
+	for body, field := range map[string]string{
+		`{"name": "a", "server_type": "small", "image": "debian-12", "colour": "red"}`:                "colour",
+		`{"name": "a", "server_type": 1, "image": "debian-12"}`:                                       "server_type",
+		`{"name": "a", "image": "debian-12"}`:                                                         "server_type",
+		`{"name": "a", "server_type": "small", "image": "debian-12", "labels": {"a": "not a value"}}`: "labels",
+	} {
+		before := len(f.Violations())
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, f.Endpoint()+"/servers", strings.NewReader(body))
+		require.NoError(t, err)
+		r.Header.Set("Authorization", "Bearer "+f.Token())
+		resp, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, http.StatusUnprocessableEntity, resp.StatusCode)
+		require.Len(t, f.Violations(), before+1)
+		require.Contains(t, f.Violations()[before], field)
+	}
+	require.Error(t, judge.Response(http.MethodGet, "/servers", 200, []byte(`{"servers": []}`)))
+	require.Error(t, judge.Request(http.MethodGet, "/servers", url.Values{"colour": {"red"}}, nil))
+	require.Empty(t, f.Billed())
 }
 
 func TestConformance(t *testing.T) {
