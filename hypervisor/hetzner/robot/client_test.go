@@ -100,7 +100,10 @@ func examples() map[string]struct {
 			`{"rescue":{"server_number":321,"os":["linux"],"active":false,"password":null}}`, nil},
 		"activate linux": {func(ctx context.Context, c *robot.Client) (any, error) {
 			b, err := c.ActivateLinux(ctx, 321, "Debian 12 base", "en", "56:29:99", "15:28:b0")
-			return []any{b.Active, b.Dist, b.Lang, b.Password.Reveal(), len(b.Keys), b.Keys[0].Fingerprint}, err
+			if err != nil || len(b.Keys) == 0 {
+				return nil, err
+			}
+			return []any{b.Active, b.Dist, b.Lang, b.Password.Reveal(), len(b.Keys), b.Keys[0].Fingerprint}, nil
 		}, "POST /boot/321/linux authorized_key%5B%5D=56%3A29%3A99&authorized_key%5B%5D=15%3A28%3Ab0&dist=Debian+12+base&lang=en", 200,
 			`{"linux":{"server_number":321,"dist":"Debian 12 base","arch":64,"lang":"en","active":true,"password":null,"hostname":"h",
 			"authorized_key":[{"key":{"name":"key1","fingerprint":"56:29:99","type":"ED25519","size":256}},{"key":{"name":"key2","fingerprint":"15:28:b0","type":"RSA","size":2048}}],"host_key":[]}}`,
