@@ -35,8 +35,8 @@ type offer struct {
 // takes one.
 const ClassServers pool.Class = "hetzner.servers"
 
-// sizes of what a server type has. The service counts memory and volumes in GiB; of the disks of types, whose unit
-// it does not say, only as much is counted as there is in any case.
+// diskGB is what one GB of a server type's disk counts. The service says GB of everything. Memory and volumes are taken
+// to be of GiB; of disks only as much is counted as there is in any case.
 const diskGB = 1_000_000_000
 
 // resources is what a server of the type takes.

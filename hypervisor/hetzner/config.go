@@ -31,7 +31,7 @@ type Config struct {
 	VolumeStorage pool.Storage // kind of storage as which volumes are offered; empty: ssd
 
 	Public     PublicNet // addresses of machines on the public network; empty: Both
-	SSHKeys    []string  // names of SSH keys of the project for root; without one the service makes a root password, which nobody is told
+	SSHKeys    []string  // names of SSH keys of the project for root; without one the service makes a root password, which is not kept here
 	GroupLabel string    // the label of a Spec that names an existing placement group of the project; empty: none
 
 	// GrowDisks allows Resize to let the root disk grow to the size of the new type's. That cannot be undone: the
