@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,13 +30,16 @@ import (
 // tables of this package's own tests, and TestJudge says so loudly, once for all.
 func description(t *testing.T) hetznertest.Judge {
 	t.Helper()
-	d, err := readDescription()
+	d, err := onceDescription()
 	require.NoError(t, err)
 	if d == nil {
 		return nil
 	}
 	return d
 }
+
+// onceDescription reads it once for all tests.
+var onceDescription = sync.OnceValues(readDescription)
 
 func readDescription() (*openapi.Document, error) {
 	dir := os.Getenv("BERTHAGE_DATA")

@@ -17,7 +17,8 @@ import (
 type Limit struct {
 	mu        sync.Mutex
 	known     bool
-	remaining int
+	remaining int           // without those that are under way
+	underWay  int           // requests that were not answered yet
 	interval  time.Duration // in which one request is given back
 	next      time.Time     // when the next request may go out, with nothing left
 }
@@ -49,11 +50,24 @@ func (l *Limit) take(ctx context.Context) error {
 	default:
 		l.next = at.Add(l.interval)
 	}
+	l.underWay++
 	l.mu.Unlock()
-	return pause(ctx, at.Sub(now))
+	err := pause(ctx, at.Sub(now))
+	if err != nil {
+		l.ended()
+	}
+	return err
 }
 
-// heard takes the budget from an answer.
+// ended notes that a request that take has let go is under way no more.
+func (l *Limit) ended() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.underWay--
+}
+
+// heard takes the budget from an answer to a request that is still under way. Answers overtake each other: what others
+// have taken meanwhile is not in them.
 func (l *Limit) heard(r *http.Response) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -61,6 +75,7 @@ func (l *Limit) heard(r *http.Response) {
 		l.interval = max(time.Hour/time.Duration(n), time.Microsecond)
 	}
 	if n, err := strconv.Atoi(r.Header.Get("RateLimit-Remaining")); err == nil {
+		n -= l.underWay - 1
 		l.known, l.remaining = true, n
 		if now := time.Now(); n <= 0 && !l.next.After(now) {
 			l.next = now.Add(l.interval)
@@ -86,7 +101,7 @@ func (l *Limit) heard(r *http.Response) {
 func (l *Limit) Remaining() (int, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.remaining, l.known
+	return max(l.remaining, 0), l.known
 }
 
 // scarce reports whether less than a quarter of an hour's budget is left, so that what can wait should not be asked.

@@ -94,6 +94,7 @@ func (t *transport) once(r *http.Request) (*http.Response, error) {
 		}
 		return nil, &lostError{cause: err}
 	}
+	defer t.limit.ended()
 	var sent atomic.Bool
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }}
 	resp, err := t.base.RoundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), trace)))

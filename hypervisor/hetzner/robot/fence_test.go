@@ -66,7 +66,10 @@ func TestFence(t *testing.T) {
 			if tc.fault != nil {
 				f.Fail(*tc.fault)
 			}
-			fencer := &robot.Fencer{Client: c, Servers: map[pool.HostID]int{host: number}, Poll: 5 * time.Millisecond, Timeout: 300 * time.Millisecond}
+			fencer := &robot.Fencer{Client: c, Servers: map[pool.HostID]int{host: number}, Poll: 5 * time.Millisecond, Timeout: 20 * time.Second}
+			if tc.want != nil {
+				fencer.Timeout = 300 * time.Millisecond
+			}
 			proof, err := fencer.Fence(t.Context(), host)
 			require.LessOrEqual(t, presses(f), 1)
 			require.Equal(t, tc.presses, presses(f))
