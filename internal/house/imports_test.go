@@ -26,7 +26,7 @@ func places() map[string]place {
 		return out
 	}
 	return map[string]place{
-		"":              {ours: []string{"hypervisor", "internal/ring", "pool", "quota", "scheduler", "scheduler/rebalance", "scheduler/whatif"}},
+		"":              {ours: []string{"hypervisor", "internal/ring", "pool", "quota", "scheduler", "scheduler/packing", "scheduler/rebalance", "scheduler/whatif"}},
 		"internal/ring": {ours: []string{"hypervisor", "pool", "quota", "scheduler", "scheduler/lifetime", "scheduler/rebalance"}},
 		"scheduler":     {ours: []string{"pool"}},
 		"quota":         {ours: []string{"pool"}},
