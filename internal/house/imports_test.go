@@ -70,6 +70,19 @@ func places() map[string]place {
 			outside: why("go.uber.org/mock", "what the generated mock is written for"),
 		},
 		"hypervisor/hypervisortest": {ours: []string{"hypervisor", "pool"}},
+		"hypervisor/proxmox": {
+			ours: []string{"hypervisor", "internal/cloudinit", "pool"},
+			outside: why(
+				"github.com/luthermonson/go-proxmox", "the client library of the API",
+				"github.com/buger/goterm", "of go-proxmox, for terminals; not used by the driver",
+				"github.com/diskfs/go-diskfs", "of go-proxmox, for images; not used by the driver",
+				"github.com/djherbis/times", "of go-diskfs",
+				"github.com/gorilla/websocket", "of go-proxmox; not used by the driver",
+				"github.com/jinzhu/copier", "of go-proxmox",
+				"golang.org/x/sys", "of go-diskfs",
+				"github.com/kdomanski/iso9660", "of internal/cloudinit"),
+		},
+		"hypervisor/proxmox/pvetest": {},
 
 		"scheduler/rebalance": {ours: []string{"pool", "scheduler"}},
 		"scheduler/whatif":    {ours: []string{"pool", "scheduler", "scheduler/packing"}},
