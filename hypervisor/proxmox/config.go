@@ -53,8 +53,9 @@ type Config struct {
 	Pool    string // the resource pool of the cluster that machines are put into; empty: none
 	Agent   bool   // images run the QEMU guest agent, which is asked for addresses; two more requests per list and running machine
 
-	// MigrateLive: running machines may be moved. Nobody has recorded a real server doing so.
-	MigrateLive bool
+	// MigrateLive: running machines may be moved. Hibernate: the memory of machines may be kept on the cluster's storage, of
+	// which the cluster chooses the place. Of neither a real server has been recorded.
+	MigrateLive, Hibernate bool
 
 	Timeouts Timeouts
 	Logger   *slog.Logger // nil: silent

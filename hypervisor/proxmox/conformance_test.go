@@ -53,9 +53,9 @@ func settings(t *testing.T, s *pvetest.Server) proxmox.Config {
 		URL: s.URL(), Token: s.Token(), CA: s.CA(),
 		Storages:    map[string]proxmox.Storage{"local": {}, "fast": {Kind: pool.NVMe, IOPS: 50_000}, "shared": {Kind: "shared"}},
 		SeedStorage: "shared",
-		MigrateLive: true,
-		Timeouts:    proxmox.Timeouts{Shutdown: time.Second, Settle: 300 * time.Millisecond, Settles: 500 * time.Millisecond, Call: 5 * time.Second},
-		Logger:      logger(t),
+		MigrateLive: true, Hibernate: true,
+		Timeouts: proxmox.Timeouts{Shutdown: time.Second, Settle: 300 * time.Millisecond, Settles: 500 * time.Millisecond, Call: 5 * time.Second},
+		Logger:   logger(t),
 	}
 }
 
@@ -82,7 +82,7 @@ func order() hypervisor.Order {
 // abilities are what the driver offers on a cluster of several nodes.
 func abilities() []hypervisor.Ability {
 	return []hypervisor.Ability{
-		hypervisor.CanMeter, hypervisor.CanMigrate, hypervisor.CanMigrateLive, hypervisor.CanReboot, hypervisor.CanResize,
+		hypervisor.CanHibernate, hypervisor.CanMeter, hypervisor.CanMigrate, hypervisor.CanMigrateLive, hypervisor.CanReboot, hypervisor.CanResize,
 		hypervisor.CanSnapshot, hypervisor.CanSuspend,
 	}
 }
@@ -110,23 +110,40 @@ func content(s *pvetest.Server) func(context.Context, hypervisor.Ref) (string, e
 	}
 }
 
+// disturb lets one request of those that come go wrong.
+func disturb(s *pvetest.Server) func(hypervisortest.Disturbance, int) func() bool {
+	return func(d hypervisortest.Disturbance, n int) func() bool {
+		f := map[hypervisortest.Disturbance]pvetest.Fault{
+			hypervisortest.CutBefore: {CutBefore: true}, hypervisortest.CutAfter: {CutAfter: true},
+			hypervisortest.Delayed: {Delay: 30 * time.Millisecond}, hypervisortest.Twice: {Again: true},
+		}[d]
+		f.Nth = n
+		s.Inject(f)
+		return func() bool {
+			hit := s.Pending() == 0
+			s.Heal()
+			return hit
+		}
+	}
+}
+
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name   string
 		change func(*pvetest.Server, *proxmox.Config, *hypervisortest.Setup)
 	}{
-		{"full clones", func(*pvetest.Server, *proxmox.Config, *hypervisortest.Setup) {}},
+		{"full clones", func(server *pvetest.Server, _ *proxmox.Config, s *hypervisortest.Setup) { s.Disturb = disturb(server) }},
 		{"linked clones on shared storage", func(server *pvetest.Server, c *proxmox.Config, s *hypervisortest.Setup) {
 			c.Linked = true
 			s.Order.Source = "tiny-shared"
 			s.Order.Spec.Disks = []pool.Disk{{Size: pool.GiB, Storage: "shared"}}
 		}},
 		{"stopped machines only", func(server *pvetest.Server, c *proxmox.Config, s *hypervisortest.Setup) {
-			c.MigrateLive, c.Agent = false, true
+			c.MigrateLive, c.Hibernate, c.Agent = false, false, true
 			s.Order.Source = "9003"
 			s.Order.Spec.Disks = []pool.Disk{{Size: pool.GiB, Storage: "shared", IOPS: 100}}
-			s.Abilities = append(s.Abilities[:2:2], s.Abilities[3:]...)
+			s.Abilities = append(s.Abilities[1:3:3], s.Abilities[4:]...)
 		}},
 		{"VMIDs of their own", func(server *pvetest.Server, c *proxmox.Config, s *hypervisortest.Setup) {
 			c.FirstVMID, c.LastVMID = 100_000_000, 999_999_999

@@ -115,5 +115,8 @@ func (s *session) powerOff(g *guest) error {
 	if ok, err := off(); ok || err != nil {
 		return err
 	}
+	if g.status.power() == pool.Hibernated {
+		return s.forget(g)
+	}
 	return s.settle(s.do(http.MethodPost, g.path()+"/status/stop", nil), off)
 }

@@ -1,6 +1,6 @@
 // Package proxmox drives clusters of Proxmox VE over their HTTPS API. One Driver drives one cluster, whose nodes are its
-// hosts. It implements hypervisor.Driver, Describer, Suspender, Rebooter, Resizer, Migrator, Snapshotter and Meter; Screen
-// connects to a machine's display. docs/proxmox.md says how to make a token and a template.
+// hosts. It implements hypervisor.Driver, Describer, Suspender, Hibernator, Rebooter, Resizer, Migrator, Snapshotter and
+// Meter; Screen connects to a machine's display. docs/proxmox.md says how to make a token and a template.
 //
 // # Images
 //

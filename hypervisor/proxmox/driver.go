@@ -13,7 +13,7 @@ import (
 	"github.com/berthage/berthage/pool"
 )
 
-// Driver drives a cluster of Proxmox VE. It implements hypervisor.Driver, Describer, Suspender, Rebooter, Resizer, Migrator,
+// Driver drives a cluster of Proxmox VE. It implements hypervisor.Driver, Describer, Suspender, Hibernator, Rebooter, Resizer, Migrator,
 // Snapshotter and Meter. All methods are safe for concurrent use.
 type Driver struct {
 	cfg      Config
@@ -37,6 +37,7 @@ var (
 	_ hypervisor.Driver      = (*Driver)(nil)
 	_ hypervisor.Describer   = (*Driver)(nil)
 	_ hypervisor.Suspender   = (*Driver)(nil)
+	_ hypervisor.Hibernator  = (*Driver)(nil)
 	_ hypervisor.Rebooter    = (*Driver)(nil)
 	_ hypervisor.Resizer     = (*Driver)(nil)
 	_ hypervisor.Migrator    = (*Driver)(nil)
@@ -82,6 +83,9 @@ func (d *Driver) Describe(id pool.HostID) hypervisor.Capabilities {
 	c := hypervisor.Capabilities{CreateUnique: d.cfg.FirstVMID != 0, Settles: d.cfg.Timeouts.Settles, FirstBoot: true}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.cfg.Hibernate {
+		c.Abilities = append(c.Abilities, hypervisor.CanHibernate)
+	}
 	c.Abilities = append(c.Abilities, hypervisor.CanMeter)
 	several := 0
 	for n := range d.nodes {

@@ -41,6 +41,8 @@ type guestStatus struct {
 
 func (g *guestStatus) power() pool.Power {
 	switch {
+	case g.Status != "running" && g.Lock == "suspended":
+		return pool.Hibernated
 	case g.Status != "running":
 		return pool.Stopped
 	case g.QMP == "paused" || g.QMP == "suspended":

@@ -92,7 +92,7 @@ func (m *readings) sample(g *guest) {
 	m.add(hypervisor.CPUCores, "", number(g.conf.cores())/number(pool.Core))
 	m.add(hypervisor.MemoryTotal, "", number(g.conf.memory()))
 	st := &g.status
-	if st.power() == pool.Stopped {
+	if p := st.power(); p != pool.Running && p != pool.Suspended {
 		return
 	}
 	m.add(m.prefix+"cpu_busy_ratio", "", st.CPU)

@@ -96,7 +96,7 @@ func (s *session) move(g *guest, target string, o hypervisor.Order) error {
 	if err != nil {
 		return err
 	}
-	if power == pool.Suspended || power == pool.Running && !s.cfg.MigrateLive {
+	if power != pool.Stopped && (power != pool.Running || !s.cfg.MigrateLive) {
 		return refuse(hypervisor.ErrWrongPower, nil)
 	}
 	p := params{"target": target}

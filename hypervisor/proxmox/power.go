@@ -58,6 +58,8 @@ func (d *Driver) Stop(ctx context.Context, r hypervisor.Ref) error {
 			return nil
 		case p == pool.Suspended: // deaf
 			return s.turn(g, pool.Stopped, "stop", nil)
+		case p == pool.Hibernated:
+			return s.forget(g)
 		}
 		return s.turn(g, pool.Stopped, "shutdown", params{"timeout": seconds(s.cfg.Timeouts.Shutdown), "forceStop": 1})
 	})
@@ -74,7 +76,7 @@ func (d *Driver) Suspend(ctx context.Context, r hypervisor.Ref) error {
 			return err
 		case p == pool.Suspended:
 			return nil
-		case p == pool.Stopped:
+		case p != pool.Running:
 			return refuse(hypervisor.ErrWrongPower, nil)
 		}
 		return s.turn(g, pool.Suspended, "suspend", nil)
@@ -89,11 +91,38 @@ func (d *Driver) Resume(ctx context.Context, r hypervisor.Ref) error {
 			return err
 		case p == pool.Running:
 			return nil
-		case p == pool.Stopped:
+		case p != pool.Suspended:
 			return refuse(hypervisor.ErrWrongPower, nil)
 		}
 		return s.turn(g, pool.Running, "resume", nil)
 	})
+}
+
+// Hibernate implements hypervisor.Hibernator. A suspended machine is ErrWrongPower.
+func (d *Driver) Hibernate(ctx context.Context, r hypervisor.Ref) error {
+	s := d.session(ctx)
+	if _, err := s.node(r.Host); err != nil {
+		return wrap("hibernate", r, false, err)
+	}
+	if err := d.offers(r.Host, hypervisor.CanHibernate); err != nil {
+		return wrap("hibernate", r, false, err)
+	}
+	return d.on(ctx, "hibernate", r, func(s *session, g *guest) error {
+		switch p, err := s.power(g); {
+		case err != nil:
+			return err
+		case p == pool.Hibernated:
+			return nil
+		case p != pool.Running:
+			return refuse(hypervisor.ErrWrongPower, nil)
+		}
+		return s.turn(g, pool.Hibernated, "suspend", params{"todisk": 1})
+	})
+}
+
+// forget removes the memory of a hibernated guest, which is stopped then.
+func (s *session) forget(g *guest) error {
+	return s.settle(s.do(http.MethodPost, g.path()+"/config", params{"delete": "vmstate"}), s.is(g, pool.Stopped))
 }
 
 // Reboot implements hypervisor.Rebooter. A guest that has not obeyed in time is reset.

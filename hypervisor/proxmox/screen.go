@@ -41,7 +41,7 @@ func (d *Driver) Screen(ctx context.Context, r hypervisor.Ref) (*Screen, error) 
 		switch p, err := s.power(g); {
 		case err != nil:
 			return err
-		case p == pool.Stopped:
+		case p != pool.Running && p != pool.Suspended:
 			return refuse(hypervisor.ErrWrongPower, nil)
 		}
 		var proxy struct {

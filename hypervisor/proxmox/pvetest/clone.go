@@ -78,22 +78,19 @@ func (s *Server) clone(c *call) (any, error) {
 	if pool := p["pool"]; pool != "" {
 		s.pools[pool] = append(s.pools[pool], newid)
 	}
-	return c.work(node, "qmclone", strconv.Itoa(src.id), func(t *task) error {
-		if t.stopped {
-			s.remove(v)
-			return nil
-		}
+	upid := c.work(node, "qmclone", strconv.Itoa(src.id), func(t *task) error {
 		t.say("creating a clone of VM %d with ID %d", src.id, newid)
 		for _, k := range slices.Sorted(maps.Keys(drives)) {
 			if err := s.copyDrive(src, v, k, drives[k], full, p["storage"], t); err != nil {
-				s.remove(v)
 				return err
 			}
 		}
 		delete(v.conf, "lock")
 		s.touch(v)
 		return nil
-	}), nil
+	})
+	s.tasks[upid].cleanup = func() { s.remove(v) }
+	return upid, nil
 }
 
 func (s *Server) copyDrive(src, v *vm, k, x string, full bool, to string, t *task) error {

@@ -35,7 +35,7 @@ func (c *call) prepare(v *vm) error {
 	}
 	for _, k := range deletions(c.params) {
 		known := slices.ContainsFunc(fields(configFields), func(f field) bool { return f.match(k) })
-		if !known && !strings.HasPrefix(k, "unused") {
+		if !known && !strings.HasPrefix(k, "unused") && k != "vmstate" {
 			return badField("delete", fmt.Sprintf("unknown option '%s'", k))
 		}
 	}
@@ -72,6 +72,9 @@ func (c *call) prepare(v *vm) error {
 			return no("volume '%s' does not exist", id)
 		}
 	}
+	if v.conf["lock"] == "suspended" && slices.Contains(deletions(c.params), "vmstate") {
+		return nil
+	}
 	return v.locked()
 }
 
@@ -86,6 +89,9 @@ const live = " name description tags onboot protection boot agent ciuser sshkeys
 func (s *Server) apply(v *vm, params map[string]string, t *task) error {
 	s.touch(v)
 	for _, k := range deletions(params) {
+		if k == "vmstate" {
+			s.forget(v)
+		}
 		s.set(v, k, "", t)
 	}
 	for _, k := range slices.Sorted(maps.Keys(params)) {
@@ -169,7 +175,7 @@ func (s *Server) allocate(v *vm, k, x string, t *task) string {
 func (s *Server) newVolume(v *vm, storage, format, purpose string, size int64, t *task) string {
 	st := s.storage(storage)
 	for i := 0; ; i++ {
-		name := fmt.Sprintf("vm-%d-disk-%d", v.id, i)
+		name := fmt.Sprintf("vm-%d-%s-%d", v.id, purpose, i)
 		if purpose == "cloudinit" {
 			name = fmt.Sprintf("vm-%d-cloudinit", v.id)
 		}
@@ -247,7 +253,7 @@ func (s *Server) postConfig(c *call) (any, error) {
 			}
 		}
 		t.say("update VM %d:%s", v.id, text)
-		if err := v.locked(); err != nil {
+		if err := c.prepare(v); err != nil {
 			return err
 		}
 		return s.apply(v, params, t)

@@ -13,6 +13,7 @@ type Fault struct {
 	Method string // empty: any
 	Path   string // what the path ends with, such as "/clone"; empty: any
 	Times  int    // how often; zero: once, negative: always
+	Nth    int    // the first of the requests that it is about, from 1; zero: the next
 
 	CutBefore bool          // the connection is cut, and nothing is done
 	CutAfter  bool          // it is done, and the connection is cut instead of an answer
@@ -21,6 +22,7 @@ type Fault struct {
 	Status    int           // it is not done, and answered with that status and an empty body: 595, 596
 	After     int           // it is done, and answered with that status and an empty body
 	Twice     bool          // it reaches the server twice; the second answer is given
+	Again     bool          // it reaches the server twice; the first answer is given
 	Null      bool          // it is not done, and answered with 200 and {"data":null}
 	Huge      bool          // it is not done, and answered with a body that does not end
 
@@ -63,10 +65,15 @@ func (s *Server) Heal() {
 
 func (s *Server) take(match func(f *Fault) bool) Fault {
 	for _, f := range s.faults {
-		if f.Times != 0 && match(f) {
-			f.Times--
-			return *f
+		if f.Times == 0 || !match(f) {
+			continue
 		}
+		if f.Nth > 1 {
+			f.Nth--
+			continue
+		}
+		f.Times--
+		return *f
 	}
 	return Fault{}
 }

@@ -55,7 +55,7 @@ func (s *Server) start(c *call) (any, error) {
 				t.say("generating cloud-init ISO")
 			}
 		}
-		delete(v.conf, "lock")
+		s.forget(v)
 		v.running, v.paused, v.started = true, false, time.Now()
 		v.runs++
 		for _, k := range v.drives() {
@@ -65,6 +65,15 @@ func (s *Server) start(c *call) (any, error) {
 		}
 		return nil
 	}), nil
+}
+
+// forget removes the memory of a guest that was written to a disk.
+func (s *Server) forget(v *vm) {
+	if id := v.conf["vmstate"]; id != "" {
+		delete(s.volumes, s.key(v.node, id))
+	}
+	delete(v.conf, "vmstate")
+	delete(v.conf, "lock")
 }
 
 // off ends a guest's run, and lets what was pending take effect.
@@ -145,7 +154,34 @@ func (c *call) onRunning(kind string, do func(v *vm) error) (any, error) {
 	}), nil
 }
 
+// suspend stops a guest's processors, or writes its memory to a disk and ends it.
 func (s *Server) suspend(c *call) (any, error) {
+	if c.params["todisk"] == "1" {
+		v, err := c.vm()
+		if err != nil {
+			return nil, err
+		}
+		if err := v.locked(); err != nil {
+			return nil, err
+		}
+		if !v.running {
+			return nil, no("VM %d not running", v.id)
+		}
+		v.conf["lock"] = "suspending"
+		upid := c.guestTask("qmsuspend", v, func(t *task) error {
+			delete(v.conf, "lock")
+			if !v.running {
+				return no("VM %d not running", v.id)
+			}
+			name, _, _ := strings.Cut(volid(v.conf["scsi0"]), ":")
+			v.conf["vmstate"] = s.newVolume(v, name, "raw", "state-suspend", v.memory(), t)
+			s.off(v)
+			v.conf["lock"] = "suspended"
+			return nil
+		})
+		s.tasks[upid].cleanup = func() { delete(v.conf, "lock") }
+		return upid, nil
+	}
 	return c.onRunning("qmpause", func(v *vm) error { v.paused = true; return nil })
 }
 

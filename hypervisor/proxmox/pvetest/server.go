@@ -299,9 +299,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	data, err := s.handle(c, given)
-	if fault.Twice {
+	if fault.Twice || fault.Again {
 		again := &call{s: s, method: c.method, path: c.path, http: r, upload: c.upload}
-		data, err = s.handle(again, given)
+		if data2, err2 := s.handle(again, given); fault.Twice {
+			data, err = data2, err2
+		}
 	}
 	if s.after(w, fault) {
 		return

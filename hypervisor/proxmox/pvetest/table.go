@@ -85,7 +85,7 @@ func (s *Server) table() []route {
 	guest("POST", "/status/start", "VM.PowerMgmt", "timeout:int(0..)", s.start)
 	guest("POST", "/status/stop", "VM.PowerMgmt", "timeout:int(0..)", s.stop)
 	guest("POST", "/status/shutdown", "VM.PowerMgmt", "timeout:int(0..) forceStop:bool", s.shutdown)
-	guest("POST", "/status/suspend", "VM.PowerMgmt", "", s.suspend)
+	guest("POST", "/status/suspend", "VM.PowerMgmt", "todisk:bool statestorage:storage", s.suspend)
 	guest("POST", "/status/resume", "VM.PowerMgmt", "", s.resume)
 	guest("POST", "/status/reset", "VM.PowerMgmt", "", s.reset)
 	guest("POST", "/status/reboot", "VM.PowerMgmt", "timeout:int(0..)", s.reboot)

@@ -15,7 +15,8 @@ type task struct {
 	start, end                        time.Time
 	exit                              string // empty: it is running
 	log                               []string
-	stopped                           bool // by request
+	stopped                           bool   // by request
+	cleanup                           func() // what a worker that fails does
 }
 
 // work starts a task and returns its id. do is called when its time has come; what it returns is the exit status.
@@ -44,17 +45,13 @@ func (c *call) workFor(long time.Duration, node, kind, id string, do func(t *tas
 		switch {
 		case t.stopped:
 			err = no("interrupted by signal")
-			if kind == "qmclone" {
-				_ = do(t) // the worker cleans up
-			}
 		case fails.TaskFails != "":
 			err = no("%s", fails.TaskFails)
-			if kind == "qmclone" {
-				t.stopped = true
-				_ = do(t)
-			}
 		default:
 			err = do(t)
+		}
+		if err != nil && t.cleanup != nil {
+			t.cleanup()
 		}
 		t.finish(err, fails.Warnings)
 	})
