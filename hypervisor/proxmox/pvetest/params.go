@@ -225,7 +225,7 @@ func (f *field) judge(name, v string) string {
 	case "tags":
 		for _, t := range strings.FieldsFunc(v, func(r rune) bool { return strings.ContainsRune(",; ", r) }) {
 			if !like(t, oneTag) {
-				return fmt.Sprintf("invalid format - invalid characters in tag\n")
+				return "invalid format - invalid characters in tag\n"
 			}
 		}
 	case "cpu":
