@@ -91,7 +91,7 @@ func (b *build) run() error {
 
 func (b *build) mark(s stage) *mark {
 	o := b.order
-	m := &mark{VMID: b.vmid, Ledger: o.Ledger, Machine: string(o.Machine), Launched: int64(o.Launched), Revision: int64(o.Revision), Stage: s}
+	m := &mark{VMID: b.vmid, Ledger: o.Ledger, Machine: string(o.Machine), Launched: int64(o.Launched), Revision: int64(o.Revision), Disks: len(o.Spec.Disks), Stage: s}
 	if s != complete {
 		m.Attempt = b.word
 	}

@@ -266,7 +266,7 @@ func TestBrokenOff(t *testing.T) {
 }
 
 // rounds is how often a race is run; make test-race runs it again and again.
-const rounds = 100
+const rounds = 60
 
 // Two callers, each with a driver of its own, are given the same next id. Both get a machine.
 func TestTwoCallersOneID(t *testing.T) {

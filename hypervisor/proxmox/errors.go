@@ -29,7 +29,7 @@ type fact int
 const (
 	other      fact = iota
 	noGuest         // there is no such guest on the node
-	noNode          // the cluster does not have the node
+	noAddress       // the node has no address; that it is one of the cluster's is known before it is asked
 	taken           // the VMID is
 	notRunning      // the guest does not run
 	isRunning       // it runs
@@ -56,8 +56,7 @@ func factOf(text string) fact {
 	}{
 		{noGuest, []string{"Configuration file 'nodes/", ".conf' does not exist"}},
 		{noGuest, []string{"unable to find configuration file for VM "}},
-		{noNode, []string{"hostname lookup '", "' failed"}},
-		{noNode, []string{"no such cluster node '"}},
+		{noAddress, []string{"hostname lookup '", "' failed"}},
 		{taken, []string{"unable to create VM ", "config file already exists"}},
 		{taken, []string{"unable to create VM ", " already exists on node '"}},
 		{notRunning, []string{"VM ", " not running"}},
@@ -131,7 +130,7 @@ func kindOf(err error, changes bool) error {
 		return hypervisor.ErrUnknown
 	}
 	for f, kind := range map[fact]error{
-		noGuest: hypervisor.ErrNotFound, noNode: hypervisor.ErrNotFound, taken: hypervisor.ErrExists, notRunning: hypervisor.ErrWrongPower,
+		noGuest: hypervisor.ErrNotFound, noAddress: hypervisor.ErrUnavailable, taken: hypervisor.ErrExists, notRunning: hypervisor.ErrWrongPower,
 		isRunning: hypervisor.ErrWrongPower, nameTaken: hypervisor.ErrExists,
 	} {
 		if says(err, f) {

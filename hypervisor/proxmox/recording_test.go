@@ -26,8 +26,7 @@ func TestKindsOfRecordedErrors(t *testing.T) {
 	answers := map[string]error{ // by what the text contains; nothing else is anything but a refusal
 		".conf' does not exist":             hypervisor.ErrNotFound,
 		"unable to find configuration file": hypervisor.ErrNotFound,
-		"hostname lookup":                   hypervisor.ErrNotFound,
-		"no such cluster node":              hypervisor.ErrNotFound,
+		"hostname lookup":                   hypervisor.ErrUnavailable,
 		"config file already exists":        hypervisor.ErrExists,
 		"already exists on node":            hypervisor.ErrExists,
 		"not running":                       hypervisor.ErrWrongPower,

@@ -40,8 +40,10 @@ func (d *Driver) Resize(ctx context.Context, o hypervisor.Order) error {
 			return err
 		}
 		disks := g.conf.disks()
-		if want := max(len(o.Spec.Disks), 1); len(disks) != want || len(o.Spec.Disks) == 0 && len(disks) > 0 && g.mark.Stage == complete && o.Spec.Disks == nil {
-			return refuse(hypervisor.ErrInvalid, invalid("spec.disks", strconv.Itoa(len(o.Spec.Disks)), "as many disks as the machine has, "+strconv.Itoa(len(disks))))
+		if n := len(o.Spec.Disks); n != g.mark.Disks {
+			return refuse(hypervisor.ErrInvalid, invalid("spec.disks", strconv.Itoa(n), "as many disks as were ordered, "+strconv.Itoa(g.mark.Disks)))
+		} else if n > len(disks) {
+			return refuse(hypervisor.ErrRefused, fmt.Errorf("the machine has %d disks left of %d", len(disks), n))
 		}
 		more := make(map[string]int64) // by storage
 		same := g.conf.cores() == cores*pool.Core && g.conf.memory() == memory*pool.MiB

@@ -75,12 +75,16 @@ func (s *session) once(request func(ctx context.Context) error) error {
 
 // change makes a request that changes something, once. out takes what it returns, as it is.
 func (s *session) change(method, path string, p params, out any) error {
+	var body any // of no parameters there is none: the library would send the word null
+	if len(p) > 0 {
+		body = p
+	}
 	err := s.once(func(ctx context.Context) error {
 		switch method {
 		case http.MethodPost:
-			return s.lib.Post(ctx, path, p, out)
+			return s.lib.Post(ctx, path, body, out)
 		case http.MethodPut:
-			return s.lib.Put(ctx, path, p, out)
+			return s.lib.Put(ctx, path, body, out)
 		}
 		if len(p) > 0 {
 			return s.lib.DeleteWithParams(ctx, path, p, out)

@@ -24,6 +24,7 @@ type mark struct {
 	Machine  string `json:"machine"`
 	Launched int64  `json:"launched"`
 	Revision int64  `json:"revision"` // of the last order that was carried out
+	Disks    int    `json:"disks"`    // how many disks were ordered; none stands for a root disk as the template's
 
 	// Attempt is a word of the Create that makes the guest, and Stage how far it has come, 0 when it is done.
 	Attempt string `json:"attempt,omitempty"`
@@ -94,7 +95,7 @@ func readMark(description string, vmid int) *mark {
 		d := json.NewDecoder(strings.NewReader(rest))
 		d.DisallowUnknownFields()
 		m := new(mark)
-		if d.Decode(m) != nil || d.More() || validTag(m.tag()) != nil || m.Revision < 0 || m.Stage < complete || m.Stage > configured {
+		if d.Decode(m) != nil || d.More() || validTag(m.tag()) != nil || m.Revision < 0 || m.Disks < 0 || m.Stage < complete || m.Stage > configured {
 			return nil
 		}
 		found = m

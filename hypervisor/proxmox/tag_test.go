@@ -145,6 +145,9 @@ func TestOrderOfDisks(t *testing.T) {
 	require.Equal(t, []string{"virtio10", "scsi0", "virtio0"}, proxmox.Disks(map[string]string{
 		"virtio0": "a:1,serial=berthage-d10", "virtio10": "a:2", "scsi0": "a:0,serial=berthage-d2", "boot": "order=virtio10",
 	}))
+	require.Equal(t, []string{"scsi0", "virtio1", "scsi1"}, proxmox.Disks(map[string]string{ // the last is somebody's
+		"scsi1": "a:2", "scsi0": "a:0", "virtio1": "a:1,serial=berthage-d1",
+	}))
 	require.Equal(t, "a:0,size=1G,iops=5", proxmox.WithOption("a:0,iops=3,size=1G", "iops", "5"))
 	require.Equal(t, "a:0,size=1G", proxmox.WithOption("a:0,iops=3,size=1G", "iops", ""))
 }

@@ -76,7 +76,9 @@ func newTransport(c Config) *transport {
 		base: &http.Transport{
 			Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: 15 * time.Second}).DialContext,
 			TLSClientConfig: tlsConfig, TLSHandshakeTimeout: 15 * time.Second,
-			MaxIdleConnsPerHost: 2 * sideBySide, IdleConnTimeout: 30 * time.Second,
+			MaxIdleConnsPerHost: 2 * sideBySide,
+			// The server's end of a connection that rests is closed after five seconds; what is sent just then is lost.
+			IdleConnTimeout: 3 * time.Second,
 		},
 		hide: strings.NewReplacer(hide...),
 	}

@@ -185,28 +185,34 @@ func (c config) drives() []drive {
 	return out
 }
 
-// disks returns the disks: the root disk first, that is the first in the order of booting, then the others by their serials.
+// disks returns the disks: first the root disk, which is the one that the guest boots from and bears no serial of ours, then
+// ours by their serials, then what somebody has added.
 func (c config) disks() []drive {
-	var out []drive
-	for _, d := range c.drives() {
-		if isDisk(d.key) && !d.cdrom() {
-			out = append(out, d)
-		}
-	}
+	var root, ours, others []drive
 	order := strings.Split(strings.TrimPrefix(string(c["boot"]), "order="), ";")
-	rank := func(d drive) int {
-		if s := d.option("serial"); strings.HasPrefix(s, serialPrefix) {
-			if n, err := strconv.Atoi(s[len(serialPrefix):]); err == nil {
-				return n
-			}
+	number := func(d drive) int {
+		n, err := strconv.Atoi(strings.TrimPrefix(d.option("serial"), serialPrefix))
+		if err != nil || !strings.HasPrefix(d.option("serial"), serialPrefix) {
+			return 0
 		}
-		if slices.Contains(order, d.key) {
-			return -1
-		}
-		return 0
+		return n
 	}
-	slices.SortStableFunc(out, func(a, b drive) int { return rank(a) - rank(b) })
-	return out
+	for _, d := range c.drives() {
+		switch {
+		case !isDisk(d.key) || d.cdrom():
+		case number(d) > 0:
+			ours = append(ours, d)
+		case len(root) == 0 && slices.Contains(order, d.key):
+			root = append(root, d)
+		default:
+			others = append(others, d)
+		}
+	}
+	if len(root) == 0 && len(others) > 0 {
+		root, others = others[:1:1], others[1:]
+	}
+	slices.SortFunc(ours, func(a, b drive) int { return number(a) - number(b) })
+	return slices.Concat(root, ours, others)
 }
 
 // cores is what the guest has, in millicores.

@@ -40,7 +40,7 @@ func (c *call) read() (map[string]string, error) {
 		var v map[string]any
 		d := json.NewDecoder(strings.NewReader(string(body)))
 		d.UseNumber()
-		if err := d.Decode(&v); err != nil {
+		if err := d.Decode(&v); err != nil || v == nil {
 			return nil, &apiError{status: 400, text: "malformed JSON string"}
 		}
 		for k, x := range v {
