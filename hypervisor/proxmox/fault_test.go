@@ -71,7 +71,8 @@ func newBench(t *testing.T) *bench {
 	}
 	taken := func(*bench, *testing.T) { require.NoError(t, d.Snapshot(t.Context(), o.Ref, "kept")) }
 	b.trials = []trial{
-		{"create", pool.Absent, nil, func(ctx context.Context) error { return d.Create(ctx, o) }, power(pool.Stopped),
+		{"create", pool.Absent, nil, func(ctx context.Context) error { return d.Create(ctx, o) },
+			func(b *bench, t *testing.T) bool { return power(pool.Stopped)(b, t) && b.disk(t) == "1G" },
 			[]string{"POST /clone", "POST /upload", "POST /config", "PUT /resize", "PUT /config"}, []string{"qmclone", "imgcopy", "qmconfig", "resize"}},
 		{"start", pool.Stopped, nil, func(ctx context.Context) error { return d.Start(ctx, o.Ref) }, power(pool.Running), []string{"POST /start"}, []string{"qmstart"}},
 		{"stop", pool.Running, nil, func(ctx context.Context) error { return d.Stop(ctx, o.Ref) }, power(pool.Stopped), []string{"POST /shutdown"}, []string{"qmshutdown"}},
@@ -303,5 +304,5 @@ func TestEndlessAnswer(t *testing.T) {
 	b.server.Inject(pvetest.Fault{Method: "GET", Path: "/qemu", Huge: true, Times: 3})
 	_, err := b.driver.Machines(t.Context(), "proxmox/pve1")
 	require.ErrorIs(t, err, hypervisor.ErrUnavailable)
-	require.NotNil(t, b.driver)
+	require.ErrorContains(t, err, "too long")
 }

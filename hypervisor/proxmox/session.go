@@ -98,15 +98,9 @@ func (s *session) change(method, path string, p params, out any) error {
 }
 
 // begin makes a request that starts a task and returns the task's id.
-func (s *session) begin(method, path string, p params) (string, error) {
-	var upid string
-	if err := s.change(method, path, p, &upid); err != nil {
-		return "", err
-	}
-	if !strings.HasPrefix(upid, "UPID:") { // 200 alone proves nothing
-		return "", &lostError{sent: true, cause: errors.New("the answer names no task")}
-	}
-	return upid, nil
+func (s *session) begin(method, path string, p params) (upid string, err error) {
+	err = s.change(method, path, p, &upid)
+	return upid, err
 }
 
 // do makes a request that starts a task, and waits until it has ended.
@@ -121,7 +115,7 @@ func (s *session) do(method, path string, p params) error {
 // wait waits until a task has ended and returns what has become of it: nil, a taskError, or an error that leaves it open.
 func (s *session) wait(upid string) error {
 	parts := strings.Split(upid, ":")
-	if len(parts) < 8 || !validNode(parts[1]) {
+	if len(parts) < 8 || parts[0] != "UPID" || !validNode(parts[1]) { // an answer of 200 alone proves nothing
 		return &lostError{sent: true, cause: errors.New("the answer names no task")}
 	}
 	path := "/nodes/" + parts[1] + "/tasks/" + url.PathEscape(upid) + "/status"
