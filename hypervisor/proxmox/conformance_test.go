@@ -163,7 +163,7 @@ func TestConformance(t *testing.T) {
 			server.AddContainer("pve2", 102, "a-container", 2, 1<<30)
 			config := settings(t, server)
 			setup := hypervisortest.Setup{
-				Name: "proxmox fake", Hosts: []pool.HostID{"proxmox/pve1", "proxmox/pve2"},
+				Name: "proxmox fake, " + test.name, Hosts: []pool.HostID{"proxmox/pve1", "proxmox/pve2"},
 				Order: order(), BadSource: "no-such-template", Abilities: abilities(),
 				Traces: traces(server), Content: content(server),
 				Reopen: func(ctx context.Context) (hypervisor.Driver, error) {

@@ -7,6 +7,7 @@ import (
 	"github.com/berthage/berthage/hypervisor/fake"
 	"github.com/berthage/berthage/hypervisor/hetzner"
 	"github.com/berthage/berthage/hypervisor/libvirt"
+	"github.com/berthage/berthage/hypervisor/proxmox"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -24,6 +25,9 @@ type driver struct {
 // examples are reports of drivers that are not part of the SDK.
 func examples() []string { return []string{"customdriver"} }
 
+// servers are reports of runs against servers that the environment names.
+func servers() []string { return []string{"proxmox real"} }
+
 // drivers has every driver of the SDK.
 func drivers() ([]driver, error) {
 	const (
@@ -35,6 +39,10 @@ func drivers() ([]driver, error) {
 		return nil, err
 	}
 	hetzner, err := hetzner.New(hetzner.Config{Token: "none", Locations: []hetzner.LocationConfig{{Location: "fsn1", Servers: 1, VolumeSpace: pool.TiB}}})
+	if err != nil {
+		return nil, err
+	}
+	pve, err := proxmox.New(proxmox.Config{URL: "https://pve1.example:8006", Token: "berthage@pve!daemon=none"})
 	return []driver{
 		{"fake", fake.New(fake.Config{Hosts: fake.Fleet("fake", 1, 1), Settles: time.Second}), "fake/node-0001",
 			map[hypervisor.Ability]string{createUnique: "as configured", settles: "as configured"},
@@ -47,6 +55,10 @@ func drivers() ([]driver, error) {
 			hypervisor.CanShelve:     "machines without volumes",
 			settles:                  "as configured",
 		}, []string{"hetzner"}},
+		{"proxmox", pve, "proxmox/pve1", map[hypervisor.Ability]string{
+			hypervisor.CanHibernate: "as configured", hypervisor.CanMigrate: "where there are several nodes", hypervisor.CanMigrateLive: "as configured, where there are several nodes",
+			hypervisor.CanSnapshot: "where every storage for disks keeps them", createUnique: "as configured", settles: "as configured", firstBoot: "user-data and mounts with a storage for seeds",
+		}, []string{"proxmox full", "proxmox linked", "proxmox stopped", "proxmox own ids", "proxmox password"}},
 	}, err
 }
 

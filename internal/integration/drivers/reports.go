@@ -28,7 +28,7 @@ func compare(w io.Writer, dir string) error {
 		wanted = append(wanted, d.suites...)
 		err = errors.Join(err, d.keepsWord(reports))
 	}
-	wanted = append(wanted, examples()...)
+	wanted = slices.Concat(wanted, servers(), examples())
 	slices.SortStableFunc(reports, func(a, b hypervisortest.Report) int {
 		return slices.Index(wanted, a.Driver) - slices.Index(wanted, b.Driver)
 	})
