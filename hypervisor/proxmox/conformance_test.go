@@ -130,22 +130,22 @@ func disturb(s *pvetest.Server) func(hypervisortest.Disturbance, int) func() boo
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		name   string
+		name   string // of what is unlike the others: how machines are cloned, what is offered, how one logs in
 		change func(*pvetest.Server, *proxmox.Config, *hypervisortest.Setup)
 	}{
-		{"full clones", func(server *pvetest.Server, _ *proxmox.Config, s *hypervisortest.Setup) { s.Disturb = disturb(server) }},
-		{"linked clones on shared storage", func(server *pvetest.Server, c *proxmox.Config, s *hypervisortest.Setup) {
+		{"full", func(server *pvetest.Server, _ *proxmox.Config, s *hypervisortest.Setup) { s.Disturb = disturb(server) }},
+		{"linked", func(server *pvetest.Server, c *proxmox.Config, s *hypervisortest.Setup) {
 			c.Linked = true
 			s.Order.Source = "tiny-shared"
 			s.Order.Spec.Disks = []pool.Disk{{Size: pool.GiB, Storage: "shared"}}
 		}},
-		{"stopped machines only", func(server *pvetest.Server, c *proxmox.Config, s *hypervisortest.Setup) {
+		{"stopped", func(server *pvetest.Server, c *proxmox.Config, s *hypervisortest.Setup) {
 			c.MigrateLive, c.Hibernate, c.Agent = false, false, true
 			s.Order.Source = "9003"
 			s.Order.Spec.Disks = []pool.Disk{{Size: pool.GiB, Storage: "shared", IOPS: 100}}
 			s.Abilities = append(s.Abilities[1:3:3], s.Abilities[4:]...)
 		}},
-		{"VMIDs of their own", func(server *pvetest.Server, c *proxmox.Config, s *hypervisortest.Setup) {
+		{"own ids", func(server *pvetest.Server, c *proxmox.Config, s *hypervisortest.Setup) {
 			c.FirstVMID, c.LastVMID = 100_000_000, 999_999_999
 			config := *c
 			s.Untagged = func(_ context.Context, r hypervisor.Ref) (func() error, error) {
@@ -154,7 +154,7 @@ func TestConformance(t *testing.T) {
 				return func() error { server.Remove(id); return nil }, nil
 			}
 		}},
-		{"user and password", func(server *pvetest.Server, c *proxmox.Config, s *hypervisortest.Setup) { c.Token = "" }},
+		{"password", func(server *pvetest.Server, c *proxmox.Config, s *hypervisortest.Setup) { c.Token = "" }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -163,7 +163,7 @@ func TestConformance(t *testing.T) {
 			server.AddContainer("pve2", 102, "a-container", 2, 1<<30)
 			config := settings(t, server)
 			setup := hypervisortest.Setup{
-				Name: "proxmox fake, " + test.name, Hosts: []pool.HostID{"proxmox/pve1", "proxmox/pve2"},
+				Name: "proxmox " + test.name, Hosts: []pool.HostID{"proxmox/pve1", "proxmox/pve2"},
 				Order: order(), BadSource: "no-such-template", Abilities: abilities(),
 				Traces: traces(server), Content: content(server),
 				Reopen: func(ctx context.Context) (hypervisor.Driver, error) {
