@@ -32,6 +32,10 @@ type Config struct {
 	SimBoot  time.Duration // what a simulated guest takes to boot
 	Libvirt  []Libvirt     // real hosts
 
+	Proxmox   []Proxmox   // clusters
+	OpenStack []OpenStack // regions
+	Hetzner   []Hetzner   // projects
+
 	Poll    time.Duration // between two observations of a host
 	Grace   time.Duration // without observation until a host is unreachable
 	Session time.Duration // how long a browser stays signed in
@@ -101,8 +105,8 @@ func (c Config) Check() error {
 	switch {
 	case c.Simulate < 0 || c.Simulate > 20_000:
 		return fmt.Errorf("simulate: %d hosts: 0 to 20000 can be simulated", c.Simulate)
-	case c.Simulate == 0 && len(c.Libvirt) == 0:
-		return fmt.Errorf("no hypervisor is configured: name a host with --libvirt qemu:///system, or try it out with --simulate 20")
+	case c.Simulate == 0 && len(c.Libvirt)+len(c.Proxmox)+len(c.OpenStack)+len(c.Hetzner) == 0:
+		return fmt.Errorf("no hypervisor is configured: name a host with --libvirt qemu:///system, or clouds in the file, or try it out with --simulate 20")
 	case c.Data == "":
 		return fmt.Errorf("data: a directory is needed")
 	case (c.TLSCert == "") != (c.TLSKey == ""):
@@ -153,5 +157,8 @@ func (c Config) Check() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return fmt.Errorf("listen: %q: an address such as 127.0.0.1:8080", c.Listen)
 	}
-	return checkLibvirt(c.Libvirt)
+	if err := checkLibvirt(c.Libvirt); err != nil {
+		return err
+	}
+	return c.checkClouds()
 }

@@ -172,6 +172,14 @@ func (c *Config) parse(b []byte) error {
 			return fmt.Errorf("%s: %w", o.key(), err)
 		}
 	}
+	for key, list := range map[string]any{"proxmox": &c.Proxmox, "openstack": &c.OpenStack, "hetzner": &c.Hetzner} {
+		if raw, ok := keys[key]; ok {
+			delete(keys, key)
+			if err := strict(raw, list); err != nil {
+				return fmt.Errorf("%s: %w", key, err)
+			}
+		}
+	}
 	for k := range keys {
 		return fmt.Errorf("%q is not an option", k)
 	}
@@ -203,7 +211,7 @@ func strict(b []byte, v any) error {
 	var t *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &t) && t.Field == "":
-		return errors.New(`a list of objects is needed: [{"uri": "qemu:///system"}]`)
+		return errors.New(`a list of objects is needed, such as [{"uri": "qemu:///system"}] under "libvirt"`)
 	case errors.As(err, &t):
 		return fmt.Errorf("%s: a value of another type is needed than %s", t.Field, t.Value)
 	}

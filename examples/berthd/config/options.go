@@ -208,7 +208,7 @@ func Usage(w io.Writer) {
 	}
 	fmt.Fprint(w, `
 A flag wins over a variable, a variable over the file. The file has the flags' names as its keys, with _
-for -, and under "libvirt" a list of objects:
+for -, and, as lists of objects, what there is to drive:
 
   {
     "listen": "127.0.0.1:8080",
@@ -217,6 +217,15 @@ for -, and under "libvirt" a list of objects:
       {"uri": "qemu:///system", "name": "kvm-1", "zone": "a", "labels": {"rack": "r1"},
        "pools": {"default": "ssd"}, "network": "default", "cpu": 2.0,
        "fence": ["/usr/local/sbin/power-off", "kvm-1"]}
+    ],
+    "proxmox": [
+      {"url": "https://pve1.example:8006", "token_file": "/etc/berthd/pve-token", "ca_file": "/etc/berthd/pve-ca.pem",
+       "nodes": {"pve1": {"zone": "a"}, "pve2": {"zone": "b"}}, "storages": {"local-lvm": "ssd"}}
+    ],
+    "openstack": [{"cloud": "mycloud", "mode": "region", "network": "private"}],
+    "hetzner": [
+      {"token_file": "/etc/berthd/hcloud-token", "locations": [{"location": "fsn1", "servers": 20,
+       "taints": [{"key": "burst", "effect": "prefer-no-schedule"}]}]}
     ]
   }
 `)

@@ -60,6 +60,9 @@ func assemble(ctx context.Context, c config.Config, shape func(*fake.Config), lo
 		}
 		d.add(libvirtName, "libvirt", fenced, driver.Close)
 	}
+	if err := d.clouds(c, log); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
 	return d, nil
 }
 
