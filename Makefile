@@ -36,6 +36,14 @@ run: ## berthd with a simulated fleet of 200 hosts and a dashboard (ARGS: more o
 vm: ## a real virtual machine from request to SSH, as root on Debian (IMAGE=debian, BENCH=10, KILL=1)
 	go run -C internal/integration ./vm $(if $(IMAGE),-image $(IMAGE)) $(if $(BENCH),-bench $(BENCH)) $(if $(KILL),-kill) $(ARGS)
 
+.PHONY: openstack-up
+openstack-up: ## a real OpenStack from Debian packages on loopback, as root; prints the variables that name it
+	@internal/integration/openstack/up.sh
+
+.PHONY: openstack-down
+openstack-down: ## stop it again (WIPE=1: remove its data too)
+	@internal/integration/openstack/down.sh $(if $(WIPE),--wipe)
+
 ##@ Build and check, in every module
 
 .PHONY: build
