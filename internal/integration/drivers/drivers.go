@@ -7,6 +7,7 @@ import (
 	"github.com/berthage/berthage/hypervisor/fake"
 	"github.com/berthage/berthage/hypervisor/hetzner"
 	"github.com/berthage/berthage/hypervisor/libvirt"
+	"github.com/berthage/berthage/hypervisor/openstack"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -30,11 +31,18 @@ func drivers() ([]driver, error) {
 		reached = "known when the host has been reached for the first time"
 		stored  = "where volumes can be written and read through libvirt: not with its test driver"
 	)
+	const alone = "of single hypervisors, in the mode for admins"
 	virt, err := libvirt.New(libvirt.Config{Hosts: []libvirt.HostConfig{{Name: "h1", URI: "qemu:///system"}}})
 	if err != nil {
 		return nil, err
 	}
 	hetzner, err := hetzner.New(hetzner.Config{Token: "none", Locations: []hetzner.LocationConfig{{Location: "fsn1", Servers: 1, VolumeSpace: pool.TiB}}})
+	if err != nil {
+		return nil, err
+	}
+	region, err := openstack.New(openstack.Config{Cloud: openstack.Cloud{
+		AuthURL: "https://cloud.example:5000/v3", ApplicationCredentialID: "id", ApplicationCredentialSecret: "secret", Region: "r1",
+	}})
 	return []driver{
 		{"fake", fake.New(fake.Config{Hosts: fake.Fleet("fake", 1, 1), Settles: time.Second}), "fake/node-0001",
 			map[hypervisor.Ability]string{createUnique: "as configured", settles: "as configured"},
@@ -47,6 +55,10 @@ func drivers() ([]driver, error) {
 			hypervisor.CanShelve:     "machines without volumes",
 			settles:                  "as configured",
 		}, []string{"hetzner"}},
+		{"openstack", region, "openstack/r1", map[hypervisor.Ability]string{
+			hypervisor.CanMigrate: alone, hypervisor.CanMigrateLive: alone,
+			hypervisor.CanResize: "of a region, where Nova places", settles: "as configured",
+		}, []string{"openstack fake region", "openstack fake hypervisors", "openstack region", "openstack hypervisors"}},
 	}, err
 }
 
