@@ -20,7 +20,7 @@ import (
 // fakeCloud is a small OpenStack over HTTP: enough of one for a machine's life, strict in what it takes, and everything that
 // can go wrong with one on the way. It answers as the real one did that make test-openstack starts.
 type fakeCloud struct {
-	t   *testing.T
+	t   testing.TB
 	url string
 
 	mu      sync.Mutex
@@ -68,7 +68,7 @@ const (
 )
 
 // newFakeCloud starts one.
-func newFakeCloud(t *testing.T) *fakeCloud {
+func newFakeCloud(t testing.TB) *fakeCloud {
 	t.Helper()
 	f := &fakeCloud{
 		t: t, page: 2,

@@ -1,9 +1,11 @@
 package openstack_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -400,4 +402,44 @@ func TestNoAnswer(t *testing.T) {
 		cancel()
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 	}
+}
+
+// canned answers every list of servers with the same bytes, and everything else as the fake cloud does.
+type canned struct {
+	next http.RoundTripper
+	body []byte
+}
+
+func (c *canned) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Path != detailPath {
+		return c.next.RoundTrip(r)
+	}
+	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(c.body)), Request: r}, nil
+}
+
+// Whatever a service answers, it is an error or a list of machines that can be booked.
+func FuzzMachines(f *testing.F) {
+	f.Add([]byte(`{"servers": [{"id": "x", "status": "ACTIVE", "flavor": {"vcpus": 1, "ram": 512}, "metadata": {"berthage-launched": "7"}, "addresses": {"n": [{"addr": "::1"}]}}]}`))
+	f.Add([]byte(`{"servers": [], "servers_links": [{"rel": "next", "href": "?a=b"}]}`))
+	f.Add([]byte(`{"servers": null}`))
+	c := &canned{next: http.DefaultTransport}
+	d, host := newFakeCloud(f).driver(func(config *openstack.Config) { config.HTTP = c })
+	f.Fuzz(func(t *testing.T, body []byte) {
+		c.body = body
+		list, err := d.Machines(t.Context(), host)
+		if err != nil {
+			require.ErrorIs(t, err, hypervisor.ErrUnavailable)
+			return
+		}
+		for _, m := range list {
+			require.NotEmpty(t, m.Native)
+			require.NoError(t, m.Resources.Valid())
+			require.Contains(t, []pool.Power{pool.Running, pool.Stopped, pool.Suspended, pool.Hibernated}, m.Power)
+		}
+		hosts, err := d.Hosts(t.Context())
+		if err == nil {
+			_, err = hosts[0].Normalize()
+		}
+		require.NoError(t, err)
+	})
 }

@@ -89,7 +89,7 @@ func TestRealNoRoom(t *testing.T) {
 	before, err := d.Traces(t.Context())
 	require.NoError(t, err)
 	o := realOrder(t, d, hosts[0], "too-large")
-	o.Spec.Resources[pool.Memory] = 64 * 1024 * pool.GiB
+	o.Spec.Disks[0].Size = 1000 * 1024 * pool.GiB // of which there is no quota
 	err = d.Create(t.Context(), o)
 	require.ErrorIs(t, err, hypervisor.ErrRefused)
 	require.ErrorIs(t, err, hypervisor.ErrFull)

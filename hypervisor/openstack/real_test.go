@@ -34,7 +34,7 @@ func notRun(t *testing.T, why string) {
 }
 
 // logger writes into the test's log.
-func logger(t *testing.T) *slog.Logger {
+func logger(t testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
 }
 
