@@ -11,13 +11,13 @@ die() {
 	exit 1
 }
 
-# content_key: a short hash of what a cloud is made from, so that a change of it begins with a fresh one.
+# content_key: a hash of what a cloud is made from.
 content_key() {
-	(cd "$here" && find . -type f ! -name down.sh ! -name with.sh ! -name '*.pyc' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum) | sha256sum | cut -c1-12
+	(cd "$here" && find . -type f ! -name down.sh ! -name with.sh ! -name '*.pyc' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum) | sha256sum | cut -c1-64
 }
 
 # The state directory. Sockets lie below it, and its path stands in configuration files and data bases.
-state=${BERTHAGE_OPENSTACK_STATE:-${BERTHAGE_CACHE:-/var/cache/berthage}/openstack-$(content_key)}
+state=${BERTHAGE_OPENSTACK_STATE:-${BERTHAGE_CACHE:-/var/cache/berthage}/openstack}
 [[ $state == /* ]] || state=$PWD/$state
 [[ $state =~ ^[A-Za-z0-9_./@%+=-]{1,85}$ ]] ||
 	die "the state directory must have at most 85 characters, letters, digits and _ . / @ % + = - only: $state"

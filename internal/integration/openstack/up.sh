@@ -13,8 +13,8 @@ of their own, as plain processes on free ports of 127.0.0.1. Nothing else on the
 where they are missing. What runs already is left alone, what is set up is not set up again. At the end it prints the variables that name the
 cloud, as shell assignments.
 
-The state directory is BERTHAGE_OPENSTACK_STATE, or one below BERTHAGE_CACHE (/var/cache/berthage) named after the contents of this one.
-It holds clouds.yaml with the clouds "member" and "admin", and the logs in log/. down.sh stops everything. It needs Debian 12, and root.
+The state directory is BERTHAGE_OPENSTACK_STATE, or "openstack" below BERTHAGE_CACHE (/var/cache/berthage). One that other versions of these
+scripts have made is stopped, removed and made anew. It holds clouds.yaml with the clouds "member" and "admin", and the logs in log/. down.sh stops everything. It needs Debian 12, and root.
 END
 }
 
@@ -39,9 +39,14 @@ packages=(python3-keystone python3-placement python3-glance python3-nova python3
 command -v apt-get >/dev/null || die "it is made of Debian's packages, and there is no apt-get"
 
 if [[ -d $state && ! -e $mark && -n $(ls -A "$state") ]]; then die "$state is not empty and not ours"; fi
+key=$(content_key)
+if [[ -e $mark && $(<"$mark") != "$key" ]]; then
+	log "$state was made by another version"
+	"$here/down.sh" --wipe
+fi
 umask 077
 mkdir -p "$etc" "$logs" "$run" "$data"/{nova,neutron,glance,locks,rabbitmq,keystone/{fernet,credential}}
-echo "made by up.sh" >"$mark"
+echo "$key" >"$mark"
 only_one
 
 # install: the daemons' own packages would bring init scripts, questions, libvirt and more; these are the libraries, which have all the code.
