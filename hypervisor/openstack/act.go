@@ -49,6 +49,7 @@ func (s *session) bring(id string, next func(v *server) step) error {
 	deadline := time.Now().Add(s.d.config.Timeouts.Wait)
 	from, still, conflict := "", 0, 0
 	var doubt error // of the last action
+	began := ""     // the status before the first
 	for n := 0; ; n++ {
 		if n > 0 {
 			if err := pause(s.ctx, s.d.config.poll(n)); err != nil {
@@ -67,8 +68,11 @@ func (s *session) bring(id string, next func(v *server) step) error {
 			continue
 		}
 		do := next(v)
-		if do.done || do.err != nil {
-			return do.err
+		if do.done {
+			return nil
+		}
+		if do.err != nil {
+			return s.halfway(v, began, do.err)
 		}
 		if do.wait {
 			continue
@@ -81,9 +85,9 @@ func (s *session) bring(id string, next func(v *server) step) error {
 			if doubt != nil {
 				return doubt
 			}
-			return refuse(hypervisor.ErrRefused, s.failure(v))
+			return s.halfway(v, began, refuse(hypervisor.ErrRefused, s.failure(v)))
 		}
-		doubt = nil
+		doubt, began = nil, orDefault(began, v.Status)
 		switch err := do.act(); {
 		case err == nil:
 			from, still = v.Status, 0
@@ -95,6 +99,14 @@ func (s *session) bring(id string, next func(v *server) step) error {
 			return err
 		}
 	}
+}
+
+// halfway is the error of a way on which nothing more can be done, which is no refusal where a part of it lies behind.
+func (s *session) halfway(v *server, began string, err error) error {
+	if v != nil && began != "" && v.Status != began {
+		return refuse(hypervisor.ErrUnknown, err)
+	}
+	return err
 }
 
 // poll is the pause before the n-th look after the first, short at the beginning.

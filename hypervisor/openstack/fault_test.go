@@ -299,6 +299,29 @@ func TestConflicts(t *testing.T) {
 	require.ErrorContains(t, err, "resize: Error", "what Nova's list of actions says of the last")
 }
 
+// What has been done in part is no refusal: a paused machine that could only be woken runs.
+func TestHalfTheWay(t *testing.T) {
+	t.Parallel()
+	f := newFakeCloud(t)
+	d, host := f.driver()
+	o := f.created(d, host, 1)
+	require.NoError(t, d.Suspend(t.Context(), o.Ref))
+	for id := range f.servers {
+		path, n := serversPath+"/"+id+"/action", f.count("POST "+serversPath+"/"+id+"/action")
+		f.hook = func(r *http.Request, is int) func(http.ResponseWriter) {
+			if r.URL.Path != path || is < n+2 {
+				return nil
+			}
+			return func(w http.ResponseWriter) { w.WriteHeader(202) } // and does nothing
+		}
+	}
+	err := d.Stop(t.Context(), o.Ref)
+	require.ErrorIs(t, err, hypervisor.ErrUnknown)
+	require.False(t, hypervisor.Nothing(err))
+	f.hook = nil
+	require.NoError(t, d.Stop(t.Context(), o.Ref))
+}
+
 // A list is complete or an error, and the token goes to no other address than the catalogue's.
 func TestLists(t *testing.T) {
 	t.Parallel()

@@ -66,18 +66,9 @@ func (s *session) resize(o *hypervisor.Order) error {
 		return s.broken(v)
 	})
 	if err != nil {
-		return s.settle(err)
+		return err
 	}
 	return s.record(v.ID, ordered(o))
-}
-
-// settle is the error of an action that Nova has accepted and not carried out, after which the server is seen to be as it
-// was: then nothing was done.
-func (s *session) settle(err error) error {
-	if errors.Is(err, hypervisor.ErrRefused) {
-		return refuse(hypervisor.ErrRefused, err)
-	}
-	return err
 }
 
 // once is a step that is remembered when it was taken.
