@@ -250,7 +250,7 @@ func (s *session) built(id string) error {
 		case v.Status == failed:
 			fault = errors.New(orDefault(s.d.cloud.harmless(v.Fault.Message), "the server is in the status ERROR"))
 			if full(v.Fault.Message) {
-				fault = errors.Join(hypervisor.ErrFull, fault)
+				fault = fmt.Errorf("%w: %w", hypervisor.ErrFull, fault)
 			}
 		}
 		return done()

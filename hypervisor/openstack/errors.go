@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -191,7 +192,7 @@ func wrap(op string, r hypervisor.Ref, c *call, err error) error {
 	case errors.As(err, &no) && !changed && no.code < 500:
 		out.Kind = refusal(no)
 		if full(no.message) {
-			out.Cause = errors.Join(hypervisor.ErrFull, err)
+			out.Cause = fmt.Errorf("%w: %w", hypervisor.ErrFull, err)
 		}
 	case changed:
 		out.Kind = hypervisor.ErrUnknown // a part has been done
