@@ -59,7 +59,7 @@ func (s *session) create(o *hypervisor.Order, source func() (string, error)) err
 		id, err = s.landed(o.Ref, attempt, err)
 	}
 	if err != nil {
-		s.abandonGroup(group)
+		s.abandonGroup(group, nil)
 		return err
 	}
 	if err := s.built(id); err != nil {

@@ -22,19 +22,22 @@ func (d *Driver) Destroy(ctx context.Context, r hypervisor.Ref) error {
 func (s *session) destroy(r hypervisor.Ref) error {
 	deadline := time.Now().Add(s.d.config.Timeouts.Wait)
 	gone := make(map[string]bool) // Nova may list for a moment what it does not find any more
+	groups := make(map[string]bool)
 	for n := 1; ; n++ {
 		c, err := s.find(r)
 		if err != nil {
 			return err
 		}
 		if len(c.here) == 0 {
+			for g := range groups {
+				s.abandonGroup(g, gone)
+			}
 			if n > 1 {
 				return nil
 			}
 			return s.knows(r.Host)
 		}
 		var ids []string
-		groups := make(map[string]bool)
 		for _, v := range c.here {
 			if v.unreachable() {
 				return errDown()
@@ -49,9 +52,6 @@ func (s *session) destroy(r hypervisor.Ref) error {
 		}
 		for _, id := range ids {
 			gone[id] = true
-		}
-		for g := range groups {
-			s.abandonGroup(g)
 		}
 		if time.Now().After(deadline) {
 			return refuse(hypervisor.ErrUnknown, errors.New("the machine keeps coming back"))

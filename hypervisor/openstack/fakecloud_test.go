@@ -57,6 +57,7 @@ type fakeServer struct {
 
 type fakeGroup struct {
 	id, name, policy string
+	gone             []string // members that are not there any more, and are still named
 }
 
 const (

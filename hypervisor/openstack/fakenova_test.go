@@ -240,6 +240,9 @@ func (f *fakeCloud) server(method, what string, v *fakeServer, in map[string]any
 	case "DELETE ":
 		v.begin("deleting", func() {
 			delete(f.servers, v.id)
+			if g := f.groups[v.group]; g != nil {
+				g.gone = []string{v.id} // for a while
+			}
 			if v.status == "SHELVED_OFFLOADED" {
 				for id, i := range f.images {
 					if i["instance_uuid"] == v.id {
@@ -398,6 +401,7 @@ func (f *fakeCloud) serverGroups(r *http.Request, parts []string, in map[string]
 				members = append(members, id)
 			}
 		}
+		members = append(members, g.gone...)
 		return map[string]any{"id": g.id, "name": g.name, "policy": g.policy, "members": members}
 	}
 	switch {
@@ -415,7 +419,7 @@ func (f *fakeCloud) serverGroups(r *http.Request, parts []string, in map[string]
 		if no := allowed(g, "name", "policy"); no != nil {
 			return *no
 		}
-		made := &fakeGroup{f.id(), g["name"].(string), g["policy"].(string)}
+		made := &fakeGroup{id: f.id(), name: g["name"].(string), policy: g["policy"].(string)}
 		f.groups[made.id] = made
 		return reply{200, map[string]any{"server_group": show(made)}}
 	case f.groups[parts[0]] == nil:

@@ -97,9 +97,9 @@ func (s *session) serverGroups() ([]serverGroup, error) {
 	return all, nil
 }
 
-// abandonGroup removes a group of ours that no server is in any more. That it stays where this fails does no harm: the
-// next machine of the group takes it.
-func (s *session) abandonGroup(id string) {
+// abandonGroup removes a group of ours that no server is in any more but those that are gone, which Nova may go on naming
+// for a moment. That it stays where this fails does no harm: the next machine of the group takes it.
+func (s *session) abandonGroup(id string, gone map[string]bool) {
 	if id == "" {
 		return
 	}
@@ -109,8 +109,9 @@ func (s *session) abandonGroup(id string) {
 	var answer struct {
 		Group serverGroup `json:"server_group"`
 	}
-	if err := s.get(nova, "os-server-groups/"+url.PathEscape(id), &answer); err != nil || len(answer.Group.Members) > 0 ||
-		!strings.HasPrefix(answer.Group.Name, groupPrefix) {
+	err := s.get(nova, "os-server-groups/"+url.PathEscape(id), &answer)
+	inside := slices.ContainsFunc(answer.Group.Members, func(server string) bool { return !gone[server] })
+	if err != nil || inside || !strings.HasPrefix(answer.Group.Name, groupPrefix) {
 		return
 	}
 	s.deleteGroup(id)

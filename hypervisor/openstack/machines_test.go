@@ -382,7 +382,7 @@ func TestServerGroups(t *testing.T) {
 		require.NoError(t, d.Destroy(t.Context(), o.Ref))
 	}
 	require.Empty(t, f.groups)
-	f.groups["x"] = &fakeGroup{"x", "somebody's", "affinity"}
+	f.groups["x"] = &fakeGroup{id: "x", name: "somebody's", policy: "affinity"}
 	bad := orders[0]
 	bad.Spec.Labels = map[string]string{"cluster": "not a name"}
 	require.ErrorIs(t, d.Create(t.Context(), bad), hypervisor.ErrInvalid)
