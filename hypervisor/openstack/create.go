@@ -103,8 +103,8 @@ func (s *session) check(o *hypervisor.Order) ([]byte, error) {
 // maxUserData is what Nova takes, in Base64.
 const maxUserData = 65535
 
-// userData is the user-data of cloud-init, in Base64; the rest of the seed comes from Nova. What is too long for Nova is
-// compressed, which cloud-init recognises.
+// userData is the user-data of cloud-init, in Base64. What is too long for Nova is compressed, which cloud-init
+// recognises.
 //
 // Nova makes the ephemeral disks with a file system that is labelled ephemeral0, ephemeral1 and so on.
 func userData(o *hypervisor.Order) ([]byte, error) {
@@ -117,12 +117,10 @@ func userData(o *hypervisor.Order) ([]byte, error) {
 			seed.Disks = append(seed.Disks, cloudinit.Disk{Label: "ephemeral" + strconv.Itoa(i-1), Mount: disk.Mount})
 		}
 	}
-	files, err := seed.Files()
+	plain, err := seed.CloudUserData()
 	if err != nil {
 		return nil, err
 	}
-	at := slices.IndexFunc(files, func(f cloudinit.File) bool { return f.Name == "user-data" })
-	plain := files[at].Data
 	if base64.StdEncoding.EncodedLen(len(plain)) > maxUserData {
 		var b bytes.Buffer
 		w := gzip.NewWriter(&b)
