@@ -36,6 +36,14 @@ run: ## berthd with a simulated fleet of 200 hosts and a dashboard (ARGS: more o
 vm: ## a real virtual machine from request to SSH, as root on Debian (IMAGE=debian, BENCH=10, KILL=1)
 	go run -C internal/integration ./vm $(if $(IMAGE),-image $(IMAGE)) $(if $(BENCH),-bench $(BENCH)) $(if $(KILL),-kill) $(ARGS)
 
+.PHONY: openstack-up
+openstack-up: ## a real OpenStack from Debian packages on loopback, as root; prints the variables that name it
+	@internal/integration/openstack/up.sh
+
+.PHONY: openstack-down
+openstack-down: ## stop it again (WIPE=1: remove its data too)
+	@internal/integration/openstack/down.sh $(if $(WIPE),--wipe)
+
 ##@ Build and check, in every module
 
 .PHONY: build
@@ -138,6 +146,15 @@ test-drivers: ## the driver suite on every driver that can run here, and a table
 test-drivers-here: # with the libvirt daemons that the environment names
 	$(call go-test,test-drivers)
 
+.PHONY: test-openstack
+test-openstack: ## the driver suite on a real OpenStack, which is started for it unless it runs; a part of make test-all only
+	@internal/integration/openstack/with.sh go test -count=1 -timeout 40m -v -run 'Real' ./hypervisor/openstack
+
+.PHONY: test-cloud
+test-cloud: # make test-openstack as a part of make test-all
+	@if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then $(tally) skip "make test-openstack" "needs root and Debian, to install and start OpenStack"; \
+	else $(tally) run "make test-openstack" $(MAKE) --no-print-directory test-openstack; fi
+
 .PHONY: test-browser
 test-browser: ## the dashboard in a real browser
 	$(call go-test,$@)
@@ -180,8 +197,8 @@ test-house: ## the rules of the house only: imports, documentation, builds for e
 	go test -count=1 ./internal/house/...
 
 .PHONY: test-all
-test-all: ## make check, make bench-peers and make test, with long rounds
-	$(MAKE) test EXTRA="test-check test-peers" BERTHAGE_LEDGER_ROUNDS=4
+test-all: ## make check, make bench-peers, make test-openstack and make test, with long rounds
+	$(MAKE) test EXTRA="test-check test-peers test-cloud" BERTHAGE_LEDGER_ROUNDS=4
 
 .PHONY: test-race
 test-race: ## the concurrency tests many times over (COUNT=20)

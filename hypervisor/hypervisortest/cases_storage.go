@@ -57,6 +57,11 @@ func placement(o hypervisor.Order) func(*hypervisor.Order) {
 	}
 }
 
+// unique reports whether the host's hypervisor refuses a second machine of an id.
+func (p *probe) unique(host pool.HostID) bool {
+	return hypervisor.CapabilitiesOf(p.Driver, host).CreateUnique
+}
+
 func shelve(p *probe) {
 	shelve, _, unshelve := p.shelver()
 	never := p.order(p.Hosts[0])
@@ -73,9 +78,11 @@ func shelve(p *probe) {
 
 	next := p.order(p.Hosts[len(p.Hosts)-1], placement(o))
 	p.must("unshelve", unshelve(next, o.Ref))
-	p.power(next.Ref, pool.Stopped, "after unshelve")
+	if is := p.shown(next.Ref, "after unshelve").Power; is != pool.Stopped && (is != pool.Running || p.unique(next.Host)) {
+		p.errorf("after unshelve the machine is %q instead of stopped", is) // as after create
+	}
 	p.has(content, next.Ref, "after unshelve")
-	if hypervisor.CapabilitiesOf(p.Driver, next.Host).CreateUnique {
+	if p.unique(next.Host) {
 		p.fails(hypervisor.ErrExists, "a second unshelve of the same id", unshelve(next, o.Ref))
 	}
 	p.gone(o.Ref, "after unshelve under another id")

@@ -32,11 +32,13 @@ type Seed struct {
 }
 
 // Disk is an empty disk that gets an ext4 file system, unless it holds one already, and is mounted. It is
-// found by its virtio serial or by its Device, so that the order of disks does not matter.
+// found by its virtio serial or by its Device, so that the order of disks does not matter, or by the label of a file
+// system that it comes with.
 type Disk struct {
 	Serial string // 1 to 16 letters, digits and hyphens; also the label of the file system
 	Mount  string // absolute path
 	Device string // a stable path below /dev; empty: that of the virtio serial
+	Label  string // of the file system that is there, like a serial; instead of Serial and Device
 }
 
 // File is one file of the seed.
@@ -117,10 +119,14 @@ func (s Seed) valid() error {
 	serials := make(map[string]bool)
 	for i, d := range s.Disks {
 		at := "disks[" + strconv.Itoa(i) + "]"
-		if !validSerial(d.Serial) || serials[d.Serial] {
-			return invalid(at+".serial", d.Serial, "1 to 16 letters, digits and hyphens, each serial once")
+		if d.Label != "" && d.Serial+d.Device != "" {
+			return invalid(at+".label", d.Label, "a label, or a serial and perhaps a device")
 		}
-		serials[d.Serial] = true
+		name := d.Serial + d.Label
+		if !validSerial(name) || serials[name] {
+			return invalid(at+".serial", name, "1 to 16 letters, digits and hyphens, each serial or label once")
+		}
+		serials[name] = true
 		if err := pool.ValidMountPoint(d.Mount); err != nil {
 			return pool.InField(at, err)
 		}
@@ -192,13 +198,21 @@ func (s Seed) config() []setting {
 	var mounts [][]string
 	for _, d := range s.Disks {
 		device := d.Device
-		if device == "" {
+		switch {
+		case d.Label != "":
+			device = "/dev/disk/by-label/" + d.Label
+		case device == "":
 			device = "/dev/disk/by-id/virtio-" + d.Serial
 		}
-		setup = append(setup, fileSystem{Label: d.Serial, Type: "ext4", Device: device, Partition: "auto"})
+		if d.Label == "" {
+			setup = append(setup, fileSystem{Label: d.Serial, Type: "ext4", Device: device, Partition: "auto"})
+		}
 		mounts = append(mounts, []string{device, d.Mount, "auto", "defaults,nofail", "0", "2"})
 	}
-	return append(out, setting{"fs_setup", setup}, setting{"mounts", mounts})
+	if len(setup) > 0 {
+		out = append(out, setting{"fs_setup", setup})
+	}
+	return append(out, setting{"mounts", mounts})
 }
 
 // mergeHow lets what stands in a part join what earlier parts have set: lists before theirs, because of two

@@ -104,6 +104,21 @@ func TestLineForm(t *testing.T) {
 	require.Equal(t, `"web-1"`, string(meta["local-hostname"]))
 }
 
+// A disk that comes with a file system is mounted by its label and not formatted.
+func TestDiskWithALabel(t *testing.T) {
+	t.Parallel()
+	s := seed()
+	s.Disks = []cloudinit.Disk{{Label: "ephemeral0", Mount: "/data"}}
+	config := settings(t, files(t, s)["user-data"])
+	require.JSONEq(t, `[["/dev/disk/by-label/ephemeral0","/data","auto","defaults,nofail","0","2"]]`, string(config["mounts"]))
+	require.NotContains(t, config, "fs_setup")
+	for _, bad := range []cloudinit.Disk{{Label: "a", Serial: "a", Mount: "/data"}, {Label: "a/b", Mount: "/data"}, {Mount: "/data"}} {
+		s.Disks = []cloudinit.Disk{bad}
+		_, err := s.Files()
+		require.ErrorIs(t, err, pool.ErrInvalid)
+	}
+}
+
 // settings parses a cloud-config in the form of TestLineForm.
 func settings(t testing.TB, config string) map[string]json.RawMessage {
 	t.Helper()

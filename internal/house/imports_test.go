@@ -65,6 +65,13 @@ func places() map[string]place {
 		},
 		"hypervisor/hetzner/robot":       {ours: []string{"hypervisor", "pool"}},
 		"hypervisor/hetzner/hetznertest": {},
+		"hypervisor/openstack": {
+			ours: []string{"hypervisor", "internal/cloudinit", "pool"},
+			outside: why(
+				"github.com/gophercloud/gophercloud/v2", "logs in to OpenStack, renews tokens, finds services, reads clouds.yaml",
+				"gopkg.in/yaml.v2", "of gophercloud, which reads clouds.yaml with it",
+				"github.com/kdomanski/iso9660", "of internal/cloudinit"),
+		},
 		"hypervisor/hypervisormock": {
 			ours:    []string{"hypervisor", "pool"},
 			outside: why("go.uber.org/mock", "what the generated mock is written for"),

@@ -12,6 +12,7 @@ import (
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/hypervisor/fencing"
 	"github.com/berthage/berthage/hypervisor/hetzner"
+	"github.com/berthage/berthage/hypervisor/openstack"
 	"github.com/berthage/berthage/hypervisor/proxmox"
 	"github.com/berthage/berthage/pool"
 )
@@ -25,6 +26,16 @@ func (d *drivers) clouds(c config.Config, log *slog.Logger) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		if err := d.fenced(name, "Proxmox VE", driver, p.Nodes, driver.Close); err != nil {
+			return err
+		}
+	}
+	for _, o := range c.OpenStack {
+		name := cmp.Or(o.Name, config.DefaultOpenStack)
+		driver, err := openOpenStack(name, o, log)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if err := d.fenced(name, "OpenStack", driver, o.Hosts, nothingToClose); err != nil {
 			return err
 		}
 	}
@@ -102,6 +113,33 @@ func openProxmox(name string, p config.Proxmox, log *slog.Logger) (*proxmox.Driv
 		c.Storages[storage] = proxmox.Storage{Kind: pool.Storage(kind)}
 	}
 	return proxmox.New(c)
+}
+
+func openOpenStack(name string, o config.OpenStack, log *slog.Logger) (*openstack.Driver, error) {
+	cloud, err := openstack.FromEnvironment()
+	if o.Cloud != "" {
+		cloud, err = openstack.FromFile(o.CloudsFile, o.Cloud)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := openstack.Config{
+		Name: name, Cloud: cloud, Mode: openstack.Mode(o.Mode), CreateFlavors: o.NewFlavors, Networks: o.Networks, Network: o.Network,
+		AvailabilityZone: o.Zone, SecurityGroups: o.Groups, Placement: o.Placement, Diagnostics: o.Diagnostics, Logger: log,
+	}
+	for _, f := range o.Flavors {
+		if c.Flavors == nil {
+			c.Flavors = make(map[string]pool.Resources)
+		}
+		c.Flavors[f] = nil
+	}
+	for host, at := range o.Hosts {
+		if c.Hosts == nil {
+			c.Hosts = make(map[string]openstack.HostConfig)
+		}
+		c.Hosts[host] = openstack.HostConfig{Zone: at.Zone, Labels: at.Labels, Taints: at.Taints, Cost: price(at.Cost)}
+	}
+	return openstack.New(c)
 }
 
 func openHetzner(name string, h config.Hetzner, log *slog.Logger) (*hetzner.Driver, error) {

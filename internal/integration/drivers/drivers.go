@@ -7,6 +7,7 @@ import (
 	"github.com/berthage/berthage/hypervisor/fake"
 	"github.com/berthage/berthage/hypervisor/hetzner"
 	"github.com/berthage/berthage/hypervisor/libvirt"
+	"github.com/berthage/berthage/hypervisor/openstack"
 	"github.com/berthage/berthage/hypervisor/proxmox"
 	"github.com/berthage/berthage/pool"
 )
@@ -34,6 +35,7 @@ func drivers() ([]driver, error) {
 		reached = "known when the host has been reached for the first time"
 		stored  = "where volumes can be written and read through libvirt: not with its test driver"
 	)
+	const alone = "of single hypervisors, in the mode for admins"
 	virt, err := libvirt.New(libvirt.Config{Hosts: []libvirt.HostConfig{{Name: "h1", URI: "qemu:///system"}}})
 	if err != nil {
 		return nil, err
@@ -43,6 +45,9 @@ func drivers() ([]driver, error) {
 		return nil, err
 	}
 	pve, err := proxmox.New(proxmox.Config{URL: "https://pve1.example:8006", Token: "berthage@pve!daemon=none"})
+	region, err := openstack.New(openstack.Config{Cloud: openstack.Cloud{
+		AuthURL: "https://cloud.example:5000/v3", ApplicationCredentialID: "id", ApplicationCredentialSecret: "secret", Region: "r1",
+	}})
 	return []driver{
 		{"fake", fake.New(fake.Config{Hosts: fake.Fleet("fake", 1, 1), Settles: time.Second}), "fake/node-0001",
 			map[hypervisor.Ability]string{createUnique: "as configured", settles: "as configured"},
@@ -59,6 +64,10 @@ func drivers() ([]driver, error) {
 			hypervisor.CanHibernate: "as configured", hypervisor.CanMigrate: "where there are several nodes", hypervisor.CanMigrateLive: "as configured, where there are several nodes",
 			hypervisor.CanSnapshot: "where every storage for disks keeps them", createUnique: "as configured", settles: "as configured", firstBoot: "user-data and mounts with a storage for seeds",
 		}, []string{"proxmox full", "proxmox linked", "proxmox stopped", "proxmox own ids", "proxmox password"}},
+		{"openstack", region, "openstack/r1", map[hypervisor.Ability]string{
+			hypervisor.CanMigrate: alone, hypervisor.CanMigrateLive: alone,
+			hypervisor.CanResize: "of a region, where Nova places", settles: "as configured",
+		}, []string{"openstack fake region", "openstack fake hypervisors", "openstack region", "openstack hypervisors"}},
 	}, err
 }
 
