@@ -49,7 +49,9 @@ func TestMixedFleet(t *testing.T) {
 	}
 	require.Equal(t, map[string]bool{"proxmox/pve1": true, "hetzner/fsn1": true}, kinds)
 
-	put := func(path string, body object) { require.Less(t, r.call(http.MethodPut, "/api/v1/"+path, body).status, 300, path) }
+	put := func(path string, body object) {
+		require.Less(t, r.call(http.MethodPut, "/api/v1/"+path, body).status, 300, path)
+	}
 	put("projects/shop", object{"quota": object{}})
 	put("images/everywhere", object{"user": "debian", "sources": object{"proxmox": "debian", "hetzner": "debian-12"}})
 	put("images/hetzner", object{"user": "root", "sources": object{"hetzner": "ubuntu-24.04"}})
@@ -86,9 +88,13 @@ func TestCloudsRefused(t *testing.T) {
 		edit func(*config.Config)
 		want string
 	}{
-		"no such file":     {func(c *config.Config) { c.Hetzner = []config.Hetzner{{TokenFile: filepath.Join(dir, "none"), Locations: locations()}} }, "hetzner: open"},
+		"no such file": {func(c *config.Config) {
+			c.Hetzner = []config.Hetzner{{TokenFile: filepath.Join(dir, "none"), Locations: locations()}}
+		}, "hetzner: open"},
 		"a token in words": {func(c *config.Config) { c.Hetzner = []config.Hetzner{{TokenFile: secret, Locations: locations()}} }, "token"},
-		"no token at all":  {func(c *config.Config) { c.Proxmox = []config.Proxmox{{URL: "https://pve.example:8006", TokenFile: secret}} }, "token"},
+		"no token at all": {func(c *config.Config) {
+			c.Proxmox = []config.Proxmox{{URL: "https://pve.example:8006", TokenFile: secret}}
+		}, "token"},
 		"plain http": {func(c *config.Config) {
 			c.Proxmox = []config.Proxmox{{URL: "http://pve.example:8006", User: "root@pam", Password: secret}}
 		}, "https"},
