@@ -45,9 +45,15 @@ func drivers() ([]driver, error) {
 		return nil, err
 	}
 	pve, err := proxmox.New(proxmox.Config{URL: "https://pve1.example:8006", Token: "berthage@pve!daemon=none"})
+	if err != nil {
+		return nil, err
+	}
 	region, err := openstack.New(openstack.Config{Cloud: openstack.Cloud{
 		AuthURL: "https://cloud.example:5000/v3", ApplicationCredentialID: "id", ApplicationCredentialSecret: "secret", Region: "r1",
 	}})
+	if err != nil {
+		return nil, err
+	}
 	return []driver{
 		{"fake", fake.New(fake.Config{Hosts: fake.Fleet("fake", 1, 1), Settles: time.Second}), "fake/node-0001",
 			map[hypervisor.Ability]string{createUnique: "as configured", settles: "as configured"},
