@@ -46,6 +46,18 @@ type HostConfig struct {
 	MemoryRatio    pool.Ratio // over-commit; zero: 1.0
 
 	VirtType VirtType // empty: Auto
+	// CPU is the model of processor that machines are given, one that libvirt knows; empty: under KVM that of the
+	// host, as far as libvirt can describe it, and all that emulation can do otherwise. Machines move between
+	// hosts while they run only where it is the same on both.
+	CPU string
+
+	// Headroom is what machines can be given while they run; zero: nothing. See there.
+	Headroom Headroom
+
+	// Autostart: the host starts again, when it comes up, the machines that ran when it went down. By default it does
+	// not, because it does not know what has been decided meanwhile: the Manager starts what is to run there, and has
+	// what it has given to other hosts removed first. Machines of a host that is fenced and evacuated would run twice.
+	Autostart bool
 
 	// LeaveInactive: inactive networks and storage pools are not started when the driver connects.
 	LeaveInactive bool
@@ -59,6 +71,17 @@ type StoragePool struct {
 	Ratio    pool.Ratio   // over-commit; zero: 1.0
 	IOPS     int64        // operations per second that the pool can do; zero: not offered
 }
+
+// Headroom is up to which sizes a machine can be resized while it runs. Machines are defined with so many virtual CPUs,
+// of which those beyond the ordered ones are not there, and with so much memory, of which the guest's balloon driver
+// holds back what is beyond the ordered. A guest without that driver, and every guest until it has loaded it, can use
+// all: leave Memory at zero where guests are not trusted with that.
+type Headroom struct {
+	CPU    int64 // millicores
+	Memory int64 // bytes
+}
+
+func (h Headroom) offered() bool { return h != Headroom{} }
 
 // Format is a format of disk images.
 type Format string
@@ -110,9 +133,11 @@ type Timeouts struct {
 	// seconds where libvirt first has to find out anew what its QEMU can do, on a loaded host.
 	Call     time.Duration
 	Hosts    time.Duration // for one host's part of Hosts, so that one that hangs holds up no other: 30 s
-	Shutdown time.Duration // until a guest has obeyed a request to shut down or reboot; then force: 90 s
+	Shutdown time.Duration // until a guest has obeyed a request to shut down or reboot, then force, or to let go of a disk: 90 s
 	Probe    time.Duration // for the test boot under KVM: 30 s
-	Stall    time.Duration // after which an import that another process has begun, and that does not grow, is begun anew: 1 min
+	// Move is the time until memory has been written to disk, read from there, or sent to another host: 1 h.
+	Move  time.Duration
+	Stall time.Duration // after which an import that another process has begun, and that does not grow, is begun anew: 1 min
 }
 
 func (t Timeouts) withDefaults() Timeouts {
@@ -126,6 +151,7 @@ func (t Timeouts) withDefaults() Timeouts {
 	set(&t.Hosts, 30*time.Second)
 	set(&t.Shutdown, 90*time.Second)
 	set(&t.Probe, 30*time.Second)
+	set(&t.Move, time.Hour)
 	set(&t.Stall, time.Minute)
 	return t
 }
@@ -193,6 +219,12 @@ func (h *HostConfig) normalize(driver string) error {
 			return pool.InField("pools["+pool.Quote(name)+"]", err)
 		}
 		h.Pools[name] = p
+	}
+	if h.CPU != "" && pool.ValidText(h.CPU, 64) != nil {
+		return invalid("cpu", h.CPU, "the name of a processor model")
+	}
+	if h.Headroom.CPU < 0 || h.Headroom.Memory < 0 {
+		return invalid("headroom", "", "zero or more cores and memory")
 	}
 	if h.Network == "" {
 		h.Network = "default"

@@ -50,6 +50,11 @@ func (c connected) Dial() (net.Conn, error) { return c.link, nil }
 // ask makes one request. The client library knows no contexts: when ctx ends first, the request is left to
 // itself, and the connection goes on unless the answer does not come at all.
 func ask[T any](ctx context.Context, c *conn, request func(*lv.Libvirt) (T, error)) (T, error) {
+	return askFor(ctx, c, c.limit, request)
+}
+
+// askFor is ask with another limit for the answer.
+func askFor[T any](ctx context.Context, c *conn, limit time.Duration, request func(*lv.Libvirt) (T, error)) (T, error) {
 	type answer struct {
 		value T
 		err   error
@@ -68,7 +73,7 @@ func ask[T any](ctx context.Context, c *conn, request func(*lv.Libvirt) (T, erro
 		got <- answer{v, err}
 		close(ended)
 	}()
-	timer := time.NewTimer(c.limit)
+	timer := time.NewTimer(limit)
 	select {
 	case a := <-got:
 		timer.Stop()

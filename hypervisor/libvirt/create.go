@@ -52,9 +52,13 @@ type plan struct {
 	source   source
 	vcpus    int64
 	kib      int64
+	headroom Headroom
 	disks    []planDisk // the first is the root disk
 	networks []Network
 }
+
+// rootFile ends the name of the root disk's first file.
+const rootFile = "root.qcow2"
 
 type planDisk struct {
 	pool   string
@@ -65,36 +69,17 @@ type planDisk struct {
 
 // plan checks an order and divides it, without asking the host.
 func (h *host) plan(o hypervisor.Order) (plan, error) {
-	p := plan{order: o}
-	if err := validTag(o.Tag); err != nil {
-		return p, refuse(hypervisor.ErrInvalid, err)
+	p, err := h.sizes(o)
+	if err != nil {
+		return p, err
 	}
 	if err := pool.ValidHostname(o.Name); err != nil {
 		return p, refuse(hypervisor.ErrInvalid, err)
 	}
-	if err := o.Spec.Valid(); err != nil {
-		return p, refuse(hypervisor.ErrInvalid, pool.InField("spec", err))
-	}
-	if o.Spec.Kind != "" && o.Spec.Kind != pool.VM {
-		return p, refuse(hypervisor.ErrInvalid, invalid("spec.kind", string(o.Spec.Kind), "vm"))
-	}
-	if o.Spec.Resources[pool.GPU] != 0 {
-		return p, refuse(hypervisor.ErrInvalid, invalid("spec.resources.gpu", "", "no GPUs; this driver passes none through"))
-	}
-	var err error
 	if p.source, err = parseSource(o.Source); err != nil {
 		return p, refuse(hypervisor.ErrInvalid, err)
 	}
-	// Virtual CPUs are whole ones, and memory is counted in KiB.
-	p.vcpus = o.Spec.Resources[pool.CPU] / pool.Core
-	if o.Spec.Resources[pool.CPU]%pool.Core != 0 || p.vcpus == 0 {
-		p.vcpus++
-	}
-	p.kib = o.Spec.Resources[pool.Memory] / pool.KiB
-	if p.kib == 0 {
-		return p, refuse(hypervisor.ErrInvalid, invalid("spec.resources.memory", "", "some memory"))
-	}
-	if err := p.divide(&h.config); err != nil {
+	if err := p.divide(&h.config, 0); err != nil {
 		return p, err
 	}
 	networks := o.Spec.Networks
@@ -107,14 +92,48 @@ func (h *host) plan(o hypervisor.Order) (plan, error) {
 	return p, nil
 }
 
-// divide finds the storage pool of each disk: the one that the allocation claims for it, or the first of its
-// kind.
-func (p *plan) divide(c *HostConfig) error {
+// sizes checks an order and gives its cores and memory in libvirt's terms.
+func (h *host) sizes(o hypervisor.Order) (plan, error) {
+	p := plan{order: o, headroom: h.config.Headroom}
+	if err := validTag(o.Tag); err != nil {
+		return p, refuse(hypervisor.ErrInvalid, err)
+	}
+	if o.Revision < 0 {
+		return p, refuse(hypervisor.ErrInvalid, invalid("revision", strconv.FormatInt(int64(o.Revision), 10), "zero or more"))
+	}
+	if err := o.Spec.Valid(); err != nil {
+		return p, refuse(hypervisor.ErrInvalid, pool.InField("spec", err))
+	}
+	if o.Spec.Kind != "" && o.Spec.Kind != pool.VM {
+		return p, refuse(hypervisor.ErrInvalid, invalid("spec.kind", string(o.Spec.Kind), "vm"))
+	}
+	if o.Spec.Resources[pool.GPU] != 0 {
+		return p, refuse(hypervisor.ErrInvalid, invalid("spec.resources.gpu", "", "no GPUs; this driver passes none through"))
+	}
+	// Virtual CPUs are whole ones, and memory is counted in KiB.
+	p.vcpus = o.Spec.Resources[pool.CPU] / pool.Core
+	if o.Spec.Resources[pool.CPU]%pool.Core != 0 || p.vcpus == 0 {
+		p.vcpus++
+	}
+	p.kib = o.Spec.Resources[pool.Memory] / pool.KiB
+	if p.kib == 0 {
+		return p, refuse(hypervisor.ErrInvalid, invalid("spec.resources.memory", "", "some memory"))
+	}
+	return p, nil
+}
+
+// divide finds the storage pool of each disk from the first that is new on: the one that the allocation claims for it,
+// or the first of its kind.
+func (p *plan) divide(c *HostConfig, first int) error {
 	disks := p.order.Spec.Disks
 	if len(disks) == 0 {
 		disks = []pool.Disk{{}}
 	}
 	for i, disk := range disks {
+		if i < first {
+			p.disks = append(p.disks, planDisk{})
+			continue
+		}
 		class := disk.Storage.Class()
 		name := ""
 		for _, claim := range p.order.Allocation.Claims {
@@ -195,14 +214,14 @@ func (b *build) run(d *Driver) error {
 		v := volumeXML{Capacity: bytesXML(disk.size), Target: volumeTargetXML{Format: formatXML{string(disk.format)}}}
 		name := "d" + strconv.Itoa(i) + "." + string(disk.format)
 		if i == 0 {
-			name = "root.qcow2"
+			name = rootFile
 			v.Backing = &backingXML{Path: image.path, Format: formatXML{image.format}}
 		}
 		path, err := b.volume(disk.pool, name, v)
 		if err != nil {
 			return fmt.Errorf("disk %d: %w", i, err)
 		}
-		x.Devices.Disks = append(x.Devices.Disks, b.disk(i, disk, path))
+		x.Devices.Disks = append(x.Devices.Disks, newDisk(i, diskName(i), disk, path))
 	}
 	if offers.downloads {
 		// The console is written by virtlogd into a volume, so that it can be read over any connection.
@@ -225,12 +244,12 @@ func (b *build) run(d *Driver) error {
 	return b.define(x)
 }
 
-// disk is the element of the i-th disk, whose volume lies at path.
-func (b *build) disk(i int, disk planDisk, path string) diskXML {
+// newDisk is the element of the i-th disk, whose volume lies at path.
+func newDisk(i int, target string, disk planDisk, path string) diskXML {
 	e := diskXML{
 		Type: "file", Device: "disk",
 		Driver: diskDriverXML{Name: "qemu", Type: string(disk.format), Discard: "unmap"},
-		Source: fileXML{path}, Target: targetXML{diskName(i), "virtio"}, Serial: serial(i),
+		Source: fileXML{path}, Target: targetXML{target, "virtio"}, Serial: serial(i),
 	}
 	if disk.iops > 0 {
 		e.IOTune = &ioTuneXML{disk.iops}
@@ -312,10 +331,12 @@ func (b *build) uploadSeed(files []cloudinit.File) (string, error) {
 // domain returns the definition without disks.
 func (b *build) domain(o offers, domainType string, forwards map[int]string) *domainXML {
 	t := newTag(b.order.Tag)
+	t.remember(&b.plan)
+	cpus, memory := b.most()
 	x := &domainXML{
 		Type: domainType, Name: b.order.Name + "-" + b.word, UUID: formatUUID(machineUUID(b.order.Machine)),
 		Metadata: &metadataXML{t},
-		Memory:   sizeXML{"KiB", b.kib}, VCPUs: b.vcpus,
+		Memory:   sizeXML{"KiB", memory}, VCPUs: vcpuXML{Most: cpus},
 		OS:         osXML{osTypeXML{Arch: o.arch, Machine: o.machine, Value: "hvm"}},
 		OnPoweroff: "destroy", OnReboot: "restart", OnCrash: "destroy",
 		Devices: devicesXML{
@@ -326,7 +347,13 @@ func (b *build) domain(o offers, domainType string, forwards map[int]string) *do
 			Balloon:  &balloonXML{"virtio", &statsXML{Period: 5}},
 		},
 	}
-	o.platform(x)
+	if cpus != b.vcpus {
+		x.VCPUs.Current = b.vcpus
+	}
+	if memory != b.kib {
+		x.Balloon = &sizeXML{"KiB", b.kib}
+	}
+	o.platform(x, b.h.config.CPU)
 	for i, n := range b.networks {
 		b.connect(x, t, i, n, forwards[i])
 	}
@@ -334,7 +361,7 @@ func (b *build) domain(o offers, domainType string, forwards map[int]string) *do
 }
 
 // platform sets what depends on how the host runs machines.
-func (o offers) platform(x *domainXML) {
+func (o offers) platform(x *domainXML, model string) {
 	if o.acpi || o.apic {
 		x.Features = &featuresXML{}
 		if o.acpi {
@@ -344,11 +371,18 @@ func (o offers) platform(x *domainXML) {
 			x.Features.APIC = &empty{}
 		}
 	}
+	// What emulation lacks of a model it leaves out, which libvirt's checks would not let it.
+	check := ""
 	switch VirtType(x.Type) {
 	case KVM:
-		x.CPU = &cpuXML{"host-model"}
+		x.CPU = &cpuXML{Mode: "host-model"}
 	case QEMU:
-		x.CPU = &cpuXML{"maximum"}
+		x.CPU, check = &cpuXML{Mode: "maximum"}, "none"
+	default:
+		return
+	}
+	if model != "" {
+		x.CPU = &cpuXML{Mode: "custom", Match: "exact", Check: check, Model: &cpuModelXML{"forbid", model}}
 	}
 }
 
@@ -436,7 +470,7 @@ func (b *build) virtType(poolName string) (string, error) {
 	return "", refuse(hypervisor.ErrRefused, errors.New("the host offers no way to run machines of its own architecture that works"))
 }
 
-func cmpOr(ok bool, a, b string) string {
+func cmpOr[T any](ok bool, a, b T) T {
 	if ok {
 		return a
 	}

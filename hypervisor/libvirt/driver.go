@@ -20,12 +20,16 @@ type Driver struct {
 }
 
 var (
-	_ hypervisor.Driver    = (*Driver)(nil)
-	_ hypervisor.Describer = (*Driver)(nil)
-	_ hypervisor.Suspender = (*Driver)(nil)
-	_ hypervisor.Rebooter  = (*Driver)(nil)
-	_ hypervisor.Consoler  = (*Driver)(nil)
-	_ hypervisor.Meter     = (*Driver)(nil)
+	_ hypervisor.Driver       = (*Driver)(nil)
+	_ hypervisor.Describer    = (*Driver)(nil)
+	_ hypervisor.Suspender    = (*Driver)(nil)
+	_ hypervisor.Hibernator   = (*Driver)(nil)
+	_ hypervisor.Rebooter     = (*Driver)(nil)
+	_ hypervisor.Resizer      = (*Driver)(nil)
+	_ hypervisor.DiskAttacher = (*Driver)(nil)
+	_ hypervisor.Snapshotter  = (*Driver)(nil)
+	_ hypervisor.Consoler     = (*Driver)(nil)
+	_ hypervisor.Meter        = (*Driver)(nil)
 )
 
 // New returns a driver for the hosts of the configuration. It connects to none: connections are made when they
@@ -96,6 +100,13 @@ func (d *Driver) Describe(id pool.HostID) hypervisor.Capabilities {
 		c.Abilities = append(c.Abilities, hypervisor.CanConsole)
 	}
 	c.Abilities = append(c.Abilities, hypervisor.CanMeter, hypervisor.CanReboot, hypervisor.CanSuspend)
+	if o.resizes {
+		c.Abilities = append(c.Abilities, hypervisor.CanAttachDisk, hypervisor.CanHibernate, hypervisor.CanResize, hypervisor.CanSnapshot)
+		if h.config.Headroom.offered() {
+			c.Abilities = append(c.Abilities, hypervisor.CanResizeHot)
+		}
+	}
+	slices.Sort(c.Abilities)
 	return c
 }
 

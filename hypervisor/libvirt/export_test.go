@@ -107,6 +107,22 @@ func (d *Driver) Traces(ctx context.Context, id pool.HostID) ([]string, error) {
 	})
 }
 
+// DiskFiles are the files of a machine's disks on its host.
+func (d *Driver) DiskFiles(ctx context.Context, r hypervisor.Ref) ([]string, error) {
+	var out []string
+	err := d.on(ctx, "look at", r, func(s *session, dom *domain) error {
+		x, err := s.inspect(dom)
+		if err != nil {
+			return err
+		}
+		for _, disk := range x.disks {
+			out = append(out, disk.file())
+		}
+		return nil
+	})
+	return out, err
+}
+
 // NetworkBridge is the bridge of a libvirt network.
 func (d *Driver) NetworkBridge(ctx context.Context, id pool.HostID, name string) (string, error) {
 	h, err := d.host(id)
@@ -176,7 +192,7 @@ func DomainXML(o hypervisor.Order, c HostConfig, forwards map[int]string, paths 
 	b := &build{session: &session{h: h, c: &conn{offers: offers{machine: "q35"}}}, plan: p, word: "word"}
 	x := b.domain(offers{arch: "x86_64", machine: "q35", acpi: true, apic: true}, "qemu", forwards)
 	for i, disk := range b.disks {
-		x.Devices.Disks = append(x.Devices.Disks, b.disk(i, disk, paths[i]))
+		x.Devices.Disks = append(x.Devices.Disks, newDisk(i, diskName(i), disk, paths[i]))
 	}
 	if text, err = write(x); err != nil {
 		return "", tag, err

@@ -46,6 +46,7 @@ type offers struct {
 	apic      bool
 	uploads   bool // volumes can be written
 	downloads bool // volumes can be read
+	resizes   bool // volumes can be resized, which only drivers can that have real disks
 	hostname  string
 }
 
@@ -146,6 +147,7 @@ func (h *host) setup(ctx context.Context, c *conn) error {
 		request func(*lv.Libvirt) error
 	}{
 		{&o.uploads, func(api *lv.Libvirt) error { return api.StorageVolUpload(nowhere, strings.NewReader(""), 0, 0, 0) }},
+		{&o.resizes, func(api *lv.Libvirt) error { return api.StorageVolResize(nowhere, 1<<20, 0) }},
 		{&o.downloads, func(api *lv.Libvirt) error { return api.StorageVolDownload(nowhere, &strings.Builder{}, 0, 0, 0) }},
 	} {
 		_, err := ask(ctx, c, func(api *lv.Libvirt) (struct{}, error) { return struct{}{}, probe.request(api) })

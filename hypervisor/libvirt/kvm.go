@@ -203,7 +203,7 @@ func (b *build) boot(ctx context.Context, vol lv.StorageVol, how VirtType) (bool
 func (b *build) probeDomain(word, path string, how VirtType) *domainXML {
 	x := &domainXML{
 		Type: string(how), Name: probeName + word, UUID: formatUUID(probeUUID(word)),
-		Memory: sizeXML{"MiB", 32}, VCPUs: 1,
+		Memory: sizeXML{"MiB", 32}, VCPUs: vcpuXML{Most: 1},
 		OS:         osXML{osTypeXML{Arch: b.c.offers.arch, Machine: b.c.offers.machine, Value: "hvm"}},
 		OnPoweroff: "destroy", OnReboot: "restart", OnCrash: "destroy",
 		Devices: devicesXML{
@@ -215,7 +215,7 @@ func (b *build) probeDomain(word, path string, how VirtType) *domainXML {
 			Balloon:     &balloonXML{Model: "none"},
 		},
 	}
-	b.c.offers.platform(x)
+	b.c.offers.platform(x, "")
 	return x
 }
 

@@ -160,19 +160,26 @@ type domain struct {
 	tag    *tagXML // nil: not tagged by any Berthage
 	state  lv.DomainState
 	cpus   int64
-	memory int64 // bytes, what it is configured with
+	memory int64 // bytes, what it is to have
 	time   int64 // of its CPUs, nanoseconds
+	saved  bool  // its memory is kept on disk
 }
 
 func (d *domain) power() pool.Power {
 	switch d.state {
 	case lv.DomainShutoff, lv.DomainCrashed, lv.DomainNostate:
+		if d.saved {
+			return pool.Hibernated
+		}
 		return pool.Stopped
 	case lv.DomainPaused, lv.DomainPmsuspended:
 		return pool.Suspended
 	}
 	return pool.Running // also while it shuts down
 }
+
+func (d *domain) stopped() bool { return d.power() == pool.Stopped }
+func (d *domain) running() bool { return d.state == lv.DomainRunning || d.state == lv.DomainBlocked }
 
 // sideBySide is how many requests one call makes at the same time; a daemon works on five of one connection.
 const sideBySide = 4
@@ -223,17 +230,31 @@ func (s *session) domains() ([]domain, error) {
 
 // describe looks at one domain of a list.
 func describe(s *session, c *conn, dom lv.Domain) (*domain, error) {
-	d := &domain{Domain: dom}
-	var err error
-	if d.tag, err = readTag(s, c, dom); err != nil {
+	tag, err := readTag(s, c, dom)
+	if err != nil {
 		return nil, err
 	}
-	return ask(s.ctx, c, func(api *lv.Libvirt) (*domain, error) {
+	d, err := ask(s.ctx, c, func(api *lv.Libvirt) (*domain, error) {
 		state, most, _, cpus, time, err := api.DomainGetInfo(dom)
-		d := *d
-		d.state, d.cpus, d.memory, d.time = lv.DomainState(state), int64(cpus), fromKiB(most), clamp(time)
-		return &d, err
+		return &domain{
+			Domain: dom, tag: tag, state: lv.DomainState(state), cpus: int64(cpus), memory: fromKiB(most), time: clamp(time),
+		}, err
 	})
+	if err != nil || tag == nil {
+		return d, err
+	}
+	if tag.Memory > 0 {
+		d.memory = fromKiB(uint64(tag.Memory))
+	}
+	if !d.stopped() {
+		return d, nil
+	}
+	saved, err := ask(s.ctx, c, func(api *lv.Libvirt) (int32, error) { return api.DomainHasManagedSaveImage(dom, 0) })
+	if said(err, lv.ErrNoSupport) {
+		return d, nil
+	}
+	d.saved = saved != 0
+	return d, err
 }
 
 // readTag returns the tag of a domain, or nil: when it has none, or one that it cannot rightly have. A tag is
@@ -242,9 +263,16 @@ func readTag(s *session, c *conn, dom lv.Domain) (*tagXML, error) {
 	if !canBeOurs(dom.UUID) {
 		return nil, nil
 	}
-	text, err := ask(s.ctx, c, func(api *lv.Libvirt) (string, error) {
-		return api.DomainGetMetadata(dom, int32(lv.DomainMetadataElement), lv.OptString{tagNamespace}, 0)
-	})
+	get := func(of lv.DomainModificationImpact) (string, error) {
+		return ask(s.ctx, c, func(api *lv.Libvirt) (string, error) {
+			return api.DomainGetMetadata(dom, int32(lv.DomainMetadataElement), lv.OptString{tagNamespace}, of)
+		})
+	}
+	// That of its definition is where changes are recorded. A machine that is just arriving has none yet.
+	text, err := get(lv.DomainAffectConfig)
+	if said(err, lv.ErrOperationInvalid, lv.ErrInvalidArg) {
+		text, err = get(lv.DomainAffectCurrent)
+	}
 	if said(err, lv.ErrNoDomainMetadata) {
 		return nil, nil
 	}

@@ -66,7 +66,9 @@ func volumePrefix(t hypervisor.Tag) string {
 }
 
 // serial is the serial number under which the guest sees the i-th disk of the spec.
-func serial(i int) string { return "berthage-d" + strconv.Itoa(i) }
+func serial(i int) string { return serialPrefix + strconv.Itoa(i) }
+
+const serialPrefix = "berthage-d"
 
 // diskName is the target name of the i-th disk.
 func diskName(i int) string { return "vd" + string(rune('a'+i)) }

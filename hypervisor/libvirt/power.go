@@ -31,16 +31,28 @@ func (d *Driver) on(ctx context.Context, op string, r hypervisor.Ref, f func(s *
 	return wrap(op, r, s.changed, err)
 }
 
-// Start implements hypervisor.Driver. A suspended machine is resumed.
+// Start implements hypervisor.Driver. A suspended machine is resumed, a hibernated one goes on.
 func (d *Driver) Start(ctx context.Context, r hypervisor.Ref) error {
 	return d.on(ctx, "start", r, func(s *session, dom *domain) error {
+		if err := d.settle(s, dom); err != nil {
+			return err
+		}
 		switch dom.state {
 		case lv.DomainPaused, lv.DomainPmsuspended:
 			return s.resume(dom)
 		case lv.DomainRunning, lv.DomainBlocked:
 			return nil
 		}
-		err := do(s, func(api *lv.Libvirt) error { return api.DomainCreate(dom.Domain) })
+		if err := s.autostart(dom, true); err != nil {
+			return err
+		}
+		create := func() error { return do(s, func(api *lv.Libvirt) error { return api.DomainCreate(dom.Domain) }) }
+		var err error
+		if dom.saved {
+			err = s.patiently(create)
+		} else {
+			err = create()
+		}
 		return s.unless(err, dom, lv.DomainRunning, lv.DomainBlocked)
 	})
 }
@@ -58,9 +70,16 @@ func (s *session) unless(err error, dom *domain, states ...lv.DomainState) error
 	return err
 }
 
-// Stop implements hypervisor.Driver. The request is repeated, as a guest that is still booting loses it.
+// Stop implements hypervisor.Driver. The request is repeated, as a guest that is still booting loses it. Of a hibernated
+// machine the memory is forgotten.
 func (d *Driver) Stop(ctx context.Context, r hypervisor.Ref) error {
 	return d.on(ctx, "stop", r, func(s *session, dom *domain) error {
+		if err := s.autostart(dom, false); err != nil {
+			return err
+		}
+		if dom.saved {
+			return do(s, func(api *lv.Libvirt) error { return api.DomainManagedSaveRemove(dom.Domain, 0) })
+		}
 		deadline := time.Now().Add(s.h.timeouts.Shutdown)
 		var asked time.Time
 		for {
@@ -114,6 +133,9 @@ func (d *Driver) Suspend(ctx context.Context, r hypervisor.Ref) error {
 // Resume implements hypervisor.Suspender.
 func (d *Driver) Resume(ctx context.Context, r hypervisor.Ref) error {
 	return d.on(ctx, "resume", r, func(s *session, dom *domain) error {
+		if err := d.settle(s, dom); err != nil {
+			return err
+		}
 		switch dom.state {
 		case lv.DomainPaused, lv.DomainPmsuspended:
 			return s.resume(dom)

@@ -1,11 +1,16 @@
 package libvirt_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -191,18 +196,52 @@ func TestConformanceTestDefault(t *testing.T) {
 	})
 }
 
+// content is a checksum of what is on the disks of a stopped machine, wherever and at whatever size of theirs: of all
+// that is not zero.
+func content(ctx context.Context, d *libvirt.Driver, r hypervisor.Ref) (string, error) {
+	files, err := d.DiskFiles(ctx, r)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.New()
+	for i, file := range files {
+		raw := filepath.Join(os.TempDir(), "berthage-content-"+string(r.Machine)+".raw")
+		defer os.Remove(raw)
+		if out, err := exec.CommandContext(ctx, "qemu-img", "convert", "-O", "raw", file, raw).CombinedOutput(); err != nil {
+			return "", fmt.Errorf("qemu-img: %w: %s", err, out)
+		}
+		f, err := os.Open(raw)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		block, zeros := make([]byte, 64<<10), make([]byte, 64<<10)
+		for at := 0; ; at++ {
+			n, err := io.ReadFull(f, block)
+			if !bytes.Equal(block[:n], zeros[:n]) {
+				fmt.Fprintf(sum, "%d %d %x\n", i, at, block[:n])
+			}
+			if err != nil {
+				break
+			}
+		}
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
 // The hosts are two daemons with QEMU, or one.
 func TestConformanceQEMU(t *testing.T) {
 	found := uris(t, "qemu+", 1)
 	image := guestImage(t)
 	config := libvirt.Config{
-		Timeouts: libvirt.Timeouts{Shutdown: 10 * time.Second}, // a guest that is still booting does not obey at all
+		Timeouts: libvirt.Timeouts{Shutdown: 3 * time.Second}, // a guest that is still booting does not obey at all
 		Logger:   logger(t),
 	}
 	var hosts []pool.HostID
 	for i, u := range found[:min(2, len(found))] {
 		name := fmt.Sprintf("h%d", i+1)
-		config.Hosts = append(config.Hosts, libvirt.HostConfig{Name: name, URI: u, VirtType: virtType()})
+		config.Hosts = append(config.Hosts, libvirt.HostConfig{Name: name, URI: u, VirtType: virtType(),
+			Headroom: libvirt.Headroom{CPU: 4 * pool.Core, Memory: 512 * pool.MiB}})
 		hosts = append(hosts, pool.NewHostID("libvirt", name))
 	}
 	d, err := libvirt.New(config)
@@ -212,9 +251,12 @@ func TestConformanceQEMU(t *testing.T) {
 		Name: "libvirt qemu", Driver: d, Hosts: hosts,
 		Order:     order("file:" + image),
 		BadSource: image + ".none",
-		Abilities: []hypervisor.Ability{hypervisor.CanConsole, hypervisor.CanMeter, hypervisor.CanReboot, hypervisor.CanSuspend},
-		Untagged:  func(ctx context.Context, r hypervisor.Ref) (func() error, error) { return untagged(d)(ctx, r) },
-		Traces:    func(ctx context.Context, id pool.HostID) ([]string, error) { return d.Traces(ctx, id) },
+		Abilities: []hypervisor.Ability{
+			hypervisor.CanAttachDisk, hypervisor.CanConsole, hypervisor.CanHibernate, hypervisor.CanMeter, hypervisor.CanReboot, hypervisor.CanResize, hypervisor.CanResizeHot, hypervisor.CanSnapshot, hypervisor.CanSuspend,
+		},
+		Content:  func(ctx context.Context, r hypervisor.Ref) (string, error) { return content(ctx, d, r) },
+		Untagged: func(ctx context.Context, r hypervisor.Ref) (func() error, error) { return untagged(d)(ctx, r) },
+		Traces:   func(ctx context.Context, id pool.HostID) ([]string, error) { return d.Traces(ctx, id) },
 		Reopen: func(context.Context) (hypervisor.Driver, error) {
 			if err := d.Close(); err != nil {
 				return nil, err

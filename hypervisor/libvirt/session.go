@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	lv "github.com/digitalocean/go-libvirt"
 )
@@ -15,6 +16,7 @@ type session struct {
 	c       *conn
 	retried bool
 	changed bool              // a request that changes something may have been sent
+	limit   time.Duration     // for the answer to a request; zero: the connection's own
 	left    []<-chan struct{} // closed when requests that nobody waits for any more have ended
 }
 
@@ -56,7 +58,7 @@ func request[T any](s *session, repeatable bool, f func(*lv.Libvirt) (T, error))
 		if err != nil {
 			return none, err
 		}
-		v, err := ask(s.ctx, c, f)
+		v, err := askFor(s.ctx, c, max(s.limit, c.limit), f)
 		var lost *transportError
 		if !errors.As(err, &lost) {
 			s.changed = s.changed || !repeatable
@@ -71,6 +73,13 @@ func request[T any](s *session, repeatable bool, f func(*lv.Libvirt) (T, error))
 		}
 		s.retried = true
 	}
+}
+
+// patiently runs f with as much time for each answer as moving a machine's memory takes.
+func (s *session) patiently(f func() error) error {
+	s.limit = s.h.timeouts.Move
+	defer func() { s.limit = 0 }()
+	return f()
 }
 
 // release calls done once no request of the session is under way any more.

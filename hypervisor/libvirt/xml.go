@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/xml"
 	"fmt"
+	"time"
 	"unicode/utf8"
 
 	"github.com/berthage/berthage/hypervisor"
@@ -23,7 +24,13 @@ type tagXML struct {
 	Ledger     string         `xml:"ledger,attr"`
 	Machine    string         `xml:"machine,attr"`
 	Launched   int64          `xml:"launched,attr"`
+	Revision   int64          `xml:"revision,attr,omitempty"` // of the latest order that was carried out
+	Disks      int            `xml:"disks,attr,omitempty"`    // of the spec; zero: the root disk alone, or not known
+	Memory     int64          `xml:"memory,attr,omitempty"`   // KiB that it is to have, where libvirt's maximum is another
+	From       string         `xml:"from,attr,omitempty"`     // host that it is being moved from: see move.go
+	To         string         `xml:"to,attr,omitempty"`       // host that it is being moved to
 	Interfaces []interfaceTag `xml:"interface"`
+	Snapshots  []snapshotTag  `xml:"snapshot"` // the oldest first
 }
 
 func newTag(t hypervisor.Tag) *tagXML {
@@ -34,6 +41,19 @@ func newTag(t hypervisor.Tag) *tagXML {
 type interfaceTag struct {
 	Kind    NetworkKind `xml:"kind,attr"`
 	Address string      `xml:"address,attr,omitempty"` // the forwarded port, for UserMode
+}
+
+// snapshotTag is a state of a machine's disks that is kept: the files that were theirs, which nothing writes to any more.
+type snapshotTag struct {
+	Name  string        `xml:"name,attr"`
+	Time  time.Time     `xml:"time,attr"`
+	Disks []snapshotOne `xml:"disk"`
+}
+
+type snapshotOne struct {
+	Index  int    `xml:"index,attr"` // in the spec
+	File   string `xml:"file,attr"`
+	Format Format `xml:"format,attr"`
 }
 
 func (t *tagXML) tag() hypervisor.Tag {
@@ -47,7 +67,8 @@ type domainXML struct {
 	UUID        string       `xml:"uuid"`
 	Metadata    *metadataXML `xml:"metadata"`
 	Memory      sizeXML      `xml:"memory"`
-	VCPUs       int64        `xml:"vcpu"`
+	Balloon     *sizeXML     `xml:"currentMemory"`
+	VCPUs       vcpuXML      `xml:"vcpu"`
 	OS          osXML        `xml:"os"`
 	Features    *featuresXML `xml:"features"`
 	CPU         *cpuXML      `xml:"cpu"`
@@ -63,6 +84,12 @@ type metadataXML struct{ Tag *tagXML }
 type sizeXML struct {
 	Unit  string `xml:"unit,attr"`
 	Value int64  `xml:",chardata"`
+}
+
+// vcpuXML is how many virtual CPUs there can be, and how many there are where that is fewer.
+type vcpuXML struct {
+	Current int64 `xml:"current,attr,omitempty"`
+	Most    int64 `xml:",chardata"`
 }
 
 type osXML struct {
@@ -83,7 +110,15 @@ type featuresXML struct {
 }
 
 type cpuXML struct {
-	Mode string `xml:"mode,attr"`
+	Mode  string       `xml:"mode,attr"`
+	Match string       `xml:"match,attr,omitempty"`
+	Check string       `xml:"check,attr,omitempty"`
+	Model *cpuModelXML `xml:"model"`
+}
+
+type cpuModelXML struct {
+	Fallback string `xml:"fallback,attr"`
+	Value    string `xml:",chardata"`
 }
 
 type devicesXML struct {
@@ -268,7 +303,11 @@ func write(v any) (string, error) {
 // parse decodes what a host has sent.
 func parse(what, text string, v any) error {
 	if err := xml.Unmarshal([]byte(text), v); err != nil {
-		return &hypervisor.Error{Kind: hypervisor.ErrUnavailable, Cause: fmt.Errorf("%s: the host's answer is not understood: %w", what, err)}
+		return unreadable(what, err)
 	}
 	return nil
+}
+
+func unreadable(what string, err error) error {
+	return refuse(hypervisor.ErrUnavailable, fmt.Errorf("%s: the host's answer is not understood: %w", what, err))
 }
