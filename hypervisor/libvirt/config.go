@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,6 +36,9 @@ type HostConfig struct {
 	// counted twice unless Reserved says otherwise.
 	Pools map[string]StoragePool
 
+	// Images is the one of Pools into which images are imported; empty: the first by name.
+	Images string
+
 	// Networks are the names that a Spec may use beside those of libvirt networks.
 	Networks map[string]Network
 	// Network is the name that stands for a Spec's empty one; empty: "default".
@@ -50,6 +54,10 @@ type HostConfig struct {
 	// host, as far as libvirt can describe it, and all that emulation can do otherwise. Machines move between
 	// hosts while they run only where it is the same on both.
 	CPU string
+
+	// Migration is how machines come to this host while they run, if CPU is given and the same on both. All hosts have
+	// to be able to reach each other by it.
+	Migration Migration
 
 	// Headroom is what machines can be given while they run; zero: nothing. See there.
 	Headroom Headroom
@@ -70,6 +78,20 @@ type StoragePool struct {
 	Reserved int64        // bytes kept for the host's other files and for imported images
 	Ratio    pool.Ratio   // over-commit; zero: 1.0
 	IOPS     int64        // operations per second that the pool can do; zero: not offered
+
+	// Shared: every host of the driver that says so of the pool of this name sees the same files there, at the same
+	// path, so that machines can move between them. Its space is counted on each: give a Ratio that divides it.
+	// Whoever turns this off, or renames the host, leaves what was shared to be removed by hand.
+	Shared bool
+}
+
+// Migration is how machines come to a host while they run.
+type Migration struct {
+	// URI is the one by which the daemons of the other hosts reach this one's, such as qemu+tls://host/system; they
+	// need the certificates or keys for it. Empty: machines come stopped only.
+	URI string
+	// Memory is where QEMU takes what is sent, such as tcp://10.0.0.7; empty: as libvirt chooses, by the host's name.
+	Memory string
 }
 
 // Headroom is up to which sizes a machine can be resized while it runs. Machines are defined with so many virtual CPUs,
@@ -220,8 +242,21 @@ func (h *HostConfig) normalize(driver string) error {
 		}
 		h.Pools[name] = p
 	}
+	if _, ok := h.Pools[h.Images]; h.Images != "" && !ok {
+		return invalid("images", h.Images, "the name of one of the pools")
+	}
 	if h.CPU != "" && pool.ValidText(h.CPU, 64) != nil {
 		return invalid("cpu", h.CPU, "the name of a processor model")
+	}
+	for name, uri := range map[string]string{"uri": h.Migration.URI, "memory": h.Migration.Memory} {
+		if uri == "" {
+			continue
+		}
+		if u, err := url.Parse(uri); err != nil || u.Scheme == "" {
+			return invalid("migration."+name, "", "a URI") // it is not repeated, as it could hold a password
+		} else if _, ok := u.User.Password(); ok {
+			return invalid("migration."+name, "", "no password in a URI")
+		}
 	}
 	if h.Headroom.CPU < 0 || h.Headroom.Memory < 0 {
 		return invalid("headroom", "", "zero or more cores and memory")

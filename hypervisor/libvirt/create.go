@@ -38,7 +38,7 @@ func (d *Driver) Create(ctx context.Context, o hypervisor.Order) error {
 	}
 	s := h.session(ctx)
 	defer s.release(done)
-	b := &build{session: s, plan: p, word: attempt()}
+	b := &build{session: s, plan: p, word: h.word()}
 	defer b.freePorts()
 	if err := b.run(d); err != nil {
 		return fail(s, b.undo(err))
@@ -354,11 +354,23 @@ func (b *build) domain(o offers, domainType string, forwards map[int]string) *do
 		x.Balloon = &sizeXML{"KiB", b.kib}
 	}
 	o.platform(x, b.h.config.CPU)
+	if o.machine == "q35" {
+		x.Devices.Controllers = []controllerXML{{"pci", "pcie-root"}} // has to be the first
+		for range len(b.disks) + len(b.networks) + otherPorts + sparePorts {
+			x.Devices.Controllers = append(x.Devices.Controllers, controllerXML{"pci", "pcie-root-port"})
+		}
+	}
 	for i, n := range b.networks {
 		b.connect(x, t, i, n, forwards[i])
 	}
 	return x
 }
+
+// Every device has a port of its own, and libvirt adds ports only for those that are there at the start.
+const (
+	otherPorts = 4 // seed, random numbers, balloon, USB
+	sparePorts = 8 // for disks that are attached while the machine runs
+)
 
 // platform sets what depends on how the host runs machines.
 func (o offers) platform(x *domainXML, model string) {

@@ -1,9 +1,11 @@
 package libvirt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,7 +33,7 @@ func (d *Driver) Destroy(ctx context.Context, r hypervisor.Ref) error {
 	}
 	s := h.session(ctx)
 	defer s.release(done)
-	err = s.destroy(r)
+	err = d.destroy(s, r)
 	var no *serverError
 	if s.changed && errors.As(err, &no) {
 		err = refuse(hypervisor.ErrUnknown, err) // a part has been done
@@ -39,19 +41,32 @@ func (d *Driver) Destroy(ctx context.Context, r hypervisor.Ref) error {
 	return wrap("destroy", r, s.changed, err)
 }
 
-func (s *session) destroy(r hypervisor.Ref) error {
+func (d *Driver) destroy(s *session, r hypervisor.Ref) error {
 	// A start that was sent before, and landed between two of the steps, is met in the second round.
 	for range 3 {
 		dom, err := s.find(r)
 		if err != nil {
 			return err
 		}
+		own := "" // names of its files begin with this
 		if dom != nil {
+			there, err := d.other(s, dom)
+			if err != nil {
+				return err
+			}
 			if err := s.powerOff(dom.Domain); err != nil {
 				return err
 			}
+			if there != nil { // the disks are those of the other copy
+				return s.undefine(dom.Domain)
+			}
+			if s.h.shares() {
+				if own, err = s.family(dom); err != nil {
+					return err
+				}
+			}
 		}
-		if err := s.deleteVolumes(volumePrefix(r.Tag), dom != nil); err != nil {
+		if err := s.deleteVolumes(r.Tag, own, dom != nil); err != nil {
 			return err
 		}
 		if dom == nil {
@@ -99,9 +114,22 @@ func (s *session) undefine(dom lv.Domain) error {
 	return err
 }
 
-// deleteVolumes removes all volumes whose names begin with the prefix. Pools that hold one, and all when the
-// machine was there, are read anew first: virtlogd adds files that libvirt does not know yet.
-func (s *session) deleteVolumes(prefix string, there bool) error {
+// family is what the names of the machine's files begin with, or nothing where its definition has none of them any more.
+func (s *session) family(dom *domain) (string, error) {
+	x, err := s.inspect(dom)
+	if err != nil {
+		if errors.Is(err, hypervisor.ErrRefused) || said(err, lv.ErrNoDomain) {
+			return "", nil
+		}
+		return "", err
+	}
+	f, _ := family(x.disks[0].file(), dom.tag.tag())
+	return f, nil
+}
+
+// deleteVolumes removes all volumes of the machine. Pools that hold one, and all when the machine was there, are read
+// anew first: virtlogd adds files that libvirt does not know yet, and so do other hosts.
+func (s *session) deleteVolumes(t hypervisor.Tag, own string, there bool) error {
 	pools, err := read(s, func(api *lv.Libvirt) ([]lv.StoragePool, error) {
 		l, _, err := api.ConnectListAllStoragePools(1, lv.ConnectListStoragePoolsActive)
 		return l, err
@@ -112,7 +140,7 @@ func (s *session) deleteVolumes(prefix string, there bool) error {
 	active := make(map[string]bool)
 	for _, p := range pools {
 		active[p.Name] = true
-		if err := s.deleteFrom(p, prefix, there); err != nil {
+		if err := s.deleteFrom(p, t, own, there); err != nil {
 			return fmt.Errorf("storage pool %s: %w", pool.Quote(p.Name), err)
 		}
 	}
@@ -132,13 +160,14 @@ func (s *session) deleteVolumes(prefix string, there bool) error {
 	return nil
 }
 
-func (s *session) deleteFrom(p lv.StoragePool, prefix string, there bool) error {
-	_, ours := s.h.config.Pools[p.Name]
+func (s *session) deleteFrom(p lv.StoragePool, t hypervisor.Tag, own string, there bool) error {
+	config, ours := s.h.config.Pools[p.Name]
+	prefix := volumePrefix(t)
 	volumes, err := s.volumes(p, prefix)
 	if err != nil {
 		return err
 	}
-	if len(volumes) == 0 && !(there && ours) {
+	if len(volumes) == 0 && !(there && ours) && !config.Shared {
 		return nil
 	}
 	if err := s.refresh(p); err != nil {
@@ -147,6 +176,13 @@ func (s *session) deleteFrom(p lv.StoragePool, prefix string, there bool) error 
 	if volumes, err = s.volumes(p, prefix); err != nil {
 		return err
 	}
+	if config.Shared {
+		volumes = s.h.ofHost(volumes, t, own)
+	}
+	// The mark of what has moved away goes last, as without it the rest would be another host's no longer.
+	slices.SortStableFunc(volumes, func(a, b lv.StorageVol) int {
+		return cmp.Compare(strings.Count(a.Name, "-"+movedFile), strings.Count(b.Name, "-"+movedFile))
+	})
 	for _, vol := range volumes {
 		if err := s.deleteVolume(vol); err != nil {
 			return err

@@ -27,9 +27,12 @@ var (
 	_ hypervisor.Rebooter     = (*Driver)(nil)
 	_ hypervisor.Resizer      = (*Driver)(nil)
 	_ hypervisor.DiskAttacher = (*Driver)(nil)
+	_ hypervisor.Migrator     = (*Driver)(nil)
 	_ hypervisor.Snapshotter  = (*Driver)(nil)
 	_ hypervisor.Consoler     = (*Driver)(nil)
 	_ hypervisor.Meter        = (*Driver)(nil)
+	_ hypervisor.Imager       = (*Driver)(nil)
+	_ hypervisor.Watcher      = (*Driver)(nil)
 )
 
 // New returns a driver for the hosts of the configuration. It connects to none: connections are made when they
@@ -96,15 +99,24 @@ func (d *Driver) Describe(id pool.HostID) hypervisor.Capabilities {
 		return c
 	}
 	c.FirstBoot = o.uploads
+	if o.uploads {
+		c.Abilities = append(c.Abilities, hypervisor.CanImage)
+	}
 	if o.downloads {
 		c.Abilities = append(c.Abilities, hypervisor.CanConsole)
 	}
-	c.Abilities = append(c.Abilities, hypervisor.CanMeter, hypervisor.CanReboot, hypervisor.CanSuspend)
+	c.Abilities = append(c.Abilities, hypervisor.CanMeter, hypervisor.CanReboot, hypervisor.CanSuspend, hypervisor.CanWatch)
 	if o.resizes {
 		c.Abilities = append(c.Abilities, hypervisor.CanAttachDisk, hypervisor.CanHibernate, hypervisor.CanResize, hypervisor.CanSnapshot)
 		if h.config.Headroom.offered() {
 			c.Abilities = append(c.Abilities, hypervisor.CanResizeHot)
 		}
+	}
+	switch stopped, running := h.moves(); {
+	case running:
+		c.Abilities = append(c.Abilities, hypervisor.CanMigrate, hypervisor.CanMigrateLive)
+	case stopped:
+		c.Abilities = append(c.Abilities, hypervisor.CanMigrate)
 	}
 	slices.Sort(c.Abilities)
 	return c

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -55,6 +56,26 @@ func (d *Driver) DefineVolume(ctx context.Context, id pool.HostID, poolName, xml
 		return nil, err
 	}
 	return func() error { return s.deleteVolume(vol) }, nil
+}
+
+// DefinePool makes a storage pool on a host, and starts it.
+func (d *Driver) DefinePool(ctx context.Context, id pool.HostID, xml string) (remove func() error, err error) {
+	h, err := d.host(id)
+	if err != nil {
+		return nil, err
+	}
+	s := h.session(ctx)
+	p, err := change(s, func(api *lv.Libvirt) (lv.StoragePool, error) { return api.StoragePoolDefineXML(xml, 0) })
+	if err != nil {
+		return nil, err
+	}
+	remove = func() error {
+		s := h.session(context.WithoutCancel(ctx))
+		return errors.Join(
+			do(s, func(api *lv.Libvirt) error { return api.StoragePoolDestroy(p) }),
+			do(s, func(api *lv.Libvirt) error { return api.StoragePoolUndefine(p) }))
+	}
+	return remove, do(s, func(api *lv.Libvirt) error { return api.StoragePoolCreate(p, 0) })
 }
 
 // DomainType is a type of domain that the host offers.
@@ -119,6 +140,28 @@ func (d *Driver) DiskFiles(ctx context.Context, r hypervisor.Ref) ([]string, err
 			out = append(out, disk.file())
 		}
 		return nil
+	})
+	return out, err
+}
+
+// IOPSLimit is what the i-th disk of a running machine is limited to.
+func (d *Driver) IOPSLimit(ctx context.Context, r hypervisor.Ref, i int) (uint64, error) {
+	var out uint64
+	err := d.on(ctx, "look at", r, func(s *session, dom *domain) error {
+		live, err := s.liveDisks(dom)
+		if err != nil {
+			return err
+		}
+		params, err := read(s, func(api *lv.Libvirt) ([]lv.TypedParam, error) {
+			p, _, err := api.DomainGetBlockIOTune(dom.Domain, lv.OptString{live[serial(i)].at("target").attr("dev")}, 20, uint32(lv.DomainAffectLive))
+			return p, err
+		})
+		for _, p := range params {
+			if p.Field == "total_iops_sec" {
+				out, _ = p.Value.I.(uint64)
+			}
+		}
+		return err
 	})
 	return out, err
 }

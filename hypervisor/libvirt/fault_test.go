@@ -405,6 +405,7 @@ func TestNoGoroutinesLeft(t *testing.T) {
 			_, _ = d.Machines(ctx, oneHost)
 			_ = d.Reboot(ctx, o.Ref)
 			_ = d.Create(ctx, ordered("web-2"))
+			_ = d.Watch(ctx, oneHost, func() {})
 			cancel()
 		}
 	}

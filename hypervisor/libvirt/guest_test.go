@@ -107,7 +107,11 @@ func run(t *testing.T, d *libvirt.Driver, r hypervisor.Ref, key ssh.Signer, comm
 	if len(m.Addresses) == 0 {
 		return "", errors.New("no address yet")
 	}
-	address := m.Addresses[0]
+	return runAt(m.Addresses[0], key, command)
+}
+
+// runAt is run for a guest whose address is known.
+func runAt(address string, key ssh.Signer, command string) (string, error) {
 	if !strings.Contains(address, ":") {
 		address += ":22"
 	}

@@ -265,7 +265,7 @@ func (s *session) imported(f imageFile, poolName string) (string, error) {
 			}
 		}
 		vol, err = s.createVolume(poolName, name, volumeXML{Target: volumeTargetXML{Format: formatXML{"raw"}}})
-		if said(err, lv.ErrStorageVolExist) {
+		if said(err, lv.ErrStorageVolExist) || err != nil && s.otherImports(err, poolName, name) {
 			since = time.Now()
 			continue
 		}
@@ -279,13 +279,30 @@ func (s *session) imported(f imageFile, poolName string) (string, error) {
 	}
 }
 
+// otherImports reports whether a volume could not be made because another host has just made it in the shared pool.
+func (s *session) otherImports(err error, poolName, name string) bool {
+	var no *serverError
+	if !errors.As(err, &no) || !s.h.config.Pools[poolName].Shared {
+		return false
+	}
+	_, _, err = s.lengthOf(poolName, name)
+	return err == nil
+}
+
 // lengthOf returns a volume and the length of its file.
 func (s *session) lengthOf(poolName, name string) (lv.StorageVol, int64, error) {
 	p, err := s.activePool(poolName)
 	if err != nil {
 		return lv.StorageVol{}, 0, err
 	}
-	vol, err := read(s, func(api *lv.Libvirt) (lv.StorageVol, error) { return api.StorageVolLookupByName(p, name) })
+	look := func(api *lv.Libvirt) (lv.StorageVol, error) { return api.StorageVolLookupByName(p, name) }
+	vol, err := read(s, look)
+	if said(err, lv.ErrNoStorageVol) && s.h.config.Pools[poolName].Shared { // another host may have made it
+		if err := s.refresh(p); err != nil {
+			return vol, 0, err
+		}
+		vol, err = read(s, look)
+	}
 	if err != nil {
 		return vol, 0, err
 	}

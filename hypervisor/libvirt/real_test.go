@@ -132,7 +132,7 @@ func TestConformanceNodes(t *testing.T) {
 		Name: "libvirt test nodes", Driver: d, Hosts: []pool.HostID{"libvirt/n1", "libvirt/n2"},
 		Order:     order("volume:default/base.qcow2"),
 		BadSource: "volume:default/none",
-		Abilities: []hypervisor.Ability{hypervisor.CanMeter, hypervisor.CanReboot, hypervisor.CanSuspend},
+		Abilities: []hypervisor.Ability{hypervisor.CanMeter, hypervisor.CanReboot, hypervisor.CanSuspend, hypervisor.CanWatch},
 		Untagged:  untagged(d),
 		Traces:    d.Traces,
 	})
@@ -182,7 +182,7 @@ func TestConformanceTestDefault(t *testing.T) {
 		Name: "libvirt test default", Driver: d, Hosts: []pool.HostID{host},
 		Order:     order("volume:base.qcow2"),
 		BadSource: "volume:none",
-		Abilities: []hypervisor.Ability{hypervisor.CanMeter, hypervisor.CanReboot, hypervisor.CanSuspend},
+		Abilities: []hypervisor.Ability{hypervisor.CanMeter, hypervisor.CanReboot, hypervisor.CanSuspend, hypervisor.CanWatch},
 		Untagged:  untagged(keeper),
 		Traces:    keeper.Traces,
 		Reopen: func(context.Context) (hypervisor.Driver, error) {
@@ -229,19 +229,42 @@ func content(ctx context.Context, d *libvirt.Driver, r hypervisor.Ref) (string, 
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
+// shared makes a storage pool that the daemons share.
+func shared(t *testing.T, uris []string) (name string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "berthage-pool")
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(dir, 0o711)) // QEMU does not run as root
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	name = filepath.Base(dir)
+	for _, u := range uris {
+		d, err := libvirt.New(libvirt.Config{Hosts: []libvirt.HostConfig{{Name: "h", URI: u, LeaveInactive: true}}})
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = d.Close() })
+		remove, err := d.DefinePool(t.Context(), "libvirt/h", "<pool type='dir'><name>"+name+"</name><target><path>"+dir+"</path></target></pool>")
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, remove()) })
+	}
+	return name
+}
+
 // The hosts are two daemons with QEMU, or one.
 func TestConformanceQEMU(t *testing.T) {
 	found := uris(t, "qemu+", 1)
+	found = found[:min(2, len(found))]
 	image := guestImage(t)
+	storage := shared(t, found)
 	config := libvirt.Config{
 		Timeouts: libvirt.Timeouts{Shutdown: 3 * time.Second}, // a guest that is still booting does not obey at all
 		Logger:   logger(t),
 	}
 	var hosts []pool.HostID
-	for i, u := range found[:min(2, len(found))] {
+	for i, u := range found {
 		name := fmt.Sprintf("h%d", i+1)
 		config.Hosts = append(config.Hosts, libvirt.HostConfig{Name: name, URI: u, VirtType: virtType(),
-			Headroom: libvirt.Headroom{CPU: 4 * pool.Core, Memory: 512 * pool.MiB}})
+			Pools:    map[string]libvirt.StoragePool{storage: {Shared: true}},
+			Headroom: libvirt.Headroom{CPU: 4 * pool.Core, Memory: 512 * pool.MiB},
+			CPU:      "qemu64", Migration: libvirt.Migration{URI: u, Memory: "tcp://127.0.0.1"}})
 		hosts = append(hosts, pool.NewHostID("libvirt", name))
 	}
 	d, err := libvirt.New(config)
@@ -252,7 +275,8 @@ func TestConformanceQEMU(t *testing.T) {
 		Order:     order("file:" + image),
 		BadSource: image + ".none",
 		Abilities: []hypervisor.Ability{
-			hypervisor.CanAttachDisk, hypervisor.CanConsole, hypervisor.CanHibernate, hypervisor.CanMeter, hypervisor.CanReboot, hypervisor.CanResize, hypervisor.CanResizeHot, hypervisor.CanSnapshot, hypervisor.CanSuspend,
+			hypervisor.CanAttachDisk, hypervisor.CanConsole, hypervisor.CanHibernate, hypervisor.CanImage, hypervisor.CanMeter,
+			hypervisor.CanMigrate, hypervisor.CanMigrateLive, hypervisor.CanReboot, hypervisor.CanResize, hypervisor.CanResizeHot, hypervisor.CanSnapshot, hypervisor.CanSuspend, hypervisor.CanWatch,
 		},
 		Content:  func(ctx context.Context, r hypervisor.Ref) (string, error) { return content(ctx, d, r) },
 		Untagged: func(ctx context.Context, r hypervisor.Ref) (func() error, error) { return untagged(d)(ctx, r) },

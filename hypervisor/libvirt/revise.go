@@ -92,6 +92,8 @@ func (s *session) inspect(dom *domain) (*definition, error) {
 			continue
 		}
 		if i, err := strconv.Atoi(strings.TrimPrefix(e.at("serial").text, serialPrefix)); err == nil && serial(i) == e.at("serial").text {
+			// What a file lies on is in the file. Where libvirt has noted it too, its note would outlive a revert.
+			e.drop(func(c *element) bool { return c.name.Local == "backingStore" })
 			d.disks = append(d.disks, disk{e, i})
 		}
 	}

@@ -270,28 +270,44 @@ func (s *session) layers(x *definition, dom *domain, family string) ([]layerFile
 		if err := s.refresh(p); err != nil {
 			return nil, err
 		}
-		volumes, err := s.volumes(p, family)
+		files, err := s.layerFiles(p, family)
 		if err != nil {
 			return nil, err
 		}
-		for _, vol := range volumes {
-			if _, ok := diskOf(family, vol.Name); !ok {
-				continue
+		for _, f := range files {
+			if _, ok := diskOf(family, f.Name); ok {
+				out = append(out, f)
 			}
-			text, err := read(s, func(api *lv.Libvirt) (string, error) { return api.StorageVolGetXMLDesc(vol, 0) })
-			if err != nil {
-				return nil, err
-			}
-			var v volumeXML
-			if err := parse("volume", text, &v); err != nil {
-				return nil, err
-			}
-			f := layerFile{StorageVol: vol, path: v.Target.Path}
-			if v.Backing != nil {
-				f.on = v.Backing.Path
-			}
-			out = append(out, f)
 		}
+	}
+	return out, nil
+}
+
+// layerFiles tells of the volumes whose names begin with the prefix what they lie on. One that goes away meanwhile is
+// left out.
+func (s *session) layerFiles(p lv.StoragePool, prefix string) ([]layerFile, error) {
+	volumes, err := s.volumes(p, prefix)
+	if err != nil {
+		return nil, err
+	}
+	var out []layerFile
+	for _, vol := range volumes {
+		text, err := read(s, func(api *lv.Libvirt) (string, error) { return api.StorageVolGetXMLDesc(vol, 0) })
+		if said(err, lv.ErrNoStorageVol) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		var v volumeXML
+		if err := parse("volume", text, &v); err != nil {
+			return nil, err
+		}
+		f := layerFile{StorageVol: vol, path: v.Target.Path}
+		if v.Backing != nil {
+			f.on = v.Backing.Path
+		}
+		out = append(out, f)
 	}
 	return out, nil
 }

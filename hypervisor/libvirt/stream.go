@@ -26,6 +26,7 @@ const (
 	procConnectOpen = 1
 	procAuthList    = 66
 	procAuthPolkit  = 70
+	procOpenConsole = 201
 	procVolUpload   = 208
 	procVolDownload = 209
 	authNone        = 0
@@ -45,8 +46,8 @@ type stream struct {
 	conn   net.Conn
 	r      *bufio.Reader
 	serial uint32
-	idle   *time.Timer // closes the connection unless something moves within limit
-	limit  time.Duration
+	idle   *time.Timer   // closes the connection unless something moves within limit
+	limit  time.Duration // zero: none
 }
 
 // frame is a message of the protocol.
@@ -241,8 +242,15 @@ func (s *stream) write(proc, kind, status uint32, payload []byte) error {
 		b.u32(n)
 	}
 	_, err := (&net.Buffers{b, payload}).WriteTo(s.conn)
-	s.idle.Reset(s.limit)
+	s.moved()
 	return err
+}
+
+// moved begins to wait anew for something to move.
+func (s *stream) moved() {
+	if s.limit > 0 {
+		s.idle.Reset(s.limit)
+	}
 }
 
 // read returns the next frame; one that carries an error is returned as that error.
@@ -260,7 +268,7 @@ func (s *stream) read() (frame, error) {
 	if _, err := io.ReadFull(s.r, f.payload); err != nil {
 		return frame{}, err
 	}
-	s.idle.Reset(s.limit)
+	s.moved()
 	if f.status == statusError {
 		return frame{}, remoteError(f.payload)
 	}

@@ -29,6 +29,7 @@ type tagXML struct {
 	Memory     int64          `xml:"memory,attr,omitempty"`   // KiB that it is to have, where libvirt's maximum is another
 	From       string         `xml:"from,attr,omitempty"`     // host that it is being moved from: see move.go
 	To         string         `xml:"to,attr,omitempty"`       // host that it is being moved to
+	Moving     int64          `xml:"moving,attr,omitempty"`   // revision of the order to move it
 	Interfaces []interfaceTag `xml:"interface"`
 	Snapshots  []snapshotTag  `xml:"snapshot"` // the oldest first
 }

@@ -60,9 +60,11 @@ func drivers() ([]driver, error) {
 			[]string{"fake"}},
 		{"libvirt", virt, "libvirt/h1", map[hypervisor.Ability]string{
 			hypervisor.CanConsole: stored, hypervisor.CanMeter: reached, hypervisor.CanReboot: reached, hypervisor.CanSuspend: reached, firstBoot: stored,
-			hypervisor.CanHibernate: stored,
-			hypervisor.CanResize:    stored, hypervisor.CanAttachDisk: stored, hypervisor.CanSnapshot: stored,
-			hypervisor.CanResizeHot: "up to the Headroom that is configured",
+			hypervisor.CanWatch: reached, hypervisor.CanHibernate: "where libvirt's driver can keep memory", hypervisor.CanImage: stored,
+			hypervisor.CanResize: stored, hypervisor.CanAttachDisk: stored, hypervisor.CanSnapshot: stored,
+			hypervisor.CanResizeHot:   "up to the Headroom that is configured",
+			hypervisor.CanMigrate:     "between hosts with a Shared storage pool",
+			hypervisor.CanMigrateLive: "with a Shared storage pool, a model of processor and the way between the daemons configured",
 		}, []string{"libvirt test default", "libvirt test nodes", "libvirt qemu"}},
 		{"hetzner", hetzner, "hetzner/fsn1", map[hypervisor.Ability]string{
 			hypervisor.CanAttachDisk: "where the configuration says how much volumes may have (VolumeSpace)",
