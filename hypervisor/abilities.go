@@ -218,6 +218,21 @@ const (
 	DiskAllocated       = "disk_allocated_bytes"         // per disk, space taken on the host
 	NetworkReceived     = "network_receive_bytes_total"  // per interface
 	NetworkTransmitted  = "network_transmit_bytes_total" // per interface
+
+	HostCPUWaitSeconds = "host_cpu_iowait_seconds_total"  // idle time of all cores while input or output was awaited
+	CPUStolenSeconds   = "cpu_steal_seconds_total"        // time that its cores were ready to run and did not
+	MemoryAvailable    = "memory_available_bytes"         // that the guest could give to programs
+	MemoryBalloon      = "memory_balloon_bytes"           // what the balloon leaves to the guest
+	MemoryResident     = "memory_resident_bytes"          // what the host has given for it
+	DiskReadSeconds    = "disk_read_seconds_total"        // per disk, time that reads took
+	DiskWriteSeconds   = "disk_write_seconds_total"       // per disk, time that writes took
+	DiskCapacity       = "disk_capacity_bytes"            // per disk, as the guest sees it
+	PacketsReceived    = "network_receive_packets_total"  // per interface
+	PacketsTransmitted = "network_transmit_packets_total" // per interface
+	ReceiveErrors      = "network_receive_errors_total"   // per interface
+	TransmitErrors     = "network_transmit_errors_total"  // per interface
+	ReceiveDropped     = "network_receive_dropped_total"  // per interface, packets
+	TransmitDropped    = "network_transmit_dropped_total" // per interface, packets
 )
 
 // Unwrapper is implemented by drivers that wrap another one, so that its abilities can be found.

@@ -130,6 +130,10 @@ func known() map[string]bool {
 		hypervisor.DiskReadBytes: false, hypervisor.DiskWrittenBytes: false, hypervisor.DiskReads: false,
 		hypervisor.DiskWrites: false, hypervisor.DiskAllocated: false,
 		hypervisor.NetworkReceived: false, hypervisor.NetworkTransmitted: false,
+		hypervisor.HostCPUWaitSeconds: true, hypervisor.CPUStolenSeconds: false, hypervisor.MemoryAvailable: false, hypervisor.MemoryBalloon: false,
+		hypervisor.MemoryResident: false, hypervisor.DiskReadSeconds: false, hypervisor.DiskWriteSeconds: false, hypervisor.DiskCapacity: false,
+		hypervisor.PacketsReceived: false, hypervisor.PacketsTransmitted: false, hypervisor.ReceiveErrors: false, hypervisor.TransmitErrors: false,
+		hypervisor.ReceiveDropped: false, hypervisor.TransmitDropped: false,
 	}
 }
 

@@ -229,6 +229,15 @@ func TestGuest(t *testing.T) {
 		require.Less(t, got["host_memory_available_bytes"], got["host_memory_total_bytes"])
 		require.Greater(t, got["host_storage_free_bytes fast"], 0.0)
 		require.Contains(t, got, "disk_allocated_bytes vdc")
+		require.Greater(t, got["disk_write_seconds_total vdb"], 0.0)
+		require.Equal(t, float64(64*pool.MiB), got["disk_capacity_bytes vdb"])
+		require.Equal(t, float64(192*pool.MiB), got["memory_balloon_bytes"])
+		require.Greater(t, got["memory_resident_bytes"], float64(16*pool.MiB))
+		require.Greater(t, got["memory_available_bytes"], float64(16*pool.MiB))
+		require.Greater(t, got["network_receive_packets_total net0"], 10.0)
+		for _, name := range []string{"cpu_steal_seconds_total", "host_cpu_iowait_seconds_total", "network_receive_errors_total net0", "network_transmit_dropped_total net0"} {
+			require.Contains(t, got, name)
+		}
 	})
 	t.Run("suspend", func(t *testing.T) {
 		require.NoError(t, d.Suspend(t.Context(), o.Ref))

@@ -53,23 +53,24 @@ func (s *session) sampleHost(m *readings) error {
 	m.time = time.Now()
 	m.add(hypervisor.HostCPUCores, "", float64(n.cpus))
 	m.add(hypervisor.HostMemoryTotal, "", float64(n.memory))
-	busy, err := read(s, func(api *lv.Libvirt) (float64, error) {
+	spent, err := read(s, func(api *lv.Libvirt) (map[string]float64, error) {
 		const allCPUs = -1
 		_, count, err := api.NodeGetCPUStats(allCPUs, 0, 0)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		stats, _, err := api.NodeGetCPUStats(allCPUs, count, 0)
-		sum := 0.0
+		seconds := make(map[string]float64)
 		for _, st := range stats {
-			if st.Field == "kernel" || st.Field == "user" { // the others are idle and iowait
-				sum += float64(st.Value) / 1e9
-			}
+			seconds[st.Field] = float64(st.Value) / 1e9
 		}
-		return sum, err
+		return seconds, err
 	})
 	if err == nil {
-		m.add(hypervisor.HostCPUSeconds, "", busy)
+		m.add(hypervisor.HostCPUSeconds, "", spent["kernel"]+spent["user"])
+		if wait, ok := spent["iowait"]; ok {
+			m.add(hypervisor.HostCPUWaitSeconds, "", wait)
+		}
 	} else if !said(err, lv.ErrNoSupport) {
 		return err
 	}
@@ -106,14 +107,14 @@ func (s *session) sampleMachines(m *readings) error {
 		return err
 	}
 	m.time = time.Now()
-	stats := make(map[lv.UUID]stats)
+	stats, names := make(map[lv.UUID]stats), make(map[lv.UUID]map[string]string)
 	for _, r := range records {
-		stats[r.Dom.UUID] = numbers(r.Params)
+		stats[r.Dom.UUID], names[r.Dom.UUID] = figures(r.Params)
 	}
 	for i := range domains {
 		if dom := &domains[i]; dom.tag != nil {
 			m.machine = pool.MachineID(dom.tag.Machine)
-			m.sample(dom, stats[dom.UUID])
+			m.sample(dom, stats[dom.UUID], names[dom.UUID])
 		}
 	}
 	return nil
@@ -122,8 +123,9 @@ func (s *session) sampleMachines(m *readings) error {
 // stats are a domain's figures by libvirt's names (https://libvirt.org/manpages/virsh.html#domstats).
 type stats map[string]float64
 
-func numbers(params []lv.TypedParam) stats {
-	out := make(stats, len(params))
+// figures sorts what has come: numbers, and names.
+func figures(params []lv.TypedParam) (out stats, names map[string]string) {
+	out, names = make(stats, len(params)), make(map[string]string)
 	for _, p := range params {
 		switch v := p.Value.I.(type) {
 		case int32:
@@ -136,13 +138,15 @@ func numbers(params []lv.TypedParam) stats {
 			out[p.Field] = float64(v)
 		case float64:
 			out[p.Field] = v
+		case string:
+			names[p.Field] = v
 		}
 	}
-	return out
+	return out, names
 }
 
 // sample adds the figures of one machine.
-func (m *readings) sample(dom *domain, st stats) {
+func (m *readings) sample(dom *domain, st stats, names map[string]string) {
 	m.add(hypervisor.CPUCores, "", float64(dom.cpus))
 	m.add(hypervisor.MemoryTotal, "", float64(dom.memory))
 	if dom.power() == pool.Stopped {
@@ -161,20 +165,44 @@ func (m *readings) sample(dom *domain, st stats) {
 			left = st["balloon.unused"]
 		}
 		m.add(hypervisor.MemoryUsed, "", max(0, available-left)*kib)
+		m.add(hypervisor.MemoryAvailable, "", left*kib)
 	} else if rss, ok := st["balloon.rss"]; ok {
 		m.add(hypervisor.MemoryUsed, "", rss*kib)
 	}
+	for from, to := range map[string]string{"balloon.current": hypervisor.MemoryBalloon, "balloon.rss": hypervisor.MemoryResident} {
+		if v, ok := st[from]; ok {
+			m.add(to, "", v*kib)
+		}
+	}
+	stolen, counted := 0.0, false
+	for i := range int(min(st["vcpu.maximum"], 1024)) {
+		if v, ok := st["vcpu."+strconv.Itoa(i)+".delay"]; ok {
+			stolen, counted = stolen+v/1e9, true
+		}
+	}
+	if counted {
+		m.add(hypervisor.CPUStolenSeconds, "", stolen)
+	}
 	for i := range int(min(st["block.count"], 64)) {
 		b := "block." + strconv.Itoa(i) + "."
-		m.copy(st, diskName(i), b, map[string]string{
+		device := orDefault(names[b+"name"], diskName(i))
+		m.copy(st, device, b, map[string]string{
 			"rd.bytes": hypervisor.DiskReadBytes, "wr.bytes": hypervisor.DiskWrittenBytes,
 			"rd.reqs": hypervisor.DiskReads, "wr.reqs": hypervisor.DiskWrites,
-			"allocation": hypervisor.DiskAllocated,
+			"allocation": hypervisor.DiskAllocated, "capacity": hypervisor.DiskCapacity,
 		})
+		for from, to := range map[string]string{"rd.times": hypervisor.DiskReadSeconds, "wr.times": hypervisor.DiskWriteSeconds} {
+			if v, ok := st[b+from]; ok {
+				m.add(to, device, v/1e9)
+			}
+		}
 	}
 	for i := range int(min(st["net.count"], 64)) {
 		m.copy(st, "net"+strconv.Itoa(i), "net."+strconv.Itoa(i)+".", map[string]string{
 			"rx.bytes": hypervisor.NetworkReceived, "tx.bytes": hypervisor.NetworkTransmitted,
+			"rx.pkts": hypervisor.PacketsReceived, "tx.pkts": hypervisor.PacketsTransmitted,
+			"rx.errs": hypervisor.ReceiveErrors, "tx.errs": hypervisor.TransmitErrors,
+			"rx.drop": hypervisor.ReceiveDropped, "tx.drop": hypervisor.TransmitDropped,
 		})
 	}
 }

@@ -92,6 +92,11 @@ func (h *host) serial(ctx context.Context, dom lv.Domain) (io.ReadWriteCloser, e
 
 // Read implements io.Reader.
 func (c *console) Read(p []byte) (int, error) {
+	select {
+	case <-c.closed:
+		return 0, io.ErrClosedPipe
+	default:
+	}
 	for len(c.rest) == 0 {
 		f, err := c.s.read()
 		switch {

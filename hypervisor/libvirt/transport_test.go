@@ -13,7 +13,10 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/url"
 	"os"
+	"os/exec"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"sync/atomic"
@@ -355,4 +358,80 @@ func TestListeners(t *testing.T) {
 		require.ErrorIs(t, err, hypervisor.ErrUnavailable)
 		require.ErrorContains(t, err, "does not accept our certificate")
 	})
+}
+
+// TestOpenSSH reaches a real daemon through a real sshd: calls, an upload, the console.
+func TestOpenSSH(t *testing.T) {
+	u, err := url.Parse(uris(t, "qemu+", 1)[0])
+	require.NoError(t, err)
+	image := guestImage(t)
+	program, err := exec.LookPath("sshd")
+	if err != nil {
+		if program = "/usr/sbin/sshd"; !exists(program) { // not in everybody's path
+			notRun(t, "sshd is not installed (Debian: openssh-server)")
+		}
+	}
+	me, err := user.Current()
+	require.NoError(t, err)
+	if me.Uid == "0" {
+		require.NoError(t, os.MkdirAll("/run/sshd", 0o755)) // where it shuts itself in
+	}
+	dir := t.TempDir()
+	file := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+		return path
+	}
+	newFile := func(name string) (path string, key ssh.PublicKey) {
+		_, private, err := ed25519.GenerateKey(rand.Reader)
+		require.NoError(t, err)
+		block, err := ssh.MarshalPrivateKey(private, "")
+		require.NoError(t, err)
+		signer, err := ssh.NewSignerFromKey(private)
+		require.NoError(t, err)
+		return file(name, string(pem.EncodeToMemory(block))), signer.PublicKey()
+	}
+	hostKey, hostPublic := newFile("host")
+	userKey, userPublic := newFile("user")
+	port := strconv.Itoa(freePort(t))
+	config := file("sshd_config", "ListenAddress 127.0.0.1\nPort "+port+"\nHostKey "+hostKey+
+		"\nAuthorizedKeysFile "+file("authorized", string(ssh.MarshalAuthorizedKey(userPublic)))+
+		"\nStrictModes no\nUsePAM no\nPidFile none\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nAllowStreamLocalForwarding yes\n")
+	sshd := exec.Command(program, "-D", "-e", "-f", config) // until the machine is gone
+	sshd.Stderr = t.Output()
+	require.NoError(t, sshd.Start())
+	t.Cleanup(func() {
+		_ = sshd.Process.Kill()
+		_ = sshd.Wait()
+	})
+	known := file("known", knownhosts.Line([]string{"127.0.0.1:" + port}, hostPublic)+"\n")
+
+	uri := "qemu+ssh://" + me.Username + "@127.0.0.1:" + port + "/system?socket=" + url.QueryEscape(u.Query().Get("socket")) +
+		"&keyfile=" + userKey + "&known_hosts=" + known
+	d := open(t, libvirt.Config{Hosts: []libvirt.HostConfig{{Name: "h1", URI: uri, VirtType: virtType()}}, Timeouts: libvirt.Timeouts{Shutdown: time.Second}})
+	o := machine(t, image, "web-1")
+	eventually(t, "sshd listens", func() error {
+		_, err := d.Machines(t.Context(), o.Host)
+		return err
+	})
+	create(t, d, o)
+	require.NoError(t, d.Start(t.Context(), o.Ref))
+	require.NoError(t, d.Snapshot(t.Context(), o.Ref, "a"))
+	c, err := d.Serial(t.Context(), o.Ref)
+	require.NoError(t, err)
+	n, err := c.Read(make([]byte, 100))
+	require.NoError(t, err)
+	require.Positive(t, n, "the kernel or the shell says something")
+	require.NoError(t, c.Close())
+	_, err = c.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.ErrClosedPipe)
+	require.NoError(t, d.Stop(t.Context(), o.Ref))
+	require.Equal(t, pool.Stopped, shown(t, d, o.Ref).Power)
+	_, err = d.Serial(t.Context(), o.Ref)
+	require.ErrorIs(t, err, hypervisor.ErrWrongPower)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
