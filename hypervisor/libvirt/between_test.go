@@ -10,12 +10,14 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/berthage/berthage/hypervisor"
+	"github.com/berthage/berthage/hypervisor/hypervisortest"
 	"github.com/berthage/berthage/hypervisor/libvirt"
 	"github.com/berthage/berthage/pool"
 )
@@ -76,6 +78,35 @@ func (b *between) seen() (order []uint32, counts map[uint32]int) {
 	return append([]uint32(nil), b.order...), counts
 }
 
+// disturb is hypervisortest.Setup.Disturb for the daemons behind sides.
+func disturb(sides ...*between) func(kind hypervisortest.Disturbance, n int) (hit func() bool) {
+	return func(kind hypervisortest.Disturbance, n int) func() bool {
+		var count atomic.Int64
+		hook := func(uint32, int) fault {
+			if count.Add(1) != int64(n) {
+				return fault{}
+			}
+			return map[hypervisortest.Disturbance]fault{
+				hypervisortest.CutBefore: {cut: true}, hypervisortest.CutAfter: {cut: true, late: true}, hypervisortest.Delayed: {slow: true},
+			}[kind]
+		}
+		for _, b := range sides {
+			b.set(hook)
+		}
+		return func() bool {
+			for _, b := range sides {
+				b.set(nil)
+			}
+			return count.Load() >= int64(n)
+		}
+	}
+}
+
+// disturbances are what can happen to a request on a connection that keeps its order and its content.
+func disturbances() []hypervisortest.Disturbance {
+	return []hypervisortest.Disturbance{hypervisortest.CutBefore, hypervisortest.CutAfter, hypervisortest.Delayed}
+}
+
 func (b *between) serve(c net.Conn) {
 	defer c.Close()
 	up, err := net.Dial("unix", b.behind)
@@ -121,6 +152,9 @@ func (b *between) serve(c net.Conn) {
 			b.mu.Unlock()
 			if f.cut && !f.late {
 				return
+			}
+			if f.slow {
+				time.Sleep(300 * time.Millisecond)
 			}
 			mu.Lock()
 			late[m.serial] = f.cut

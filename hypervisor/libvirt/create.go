@@ -308,6 +308,9 @@ func (s *session) activePool(name string) (lv.StoragePool, error) {
 	if err != nil {
 		return p, err
 	}
+	if kind := s.c.offers.odd[name]; kind != "" {
+		return p, refuse(hypervisor.ErrRefused, fmt.Errorf("storage pool %s is of type %s and does not hold files", pool.Quote(name), kind))
+	}
 	active, err := read(s, func(api *lv.Libvirt) (int32, error) { return api.StoragePoolIsActive(p) })
 	if err == nil && active == 0 {
 		err = refuse(hypervisor.ErrRefused, fmt.Errorf("storage pool %s is not active", pool.Quote(name)))

@@ -49,6 +49,7 @@ type fault struct {
 	then   bool   // with cut: after the answer
 	code   uint32 // an error is the answer
 	raw    []byte // these bytes are the answer
+	slow   bool   // the call arrives later; between only
 }
 
 // Procedures that the tests name.

@@ -145,7 +145,7 @@ func (s *session) deleteVolumes(t hypervisor.Tag, own string, there bool) error 
 		}
 	}
 	for name := range s.h.config.Pools {
-		if active[name] {
+		if active[name] || s.c.offers.odd[name] != "" {
 			continue
 		}
 		_, err := read(s, func(api *lv.Libvirt) (lv.StoragePool, error) { return api.StoragePoolLookupByName(name) })

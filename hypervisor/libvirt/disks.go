@@ -18,7 +18,7 @@ import (
 // hypervisor.ErrRefused says so; QEMU does not take its request back, so that one that lets go later is without it until
 // its next start.
 func (d *Driver) SetDisks(ctx context.Context, o hypervisor.Order) error {
-	return d.alter(ctx, "set the disks of", o.Ref, func(s *session, dom *domain) error {
+	return d.alterDisks(ctx, "set the disks of", o.Ref, func(s *session, dom *domain) error {
 		p, err := s.h.sizes(o)
 		if err != nil {
 			return err

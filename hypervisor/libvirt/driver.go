@@ -105,9 +105,12 @@ func (d *Driver) Describe(id pool.HostID) hypervisor.Capabilities {
 	if o.downloads {
 		c.Abilities = append(c.Abilities, hypervisor.CanConsole)
 	}
+	if o.saves {
+		c.Abilities = append(c.Abilities, hypervisor.CanHibernate)
+	}
 	c.Abilities = append(c.Abilities, hypervisor.CanMeter, hypervisor.CanReboot, hypervisor.CanSuspend, hypervisor.CanWatch)
 	if o.resizes {
-		c.Abilities = append(c.Abilities, hypervisor.CanAttachDisk, hypervisor.CanHibernate, hypervisor.CanResize, hypervisor.CanSnapshot)
+		c.Abilities = append(c.Abilities, hypervisor.CanAttachDisk, hypervisor.CanResize, hypervisor.CanSnapshot)
 		if h.config.Headroom.offered() {
 			c.Abilities = append(c.Abilities, hypervisor.CanResizeHot)
 		}

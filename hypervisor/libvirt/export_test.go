@@ -60,22 +60,35 @@ func (d *Driver) DefineVolume(ctx context.Context, id pool.HostID, poolName, xml
 
 // DefinePool makes a storage pool on a host, and starts it.
 func (d *Driver) DefinePool(ctx context.Context, id pool.HostID, xml string) (remove func() error, err error) {
+	undefine, err := d.DefineInactivePool(ctx, id, xml)
+	if err != nil {
+		return nil, err
+	}
+	var name struct {
+		Name string `xml:"name"`
+	}
+	if err := parse("pool", xml, &name); err != nil {
+		return nil, err
+	}
+	s := d.hosts[id].session(context.WithoutCancel(ctx))
+	p, err := read(s, func(api *lv.Libvirt) (lv.StoragePool, error) { return api.StoragePoolLookupByName(name.Name) })
+	if err == nil {
+		err = do(s, func(api *lv.Libvirt) error { return api.StoragePoolCreate(p, 0) })
+	}
+	return func() error {
+		return errors.Join(do(s, func(api *lv.Libvirt) error { return api.StoragePoolDestroy(p) }), undefine())
+	}, err
+}
+
+// DefineInactivePool makes a storage pool on a host.
+func (d *Driver) DefineInactivePool(ctx context.Context, id pool.HostID, xml string) (remove func() error, err error) {
 	h, err := d.host(id)
 	if err != nil {
 		return nil, err
 	}
-	s := h.session(ctx)
+	s := h.session(context.WithoutCancel(ctx))
 	p, err := change(s, func(api *lv.Libvirt) (lv.StoragePool, error) { return api.StoragePoolDefineXML(xml, 0) })
-	if err != nil {
-		return nil, err
-	}
-	remove = func() error {
-		s := h.session(context.WithoutCancel(ctx))
-		return errors.Join(
-			do(s, func(api *lv.Libvirt) error { return api.StoragePoolDestroy(p) }),
-			do(s, func(api *lv.Libvirt) error { return api.StoragePoolUndefine(p) }))
-	}
-	return remove, do(s, func(api *lv.Libvirt) error { return api.StoragePoolCreate(p, 0) })
+	return func() error { return do(s, func(api *lv.Libvirt) error { return api.StoragePoolUndefine(p) }) }, err
 }
 
 // DomainType is a type of domain that the host offers.
@@ -100,7 +113,7 @@ func (d *Driver) Traces(ctx context.Context, id pool.HostID) ([]string, error) {
 	s := h.session(ctx)
 	return read(s, func(api *lv.Libvirt) ([]string, error) {
 		var out []string
-		pools, _, err := api.ConnectListAllStoragePools(1, 0)
+		pools, _, err := api.ConnectListAllStoragePools(1, lv.ConnectListStoragePoolsActive)
 		if err != nil {
 			return nil, err
 		}

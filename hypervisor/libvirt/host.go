@@ -44,9 +44,11 @@ type offers struct {
 	virtTypes []string // domain types for the architecture, in the daemon's order
 	acpi      bool
 	apic      bool
-	uploads   bool // volumes can be written
-	downloads bool // volumes can be read
-	resizes   bool // volumes can be resized, which only drivers can that have real disks
+	uploads   bool              // volumes can be written
+	downloads bool              // volumes can be read
+	resizes   bool              // volumes can be resized, which only drivers can that have real disks
+	saves     bool              // memory can be kept on disk
+	odd       map[string]string // configured storage pools that cannot be used, with their types
 	hostname  string
 }
 
@@ -157,6 +159,16 @@ func (h *host) setup(ctx context.Context, c *conn) error {
 		}
 		*probe.offered = said(err, lv.ErrNoStorageVol, lv.ErrNoStoragePool)
 	}
+	nobody := lv.Domain{Name: "berthage-no-such-domain", UUID: ownUUID("berthage nobody v1")}
+	_, err = ask(ctx, c, func(api *lv.Libvirt) (int32, error) { return api.DomainHasManagedSaveImage(nobody, 0) })
+	var no *serverError
+	if err != nil && !errors.As(err, &no) {
+		return err
+	}
+	o.saves = said(err, lv.ErrNoDomain)
+	if o.odd, err = h.oddPools(ctx, c); err != nil {
+		return err
+	}
 	o.known = true
 	c.offers = o
 	if h.config.LeaveInactive {
@@ -166,6 +178,37 @@ func (h *host) setup(ctx context.Context, c *conn) error {
 		return err
 	}
 	return h.startNetworks(ctx, c)
+}
+
+// oddPools returns those of the configured storage pools that cannot be used, with their types: volumes of logical,
+// iscsi, rbd and other pools are no files, and machines' disks are.
+func (h *host) oddPools(ctx context.Context, c *conn) (map[string]string, error) {
+	odd := make(map[string]string)
+	for name := range h.config.Pools {
+		text, err := ask(ctx, c, func(api *lv.Libvirt) (string, error) {
+			p, err := api.StoragePoolLookupByName(name)
+			if err != nil {
+				return "", err
+			}
+			return api.StoragePoolGetXMLDesc(p, 0)
+		})
+		var no *serverError
+		if errors.As(err, &no) {
+			continue // it is not there, or the daemon does not say
+		}
+		if err != nil {
+			return nil, err
+		}
+		root, err := readTree("storage pool", text)
+		if err != nil {
+			return nil, err
+		}
+		if kind := root.attr("type"); !slices.Contains([]string{"dir", "fs", "netfs"}, kind) {
+			odd[name] = kind
+			h.log.Warn("cannot be used, as it does not hold files", "storage pool", name, "type", kind)
+		}
+	}
+	return odd, nil
 }
 
 // offers reads what matters of the capabilities.
@@ -194,6 +237,9 @@ func (caps *capabilitiesXML) offers() offers {
 // missing from the inventory.
 func (h *host) startPools(ctx context.Context, c *conn) error {
 	for name := range h.config.Pools {
+		if c.offers.odd[name] != "" {
+			continue
+		}
 		_, err := ask(ctx, c, func(api *lv.Libvirt) (struct{}, error) {
 			p, err := api.StoragePoolLookupByName(name)
 			if err != nil {

@@ -68,6 +68,9 @@ func (d *Driver) Images(ctx context.Context, id pool.HostID) ([]hypervisor.Sourc
 	}
 	var out []hypervisor.SourceImage
 	for name, config := range h.config.Pools {
+		if s.c.offers.odd[name] != "" {
+			continue
+		}
 		p, err := s.activePool(name)
 		if said(err, lv.ErrNoStoragePool) {
 			continue
@@ -360,7 +363,13 @@ func (d *Driver) RemoveImage(ctx context.Context, id pool.HostID, source string)
 
 // needs returns ErrRefused where a volume of the host lies on the file.
 func (s *session) needs(file string) error {
+	if _, err := s.conn(); err != nil {
+		return err
+	}
 	for name, config := range s.h.config.Pools {
+		if s.c.offers.odd[name] != "" {
+			continue
+		}
 		p, err := s.activePool(name)
 		if said(err, lv.ErrNoStoragePool) {
 			continue

@@ -86,7 +86,7 @@ func (s *session) inventory() (pool.Host, error) {
 	}
 	for name, p := range c.Pools {
 		info, err := s.poolInfo(name)
-		if said(err, lv.ErrNoStoragePool) || err == nil && !info.running {
+		if said(err, lv.ErrNoStoragePool) || err == nil && (!info.running || s.c.offers.odd[name] != "") {
 			continue // logged when the connection was made
 		}
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -132,7 +133,7 @@ func TestConformanceNodes(t *testing.T) {
 		Name: "libvirt test nodes", Driver: d, Hosts: []pool.HostID{"libvirt/n1", "libvirt/n2"},
 		Order:     order("volume:default/base.qcow2"),
 		BadSource: "volume:default/none",
-		Abilities: []hypervisor.Ability{hypervisor.CanMeter, hypervisor.CanReboot, hypervisor.CanSuspend, hypervisor.CanWatch},
+		Abilities: []hypervisor.Ability{hypervisor.CanHibernate, hypervisor.CanMeter, hypervisor.CanReboot, hypervisor.CanSuspend, hypervisor.CanWatch},
 		Untagged:  untagged(d),
 		Traces:    d.Traces,
 	})
@@ -161,12 +162,15 @@ func TestConformanceTestDefault(t *testing.T) {
 	base := uris(t, "test+unix:", 1)[0]
 	config := libvirt.Config{
 		Name:     "shared",
-		Timeouts: libvirt.Timeouts{Shutdown: 500 * time.Millisecond, Call: 5 * time.Second},
+		Timeouts: libvirt.Timeouts{Shutdown: 200 * time.Millisecond, Call: 5 * time.Second},
 		Hosts:    []libvirt.HostConfig{{Name: "only", URI: base, Pools: map[string]libvirt.StoragePool{"default-pool": {}}}},
 		Logger:   logger(t),
 	}
 	const host = "shared/only"
 	keeper := open(t, config)
+	side, through := newBetween(t, base)
+	config.Hosts = slices.Clone(config.Hosts)
+	config.Hosts[0].URI = through
 	keep, err := keeper.Define(t.Context(), host, `<domain type='test'><name>keeper</name><memory>65536</memory><vcpu>1</vcpu><os><type>hvm</type></os></domain>`)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, keep()) }()
@@ -182,9 +186,10 @@ func TestConformanceTestDefault(t *testing.T) {
 		Name: "libvirt test default", Driver: d, Hosts: []pool.HostID{host},
 		Order:     order("volume:base.qcow2"),
 		BadSource: "volume:none",
-		Abilities: []hypervisor.Ability{hypervisor.CanMeter, hypervisor.CanReboot, hypervisor.CanSuspend, hypervisor.CanWatch},
+		Abilities: []hypervisor.Ability{hypervisor.CanHibernate, hypervisor.CanMeter, hypervisor.CanReboot, hypervisor.CanSuspend, hypervisor.CanWatch},
 		Untagged:  untagged(keeper),
 		Traces:    keeper.Traces,
+		Disturb:   disturb(side), Disturbances: disturbances(),
 		Reopen: func(context.Context) (hypervisor.Driver, error) {
 			if err := d.Close(); err != nil {
 				return nil, err
@@ -259,9 +264,12 @@ func TestConformanceQEMU(t *testing.T) {
 		Logger:   logger(t),
 	}
 	var hosts []pool.HostID
+	var sides []*between
 	for i, u := range found {
+		side, through := newBetween(t, u)
+		sides = append(sides, side)
 		name := fmt.Sprintf("h%d", i+1)
-		config.Hosts = append(config.Hosts, libvirt.HostConfig{Name: name, URI: u, VirtType: virtType(),
+		config.Hosts = append(config.Hosts, libvirt.HostConfig{Name: name, URI: through, VirtType: virtType(),
 			Pools:    map[string]libvirt.StoragePool{storage: {Shared: true}},
 			Headroom: libvirt.Headroom{CPU: 4 * pool.Core, Memory: 512 * pool.MiB},
 			CPU:      "qemu64", Migration: libvirt.Migration{URI: u, Memory: "tcp://127.0.0.1"}})
@@ -270,7 +278,7 @@ func TestConformanceQEMU(t *testing.T) {
 	d, err := libvirt.New(config)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, d.Close()) }()
-	hypervisortest.Run(t, hypervisortest.Setup{
+	setup := hypervisortest.Setup{
 		Name: "libvirt qemu", Driver: d, Hosts: hosts,
 		Order:     order("file:" + image),
 		BadSource: image + ".none",
@@ -291,5 +299,10 @@ func TestConformanceQEMU(t *testing.T) {
 		},
 		Timeout: 5 * time.Minute,
 		Boot:    10 * time.Minute,
-	})
+	}
+	// It takes many minutes, and TestChangesCut and TestMoveCut do the same to the requests that matter.
+	if os.Getenv("BERTHAGE_LIBVIRT_DISTURB") != "" {
+		setup.Disturb, setup.Disturbances = disturb(sides...), disturbances()
+	}
+	hypervisortest.Run(t, setup)
 }

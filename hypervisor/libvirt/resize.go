@@ -16,7 +16,7 @@ import (
 // runs can be given more cores and memory, up to the host's Headroom, and larger disks; less of anything, and more than
 // that, is hypervisor.ErrRefused.
 func (d *Driver) Resize(ctx context.Context, o hypervisor.Order) error {
-	return d.alter(ctx, "resize", o.Ref, func(s *session, dom *domain) error {
+	return d.alterDisks(ctx, "resize", o.Ref, func(s *session, dom *domain) error {
 		p, err := s.h.sizes(o)
 		if err != nil {
 			return err

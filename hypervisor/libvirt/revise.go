@@ -42,11 +42,18 @@ func (d *Driver) alter(ctx context.Context, op string, r hypervisor.Ref, f func(
 	}()
 	return d.on(ctx, op, r, func(s *session, dom *domain) error {
 		used = s
-		if !s.c.offers.resizes {
-			return errNoDisks()
-		}
 		if err := d.settle(s, dom); err != nil {
 			return err
+		}
+		return f(s, dom)
+	})
+}
+
+// alterDisks is alter for what has to do with disks.
+func (d *Driver) alterDisks(ctx context.Context, op string, r hypervisor.Ref, f func(s *session, dom *domain) error) error {
+	return d.alter(ctx, op, r, func(s *session, dom *domain) error {
+		if !s.c.offers.resizes {
+			return errNoDisks()
 		}
 		return f(s, dom)
 	})

@@ -28,7 +28,7 @@ const mostLayers = 64
 // Snapshot implements hypervisor.Snapshotter. Of a machine that runs it keeps what a loss of power would have left on
 // the disks. A suspended one may be; a hibernated one is hypervisor.ErrWrongPower.
 func (d *Driver) Snapshot(ctx context.Context, r hypervisor.Ref, name string) error {
-	return d.alter(ctx, "snapshot", r, func(s *session, dom *domain) error {
+	return d.alterDisks(ctx, "snapshot", r, func(s *session, dom *domain) error {
 		if err := validSnapshot(name); err != nil {
 			return err
 		}
@@ -152,7 +152,7 @@ func (d *Driver) Snapshots(ctx context.Context, r hypervisor.Ref) ([]hypervisor.
 
 // Revert implements hypervisor.Snapshotter. A disk that the machine did not have then is left as it is.
 func (d *Driver) Revert(ctx context.Context, r hypervisor.Ref, name string) error {
-	return d.alter(ctx, "revert", r, func(s *session, dom *domain) error {
+	return d.alterDisks(ctx, "revert", r, func(s *session, dom *domain) error {
 		if err := validSnapshot(name); err != nil {
 			return err
 		}
@@ -219,7 +219,7 @@ func (s *session) layer(on string, format Format, name string, size int64) (vol 
 // DeleteSnapshot implements hypervisor.Snapshotter. What only that snapshot needed is removed. Files that later states
 // lie on stay until these are gone too.
 func (d *Driver) DeleteSnapshot(ctx context.Context, r hypervisor.Ref, name string) error {
-	return d.alter(ctx, "delete a snapshot of", r, func(s *session, dom *domain) error {
+	return d.alterDisks(ctx, "delete a snapshot of", r, func(s *session, dom *domain) error {
 		if dom.tag.snapshot(name) == nil {
 			return nil
 		}
