@@ -281,3 +281,34 @@ func Frames(b []byte) (checked bool, frames int) {
 		frames++
 	}
 }
+
+// Retold reads a definition into a tree and writes it.
+func Retold(text string) (string, error) {
+	root, err := readTree("domain", text)
+	if err != nil {
+		return "", err
+	}
+	return write(root)
+}
+
+// Revised is a definition with an order's sizes, as Resize defines it.
+func Revised(text string, o hypervisor.Order, room Headroom) (string, error) {
+	d, err := readDefinition(text)
+	if err != nil {
+		return "", err
+	}
+	h := &host{config: HostConfig{Headroom: room}}
+	p, err := h.sizes(o)
+	if err != nil {
+		return "", err
+	}
+	tag := *newTag(o.Tag)
+	d.sized(&p, &tag)
+	return d.text(&tag)
+}
+
+// ImageVolume and ImageOf name the volumes of images and read the names.
+var (
+	ImageVolume = imageVolume
+	ImageOf     = imageOf
+)

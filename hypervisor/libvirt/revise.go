@@ -89,6 +89,10 @@ func (s *session) inspect(dom *domain) (*definition, error) {
 	if err != nil {
 		return nil, err
 	}
+	return readDefinition(text)
+}
+
+func readDefinition(text string) (*definition, error) {
 	root, err := readTree("domain", text)
 	if err != nil {
 		return nil, err

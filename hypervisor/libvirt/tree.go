@@ -63,8 +63,15 @@ func readTree(what, text string) (*element, error) {
 }
 
 // MarshalXML implements xml.Marshaler.
-func (e *element) MarshalXML(enc *xml.Encoder, _ xml.StartElement) error {
+func (e *element) MarshalXML(enc *xml.Encoder, _ xml.StartElement) error { return e.write(enc, "") }
+
+// write writes the element into one of another space. The encoder names the space of every element that has one, but
+// does not say where one ends.
+func (e *element) write(enc *xml.Encoder, space string) error {
 	start := xml.StartElement{Name: e.name, Attr: e.attrs}
+	if e.name.Space == "" && space != "" {
+		start.Attr = append(slices.Clone(e.attrs), xml.Attr{Name: xml.Name{Local: "xmlns"}})
+	}
 	if err := enc.EncodeToken(start); err != nil {
 		return err
 	}
@@ -74,7 +81,7 @@ func (e *element) MarshalXML(enc *xml.Encoder, _ xml.StartElement) error {
 		}
 	}
 	for _, c := range e.children {
-		if err := c.MarshalXML(enc, xml.StartElement{}); err != nil {
+		if err := c.write(enc, e.name.Space); err != nil {
 			return err
 		}
 	}
