@@ -1,6 +1,7 @@
 // Package libvirt drives hosts that run libvirt: QEMU and KVM, over libvirt's own protocol and without cgo. One
-// Driver drives any number of hosts. It implements hypervisor.Driver, Describer, Suspender, Rebooter, Consoler
-// and Meter; what a host offers of it is found out at the first connection.
+// Driver drives any number of hosts. It implements hypervisor.Driver, Describer and all optional interfaces but Shelver and
+// Fencer; what a host offers of it is found out at the first connection, and some of it depends on the host's
+// configuration: see Describe.
 //
 // # Hosts
 //
@@ -18,8 +19,8 @@
 //
 // An image's source for this driver is the absolute path of a qcow2 or raw file on the machine where the Driver
 // runs (with or without "file:" before it), which is uploaded into the storage pool of the root disk once per
-// content, or "volume:NAME" or "volume:POOL/NAME", a volume that is on the host already. A qcow2 file must not
-// refer to another file. Machines get copy-on-write overlays.
+// content, or "volume:NAME" or "volume:POOL/NAME", a volume that is on the host already, such as Import makes. A qcow2
+// file must not refer to another file. Machines get copy-on-write overlays.
 //
 // # Machines
 //
@@ -29,6 +30,10 @@
 // by which the guest finds them; first-boot data is a NoCloud seed. Domains and volumes that do not bear a tag
 // are never changed.
 //
+// A machine that is changed is defined anew, in one request, with the revision of the order in its tag. Its snapshots are
+// layers of files, which its tag names. Machines move between hosts that share their storage pools, and while one does
+// the tag says so on both hosts.
+//
 // Whether KVM works is proved by a test boot, as the presence of /dev/kvm proves nothing; otherwise machines are
 // emulated (see VirtType).
 //
@@ -36,10 +41,11 @@
 //
 // With libvirt 9.0 and QEMU 7.2, through Unix sockets: the conformance suite of hypervisortest on two daemons side by
 // side and on libvirt's test driver; guests that boot and are reached on each kind of network; a daemon that is
-// restarted and killed, and connections that are cut, in the middle of it all. Guests have been emulated; none has
+// restarted and killed, and connections that are cut, in the middle of it all; a guest that is resized, hibernated, given
+// disks and snapshots, and moved from one daemon to the other, while it counts. Guests have been emulated; none has
 // been run under KVM.
 //
-// Through TCP and TLS: machines of the test driver, which takes no uploads, on a libvirtd that listens. Through SSH: a
-// server that is part of the tests; by hand, and not by the tests, OpenSSH 9.2, with an image uploaded and a guest
-// started. Machines on more than one computer have not been tried.
+// Through TCP and TLS: machines of the test driver, which takes no uploads, on a libvirtd that listens. Through SSH:
+// OpenSSH 9.2, with an image uploaded and a guest started. Machines on more than one computer, and pools on a network
+// file system, have not been tried.
 package libvirt

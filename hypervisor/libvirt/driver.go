@@ -11,8 +11,7 @@ import (
 	"github.com/berthage/berthage/pool"
 )
 
-// Driver drives libvirt hosts. It implements hypervisor.Driver, Describer, Suspender, Rebooter, Consoler and
-// Meter. All methods are safe for concurrent use.
+// Driver drives libvirt hosts. All methods are safe for concurrent use.
 type Driver struct {
 	name   string
 	hosts  map[pool.HostID]*host
@@ -88,6 +87,10 @@ func (d *Driver) all() []*host {
 //
 // Settles is Timeouts.Call. A create defines the domain last, in one request; when its caller goes away nothing
 // more is sent, so that the machine appears by that request or not at all.
+//
+// Disks are resized, attached and kept by snapshots on hosts whose volumes are real files, and machines hibernate where
+// the driver can keep memory. A shared pool lets stopped machines move; with a
+// model of processor and the daemons' own URI running ones move too. Headroom lets running ones be resized.
 func (d *Driver) Describe(id pool.HostID) hypervisor.Capabilities {
 	h := d.hosts[id]
 	if h == nil {
