@@ -1,7 +1,9 @@
 package libvirt_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
@@ -173,7 +175,19 @@ var changing = map[uint32]string{
 	251: "block resize", 199: "vcpus", 204: "memory",
 }
 
-// TestChangesCut lets the connection break at every request of every kind of change, before it and after it. The error
+// sidesOfCut is whether a request is cut before or after it, the n-th cut of a test: both with BERTHAGE_LIBVIRT_DISTURB, else in
+// turns.
+func sidesOfCut(n int) []bool {
+	if thorough() {
+		return []bool{false, true}
+	}
+	return []bool{n%2 == 0}
+}
+
+// thorough is for tests that take many minutes.
+func thorough() bool { return os.Getenv("BERTHAGE_LIBVIRT_DISTURB") != "" }
+
+// TestChangesCut lets the connection break at every request of every kind of change, before it or after it. The error
 // leaves the outcome open, the machine is as it was or as ordered, and the call can be repeated until it has succeeded;
 // nothing is left at the end.
 func TestChangesCut(t *testing.T) {
@@ -329,7 +343,7 @@ func TestChangesCut(t *testing.T) {
 					continue
 				}
 				for n := 1; n <= counts[proc]; n++ {
-					for _, late := range []bool{false, true} {
+					for _, late := range sidesOfCut(cuts) {
 						what := fmt.Sprintf("%s %d, %s", name, n, map[bool]string{false: "before", true: "after"}[late])
 						life(what, func(p uint32, nth int) fault {
 							if p == proc && nth == n {
@@ -350,5 +364,73 @@ func TestChangesCut(t *testing.T) {
 			}
 			t.Logf("cut %d times at %s (load %s)", cuts, strings.Join(names, ", "), load())
 		})
+	}
+}
+
+// TestImportCut lets the connection break at every request of an import. There is then the whole image in the list or
+// nothing of it, and the import can be repeated.
+func TestImportCut(t *testing.T) {
+	u := uris(t, "qemu+", 1)[0]
+	b, through := newBetween(t, u)
+	d := open(t, libvirt.Config{Hosts: []libvirt.HostConfig{{Name: "h1", URI: through}}})
+	content := bytes.Repeat([]byte("0123456789abcdef"), 64<<10)
+	file := func(name string) hypervisor.ImageFile {
+		return hypervisor.ImageFile{Name: name, Format: "raw", Size: int64(len(content)), SHA256: sha256.Sum256(content), Content: bytes.NewReader(content)}
+	}
+	listed := func(name string) (n int) {
+		list, err := d.Images(t.Context(), oneHost)
+		require.NoError(t, err)
+		for _, i := range list {
+			if i.Name == name {
+				require.Equal(t, int64(len(content)), i.Size)
+				n++
+			}
+		}
+		return n
+	}
+	before, err := d.Traces(t.Context(), oneHost)
+	require.NoError(t, err)
+	b.set(nil)
+	source, err := d.Import(t.Context(), oneHost, file("cut-0"))
+	require.NoError(t, err)
+	_, counts := b.seen()
+	require.NoError(t, d.RemoveImage(t.Context(), oneHost, source))
+	requests := 0
+	for _, n := range counts {
+		requests += n
+	}
+	for _, kind := range []hypervisortest.Disturbance{hypervisortest.CutBefore, hypervisortest.CutAfter} {
+		for n := 1; n <= requests; n++ {
+			what := fmt.Sprintf("request %d %s", n, kind)
+			name := fmt.Sprintf("cut-%d", n)
+			hit := disturb(b)(kind, n)
+			_, err := d.Import(t.Context(), oneHost, file(name))
+			hit()
+			if err != nil {
+				require.True(t, errors.Is(err, hypervisor.ErrUnknown) || errors.Is(err, hypervisor.ErrUnavailable), "%s: %v", what, err)
+				require.LessOrEqual(t, listed(name), 1, what)
+			}
+			source, err := d.Import(t.Context(), oneHost, file(name))
+			require.NoError(t, err, what)
+			require.Equal(t, 1, listed(name), what)
+			require.NoError(t, d.RemoveImage(t.Context(), oneHost, source))
+			require.Zero(t, listed(name), what)
+		}
+	}
+	after, err := d.Traces(t.Context(), oneHost)
+	require.NoError(t, err)
+	require.ElementsMatch(t, before, after)
+
+	// An image that a machine lies on stays.
+	source, err = d.Import(t.Context(), oneHost, file("needed"))
+	require.NoError(t, err)
+	o := machine(t, "", "web-1")
+	o.Source = source
+	create(t, d, o)
+	require.ErrorIs(t, d.RemoveImage(t.Context(), oneHost, source), hypervisor.ErrRefused)
+	require.NoError(t, d.Destroy(t.Context(), o.Ref))
+	require.NoError(t, d.RemoveImage(t.Context(), oneHost, source))
+	for _, wrong := range []string{"file:/a", "volume:nowhere/a", "volume:default/berthage-image-x"} {
+		require.ErrorIs(t, d.RemoveImage(t.Context(), oneHost, wrong), hypervisor.ErrInvalid)
 	}
 }

@@ -56,6 +56,15 @@ func TestConfigInvalid(t *testing.T) {
 		"listen": func(c *libvirt.Config) {
 			c.Hosts[0].Networks = map[string]libvirt.Network{"a": {Kind: libvirt.UserMode, FirstPort: 8, LastPort: 9, Listen: "1.2.3.4,hostfwd=tcp::1-:1"}}
 		},
+		"processor":         func(c *libvirt.Config) { c.Hosts[0].CPU = "a\nb" },
+		"headroom":          func(c *libvirt.Config) { c.Hosts[0].Headroom.Memory = -1 },
+		"cores of headroom": func(c *libvirt.Config) { c.Hosts[0].Headroom.CPU = -1 },
+		"migration":         func(c *libvirt.Config) { c.Hosts[0].Migration.URI = "h2" },
+		"migration password": func(c *libvirt.Config) {
+			c.Hosts[0].Migration.URI = "qemu+tls://root:hunter2@h2/system"
+		},
+		"memory's way":    func(c *libvirt.Config) { c.Hosts[0].Migration.Memory = "10.0.0.1:x" },
+		"pool of images":  func(c *libvirt.Config) { c.Hosts[0].Images = "other" },
 		"default network": func(c *libvirt.Config) { c.Hosts[0].Network = "a b" },
 	} {
 		c := libvirt.Config{Hosts: []libvirt.HostConfig{{Name: "h1", URI: "qemu:///system"}}}

@@ -22,6 +22,9 @@ type conn struct {
 	offers offers   // what the host offers, set before the connection is handed out
 	probe  kvmProbe // whether KVM works, found out when first needed
 
+	reboots events // of guests
+	changes events // of what machines there are and what they do
+
 	mu      sync.Mutex
 	active  int  // requests that somebody waits for
 	retired bool // takes no more requests; closed when active is 0
@@ -34,7 +37,10 @@ func open(ctx context.Context, t target, limit time.Duration) (*conn, error) {
 		return nil, &transportError{lost: true, cause: err}
 	}
 	l := newLink(raw)
-	c := &conn{api: lv.NewWithDialer(connected{l}), link: l, limit: limit}
+	c := &conn{
+		api: lv.NewWithDialer(connected{l}), link: l, limit: limit,
+		reboots: events{kind: lv.DomainEventIDReboot}, changes: events{kind: lv.DomainEventIDLifecycle},
+	}
 	if _, err := ask(ctx, c, func(api *lv.Libvirt) (struct{}, error) { return struct{}{}, api.ConnectToURI(t.remote) }); err != nil {
 		_ = l.Close()
 		return nil, err

@@ -91,6 +91,17 @@ func (d *Driver) DefineInactivePool(ctx context.Context, id pool.HostID, xml str
 	return func() error { return do(s, func(api *lv.Libvirt) error { return api.StoragePoolUndefine(p) }) }, err
 }
 
+// DefineNetwork makes a network on a host, and starts it.
+func (d *Driver) DefineNetwork(ctx context.Context, id pool.HostID, xml string) (remove func() error, err error) {
+	h, err := d.host(id)
+	if err != nil {
+		return nil, err
+	}
+	s := h.session(context.WithoutCancel(ctx))
+	n, err := change(s, func(api *lv.Libvirt) (lv.Network, error) { return api.NetworkCreateXML(xml) })
+	return func() error { return do(s, func(api *lv.Libvirt) error { return api.NetworkDestroy(n) }) }, err
+}
+
 // DomainType is a type of domain that the host offers.
 func (d *Driver) DomainType(ctx context.Context, id pool.HostID) (string, error) {
 	h, err := d.host(id)

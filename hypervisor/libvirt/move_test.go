@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -53,8 +54,9 @@ func on(o hypervisor.Order, host pool.HostID) hypervisor.Order {
 	return o
 }
 
-// typed types a command into the shell on a guest's serial console, which is root's, and waits until it is done.
-func typed(t *testing.T, d *libvirt.Driver, r hypervisor.Ref, command string) {
+// typed types a command into the shell on a guest's serial console, which is root's, waits until it is done, and returns
+// what has been shown.
+func typed(t *testing.T, d *libvirt.Driver, r hypervisor.Ref, command string) string {
 	t.Helper()
 	c, err := d.Serial(t.Context(), r)
 	require.NoError(t, err)
@@ -70,6 +72,7 @@ func typed(t *testing.T, d *libvirt.Driver, r hypervisor.Ref, command string) {
 		require.NoError(t, err, "%q", out.String())
 		out.Write(buf[:n])
 	}
+	return out.String()
 }
 
 // TestGuestChanges changes a guest in every way while it runs and counts, moves it to another daemon, where it goes on
@@ -340,7 +343,7 @@ func TestMoveCut(t *testing.T) {
 						continue
 					}
 					for n := 1; n <= counts[side][proc]; n++ {
-						for _, late := range []bool{false, true} {
+						for _, late := range sidesOfCut(len(cuts)) {
 							what := fmt.Sprintf("%s %d on %s, %s", name, n, hosts[side], map[bool]string{false: "before", true: "after"}[late])
 							hook := func(p uint32, nth int) fault {
 								if p == proc && nth == n {
@@ -359,6 +362,76 @@ func TestMoveCut(t *testing.T) {
 			}
 			require.Greater(t, len(cuts), 4)
 			t.Logf("cut at %s (load %s)", strings.Join(cuts, "; "), load())
+		})
+	}
+}
+
+// What keeps a machine from moving is said, and the machine stays as it was: it runs, and can be changed.
+func TestMoveRefused(t *testing.T) {
+	image := guestImage(t)
+	base := pair(t, [2]string{})
+	other := shared(t, uris(t, "qemu+", 2)[1:2]) // of the second daemon only
+	for name, c := range map[string]struct {
+		running bool
+		change  func(c *libvirt.Config)
+		order   func(o *hypervisor.Order)
+		kind    error
+		says    string
+	}{
+		"the daemons do not reach each other": {running: true, kind: hypervisor.ErrRefused, says: "/no/such/socket",
+			change: func(c *libvirt.Config) { c.Hosts[1].Migration.URI = "qemu+unix:///system?socket=/no/such/socket" }},
+		"no model of processor": {running: true, kind: hypervisor.ErrWrongPower, change: func(c *libvirt.Config) { c.Hosts[1].CPU = "" }},
+		"nothing shared there": {kind: hypervisor.ErrRefused, says: "no storage pool",
+			change: func(c *libvirt.Config) { c.Hosts[1].Pools = map[string]libvirt.StoragePool{"default": {}} }},
+		"another pool shared there": {kind: hypervisor.ErrRefused, says: "not shared by the two",
+			change: func(c *libvirt.Config) { c.Hosts[1].Pools = map[string]libvirt.StoragePool{other: {Shared: true}} }},
+		"not the same pool": {kind: hypervisor.ErrRefused, says: "not the same on both",
+			change: func(c *libvirt.Config) {
+				for i := range c.Hosts {
+					c.Hosts[i].Pools = map[string]libvirt.StoragePool{"default": {Shared: true}}
+				}
+			}},
+		"a user-mode network": {running: true, kind: hypervisor.ErrRefused, says: "user-mode",
+			change: func(c *libvirt.Config) {
+				for i := range c.Hosts {
+					c.Hosts[i].Networks = map[string]libvirt.Network{"wire": {Kind: libvirt.UserMode}}
+				}
+			}},
+		"a network that is not there": {kind: hypervisor.ErrRefused, says: "berthage-none",
+			order: func(o *hypervisor.Order) { o.Spec.Networks = []pool.Network{{Name: "berthage-none"}} }},
+		"an unreachable host": {kind: hypervisor.ErrRefused, says: "cannot be reached",
+			change: func(c *libvirt.Config) { c.Hosts[1].URI = "qemu+unix:///system?socket=/no/such/socket" }},
+	} {
+		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
+			config := base
+			config.Hosts = slices.Clone(base.Hosts)
+			config.Timeouts.Shutdown = time.Second
+			if c.change != nil {
+				c.change(&config)
+			}
+			d := open(t, config)
+			for _, h := range config.Hosts {
+				_, _ = d.Machines(t.Context(), pool.NewHostID("libvirt", h.Name)) // what is offered is known then
+			}
+			o := machine(t, image, "web-1")
+			if c.order != nil {
+				c.order(&o)
+				remove, err := d.DefineNetwork(t.Context(), o.Host, "<network><name>berthage-none</name></network>")
+				require.NoError(t, err)
+				t.Cleanup(func() { require.NoError(t, remove()) })
+			}
+			create(t, d, o)
+			if c.running {
+				require.NoError(t, d.Start(t.Context(), o.Ref))
+			}
+			was := shown(t, d, o.Ref)
+			err := d.Migrate(t.Context(), o.Ref, on(o, "libvirt/h2"))
+			require.ErrorIs(t, err, c.kind)
+			require.ErrorContains(t, err, c.says)
+			require.True(t, hypervisor.Nothing(err))
+			require.Equal(t, was.Power, shown(t, d, o.Ref).Power)
+			require.NoError(t, d.Snapshot(t.Context(), o.Ref, "a"), "it can be changed")
+			require.NoError(t, d.Start(t.Context(), o.Ref))
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	lv "github.com/digitalocean/go-libvirt"
@@ -163,12 +164,18 @@ func (d *Driver) Reboot(ctx context.Context, r hypervisor.Ref) error {
 		if dom.state != lv.DomainRunning && dom.state != lv.DomainBlocked {
 			return refuse(hypervisor.ErrWrongPower, nil)
 		}
-		rebooted, done, err := s.watchReboots(dom.UUID)
+		rebooted := make(chan struct{})
+		var once sync.Once
+		// The request itself may take a newer connection than the one that is watched.
+		watching, stop, err := s.listen(func(c *conn) *events { return &c.reboots }, func(id lv.UUID) {
+			if id == dom.UUID {
+				once.Do(func() { close(rebooted) })
+			}
+		})
 		if err != nil {
 			return err
 		}
-		defer done()
-		watching := s.c // the request itself may take a newer connection
+		defer stop()
 		if err := do(s, func(api *lv.Libvirt) error { return api.DomainReboot(dom.Domain, lv.DomainRebootDefault) }); err != nil {
 			return err
 		}
@@ -186,31 +193,4 @@ func (d *Driver) Reboot(ctx context.Context, r hypervisor.Ref) error {
 		s.h.log.Warn("a guest did not reboot in time and is reset", "machine", string(r.Machine))
 		return do(s, func(api *lv.Libvirt) error { return api.DomainReset(dom.Domain, 0) })
 	})
-}
-
-// watchReboots returns a channel that is closed when the domain has rebooted.
-func (s *session) watchReboots(id lv.UUID) (rebooted <-chan struct{}, done func(), err error) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(s.ctx))
-	events, err := read(s, func(api *lv.Libvirt) (<-chan any, error) {
-		return api.SubscribeEvents(ctx, lv.DomainEventIDReboot, nil)
-	})
-	if err != nil {
-		cancel()
-		return nil, nil, err
-	}
-	seen := make(chan struct{})
-	go func() {
-		// Until the library closes the channel: it would wait for a reader that has gone.
-		for once := false; ; {
-			e, ok := <-events
-			if !ok {
-				return
-			}
-			if m, ok := e.(*lv.DomainEventCallbackRebootMsg); ok && m.Msg.Dom.UUID == id && !once {
-				once = true
-				close(seen)
-			}
-		}
-	}()
-	return seen, cancel, nil
 }

@@ -301,7 +301,7 @@ func TestConformanceQEMU(t *testing.T) {
 		Boot:    10 * time.Minute,
 	}
 	// It takes many minutes, and TestChangesCut and TestMoveCut do the same to the requests that matter.
-	if os.Getenv("BERTHAGE_LIBVIRT_DISTURB") != "" {
+	if thorough() {
 		setup.Disturb, setup.Disturbances = disturb(sides...), disturbances()
 	}
 	hypervisortest.Run(t, setup)

@@ -216,8 +216,9 @@ func (s *session) layer(on string, format Format, name string, size int64) (vol 
 	return vol, path.Join(path.Dir(on), name), err
 }
 
-// DeleteSnapshot implements hypervisor.Snapshotter. What only that snapshot needed is removed. Files that later states
-// lie on stay until these are gone too.
+// DeleteSnapshot implements hypervisor.Snapshotter. What only that snapshot needed is removed. Of a machine that runs, a file
+// that later states lie on is merged with the next, which takes as long as copying it; of a stopped one it stays until a
+// snapshot is deleted while it runs.
 func (d *Driver) DeleteSnapshot(ctx context.Context, r hypervisor.Ref, name string) error {
 	return d.alterDisks(ctx, "delete a snapshot of", r, func(s *session, dom *domain) error {
 		if dom.tag.snapshot(name) == nil {
@@ -239,113 +240,17 @@ func (d *Driver) DeleteSnapshot(ctx context.Context, r hypervisor.Ref, name stri
 		if err := s.revise(dom, x, tag); err != nil {
 			return err
 		}
+		if !dom.stopped() {
+			if err := s.merge(dom, family); err != nil {
+				s.h.log.Warn("layers of no use are left for now", "machine", dom.tag.Machine, "error", err)
+			}
+			if x, err = s.inspect(dom); err != nil {
+				return err
+			}
+		}
 		s.sweep(x, dom, family)
 		return nil
 	})
-}
-
-// layerFile is a file of a machine's disks.
-type layerFile struct {
-	lv.StorageVol
-	path, on string // on: the path of the one that it lies on
-}
-
-// layers lists the files of a machine's disks, those that are of no use any more included.
-func (s *session) layers(x *definition, dom *domain, family string) ([]layerFile, error) {
-	dirs := make(map[string]bool)
-	for _, disk := range x.disks {
-		dirs[path.Dir(disk.file())] = true
-	}
-	for _, kept := range dom.tag.Snapshots {
-		for _, one := range kept.Disks {
-			dirs[path.Dir(one.File)] = true
-		}
-	}
-	var out []layerFile
-	for dir := range dirs {
-		p, err := read(s, func(api *lv.Libvirt) (lv.StoragePool, error) { return api.StoragePoolLookupByTargetPath(dir) })
-		if err != nil {
-			return nil, err
-		}
-		if err := s.refresh(p); err != nil {
-			return nil, err
-		}
-		files, err := s.layerFiles(p, family)
-		if err != nil {
-			return nil, err
-		}
-		for _, f := range files {
-			if _, ok := diskOf(family, f.Name); ok {
-				out = append(out, f)
-			}
-		}
-	}
-	return out, nil
-}
-
-// layerFiles tells of the volumes whose names begin with the prefix what they lie on. One that goes away meanwhile is
-// left out.
-func (s *session) layerFiles(p lv.StoragePool, prefix string) ([]layerFile, error) {
-	volumes, err := s.volumes(p, prefix)
-	if err != nil {
-		return nil, err
-	}
-	var out []layerFile
-	for _, vol := range volumes {
-		text, err := read(s, func(api *lv.Libvirt) (string, error) { return api.StorageVolGetXMLDesc(vol, 0) })
-		if said(err, lv.ErrNoStorageVol) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		var v volumeXML
-		if err := parse("volume", text, &v); err != nil {
-			return nil, err
-		}
-		f := layerFile{StorageVol: vol, path: v.Target.Path}
-		if v.Backing != nil {
-			f.on = v.Backing.Path
-		}
-		out = append(out, f)
-	}
-	return out, nil
-}
-
-// sweep removes the files of disks that neither the machine nor a snapshot needs any more. What cannot be removed now
-// is removed with the machine, if not before.
-func (s *session) sweep(x *definition, dom *domain, family string) {
-	files, err := s.layers(x, dom, family)
-	if err != nil {
-		s.h.log.Warn("files of no use are left behind for now", "machine", dom.tag.Machine, "error", err)
-		return
-	}
-	below := make(map[string]string, len(files))
-	for _, f := range files {
-		below[f.path] = f.on
-	}
-	needed := make(map[string]bool)
-	need := func(file string) {
-		for ; file != "" && !needed[file]; file = below[file] {
-			needed[file] = true
-		}
-	}
-	for _, disk := range x.disks {
-		need(disk.file())
-	}
-	for _, kept := range dom.tag.Snapshots {
-		for _, one := range kept.Disks {
-			need(one.File)
-		}
-	}
-	for _, f := range files {
-		if needed[f.path] {
-			continue
-		}
-		if err := s.deleteVolume(f.StorageVol); err != nil {
-			s.h.log.Warn("a file of no use is left behind for now", "machine", dom.tag.Machine, "volume", f.Name, "error", err)
-		}
-	}
 }
 
 func errNoDisks() error {

@@ -18,18 +18,25 @@ func (d *Driver) Watch(ctx context.Context, id pool.HostID, changed func()) erro
 	if err != nil {
 		return fail(err)
 	}
+	happened := make(chan struct{}, 1)
 	for {
-		events, over, err := h.session(ctx).watch()
+		c, stop, err := h.session(ctx).listen(func(c *conn) *events { return &c.changes }, func(lv.UUID) {
+			select {
+			case happened <- struct{}{}:
+			default: // there is something to be told already
+			}
+		})
 		if err != nil {
 			return fail(err)
 		}
 		for watching := true; watching; {
 			changed()
 			select {
-			case <-events:
-			case <-over: // a change that came last is told by the next call
+			case <-happened:
+			case <-c.link.gone: // a change that came last is told by the next call
 				watching = false
 			case <-ctx.Done():
+				stop()
 				return fail(ctx.Err())
 			}
 		}
@@ -37,44 +44,4 @@ func (d *Driver) Watch(ctx context.Context, id pool.HostID, changed func()) erro
 			return fail(err)
 		}
 	}
-}
-
-// watch begins to watch. Events holds an element when there has been an event; over is closed when there will be no more
-// because the connection is lost.
-func (s *session) watch() (events, over <-chan struct{}, err error) {
-	c, err := s.conn()
-	if err != nil {
-		return nil, nil, err
-	}
-	ctx, cancel := context.WithCancel(s.ctx)
-	happened, gone := make(chan struct{}, 1), make(chan struct{})
-	_, err = ask(s.ctx, c, func(api *lv.Libvirt) (struct{}, error) {
-		in, err := api.SubscribeEvents(ctx, lv.DomainEventIDLifecycle, nil)
-		if err != nil {
-			return struct{}{}, err
-		}
-		go func() {
-			// Until the library closes the channel: it would wait for a reader that has gone.
-			for range in {
-				select {
-				case happened <- struct{}{}:
-				default:
-				}
-			}
-		}()
-		return struct{}{}, nil
-	})
-	if err != nil {
-		cancel()
-		return nil, nil, err
-	}
-	go func() {
-		defer cancel()
-		select {
-		case <-c.link.gone:
-			close(gone)
-		case <-ctx.Done():
-		}
-	}()
-	return happened, gone, nil
 }
