@@ -260,7 +260,7 @@ func TestConformanceQEMU(t *testing.T) {
 	image := guestImage(t)
 	storage := shared(t, found)
 	config := libvirt.Config{
-		Timeouts: libvirt.Timeouts{Shutdown: 3 * time.Second}, // a guest that is still booting does not obey at all
+		Timeouts: libvirt.Timeouts{Shutdown: time.Second}, // a guest that is still booting does not obey at all
 		Logger:   logger(t),
 	}
 	var hosts []pool.HostID
@@ -278,9 +278,11 @@ func TestConformanceQEMU(t *testing.T) {
 	d, err := libvirt.New(config)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, d.Close()) }()
+	template := order("file:" + image)
+	template.Spec.Disks[0].Size = 64 * pool.MiB // contents are compared
 	setup := hypervisortest.Setup{
 		Name: "libvirt qemu", Driver: d, Hosts: hosts,
-		Order:     order("file:" + image),
+		Order:     template,
 		BadSource: image + ".none",
 		Abilities: []hypervisor.Ability{
 			hypervisor.CanAttachDisk, hypervisor.CanConsole, hypervisor.CanHibernate, hypervisor.CanImage, hypervisor.CanMeter,
