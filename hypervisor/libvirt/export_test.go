@@ -190,6 +190,16 @@ func (d *Driver) IOPSLimit(ctx context.Context, r hypervisor.Ref, i int) (uint64
 	return out, err
 }
 
+// Defined reports whether the machine is on its host, listed or not.
+func (d *Driver) Defined(ctx context.Context, r hypervisor.Ref) (bool, error) {
+	h, err := d.host(r.Host)
+	if err != nil {
+		return false, err
+	}
+	dom, err := h.session(ctx).find(r)
+	return dom != nil, err
+}
+
 // NetworkBridge is the bridge of a libvirt network.
 func (d *Driver) NetworkBridge(ctx context.Context, id pool.HostID, name string) (string, error) {
 	h, err := d.host(id)

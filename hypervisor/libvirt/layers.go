@@ -16,24 +16,12 @@ type layerFile struct {
 
 // layers lists the files of a machine's disks, those that are of no use any more included.
 func (s *session) layers(x *definition, dom *domain, family string) ([]layerFile, error) {
-	dirs := make(map[string]bool)
-	for _, disk := range x.disks {
-		dirs[path.Dir(disk.file())] = true
-	}
-	for _, kept := range dom.tag.Snapshots {
-		for _, one := range kept.Disks {
-			dirs[path.Dir(one.File)] = true
-		}
+	pools, err := s.poolsOf(x, dom)
+	if err != nil {
+		return nil, err
 	}
 	var out []layerFile
-	for dir := range dirs {
-		p, err := read(s, func(api *lv.Libvirt) (lv.StoragePool, error) { return api.StoragePoolLookupByTargetPath(dir) })
-		if err != nil {
-			return nil, err
-		}
-		if err := s.refresh(p); err != nil {
-			return nil, err
-		}
+	for _, p := range pools {
 		files, err := s.layerFiles(p, family)
 		if err != nil {
 			return nil, err
@@ -43,6 +31,52 @@ func (s *session) layers(x *definition, dom *domain, family string) ([]layerFile
 				out = append(out, f)
 			}
 		}
+	}
+	return out, nil
+}
+
+// countLayers is how many there are.
+func (s *session) countLayers(x *definition, dom *domain, family string) (n int, err error) {
+	pools, err := s.poolsOf(x, dom)
+	if err != nil {
+		return 0, err
+	}
+	for _, p := range pools {
+		volumes, err := s.volumes(p, family)
+		if err != nil {
+			return 0, err
+		}
+		for _, vol := range volumes {
+			if _, ok := diskOf(family, vol.Name); ok {
+				n++
+			}
+		}
+	}
+	return n, nil
+}
+
+// poolsOf returns the storage pools that have files of a machine's disks, read anew.
+func (s *session) poolsOf(x *definition, dom *domain) ([]lv.StoragePool, error) {
+	var dirs []string
+	for _, disk := range x.disks {
+		dirs = append(dirs, path.Dir(disk.file()))
+	}
+	for _, kept := range dom.tag.Snapshots {
+		for _, one := range kept.Disks {
+			dirs = append(dirs, path.Dir(one.File))
+		}
+	}
+	slices.Sort(dirs)
+	var out []lv.StoragePool
+	for _, dir := range slices.Compact(dirs) {
+		p, err := read(s, func(api *lv.Libvirt) (lv.StoragePool, error) { return api.StoragePoolLookupByTargetPath(dir) })
+		if err != nil {
+			return nil, err
+		}
+		if err := s.refresh(p); err != nil {
+			return nil, err
+		}
+		out = append(out, p)
 	}
 	return out, nil
 }

@@ -15,7 +15,8 @@ import (
 )
 
 // Machines implements hypervisor.Driver. Addresses are those of DHCP leases and forwarded ports, and on bridges
-// without a lease what the host's ARP table says; they are told of machines that are tagged and not stopped.
+// without a lease what the host's ARP table says; they are told of machines that are tagged and not stopped. A machine that
+// is being moved is listed where it runs, or still can, and not where it is only about to be.
 func (d *Driver) Machines(ctx context.Context, id pool.HostID) ([]hypervisor.Machine, error) {
 	fail := func(err error) ([]hypervisor.Machine, error) {
 		return nil, wrap("list machines", hypervisor.Ref{Host: id}, false, err)
@@ -36,6 +37,9 @@ func (d *Driver) Machines(ctx context.Context, id pool.HostID) ([]hypervisor.Mac
 	out := make([]hypervisor.Machine, 0, len(domains))
 	for i := range domains {
 		dom := &domains[i]
+		if d.arriving(s, dom) {
+			continue
+		}
 		m := hypervisor.Machine{
 			Ref:       hypervisor.Ref{Host: id},
 			Native:    formatUUID(dom.UUID),

@@ -359,6 +359,17 @@ func (d *Driver) other(s *session, dom *domain) (*domain, error) {
 	return there, nil
 }
 
+// arriving reports whether the machine is still on the host that it is being moved from, and does not run here yet.
+func (d *Driver) arriving(s *session, dom *domain) bool {
+	if dom.tag == nil || dom.tag.To != string(s.h.id) || dom.running() {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, s.h.timeouts.Hosts)
+	defer cancel()
+	there, err := d.other(s.h.session(ctx), dom)
+	return err == nil && there != nil // what is not known is listed
+}
+
 // settle ends what a move has left open of a machine that is to be run or changed.
 func (d *Driver) settle(s *session, dom *domain) error {
 	if dom.tag.To == "" {

@@ -46,12 +46,12 @@ func (d *Driver) Snapshot(ctx context.Context, r hypervisor.Ref, name string) er
 		if err != nil {
 			return err
 		}
-		files, err := s.layers(x, dom, family)
+		files, err := s.countLayers(x, dom, family)
 		if err != nil {
 			return err
 		}
-		if len(files) >= mostLayers*len(x.disks) {
-			return refuse(hypervisor.ErrRefused, fmt.Errorf("the machine's disks consist of %d files already", len(files)))
+		if files >= mostLayers*len(x.disks) {
+			return refuse(hypervisor.ErrRefused, fmt.Errorf("the machine's disks consist of %d files already", files))
 		}
 		kept := snapshotTag{Name: name, Time: time.Now().UTC()}
 		request := layerXML{Name: "berthage"}
