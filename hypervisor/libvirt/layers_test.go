@@ -53,7 +53,7 @@ func TestLayersAreMerged(t *testing.T) {
 		}
 		return n
 	}
-	const rounds, kept = 6, 2
+	const rounds, kept = 4, 2
 	name := func(i int) string { return fmt.Sprintf("s%d", i) }
 	for i := range rounds {
 		typed(t, d, o.Ref, fmt.Sprintf("echo state-%d >/data/file; echo state-%d >/more/file; dd if=/dev/urandom of=/data/big bs=64k count=16; sync", i, i))
