@@ -198,7 +198,7 @@ test-house: ## the rules of the house only: imports, documentation, builds for e
 
 .PHONY: test-all
 test-all: ## make check, make bench-peers, make test-openstack and make test, with long rounds
-	$(MAKE) test EXTRA="test-check test-peers test-cloud" BERTHAGE_LEDGER_ROUNDS=4
+	$(MAKE) test EXTRA="test-check test-peers test-cloud" BERTHAGE_LEDGER_ROUNDS=4 BERTHAGE_LIBVIRT_DISTURB=1
 
 .PHONY: test-race
 test-race: ## the concurrency tests many times over (COUNT=20)
