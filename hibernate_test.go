@@ -2,6 +2,7 @@ package berthage_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -200,9 +201,9 @@ func TestWatch(t *testing.T) {
 func TestWatchDuringAPoll(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		slow := false
+		var slow atomic.Bool
 		b := start(t, fake.Config{Hosts: hosts(1), Hook: func(c fake.Call) fake.Fault {
-			if slow && c.Op == fake.OpMachines {
+			if slow.Load() && c.Op == fake.OpMachines {
 				return fake.Fault{After: 30 * time.Second} // it is listed as it was
 			}
 			return fake.Fault{}
@@ -210,7 +211,7 @@ func TestWatchDuringAPoll(t *testing.T) {
 		defer b.stop()
 		i := settle(t, b.m, b.launch("one").ID)
 		time.Sleep(63 * time.Minute)
-		slow = true
+		slow.Store(true)
 		_, err := b.fleet.AddForeign(hypervisor.Machine{Ref: hypervisor.Ref{Host: i.Place.Host}, Name: "theirs", Power: pool.Running})
 		require.NoError(t, err) // has the host listed, two seconds later at the most
 		time.Sleep(10 * time.Second)
