@@ -102,6 +102,7 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 		"libvirt with a typo": {file: `{"libvirt": [{"url": "qemu:///system"}]}`, want: "url"},
 		"libvirt without uri": {file: `{"libvirt": [{"name": "x"}]}`, want: "libvirt[0].uri"},
 		"libvirt twice":       {file: `{"libvirt": [{"uri": "a", "name": "x"}, {"uri": "b", "name": "x"}]}`, want: `"x"`},
+		"shared, no pool":     {file: `{"libvirt": [{"uri": "a", "shared": ["nfs"]}]}`, want: `libvirt[0].shared: "nfs"`},
 		"fence by a word":     {file: `{"libvirt": [{"uri": "a", "fence": ["ipmitool"]}]}`, want: `libvirt[0].fence: "ipmitool": the absolute path`},
 		"proxmox without url": {file: `{"proxmox": [{"token_file": "t"}]}`, want: "proxmox[0].url"},
 		"proxmox by nobody":   {file: `{"proxmox": [{"url": "https://a:8006"}]}`, want: "proxmox[0]: either token_file, or user and password_file"},

@@ -24,6 +24,17 @@ type Libvirt struct {
 	CPU     float64           `json:"cpu,omitempty"`     // over-commit ratio of cores; 0: 1.0
 	Virt    string            `json:"virt,omitempty"`    // kvm, qemu (emulation), or auto: kvm where a test boot proves that it works
 
+	// Shared are those of Pools that other hosts see as the same files, so that machines move between them, and with Model, the same on all,
+	// and Migrate, the URI by which other hosts reach this one's daemon, as they run. MigrateMemory is where QEMU takes what is sent.
+	Shared        []string `json:"shared,omitempty"`
+	Model         string   `json:"model,omitempty"`
+	Migrate       string   `json:"migrate,omitempty"`
+	MigrateMemory string   `json:"migrate_memory,omitempty"`
+
+	// HeadroomCPU, in thousandths of a core, and HeadroomMemory, in bytes, are up to which a machine can be resized while it runs.
+	HeadroomCPU    int64 `json:"headroom_cpu,omitempty"`
+	HeadroomMemory int64 `json:"headroom_memory,omitempty"`
+
 	// Fence is the command that switches the host off, its absolute path and its arguments; none: nobody can. It must end with success only
 	// when it has seen the host off.
 	Fence []string `json:"fence,omitempty"`
@@ -49,6 +60,11 @@ func checkLibvirt(list []Libvirt) error {
 			return fmt.Errorf("libvirt[%d]: a second host of the name %q: give each a name of its own", i, l.HostName())
 		case len(l.Fence) > 0 && !strings.HasPrefix(l.Fence[0], "/"):
 			return fmt.Errorf("libvirt[%d].fence: %q: the absolute path of a program, and its arguments", i, l.Fence[0])
+		}
+		for _, name := range l.Shared {
+			if _, ok := l.Pools[name]; !ok {
+				return fmt.Errorf("libvirt[%d].shared: %q: the name of one of the pools", i, name)
+			}
 		}
 		seen[l.HostName()] = true
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -72,6 +73,8 @@ func libvirtHosts(list []config.Libvirt) ([]libvirt.HostConfig, error) {
 	for _, l := range list {
 		h := libvirt.HostConfig{
 			URI: l.URI, Name: l.HostName(), Zone: l.Zone, Labels: l.Labels, Taints: l.Taints, Network: l.Network, VirtType: libvirt.VirtType(l.Virt),
+			CPU: l.Model, Migration: libvirt.Migration{URI: l.Migrate, Memory: l.MigrateMemory},
+			Headroom: libvirt.Headroom{CPU: l.HeadroomCPU, Memory: l.HeadroomMemory},
 		}
 		if l.CPU != 0 {
 			ratio, err := pool.ParseRatio(strconv.FormatFloat(l.CPU, 'f', -1, 64))
@@ -83,7 +86,7 @@ func libvirtHosts(list []config.Libvirt) ([]libvirt.HostConfig, error) {
 		if len(l.Pools) > 0 {
 			h.Pools = make(map[string]libvirt.StoragePool, len(l.Pools))
 			for name, kind := range l.Pools {
-				h.Pools[name] = libvirt.StoragePool{Kind: pool.Storage(kind)}
+				h.Pools[name] = libvirt.StoragePool{Kind: pool.Storage(kind), Shared: slices.Contains(l.Shared, name)}
 			}
 		}
 		out = append(out, h)
