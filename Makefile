@@ -114,11 +114,11 @@ define go-test
 @set -e; status=0; for p in $($(1)-packages); do \
 	module=.; case $$p in *:*) module=$${p%%:*}; p=$${p#*:};; esac; \
 	case $$p in *!*) p=$$(go list -C $$module "$${p%%!*}" | grep -v -E "($$(echo "$${p#*!}" | tr '!' '|'))(/|$$)");; esac; \
-	$(tally) test -C $$module $(RACE) -count=1 -timeout 15m $$p || status=1; done; exit $$status
+	$(tally) test -C $$module $(RACE) -count=1 -timeout 40m $$p || status=1; done; exit $$status
 endef
 
 .PHONY: test
-test: ## everything, with what could not be run listed at the end; about 16 minutes on two cores
+test: ## everything, with what could not be run listed at the end; about 40 minutes on two cores
 	@rm -rf "$(TALLY)"
 	$(if $(RACE),,@$(tally) skip "race detector" "no C compiler")
 	@status=0; for part in $(PARTS); do echo "make $$part" >&2; $(MAKE) --no-print-directory $$part || status=1; done; \
