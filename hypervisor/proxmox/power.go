@@ -27,6 +27,9 @@ func (s *session) turn(g *guest, to pool.Power, request string, p params) error 
 			return nil
 		}
 	}
+	if says(err, locked) { // perhaps by the same request, which has arrived twice and is being carried out
+		err = refuse(hypervisor.ErrUnknown, err)
+	}
 	return s.settle(err, s.is(g, to))
 }
 
