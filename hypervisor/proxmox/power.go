@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/berthage/berthage/hypervisor"
@@ -27,7 +28,8 @@ func (s *session) turn(g *guest, to pool.Power, request string, p params) error 
 			return nil
 		}
 	}
-	if says(err, locked) { // perhaps by the same request, which has arrived twice and is being carried out
+	if says(err, locked) && to == pool.Hibernated && strings.Contains(err.Error(), "(suspend") {
+		// By the same request, which has arrived twice and is being carried out.
 		err = refuse(hypervisor.ErrUnknown, err)
 	}
 	return s.settle(err, s.is(g, to))
