@@ -107,6 +107,7 @@ test-unit-packages := ./...!/hypervisor examples:./...!/browser!/customdriver \
 	$(addprefix internal/integration:./,drivers guest/... importing readme)
 test-ledgers-packages := $(addprefix internal/integration:./,fleet ledgers)
 test-drivers-packages := ./hypervisor/libvirt ./hypervisor/...!/libvirt examples:./customdriver internal/integration:./script
+test-drivers-timeout := 30m
 test-browser-packages := examples:./berthd/browser/...
 
 # go-test PART: runs the packages of a part, module by module.
@@ -114,7 +115,7 @@ define go-test
 @set -e; status=0; for p in $($(1)-packages); do \
 	module=.; case $$p in *:*) module=$${p%%:*}; p=$${p#*:};; esac; \
 	case $$p in *!*) p=$$(go list -C $$module "$${p%%!*}" | grep -v -E "($$(echo "$${p#*!}" | tr '!' '|'))(/|$$)");; esac; \
-	$(tally) test -C $$module $(RACE) -count=1 -timeout 40m $$p || status=1; done; exit $$status
+	$(tally) test -C $$module $(RACE) -count=1 -timeout $(or $($(1)-timeout),15m) $$p || status=1; done; exit $$status
 endef
 
 .PHONY: test

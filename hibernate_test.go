@@ -15,17 +15,22 @@ import (
 	"github.com/berthage/berthage/pool"
 )
 
-// What is hibernated keeps its place and its memory until it is stopped, whatever happens to the calls.
-func TestHibernate(t *testing.T) {
-	t.Parallel()
-	for name, fault := range map[string]fake.Fault{
+// mishaps are what can become of a call, by name.
+func mishaps() map[string]fake.Fault {
+	return map[string]fake.Fault{
 		"at once":      {},
 		"reply lost":   {Kind: fake.Lose},
 		"request lost": {Kind: fake.Drop},
 		"late":         {Kind: fake.Late, After: 20 * time.Second},
 		"twice":        {Kind: fake.Duplicate, After: time.Second},
 		"refused":      {Kind: fake.Refuse},
-	} {
+	}
+}
+
+// What is hibernated keeps its place and its memory until it is stopped, whatever happens to the calls.
+func TestHibernate(t *testing.T) {
+	t.Parallel()
+	for name, fault := range mishaps() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -93,14 +98,7 @@ func TestHibernateNotOffered(t *testing.T) {
 // A running instance gets disks and gives up the last ones; they are booked as long as they may be there.
 func TestSetDisks(t *testing.T) {
 	t.Parallel()
-	for name, fault := range map[string]fake.Fault{
-		"at once":      {},
-		"reply lost":   {Kind: fake.Lose},
-		"request lost": {Kind: fake.Drop},
-		"late":         {Kind: fake.Late, After: 20 * time.Second},
-		"twice":        {Kind: fake.Duplicate, After: time.Second},
-		"refused":      {Kind: fake.Refuse},
-	} {
+	for name, fault := range mishaps() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {

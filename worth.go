@@ -18,10 +18,14 @@ func (m *Manager) appraise(ctx context.Context) {
 	defer timer.Stop()
 	seen := pool.Revision(-1)
 	for {
-		st := m.ring.Fork()
-		if head := st.Head(); head != seen {
-			seen = head
-			if err := appraised(ctx, st, m.worth); err != nil && ctx.Err() == nil {
+		var p *packing.Problem // of records that do not change any more
+		m.View(func(st *pool.State) {
+			if head := st.Head(); head != seen {
+				seen, p = head, packing.FromBooks(st)
+			}
+		})
+		if p != nil {
+			if err := appraised(ctx, p, m.worth); err != nil && ctx.Err() == nil {
 				m.log.Warn("what room is worth is not known anew", "error", err)
 			}
 		}
@@ -35,8 +39,7 @@ func (m *Manager) appraise(ctx context.Context) {
 
 // appraised sets what room is worth in a pool: the prices of its instances' sizes in the plan that would pack them best onto
 // hosts like its own.
-func appraised(ctx context.Context, st *pool.State, w *scheduler.Worth) error {
-	p := packing.FromBooks(st)
+func appraised(ctx context.Context, p *packing.Problem, w *scheduler.Worth) error {
 	if len(p.Hosts) == 0 || len(p.Items) == 0 {
 		return nil
 	}

@@ -133,6 +133,16 @@ func (t Toleration) Tolerates(x Taint) bool {
 	return t.Key == x.Key && (t.Value == "" || t.Value == x.Value)
 }
 
+// Tolerates reports whether the constraints let an instance onto hosts with that taint.
+func (c *Constraints) Tolerates(x Taint) bool {
+	for _, t := range c.Tolerations {
+		if t.Tolerates(x) {
+			return true
+		}
+	}
+	return false
+}
+
 const maxTaints = 64
 
 // normalizeTaints returns the taints in order, each once.

@@ -251,14 +251,7 @@ func (d *decision) repels(taints []pool.Taint) int {
 	return -1
 }
 
-func (d *decision) tolerates(x pool.Taint) bool {
-	for _, t := range d.req.Spec.Constraints.Tolerations {
-		if t.Tolerates(x) {
-			return true
-		}
-	}
-	return false
-}
+func (d *decision) tolerates(x pool.Taint) bool { return d.req.Spec.Constraints.Tolerates(x) }
 
 // passes asks the importer's filters.
 func (d *decision) passes(h *pool.HostRecord, v view) (failure, error) {

@@ -25,7 +25,7 @@ func prepare(t *testing.T) string {
 	t.Helper()
 	if runtime.GOOS != "linux" {
 		fmt.Printf("NOT RUN: %s: the driver's hosts are Linux computers\n", t.Name())
-		t.Skip("needs Linux")
+		t.Skip("not run: the driver's hosts are Linux computers")
 	}
 	dir := t.TempDir()
 	for _, name := range []string{"machines", "images"} {

@@ -51,7 +51,7 @@ func (d *Driver) resources(t *hcloud.ServerType) pool.Resources {
 
 // offered returns what the service sells, asked anew when the last answer is old.
 func (c *call) offered() (*offer, error) {
-	turn, err := c.turns.take(c.ctx, "catalog")
+	turn, err := c.turns.Take(c.ctx, "catalog")
 	if err != nil {
 		return nil, err
 	}

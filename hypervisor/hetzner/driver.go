@@ -6,12 +6,12 @@ import (
 	"errors"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/hetznercloud/hcloud-go/v2/hcloud"
 
 	"github.com/berthage/berthage/hypervisor"
+	"github.com/berthage/berthage/internal/inturn"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -21,8 +21,8 @@ type Driver struct {
 	config    Config
 	client    *hcloud.Client
 	locations map[pool.HostID]*LocationConfig
-	order     []pool.HostID // of the configuration
-	turns     turns         // calls on one machine, one after another
+	order     []pool.HostID       // of the configuration
+	turns     inturn.Keys[string] // calls on one machine, one after another
 	servers   shared[[]*hcloud.Server]
 	catalog   catalog
 	metered   metered
@@ -168,39 +168,3 @@ func (c *call) follow(actions ...*hcloud.Action) error {
 
 // word is a random word that makes one attempt to create something unlike any other.
 func word() string { return strings.ToLower(rand.Text()[:8]) }
-
-// turns lets one holder of a key go on at a time.
-type turns struct {
-	mu   sync.Mutex
-	held map[string]chan struct{}
-}
-
-// take waits for the key and returns how to give it back.
-func (t *turns) take(ctx context.Context, key string) (func(), error) {
-	for {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		t.mu.Lock()
-		if t.held == nil {
-			t.held = make(map[string]chan struct{})
-		}
-		other, taken := t.held[key]
-		if !taken {
-			mine := make(chan struct{})
-			t.held[key] = mine
-			t.mu.Unlock()
-			return func() {
-				t.mu.Lock()
-				delete(t.held, key)
-				t.mu.Unlock()
-				close(mine)
-			}, nil
-		}
-		t.mu.Unlock()
-		select {
-		case <-other:
-		case <-ctx.Done():
-		}
-	}
-}

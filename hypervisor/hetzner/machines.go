@@ -123,7 +123,7 @@ func (d *Driver) with(ctx context.Context, op string, r hypervisor.Ref, f func(c
 	if err != nil {
 		return wrap(op, r, false, err)
 	}
-	turn, err := d.turns.take(ctx, string(r.Host)+" "+string(r.Machine))
+	turn, err := d.turns.Take(ctx, string(r.Host)+" "+string(r.Machine))
 	if err != nil {
 		return wrap(op, r, false, err)
 	}

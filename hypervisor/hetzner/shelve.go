@@ -144,7 +144,7 @@ func (d *Driver) Discard(ctx context.Context, r hypervisor.Ref) error {
 	if err := validTag(r.Tag); err != nil {
 		return wrap(op, r, false, bad(err))
 	}
-	turn, err := d.turns.take(ctx, string(r.Host)+" "+string(r.Machine))
+	turn, err := d.turns.Take(ctx, string(r.Host)+" "+string(r.Machine))
 	if err != nil {
 		return wrap(op, r, false, err)
 	}

@@ -32,7 +32,7 @@ func (d *Driver) Create(ctx context.Context, o hypervisor.Order) error {
 	if err != nil {
 		return fail(nil, err)
 	}
-	done, err := h.machines.take(ctx, o.Machine)
+	done, err := h.machines.Take(ctx, o.Machine)
 	if err != nil {
 		return fail(nil, err)
 	}

@@ -27,7 +27,7 @@ func (d *Driver) Destroy(ctx context.Context, r hypervisor.Ref) error {
 	if err := validTag(r.Tag); err != nil {
 		return wrap("destroy", r, false, refuse(hypervisor.ErrInvalid, err))
 	}
-	done, err := h.machines.take(ctx, r.Machine)
+	done, err := h.machines.Take(ctx, r.Machine)
 	if err != nil {
 		return wrap("destroy", r, false, err)
 	}

@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	lv "github.com/digitalocean/go-libvirt"
+
+	"github.com/berthage/berthage/internal/inturn"
 )
 
 // events hands the events of one kind that come on a connection to those who listen. A daemon takes one subscription to
@@ -13,7 +15,7 @@ import (
 type events struct {
 	kind lv.DomainEventID
 
-	subscribing turns[string]
+	subscribing inturn.Keys[string]
 	mu          sync.Mutex
 	on          bool // subscribed
 	last        int  // of the keys
@@ -37,7 +39,7 @@ func (s *session) listen(of func(*conn) *events, f func(lv.UUID)) (c *conn, stop
 }
 
 func (e *events) listen(ctx context.Context, c *conn, f func(lv.UUID)) (stop func(), err error) {
-	done, err := e.subscribing.take(ctx, "")
+	done, err := e.subscribing.Take(ctx, "")
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 
 	lv "github.com/digitalocean/go-libvirt"
 
+	"github.com/berthage/berthage/internal/inturn"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -24,9 +25,9 @@ type host struct {
 	life context.Context // ends when the driver is closed
 	end  context.CancelFunc
 
-	dialing  turns[string]         // one connects at a time
-	machines turns[pool.MachineID] // creating and destroying a machine exclude each other
-	imports  turns[string]         // one import of an image at a time
+	dialing  inturn.Keys[string]         // one connects at a time
+	machines inturn.Keys[pool.MachineID] // creating and destroying a machine exclude each other
+	imports  inturn.Keys[string]         // one import of an image at a time
 
 	mu      sync.Mutex
 	current *conn
@@ -71,7 +72,7 @@ func (h *host) connect(ctx context.Context) (*conn, error) {
 	if c, err := h.live(); c != nil || err != nil {
 		return c, err
 	}
-	done, err := h.dialing.take(ctx, "")
+	done, err := h.dialing.Take(ctx, "")
 	if err != nil {
 		return nil, &transportError{cause: err}
 	}

@@ -18,6 +18,7 @@ import (
 	lv "github.com/digitalocean/go-libvirt"
 
 	"github.com/berthage/berthage/hypervisor"
+	"github.com/berthage/berthage/internal/inturn"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -109,14 +110,14 @@ type imageFile struct {
 
 // images remembers what has been found out of image files, so that they are read once and not for every machine.
 type images struct {
-	turns turns[string]
+	turns inturn.Keys[string]
 	mu    sync.Mutex
 	known map[string]imageFile
 }
 
 // look opens and hashes an image file, unless it is known and unchanged.
 func (m *images) look(ctx context.Context, path string) (imageFile, error) {
-	done, err := m.turns.take(ctx, path)
+	done, err := m.turns.Take(ctx, path)
 	if err != nil {
 		return imageFile{}, err
 	}
@@ -235,7 +236,7 @@ const importPrefix = "berthage-image-"
 // while the volume grows and begins anew when it has stopped. Should both write, they write the same bytes.
 func (s *session) imported(f imageFile, poolName string) (string, error) {
 	name := importPrefix + f.hash[:32] + "." + f.format
-	done, err := s.h.imports.take(s.ctx, poolName+"/"+name)
+	done, err := s.h.imports.Take(s.ctx, poolName+"/"+name)
 	if err != nil {
 		return "", err
 	}

@@ -164,7 +164,7 @@ func (d *Driver) Import(ctx context.Context, id pool.HostID, f hypervisor.ImageF
 		return fail(err)
 	}
 	poolName, name := h.imagePool(), imageVolume(f)
-	done, err := h.imports.take(ctx, poolName+"/"+namedImage+f.Name)
+	done, err := h.imports.Take(ctx, poolName+"/"+namedImage+f.Name)
 	if err != nil {
 		return fail(err)
 	}

@@ -12,11 +12,13 @@ import (
 	"time"
 
 	lv "github.com/digitalocean/go-libvirt"
+
+	"github.com/berthage/berthage/internal/inturn"
 )
 
 // kvmProbe is what a connection knows of KVM.
 type kvmProbe struct {
-	turns turns[string]
+	turns inturn.Keys[string]
 	mu    sync.Mutex
 	known bool
 	works bool
@@ -41,7 +43,7 @@ func probeUUID(word string) lv.UUID { return ownUUID("berthage probe v1", word) 
 // bootProbe.
 func (b *build) kvmWorks(poolName string) (bool, error) {
 	p := &b.c.probe
-	done, err := p.turns.take(b.ctx, "")
+	done, err := p.turns.Take(b.ctx, "")
 	if err != nil {
 		return false, err
 	}

@@ -55,7 +55,7 @@ func (d *Driver) Migrate(ctx context.Context, from hypervisor.Ref, o hypervisor.
 	slices.SortFunc(hosts, func(a, b *host) int { return strings.Compare(string(a.id), string(b.id)) }) // no two wait for each other
 	m.from = a.session(ctx)
 	for _, h := range hosts {
-		done, err := h.machines.take(ctx, from.Machine)
+		done, err := h.machines.Take(ctx, from.Machine)
 		if err != nil {
 			return fail(err)
 		}

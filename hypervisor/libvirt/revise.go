@@ -28,7 +28,7 @@ func (d *Driver) alter(ctx context.Context, op string, r hypervisor.Ref, f func(
 	if err != nil {
 		return wrap(op, r, false, err)
 	}
-	done, err := h.machines.take(ctx, r.Machine)
+	done, err := h.machines.Take(ctx, r.Machine)
 	if err != nil {
 		return wrap(op, r, false, err)
 	}

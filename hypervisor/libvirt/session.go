@@ -3,7 +3,6 @@ package libvirt
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	lv "github.com/digitalocean/go-libvirt"
@@ -94,44 +93,4 @@ func (s *session) release(done func()) {
 		}
 		done()
 	}()
-}
-
-// turns lets one holder at a time have each key.
-type turns[K comparable] struct {
-	mu sync.Mutex
-	m  map[K]*turn
-}
-
-type turn struct {
-	token   chan struct{} // holds one element while it is taken
-	waiting int           // the holder and those who wait
-}
-
-// take waits for the key and returns how to give it back.
-func (t *turns[K]) take(ctx context.Context, key K) (done func(), err error) {
-	t.mu.Lock()
-	if t.m == nil {
-		t.m = make(map[K]*turn)
-	}
-	e := t.m[key]
-	if e == nil {
-		e = &turn{token: make(chan struct{}, 1)}
-		t.m[key] = e
-	}
-	e.waiting++
-	t.mu.Unlock()
-	forget := func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		if e.waiting--; e.waiting == 0 {
-			delete(t.m, key)
-		}
-	}
-	select {
-	case e.token <- struct{}{}:
-		return func() { <-e.token; forget() }, nil
-	case <-ctx.Done():
-		forget()
-		return nil, ctx.Err()
-	}
 }

@@ -33,7 +33,7 @@ func (s *session) create(p plan) error {
 	if p.node, err = s.node(p.order.Host); err != nil {
 		return err
 	}
-	done, err := s.machines.take(s.ctx, p.order.Machine)
+	done, err := s.machines.Take(s.ctx, p.order.Machine)
 	if err != nil {
 		return &lostError{cause: err}
 	}

@@ -29,7 +29,7 @@ func (s *session) destroy(r hypervisor.Ref) error {
 	if err != nil {
 		return err
 	}
-	done, err := s.machines.take(s.ctx, r.Machine)
+	done, err := s.machines.Take(s.ctx, r.Machine)
 	if err != nil {
 		return &lostError{cause: err}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/luthermonson/go-proxmox"
 
 	"github.com/berthage/berthage/hypervisor"
+	"github.com/berthage/berthage/internal/inturn"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -19,7 +20,7 @@ type Driver struct {
 	cfg      Config
 	web      *transport
 	lib      *proxmox.Client
-	machines turns[pool.MachineID] // what makes, moves or removes a machine excludes each other
+	machines inturn.Keys[pool.MachineID] // what makes, moves or removes a machine excludes each other
 
 	mu    sync.Mutex
 	nodes map[string]bool        // of the cluster, as last listed

@@ -39,7 +39,7 @@ func (s *session) migrate(from hypervisor.Ref, o hypervisor.Order) error {
 	if from.Host == o.Host {
 		return refuse(hypervisor.ErrInvalid, errors.New("the machine is to move to where it is"))
 	}
-	done, err := s.machines.take(s.ctx, from.Machine)
+	done, err := s.machines.Take(s.ctx, from.Machine)
 	if err != nil {
 		return &lostError{cause: err}
 	}

@@ -40,14 +40,14 @@ func places() map[string]place {
 
 		"hypervisor/fake": {ours: []string{"hypervisor", "pool"}},
 		"hypervisor/libvirt": {
-			ours: []string{"hypervisor", "internal/cloudinit", "pool"},
+			ours: []string{"hypervisor", "internal/cloudinit", "internal/inturn", "pool"},
 			outside: why(
 				"github.com/digitalocean/go-libvirt", "speaks libvirt's protocol without cgo",
 				"golang.org/x/crypto", "of go-libvirt, and ssh to remote hosts",
 				"github.com/kdomanski/iso9660", "of internal/cloudinit"),
 		},
 		"hypervisor/hetzner": {
-			ours: []string{"hypervisor", "internal/cloudinit", "pool"},
+			ours: []string{"hypervisor", "internal/cloudinit", "internal/inturn", "pool"},
 			outside: why(
 				"github.com/hetznercloud/hcloud-go/v2", "the vendor's client of the Cloud API",
 				"github.com/prometheus/client_golang", "of hcloud-go, with all below",
@@ -78,7 +78,7 @@ func places() map[string]place {
 		},
 		"hypervisor/hypervisortest": {ours: []string{"hypervisor", "pool"}},
 		"hypervisor/proxmox": {
-			ours: []string{"hypervisor", "internal/cloudinit", "pool"},
+			ours: []string{"hypervisor", "internal/cloudinit", "internal/inturn", "pool"},
 			outside: why(
 				"github.com/luthermonson/go-proxmox", "the client library of the API",
 				"github.com/buger/goterm", "of go-proxmox, for terminals; not used by the driver",
@@ -97,6 +97,8 @@ func places() map[string]place {
 		"pool/sqlledger":  {ours: []string{"pool"}},
 		"pool/ledgertest": {ours: []string{"pool"}},
 		"pool/ledgerfile": {ours: []string{"pool"}},
+
+		"internal/inturn": {},
 
 		"internal/cloudinit": {
 			ours:    []string{"pool"},

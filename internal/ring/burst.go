@@ -12,7 +12,7 @@ import (
 // prefer-no-schedule that it does not tolerate, such as the region of a hoster that costs by the hour.
 func Overflown(h *pool.Host, spec pool.Spec) bool {
 	return slices.ContainsFunc(h.Taints, func(t pool.Taint) bool {
-		return t.Effect == pool.PreferNoSchedule && !slices.ContainsFunc(spec.Constraints.Tolerations, func(x pool.Toleration) bool { return x.Tolerates(t) })
+		return t.Effect == pool.PreferNoSchedule && !spec.Constraints.Tolerates(t)
 	})
 }
 
