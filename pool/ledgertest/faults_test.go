@@ -494,13 +494,16 @@ func faults() map[string]fault {
 			}
 		}},
 		"stores and says that it did not": {"context ends during an append", func(b *broken) {
-			n := 0
+			n := 0 // appends that were stored: one whose context ended first is refused, and truly so
 			b.append = func(ctx context.Context, prev pool.Revision, batch []pool.Event) (pool.Revision, error) {
 				rev, err := b.MemoryLedger.Append(ctx, prev, batch...)
-				if n++; n == 20 && err == nil {
+				if err != nil {
+					return rev, err
+				}
+				if n++; n == 10 {
 					return 0, &pool.Error{Kind: pool.ErrUnavailable, Cause: context.DeadlineExceeded}
 				}
-				return rev, err
+				return rev, nil
 			}
 		}},
 		"an unknown outcome that looks like nothing sent": {"context ends during an append", func(b *broken) {
