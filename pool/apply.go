@@ -9,19 +9,18 @@ import (
 // each index within it one more than the last; the caller sees to that. What the event's payload refers to
 // becomes part of the State and must not be changed afterwards.
 //
-// ErrUnknownKind means that the event belongs to another package or to a newer program: of the State only
+// ErrUnknownKind means that the event belongs to a Part that the State does not have, or to a newer program: of the State only
 // Head and Time have advanced. Any other error means that the event is malformed or contradicts the books:
 // ErrInvalid, ErrOverflow, ErrNotFound, ErrExists, ErrInUse or ErrWrongState. The State is then as it was.
 //
 // Whether a host has room and a project quota is for those to check who make the event: Apply books what
 // has been decided, and beyond the capacity if need be, since hosts shrink under their load.
 func (s *State) Apply(e *Event) error {
-	p, err := e.Payload()
-	if err == nil {
-		s.edited = s.edited[:0]
-		if err = s.fold(e, p); err != nil {
-			s.takeBack()
-		}
+	var err error
+	if k := s.partOf(e.Kind); k >= 0 {
+		err = s.foldPart(k, e)
+	} else {
+		err = s.foldOwn(e)
 	}
 	if err == nil || errors.Is(err, ErrUnknownKind) {
 		s.head, s.time = e.Revision, e.Time
@@ -29,6 +28,27 @@ func (s *State) Apply(e *Event) error {
 	if err != nil {
 		return InField("event "+e.Kind, err)
 	}
+	return nil
+}
+
+// foldOwn folds an event of the pool's own kinds.
+func (s *State) foldOwn(e *Event) error {
+	p, err := e.Payload()
+	if err != nil {
+		return err
+	}
+	s.edited = s.edited[:0]
+	parts := s.parts
+	if e.Kind == KindForgotten && len(parts) > 0 {
+		if parts, err = forgetful(parts, e); err != nil {
+			return err
+		}
+	}
+	if err := s.fold(e, p); err != nil {
+		s.takeBack()
+		return err
+	}
+	s.parts = parts
 	return nil
 }
 

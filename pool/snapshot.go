@@ -29,7 +29,7 @@ func (s *State) Snapshot() *Snapshot {
 		identity: s.identity, holder: s.holder, epoch: s.epoch, head: s.head, time: s.time,
 		hosts: s.hosts.clone(), removed: s.removed.clone(), instances: s.instances.clone(),
 		ended: s.ended.frozen(), held: s.held.clone(), images: s.images.clone(),
-		flavors: s.flavors.clone(), projects: s.projects.clone(), clusters: s.clusters.clone(), totals: s.totals.clone(),
+		flavors: s.flavors.clone(), projects: s.projects.clone(), clusters: s.clusters.clone(), totals: s.totals.clone(), parts: s.parts,
 	}}
 }
 
@@ -43,6 +43,7 @@ func (s *Snapshot) Revision() Revision { return s.s.head }
 const (
 	snapshotMagic   = "berthage snapshot "
 	snapshotVersion = "1"
+	partsVersion    = "2" // of one with parts
 )
 
 const (
@@ -56,11 +57,12 @@ const (
 	frameInstance byte = 'I' // savedInstance
 	frameHeld     byte = 'L' // Held
 	frameEnded    byte = 'E' // up to partGraves tombstones, see appendGrave
+	framePart     byte = 'X' // savedPart, of version 2
 	frameEnd      byte = '.' // nothing
 )
 
 const frameOrder = string(frameState) + string(frameHost) + string(frameRemoved) + string(frameImage) + string(frameFlavor) +
-	string(frameProject) + string(frameCluster) + string(frameInstance) + string(frameHeld) + string(frameEnded) + string(frameEnd)
+	string(frameProject) + string(frameCluster) + string(frameInstance) + string(frameHeld) + string(frameEnded) + string(framePart) + string(frameEnd)
 
 // maxFrame is the most bytes of a frame. A record is made of a few events, each at most MaxBatch.
 const maxFrame = 64 << 20
@@ -193,10 +195,14 @@ func sorted[K cmp.Ordered, V any](t *table[K, V]) iter.Seq2[K, V] {
 }
 
 func (s *Snapshot) write(w *snapshotWriter) error {
-	if _, err := io.WriteString(w.w, snapshotMagic+snapshotVersion+"\n"); err != nil {
+	st := &s.s
+	version := snapshotVersion
+	if len(st.parts) > 0 {
+		version = partsVersion
+	}
+	if _, err := io.WriteString(w.w, snapshotMagic+version+"\n"); err != nil {
 		return err
 	}
-	st := &s.s
 	saved := savedState{
 		Ledger: st.identity.name, Unconfirmed: st.identity.unconfirmed,
 		Holder: st.holder, Epoch: st.epoch, Head: st.head, Time: st.time.UTC(), Totals: st.Totals(),
@@ -245,6 +251,9 @@ func (s *Snapshot) write(w *snapshotWriter) error {
 		return err
 	}
 	if err := s.writeEnded(w); err != nil {
+		return err
+	}
+	if err := s.writeParts(w); err != nil {
 		return err
 	}
 	return w.frame(frameEnd, nil)

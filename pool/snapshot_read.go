@@ -14,13 +14,13 @@ import (
 	"strings"
 )
 
-// ReadSnapshot returns the State of which a snapshot was written. A snapshot of a version that this program
-// does not know is ErrUnknownKind; one that is not what was written, or whose records contradict each other, is
+// ReadSnapshot returns the State of which a snapshot was written, with the given parts as it has them; one that it does not
+// have knows nothing. A snapshot of a version that this program does not know, or with a part that is not given, is ErrUnknownKind; one that is not what was written, or whose records contradict each other, is
 // ErrCorrupt. Sums are computed anew and compared with those that were written. Beyond the State it needs the
 // memory of one record.
-func ReadSnapshot(r io.Reader) (*State, error) {
+func ReadSnapshot(r io.Reader, parts ...Part) (*State, error) {
 	l := &loading{
-		r: bufio.NewReaderSize(r, 64<<10), sum: sha256.New(), s: NewState(),
+		r: bufio.NewReaderSize(r, 64<<10), sum: sha256.New(), s: NewState(parts...),
 		derived: make(map[HostID]*derivedHost), projects: make(map[string]*derivedProject), members: make(map[ClusterID][]int),
 	}
 	if err := l.load(); err != nil {
@@ -79,8 +79,8 @@ func (l *loading) load() error {
 		return l.failed(err)
 	case !ok || err != nil || len(version) > 16:
 		return corruptSnapshot("beginning", "a snapshot")
-	case version != snapshotVersion:
-		return &Error{Kind: ErrUnknownKind, Field: "version", Value: version, Want: snapshotVersion + "; written by another version of this program"}
+	case version != snapshotVersion && version != partsVersion:
+		return &Error{Kind: ErrUnknownKind, Field: "version", Value: version, Want: snapshotVersion + " or " + partsVersion + "; written by another version of this program"}
 	}
 	l.sum.Write(line)
 	for {
@@ -225,6 +225,8 @@ func (l *loading) record(kind byte, b []byte) error {
 		return loadRecord(l, b, func(v *savedInstance) InstanceID { return v.ID }, l.instance)
 	case frameHeld:
 		return loadRecord(l, b, func(v *Held) MachineID { return v.Machine }, l.held)
+	case framePart:
+		return loadRecord(l, b, func(v *savedPart) string { return v.Name }, l.part)
 	}
 	return l.tombstones(b)
 }

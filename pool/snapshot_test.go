@@ -223,7 +223,7 @@ func TestDamagedSnapshots(t *testing.T) {
 	}{
 		"nothing":                {nil, pool.ErrCorrupt},
 		"something else":         {bytes.Repeat([]byte("else "), 20_000), pool.ErrCorrupt},
-		"a newer version":        {sealed(bytes.Replace(body, []byte("snapshot 1\n"), []byte("snapshot 2\n"), 1)), pool.ErrUnknownKind},
+		"a newer version":        {sealed(bytes.Replace(body, []byte("snapshot 1\n"), []byte("snapshot 3\n"), 1)), pool.ErrUnknownKind},
 		"a field of a newer one": {replace(`"epoch"`, `"epuch"`), pool.ErrCorrupt},
 		"something behind":       {append(bytes.Clone(good), 0), pool.ErrCorrupt},
 		"a used host":            {replace(`"cpu":2000,"memory":1073741824,"storage.ssd":10737418240},"device_used"`, `"cpu":2001,"memory":1073741824,"storage.ssd":10737418240},"device_used"`), pool.ErrCorrupt},

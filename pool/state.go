@@ -32,6 +32,7 @@ type State struct {
 	projects  table[string, *ProjectRecord]
 	clusters  table[ClusterID, *Cluster]
 	totals    table[Class, Sum]
+	parts     []Part // in the order of their names; see foldPart
 
 	changes []HostID // of an overlay: see HostChanges
 	shared  bool     // of an overlay: its records are another State's too
@@ -93,9 +94,11 @@ const (
 	Released Revision = -1
 )
 
-// NewState returns the State of an empty ledger.
-func NewState() *State {
+// NewState returns the State of an empty ledger, with those parts, which know nothing yet. Their names differ, and are not the
+// beginning of a kind of the pool's own.
+func NewState(parts ...Part) *State {
 	return &State{
+		parts:     partsOf(parts),
 		root:      true,
 		unsettled: make(map[InstanceID]struct{}),
 		onHost:    make(map[HostID]map[InstanceID]struct{}),
@@ -127,6 +130,7 @@ func (s *State) OverlayInto(o *State) {
 	s.projects.overlay(&o.projects)
 	s.clusters.overlay(&o.clusters)
 	s.totals.overlay(&o.totals)
+	o.parts = s.parts
 	o.changes, o.shared = o.changes[:0], false
 }
 
@@ -177,6 +181,7 @@ func (s *State) Absorb(o *State) {
 	s.projects.absorb(&o.projects)
 	s.clusters.absorb(&o.clusters)
 	s.totals.absorb(&o.totals)
+	s.parts = o.parts
 }
 
 // Clone returns an independent State with the same content. Its cost grows with the number of records.
@@ -188,7 +193,7 @@ func (s *State) Clone() *State {
 		identity: s.identity, holder: s.holder, epoch: s.epoch, head: s.head, time: s.time,
 		hosts: s.hosts.clone(), removed: s.removed.clone(), instances: s.instances.clone(),
 		waiting: s.waiting.clone(), keeping: s.keeping.clone(), ended: s.ended.clone(), held: s.held.clone(), images: s.images.clone(),
-		flavors: s.flavors.clone(), projects: s.projects.clone(), clusters: s.clusters.clone(), totals: s.totals.clone(),
+		flavors: s.flavors.clone(), projects: s.projects.clone(), clusters: s.clusters.clone(), totals: s.totals.clone(), parts: s.parts,
 		root:      true,
 		unsettled: make(map[InstanceID]struct{}),
 		onHost:    make(map[HostID]map[InstanceID]struct{}),

@@ -37,6 +37,7 @@ type Command struct {
 	Reserve       *Reserve       `json:"reserve,omitempty"`
 	Commit        *Commit        `json:"commit,omitempty"`
 	Release       *Release       `json:"release,omitempty"`
+	ToPart        *ToPart        `json:"to_part,omitempty"`
 }
 
 func (c Command) input() (input, error) {
@@ -70,6 +71,7 @@ func (c Command) input() (input, error) {
 	set(c.Reserve, c.Reserve != nil)
 	set(c.Commit, c.Commit != nil)
 	set(c.Release, c.Release != nil)
+	set(c.ToPart, c.ToPart != nil)
 	if n != 1 {
 		return nil, invalid("command", "", "exactly one command of a kind that this version knows")
 	}

@@ -37,7 +37,7 @@ func (r *Ring) Compact(ctx context.Context) (Compaction, error) {
 	}
 	// A snapshot that cannot be read would be found out when it is needed. This also compares all sums of the
 	// State with its records.
-	if _, err := pool.ReadSnapshot(bytes.NewReader(snapshot)); err != nil {
+	if _, err := pool.ReadSnapshot(bytes.NewReader(snapshot), r.cfg.Parts...); err != nil {
 		return Compaction{}, err
 	}
 	stands, err := r.store(ctx, at, snapshot)

@@ -54,7 +54,7 @@ func (r *Ring) resume(ctx context.Context) error {
 	}
 	var st *pool.State
 	if err == nil {
-		st, err = pool.ReadSnapshot(bytes.NewReader(snapshot))
+		st, err = pool.ReadSnapshot(bytes.NewReader(snapshot), r.cfg.Parts...)
 	}
 	if err == nil && st.Head() != at {
 		err = &pool.Error{Kind: pool.ErrCorrupt, Field: "checkpoint of revision " + number(at), Want: "a snapshot of that revision, not of " + number(st.Head())}

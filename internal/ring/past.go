@@ -61,14 +61,14 @@ func (r *Ring) Past(ctx context.Context, at time.Time, told func(pool.Batch)) (*
 func (r *Ring) checkpoint(ctx context.Context, at time.Time) (*pool.State, time.Time) {
 	_, snapshot, err := r.cfg.Ledger.Checkpoint(ctx)
 	if err != nil || len(snapshot) == 0 {
-		return pool.NewState(), time.Time{}
+		return pool.NewState(r.cfg.Parts...), time.Time{}
 	}
-	st, err := pool.ReadSnapshot(bytes.NewReader(snapshot))
+	st, err := pool.ReadSnapshot(bytes.NewReader(snapshot), r.cfg.Parts...)
 	switch {
 	case err != nil:
-		return pool.NewState(), time.Time{}
+		return pool.NewState(r.cfg.Parts...), time.Time{}
 	case !st.Time().Before(at):
-		return pool.NewState(), st.Time()
+		return pool.NewState(r.cfg.Parts...), st.Time()
 	}
 	return st, time.Time{}
 }

@@ -25,6 +25,7 @@ type Config struct {
 	Forward   func(ctx context.Context, address string, command []byte) ([]byte, error)
 	Scheduler *scheduler.Scheduler
 	Limits    pool.Limits
+	Parts     []pool.Part // that know nothing yet; those that take commands are Deciders
 	Admit     func(pool.Host) bool
 	Logger    *slog.Logger
 
@@ -87,7 +88,7 @@ func Open(ctx context.Context, cfg Config) (*Ring, error) {
 	if cfg.Name == "" {
 		cfg.Name = rand.Text()
 	}
-	r := &Ring{cfg: cfg, log: cfg.Logger, st: pool.NewState(), changed: make(chan struct{}), turn: make(chan struct{}, 1), kinds: make(kinds)}
+	r := &Ring{cfg: cfg, log: cfg.Logger, st: pool.NewState(cfg.Parts...), changed: make(chan struct{}), turn: make(chan struct{}, 1), kinds: make(kinds)}
 	r.rules = rules{limits: cfg.Limits, maxPlaces: cfg.MaxPlaces, evacuation: cfg.Evacuation, preempt: cfg.Preempt, reserveFor: cfg.ReserveFor, mostReserve: cfg.MaxReserve, capabilities: r.Capabilities, admit: cfg.Admit}
 	var s scheduler.Scheduler
 	if cfg.Scheduler != nil {
