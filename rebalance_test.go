@@ -355,7 +355,8 @@ func TestRebalancingAfterATakeOver(t *testing.T) {
 			orders, _ = b.orders()
 		}
 		b.stop()
-		require.Len(t, orders, 4)
+		require.GreaterOrEqual(t, len(orders), 4)
+		require.Less(t, len(orders), 6, "the moves are not over")
 		b.m = open(t, b.fleet, b.ledger, config)
 		b.stop = run(t, b.m)
 		defer b.stop()
