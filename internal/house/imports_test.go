@@ -32,6 +32,7 @@ func places() map[string]place {
 		"quota":         {ours: []string{"pool"}},
 		"hypervisor":    {ours: []string{"pool"}},
 		"pool":          {},
+		"alert":         {},
 
 		"scheduler/packing":  {ours: []string{"pool"}},
 		"scheduler/lifetime": {ours: []string{"pool", "scheduler"}},
