@@ -102,9 +102,10 @@ docs: ## check links, code, commands and claims in the documents
 
 # What runs in which part: packages, after a colon if they are not the root module's, less those in the directories after exclamation marks.
 # A package of tests that stands in no part, or in two, fails test-house.
-PARTS := $(EXTRA) test-unit test-sim test-mutants test-ledgers test-drivers test-browser test-vm
+PARTS := $(EXTRA) test-unit test-sim test-mutants test-alerts test-ledgers test-drivers test-browser test-vm
 test-unit-packages := ./...!/hypervisor examples:./...!/browser!/customdriver \
 	$(addprefix internal/integration:./,drivers guest/... importing readme)
+test-alerts-packages := internal/integration:./rulefiles
 test-ledgers-packages := $(addprefix internal/integration:./,fleet ledgers)
 test-drivers-packages := ./hypervisor/libvirt ./hypervisor/...!/libvirt examples:./customdriver internal/integration:./script
 test-drivers-timeout := 30m
@@ -128,6 +129,13 @@ test: ## everything, with what could not be run listed at the end; about 40 minu
 .PHONY: test-unit
 test-unit: ## the root module and the examples, with the race detector
 	$(call go-test,$@)
+
+.PHONY: test-alerts
+test-alerts: export BERTHAGE_REPORTS := $(REPORTS)
+test-alerts: ## alerting rules on package alert alone and on the real promtool, which must agree; how many cases of what
+	@mkdir -p "$(REPORTS)" && rm -f "$(REPORTS)/alerts"
+	$(call go-test,$@)
+	@cat "$(REPORTS)/alerts"
 
 .PHONY: test-ledgers
 test-ledgers: ## the ledger suite on SQLite, PostgreSQL and MariaDB, and a table of what passed where
