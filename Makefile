@@ -1,7 +1,7 @@
 # Everything that is done with this tree by command. `make help` lists it; the variables are explained in docs/testing.md.
 
-# What bench-peers builds is other people's schedulers, too much for anything that is done in every module.
-PEERS := internal/peerbench/peers
+# What bench-peers and bench-alerts build is other people's programs, too much for anything that is done in every module.
+PEERS := internal/peerbench/peers internal/peerbench/rules
 MODULES := $(filter-out $(PEERS),$(patsubst ./%,%,$(patsubst %/go.mod,%,$(sort $(shell find . -name go.mod -not -path '*/.*/*')))))
 VERSION_STATICCHECK := v0.8.2
 VERSION_GOLANGCI := v2.15.0
@@ -198,15 +198,16 @@ test-check: # make check as a part of make test
 	@$(tally) run "make check" $(MAKE) --no-print-directory check
 
 .PHONY: test-peers
-test-peers: # make bench-peers as a part of make test
+test-peers: # make bench-peers and make bench-alerts as a part of make test
 	@$(tally) run "make bench-peers" $(MAKE) --no-print-directory bench-peers ARGS=
+	@$(tally) run "make bench-alerts" $(MAKE) --no-print-directory bench-alerts ARGS=
 
 .PHONY: test-house
 test-house: ## the rules of the house only: imports, documentation, builds for every system
 	go test -count=1 ./internal/house/...
 
 .PHONY: test-all
-test-all: ## make check, make bench-peers, make test-openstack and make test, with long rounds
+test-all: ## make check, make bench-peers, make bench-alerts, make test-openstack and make test, with long rounds
 	$(MAKE) test EXTRA="test-check test-peers test-cloud" BERTHAGE_LEDGER_ROUNDS=4 BERTHAGE_LIBVIRT_DISTURB=1
 
 .PHONY: test-race
@@ -219,7 +220,11 @@ bench: ## every benchmark, with allocations (BENCHMARKS: which)
 
 .PHONY: bench-peers
 bench-peers: ## processor time of a placement beside that of Nomad and kube-scheduler (ARGS: its flags)
-	cd $(PEERS) && go mod tidy -diff && go vet . && go run . $(ARGS)
+	cd internal/peerbench/peers && go mod tidy -diff && go vet . && go run . $(ARGS)
+
+.PHONY: bench-alerts
+bench-alerts: ## processor time of alerting rules beside that of Prometheus (ARGS: its flags)
+	cd internal/peerbench/rules && go mod tidy -diff && go vet . && go run . $(ARGS)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME

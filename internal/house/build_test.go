@@ -11,23 +11,23 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// peers is the module that make bench-peers builds, and make test-all with it. It is too much for everything that is done
-// in every module, and stands in no workspace, whose other modules would get its requirements.
-const peers = "internal/peerbench/peers"
+// peers are the modules that make bench-peers and make bench-alerts build, and make test-all with them. They are too much for
+// everything that is done in every module, and stand in no workspace, whose other modules would get their requirements.
+func peers() []string { return []string{"internal/peerbench/peers", "internal/peerbench/rules"} }
 
 // systems are those for which everything must build.
 func systems() []string { return []string{"linux", "darwin", "windows"} }
 
-// light returns the modules but for peers.
+// light returns the modules but for the peers.
 func light(t *testing.T) []string {
 	t.Helper()
 	all := modules(t)
-	mods := slices.DeleteFunc(slices.Clone(all), func(mod string) bool { return mod == peers })
-	require.Len(t, mods, len(all)-1, "no module %s", peers)
+	mods := slices.DeleteFunc(slices.Clone(all), func(mod string) bool { return slices.Contains(peers(), mod) })
+	require.Len(t, mods, len(all)-len(peers()), "no modules %s", peers())
 	return mods
 }
 
-// Every package of every module but peers builds for every system; those of the root module with their tests.
+// Every package of every module but the peers builds for every system; those of the root module with their tests.
 func TestBuildsEverywhere(t *testing.T) {
 	t.Parallel()
 	for _, mod := range light(t) {
@@ -54,7 +54,7 @@ func TestModules(t *testing.T) {
 	mods := light(t)
 	slices.Sort(mods)
 	require.Equal(t, mods, use, "go.work")
-	require.Contains(t, read(t, "Makefile"), "\nPEERS := "+peers+"\n")
+	require.Contains(t, read(t, "Makefile"), "\nPEERS := "+strings.Join(peers(), " ")+"\n")
 
 	goOf := func(file string) string {
 		m := regexp.MustCompile(`(?m)^go (\S+)$`).FindStringSubmatch(read(t, file))
@@ -64,7 +64,7 @@ func TestModules(t *testing.T) {
 	}
 	require.Equal(t, "go1.25.0", goOf("go.mod"))
 	newest := goOf("go.mod")
-	for _, mod := range append(mods, peers) {
+	for _, mod := range append(mods, peers()...) {
 		file := mod + "/go.mod"
 		if v := goOf(file); version.Compare(v, newest) > 0 {
 			newest = v
@@ -102,7 +102,9 @@ func TestEveryTestIsRun(t *testing.T) {
 		}
 	}
 	for _, name := range files(t, isTest) {
-		require.False(t, strings.HasPrefix(name, peers+"/"), "%s is run by no part of make test: tests belong into internal/peerbench", name)
+		for _, mod := range peers() {
+			require.False(t, strings.HasPrefix(name, mod+"/"), "%s is run by no part of make test: tests belong into internal/peerbench", name)
+		}
 	}
 	for _, mod := range light(t) {
 		count := make(map[string]int)
