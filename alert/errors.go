@@ -16,8 +16,8 @@ var (
 	ErrExists = errors.New("already exists")
 	// ErrDuplicate: two series of one rule give the same alert.
 	ErrDuplicate = errors.New("two series give the same alert")
-	// ErrLimit: a rule gives more alerts than it may.
-	ErrLimit = errors.New("more alerts than the rule may give")
+	// ErrLimit: there is more than there may be: alerts of a rule, series, samples.
+	ErrLimit = errors.New("too many")
 	// ErrUnavailable: a source could not be asked. Nothing is known, so nothing changes.
 	ErrUnavailable = errors.New("unavailable")
 )

@@ -2,11 +2,13 @@ package alert_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 	"unsafe"
@@ -113,7 +115,9 @@ func set(t time.Time, by time.Duration) time.Time {
 // shorter.
 func TestWallClockJumps(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, time.Hour, set(time.Now(), time.Hour).Round(0).Sub(time.Now()).Round(time.Minute), "the wall clock is set")
+	now := time.Now()
+	require.Equal(t, time.Hour, set(now, time.Hour).Round(0).Sub(now.Round(0)), "the wall clock is set")
+	require.Zero(t, set(now, time.Hour).Sub(now), "and the monotonic one is not")
 	for _, jump := range []time.Duration{0, time.Hour, -time.Hour} {
 		b := newBench(t, alert.Options{}, over80(func(r *alert.Rule) { r.For, r.NoData = minutes(3), "" }),
 			alert.Rule{Name: "Absent", Measure: alert.Measure{Metric: "cpu", Func: alert.Absent}})
@@ -227,4 +231,98 @@ func TestWarmSamplesCostNoMemory(t *testing.T) {
 	}
 	require.Len(t, b.e.Alerts(), 38)
 	require.Zero(t, testing.AllocsPerRun(100, round))
+}
+
+// TestOlderCheckpoint: the ledger is newer than the checkpoint, and what it says is so.
+func TestOlderCheckpoint(t *testing.T) {
+	t.Parallel()
+	rule := over80(func(r *alert.Rule) { r.For = minutes(1) })
+	b := newBench(t, alert.Options{}, rule)
+	require.Equal(t, "p", b.run("cpu", 90))
+	pending := b.e.Checkpoint()
+	restored := func() *alert.Engine {
+		e := alert.New(b.at, alert.Options{})
+		require.NoError(t, e.SetRules(rule))
+		e.Restore(slices.Collect(maps.Values(b.ledger)), pending)
+		return e
+	}
+	require.Equal(t, "f", b.run("cpu", 90))
+	require.Equal(t, alert.Firing, restored().Alerts()[0].Phase, "it has fired since")
+	require.Equal(t, "r", b.run("cpu", 70))
+	require.Empty(t, restored().Alerts(), "and was resolved")
+	b.ledger = nil
+	require.Equal(t, alert.Pending, restored().Alerts()[0].Phase)
+	b.at = b.at.Add(10 * time.Minute)
+	require.Empty(t, restored().Alerts(), "too old to go on")
+
+	// An alert whose rule is gone is resolved.
+	gone := alert.New(b.at, alert.Options{})
+	gone.Restore([]alert.Alert{{Labels: labels(t, "alertname", "HighCPU", "host", "h"), Phase: alert.Firing, Fired: b.at}}, alert.Checkpoint{})
+	out := gone.Step(context.Background(), b.at)
+	require.Len(t, out.Changes, 1)
+	require.Equal(t, alert.Resolved, out.Changes[0].Alert.Phase)
+	gone.Committed(out.Changes)
+	require.Empty(t, gone.Step(context.Background(), b.at).Changes)
+}
+
+// TestConcurrentUse: everything at once, for the race detector.
+func TestConcurrentUse(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, alert.Options{}, over80())
+	host := labels(t, "host", "h")
+	which := alert.Matchers{matcher(t, "host", alert.Equal, "h")}
+	var all sync.WaitGroup
+	for _, do := range []func(at time.Time){
+		func(at time.Time) { _ = b.e.Observe(alert.Sample{Metric: "cpu", Labels: host, Time: at, Value: 90}) },
+		func(at time.Time) { b.e.Committed(b.e.Step(context.Background(), at).Changes) },
+		func(time.Time) { _ = b.e.SetRules(over80(), over80(func(r *alert.Rule) { r.Name = "Other" })) },
+		func(time.Time) { b.e.Alerts(); b.e.Stats(); b.e.Checkpoint() },
+		func(time.Time) { b.e.Forget(which) },
+	} {
+		all.Go(func() {
+			for i := range 200 {
+				do(b.at.Add(time.Duration(i) * time.Second))
+			}
+		})
+	}
+	all.Wait()
+	b.at = b.at.Add(time.Hour)
+	require.NoError(t, b.e.SetRules(over80()))
+	b.value("cpu", "h", 90)
+	b.step()
+	require.Equal(t, map[string]alert.Phase{"h": alert.Firing}, b.phases())
+}
+
+// FuzzRule: no rule that somebody may give, however strange, does harm to the engine.
+func FuzzRule(f *testing.F) {
+	for _, s := range []string{
+		`{"name": "R", "measure": {"metric": "cpu"}, "test": {"is": ">", "value": 80}}`,
+		`{"name": "R", "measure": {"metric": "cpu", "func": "rate", "window": "5m"}, "labels": {"x": "{{ $value }}"}, "annotations": {"y": "{{ printf \"%.2f\" $value }}"}}`,
+		`{"name": "R", "measure": {"metric": "cpu", "func": "absent"}, "no_data": "keep", "actions": [{"do": "hook", "hook": "h"}]}`,
+		`{"name": "R", "measure": {"metric": "cpu", "func": "falls", "window": "1h", "matchers": [{"name": "host", "op": "=~", "value": "h.*"}]}, "limit": 1}`,
+		`{"name": "R", "measure": {"metric": "cpu", "of": "whole"}, "recover": {"is": "inside", "value": 1, "high": 2}, "test": {"is": "inside", "value": 1, "high": 1}}`,
+	} {
+		f.Add([]byte(s), 90.0)
+	}
+	f.Fuzz(func(t *testing.T, b []byte, v float64) {
+		var r alert.Rule
+		if json.Unmarshal(b, &r) != nil || r.Validate() != nil || r.Query != "" || r.Measure.Model != nil {
+			return
+		}
+		again, err := json.Marshal(r)
+		require.NoError(t, err)
+		var back alert.Rule
+		require.NoError(t, json.Unmarshal(again, &back))
+		require.NoError(t, back.Validate(), string(again))
+
+		w := newBench(t, alert.Options{}, r)
+		for i := range 4 {
+			w.value("cpu", "h", v+float64(i))
+			w.value("whole", "h", 100)
+			out := w.step()
+			_, err := json.Marshal(out.Changes)
+			require.NoError(t, err, "the ledger can hold it")
+			w.at = w.at.Add(2 * time.Minute)
+		}
+	})
 }
