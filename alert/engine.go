@@ -59,7 +59,8 @@ type Engine struct {
 	swept   int64
 
 	restored bool
-	oldest   int64 // the time of the oldest sample, once restored
+	oldest   int64              // the time of the oldest sample, once restored
+	lessons  map[lesson]Learned // for models that are to be made
 
 	hits    []hit
 	fresh   map[Labels]struct{}
@@ -241,7 +242,9 @@ func (e *Engine) slot(m *metric, s *series, kept map[*rule]*rule) {
 		}
 		if l == nil {
 			l = &slot{series: s}
-			l.follower, l.err = r.Measure.follower(e.o.Models)
+			if l.follower, l.err = r.Measure.follower(e.o.Models); l.err == nil {
+				l.follower = e.teach(r, s, l.follower)
+			}
 		}
 		l.rule = r
 		if !r.computed && (l.follower != nil || r.Measure.Func.kind() != kindFollow) {

@@ -2,6 +2,7 @@ package alert_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math"
 	"testing"
@@ -403,6 +404,8 @@ func TestFlapping(t *testing.T) {
 // outlier finds everything over 10 outside, and foretells a hundred less than the last value.
 type outlier struct{ last float64 }
 
+func (o *outlier) MarshalJSON() ([]byte, error)                { return json.Marshal(o.last) }
+func (o *outlier) UnmarshalJSON(b []byte) error                { return json.Unmarshal(b, &o.last) }
 func (o *outlier) Observe(_ time.Time, v float64) bool         { o.last = v; return v > 10 }
 func (o *outlier) Forecast(time.Time) (value float64, ok bool) { return o.last - 100, o.last > 0 }
 
@@ -423,6 +426,19 @@ func TestModels(t *testing.T) {
 	forecast.Measure.Func, forecast.Measure.Last = alert.Forecast, 0
 	forecast.Test = alert.Test{Is: alert.Under, Value: 5}
 	require.Equal(t, ".f", newBench(t, o, forecast).run("cpu", 200, 104))
+
+	// What was learnt is handed on, one's own count of those outside too.
+	forecast.Name, forecast.Test.Value = "Far", -1e9
+	b := newBench(t, o, rule, forecast)
+	require.Equal(t, "...", b.run("cpu", 104, 11, 0))
+	learned := b.e.Learned()
+	require.Len(t, learned, 2)
+	next := newBench(t, o, rule, forecast)
+	learned[0].State = json.RawMessage(`"none"`) // of the forecast; it begins anew
+	next.e.Teach(learned)
+	require.Equal(t, "f", next.run("cpu", 11))
+	require.InDelta(t, 3, next.e.Alerts()[0].Value, 0)
+
 	rule.Measure.Model = &alert.Model{Name: "other"}
 	require.ErrorIs(t, alert.New(time.Unix(0, 0), o).SetRules(rule), alert.ErrInvalid)
 	require.ErrorIs(t, alert.New(time.Unix(0, 0), alert.Options{}).SetRules(rule), alert.ErrInvalid)
