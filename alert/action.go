@@ -55,7 +55,7 @@ func (a Action) act(l Labels, dry bool) (Act, error) {
 	act := Act{Do: a.Do, Hook: a.Hook, DryRun: a.DryRun || dry}
 	if label != "" {
 		if act.Target = l.Get(label); act.Target == "" {
-			return Act{}, invalid("actions", string(a.Do), "an alert with the label "+label)
+			return Act{}, invalid("actions", string(a.Do)+" "+l.String(), "an alert with the label "+label)
 		}
 	}
 	return act, nil

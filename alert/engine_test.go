@@ -239,6 +239,67 @@ func TestQueriesAndLimit(t *testing.T) {
 	next()
 	require.Equal(t, map[string]alert.Phase{"a": alert.Pending, "b": alert.Pending}, b.phases())
 	require.ErrorIs(t, alert.New(b.at, alert.Options{}).SetRules(alert.Rule{Name: "Q", Query: "x"}), alert.ErrInvalid, "nobody to ask")
+	b = newBench(t, alert.Options{Querier: q, Series: 1}, alert.Rule{Name: "Q", Query: "x"})
+	require.ErrorIs(t, errors.Join(b.step().Errors...), alert.ErrLimit, "an answer has a bound")
+	require.Empty(t, b.phases())
+}
+
+// source gives a sample of now each time, or fails.
+type source struct {
+	b   *bench
+	err error
+}
+
+func (s *source) Samples(_ context.Context, into []alert.Sample) ([]alert.Sample, error) {
+	if s.err != nil {
+		return into, s.err
+	}
+	return append(into, alert.Sample{Metric: "cpu", Labels: labels(s.b.t, "host", "h"), Time: s.b.at, Value: 90}), nil
+}
+
+// A source that cannot be asked changes nothing, until what it said last is too old.
+func TestSources(t *testing.T) {
+	t.Parallel()
+	s := &source{}
+	b := newBench(t, alert.Options{Sources: []alert.Source{s}}, over80())
+	s.b = b
+	require.Empty(t, b.step().Errors)
+	require.Equal(t, map[string]alert.Phase{"h": alert.Firing}, b.phases())
+	s.err = errors.New("it does not answer")
+	for range 4 {
+		b.at = b.at.Add(time.Minute)
+		require.ErrorIs(t, errors.Join(b.step().Errors...), alert.ErrUnavailable)
+		require.Equal(t, map[string]alert.Phase{"h": alert.Firing}, b.phases())
+	}
+	b.at = b.at.Add(time.Minute)
+	b.step()
+	require.Equal(t, map[string]alert.Phase{"h": alert.Resolved}, b.phases())
+}
+
+// Actions come with the change of what begins to fire, once, and say what they are of; one whose target is not known is an error.
+func TestActions(t *testing.T) {
+	t.Parallel()
+	rule := over80(func(r *alert.Rule) {
+		r.For = minutes(1)
+		r.Actions = []alert.Action{{Do: alert.Drain, DryRun: true}, {Do: alert.Suspend}, {Do: alert.Hook, Hook: "wake", Label: "host"}, {Do: alert.Hook, Hook: "call"}}
+	})
+	for _, dry := range []bool{false, true} {
+		b := newBench(t, alert.Options{DryRun: dry}, rule)
+		b.value("cpu", "h", 90)
+		require.Empty(t, b.step().Changes)
+		b.at = b.at.Add(time.Minute)
+		out := b.step()
+		require.Len(t, out.Changes, 1)
+		require.Equal(t, []alert.Act{
+			{Do: alert.Drain, Target: "h", DryRun: true},
+			{Do: alert.Hook, Hook: "wake", Target: "h", DryRun: dry},
+			{Do: alert.Hook, Hook: "call", DryRun: dry},
+		}, out.Changes[0].Acts)
+		require.ErrorIs(t, errors.Join(out.Errors...), alert.ErrInvalid, "there is no label instance to suspend by")
+		b.at = b.at.Add(time.Minute)
+		require.Empty(t, b.step().Changes)
+		require.Empty(t, b.last.Errors)
+	}
 }
 
 // 9: an annotation that changes does not make a new alert, a label that does makes one.
