@@ -41,4 +41,8 @@ type Alert struct {
 	Keeping     time.Time         `json:"keeping,omitzero"` // since when the condition holds no more and it fires on
 	Ended       time.Time         `json:"ended,omitzero"`   // since when it is resolved
 	Updated     time.Time         `json:"updated,omitzero"` // when it was last looked at
+
+	// Of an alert that somebody else's rules gave (see [Receive]); zero of one of our own.
+	Received time.Time `json:"received,omitzero"` // when it was first told to us
+	Expires  time.Time `json:"expires,omitzero"`  // when it is taken for resolved unless it is told again
 }

@@ -1,0 +1,237 @@
+package alert
+
+import (
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Dispatcher decides what is told to whom and when. It is configuration only; what it remembers is in State. Its methods are
+// pure: the same State, alerts and moment give the same answer, whoever asks.
+type Dispatcher struct {
+	// Route returns the targets of an alert with these labels. It is required, and always gives the same for the same labels.
+	Route func(Labels) []Target
+
+	// Quiet returns why an alert with these labels is not to be told, empty if it is: the thing is suspended, or its host is
+	// being drained. Nil is never.
+	Quiet func(Labels) string
+
+	Inhibit []InhibitRule // what is not told while something else fires
+	Ledger  string        // goes into the keys of notifications, so that two ledgers do not give the same
+}
+
+// Plan is what is to be done now.
+type Plan struct {
+	Events []Event   // to be applied to the State, in their order, after which one plans again
+	Next   time.Time // when to plan again if nothing changes before; zero is never
+}
+
+// Plan decides what is due. Alerts are all that fire or are pending, and those that are resolved while State.Announced says so;
+// one that is not among them is gone, so whoever has just started plans only once all are there. Now does not run back.
+//
+// A flush is judged by what was true at the moment when it was due. So it does not matter how often Plan is called, nor, as
+// long as it is less than a group's interval, how late.
+func (d Dispatcher) Plan(s *State, alerts []Alert, now time.Time) Plan {
+	p := d.planning(s, alerts)
+	p.now, p.planned = now, make(map[Stream]bool)
+	for _, group := range d.Groups(alerts) {
+		for _, r := range group.Target.Receivers {
+			p.group(group, r)
+		}
+		for i, step := range group.Target.Escalation {
+			for _, r := range step.Receivers {
+				p.step(group, r, i+1, step.After)
+			}
+		}
+	}
+	for _, stream := range s.streams() {
+		if !p.planned[stream] { // its alerts are gone, or it is configured no more
+			p.Events = append(p.Events, Event{GroupClosed, stream})
+		}
+	}
+	p.acknowledgements(alerts)
+	return p.Plan
+}
+
+// planning is a Plan that is being made.
+type planning struct {
+	Dispatcher
+	Plan
+	state      *State
+	silences   []Silence
+	inhibitor  inhibitor
+	now        time.Time
+	planned    map[Stream]bool
+	generation int64 // of the last notification
+}
+
+func (d Dispatcher) planning(s *State, alerts []Alert) *planning {
+	return &planning{Dispatcher: d, state: s, silences: s.Silences(), inhibitor: newInhibitor(d.Inhibit, alerts), generation: s.generation}
+}
+
+// wake makes the plan be made again at a moment.
+func (p *planning) wake(at time.Time) {
+	if p.Next.IsZero() || at.Before(p.Next) {
+		p.Next = at
+	}
+}
+
+// latest returns the last of the moments from, from + interval, ... that has come, and false if none has. It wakes at the next.
+func (p *planning) latest(from time.Time, interval time.Duration) (time.Time, bool) {
+	if p.now.Before(from) {
+		p.wake(from)
+		return time.Time{}, false
+	}
+	at := from.Add(p.now.Sub(from).Truncate(interval)).UTC()
+	p.wake(at.Add(interval))
+	return at, true
+}
+
+// group plans what a receiver of a group is told, escalation aside.
+func (p *planning) group(g Group, r Receiver) {
+	stream := Stream{Group: g.Key, Receiver: r.Name}
+	known := p.state.told[stream]
+	if known.from.IsZero() && !slices.ContainsFunc(g.Alerts, func(a Alert) bool { return a.end().After(p.now) }) {
+		return // nobody was told, and there is nothing any more
+	}
+	p.planned[stream] = true
+	var at, before time.Time // this flush and the one before
+	var due bool
+	if known.from.IsZero() {
+		begins := g.begins()
+		if at, due = p.latest(begins, g.Target.Interval); due && at.After(begins) {
+			before = at.Add(-g.Target.Interval)
+		}
+	} else {
+		if at, due = p.latest(known.from, g.Target.Interval); due {
+			before = at.Add(-g.Target.Interval)
+			due = at.After(known.from) // at which it has been flushed
+		}
+	}
+	if !due {
+		return
+	}
+	n := Notification{Stream: stream, Labels: g.Labels, At: at, Last: true}
+	unfinished := false // something was told to fire, and its end could not be told yet
+	var acked int
+	for _, a := range g.Alerts {
+		if a.known().After(at) {
+			continue
+		}
+		firing, print := a.firing(at), a.Labels.Fingerprint()
+		_, told := known.firing[print]
+		if firing {
+			n.Last = false
+		} else if !told && (before.IsZero() || a.known().After(before) || !a.end().After(before)) {
+			continue // it came and went between two flushes, or its end was there to be told before
+		}
+		causes := p.causes(g.Target, a.Labels, at)
+		switch {
+		case len(causes) > 0 && firing:
+			n.Muted = append(n.Muted, MutedAlert{a.Labels, causes})
+		case len(causes) > 0:
+			unfinished = unfinished || told
+		case firing:
+			n.Firing = append(n.Firing, p.told(a, at))
+			if _, ok := p.state.Acknowledged(a); ok {
+				acked++
+			}
+		default:
+			n.Resolved = append(n.Resolved, p.told(a, at))
+		}
+	}
+	n.Reason = known.reason(n, r, g.Target.Repeat, func(t Told) bool { _, ok := known.firing[t.Labels.Fingerprint()]; return !ok })
+	if n.Reason == Repeated && acked == len(n.Firing) {
+		n.Reason = "" // somebody is at it
+	}
+	switch {
+	case n.Reason != "":
+		p.notify(n, r)
+	case n.Last && !unfinished:
+		if !known.from.IsZero() {
+			p.Events = append(p.Events, Event{GroupClosed, stream})
+		}
+	case slices.ContainsFunc(n.Muted, func(m MutedAlert) bool { return !known.muted[m.Labels.Fingerprint()] }):
+		n.Reason, n.Firing, n.Resolved = Muted, nil, nil
+		n.shorten()
+		p.Events = append(p.Events, Event{GroupQuiet, n})
+	}
+}
+
+// reason says why a notification is to be sent, empty if it is not; isNew says of an alert that fires whether it is new to the
+// receiver. The conditions are Alertmanager's.
+func (r record) reason(n Notification, to Receiver, repeat time.Duration, isNew func(Told) bool) Reason {
+	switch {
+	case slices.ContainsFunc(n.Firing, isNew):
+		if len(r.firing) == 0 {
+			return First
+		}
+		return NewAlerts
+	case len(n.Firing) == 0:
+		if len(n.Resolved) == 0 || len(r.firing) == 0 {
+			return "" // it was told nothing that could be resolved
+		}
+		if to.FiringOnly {
+			return Unwanted
+		}
+		return AllResolved
+	case !to.FiringOnly && slices.ContainsFunc(n.Resolved, func(t Told) bool { return !r.resolved[t.Labels.Fingerprint()] }):
+		return NewResolved
+	case n.At.Sub(r.at) >= repeat:
+		return Repeated
+	}
+	return ""
+}
+
+// notify adds a notification to the plan.
+func (p *planning) notify(n Notification, r Receiver) {
+	kind := GroupNotified
+	if n.Reason == Unwanted {
+		kind = GroupQuiet
+	} else {
+		p.generation++
+		n.Generation = p.generation
+		n.Key = n.key(p.Ledger)
+	}
+	if r.FiringOnly {
+		for _, t := range n.Resolved {
+			n.ResolvedToo = append(n.ResolvedToo, t.Labels.Fingerprint())
+		}
+		n.Resolved = nil
+	}
+	n.shorten()
+	p.Events = append(p.Events, Event{kind, n})
+}
+
+// told returns an alert as it is told at a moment.
+func (p *planning) told(a Alert, at time.Time) Told {
+	t := Told{Labels: a.Labels, Annotations: a.Annotations, Value: strconv.FormatFloat(a.Value, 'g', -1, 64), Starts: a.Active}
+	if !a.firing(at) {
+		t.Ends = a.end()
+	}
+	if ack, ok := p.state.Acknowledged(a); ok {
+		t.By = ack.By
+	}
+	return t
+}
+
+// Causes returns what keeps an alert with these labels from being told to a target at a moment, nothing if it is told. Alerts are all
+// that there are, among which those that inhibit.
+func (d Dispatcher) Causes(s *State, alerts []Alert, target Target, l Labels, at time.Time) []Cause {
+	return d.planning(s, alerts).causes(target, l, at)
+}
+
+func (p *planning) causes(target Target, l Labels, at time.Time) []Cause {
+	by := append(p.inhibitor.of(l, at), target.times(at)...)
+	for _, silence := range p.silences {
+		if silence.Phase(at) == SilenceActive && silence.Matchers.Match(l) {
+			by = append(by, Cause{By: BySilence, Name: silence.ID})
+		}
+	}
+	if p.Quiet != nil {
+		if why := p.Quiet(l); why != "" {
+			by = append(by, Cause{By: ByQuiet, Name: why})
+		}
+	}
+	return by
+}

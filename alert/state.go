@@ -1,0 +1,178 @@
+package alert
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"time"
+)
+
+// The kinds of event that State is made of. What each carries is the type named; all are version 1.
+const (
+	SilenceSet               = "silence.set"               // Silence
+	SilenceEnded             = "silence.expired"           // SilenceEnd
+	AlertAcknowledged        = "alert.acknowledged"        // Acknowledgement
+	AcknowledgementWithdrawn = "alert.unacknowledged"      // Acknowledgement
+	AcknowledgementEnded     = "alert.acknowledgement_end" // Acknowledgement: the alert is resolved, or has fired anew
+	GroupNotified            = "group.notified"            // Notification, to be delivered
+	GroupQuiet               = "group.quiet"               // Notification that nobody is to be given, and why
+	GroupClosed              = "group.closed"              // Stream
+)
+
+// Event is a decision: the kind and what it carries, to be written as JSON and given to Apply.
+type Event struct {
+	Kind string
+	Data any
+}
+
+// SilenceEnd is that a silence was ended early.
+type SilenceEnd struct {
+	ID string `json:"id"`
+	By string `json:"by,omitempty"`
+}
+
+// Stream is what one receiver is told of one group.
+type Stream struct {
+	Group    string `json:"group"`
+	Receiver string `json:"receiver"`
+	Step     int    `json:"step,omitempty"` // of escalation, from 1; 0 is whom the group is told to at first
+}
+
+// State is what has to be remembered so that nothing is told twice or forgotten: silences, acknowledgements, and what
+// every receiver was last told of every group. It is the fold of events; several daemons that have applied the same events
+// decide the same. The zero value is ready for use. It is not safe for concurrent use.
+//
+// It is bounded by what there is: a silence goes SilencesKept after its end, an acknowledgement and a group's record with
+// the alerts.
+type State struct {
+	silences   map[string]Silence
+	acks       map[Labels]Acknowledgement
+	told       map[Stream]record
+	generation int64 // of the last notification
+}
+
+// record is what a receiver was last told of a group. It is replaced, never changed.
+type record struct {
+	at       time.Time                 // the moment of the flush; zero when it was told nothing yet
+	from     time.Time                 // from which moment on it is flushed every interval
+	firing   map[Fingerprint]time.Time // what it was told to fire: since when; of a step of escalation, when it was last told
+	resolved map[Fingerprint]bool      // what it was last told to be resolved
+	muted    map[Fingerprint]bool      // what fired and was kept from it, as far as that is recorded
+}
+
+// Apply folds one event, at its time. It refuses with ErrInvalid a kind that it does not know and data that it cannot
+// read, and is then as it was.
+func (s *State) Apply(kind string, data []byte, at time.Time) error {
+	switch kind {
+	case SilenceSet:
+		return fold(kind, data, func(silence Silence) { put(&s.silences, silence.ID, silence); s.forget(at) })
+	case SilenceEnded:
+		return fold(kind, data, func(end SilenceEnd) {
+			if silence, ok := s.silences[end.ID]; ok && silence.Phase(at) != SilenceExpired {
+				if at.Before(silence.Starts) {
+					silence.Starts = at
+				}
+				silence.Ends, silence.Updated = at, at
+				s.silences[end.ID] = silence
+			}
+			s.forget(at)
+		})
+	case AlertAcknowledged, AcknowledgementWithdrawn:
+		return fold(kind, data, func(ack Acknowledgement) { put(&s.acks, ack.Labels, ack) })
+	case AcknowledgementEnded:
+		return fold(kind, data, func(ack Acknowledgement) {
+			if s.acks[ack.Labels].Since.Equal(ack.Since) {
+				delete(s.acks, ack.Labels)
+			}
+		})
+	case GroupNotified, GroupQuiet:
+		return fold(kind, data, func(n Notification) {
+			s.generation = max(s.generation, n.Generation)
+			if n.Last {
+				delete(s.told, n.Stream)
+			} else {
+				put(&s.told, n.Stream, s.told[n.Stream].after(n))
+			}
+		})
+	case GroupClosed:
+		return fold(kind, data, func(stream Stream) { delete(s.told, stream) })
+	}
+	return invalid("kind", kind, "a kind of event of package alert")
+}
+
+func fold[T any](kind string, data []byte, apply func(T)) error {
+	var v T
+	if err := json.Unmarshal(data, &v); err != nil {
+		return &Error{Kind: ErrInvalid, Field: "event", Value: kind, Want: "data of that kind", Cause: err}
+	}
+	apply(v)
+	return nil
+}
+
+// put puts a value into a map that may not be made yet.
+func put[K comparable, V any](m *map[K]V, key K, value V) {
+	if *m == nil {
+		*m = make(map[K]V)
+	}
+	(*m)[key] = value
+}
+
+// forget drops silences that expired long ago.
+func (s *State) forget(at time.Time) {
+	maps.DeleteFunc(s.silences, func(_ string, silence Silence) bool { return silence.Ends.Add(SilencesKept).Before(at) })
+}
+
+// after returns the record after a notification, or after one that was not sent.
+func (r record) after(n Notification) record {
+	next := record{at: r.at, from: r.from, firing: r.firing, resolved: r.resolved, muted: make(map[Fingerprint]bool)}
+	if next.from.IsZero() {
+		next.from = n.At
+	}
+	for _, m := range n.Muted {
+		next.muted[m.Labels.Fingerprint()] = true
+	}
+	for _, f := range n.MutedToo {
+		next.muted[f] = true
+	}
+	if n.Reason == Muted {
+		return next
+	}
+	next.at, next.from = n.At, n.At
+	next.firing, next.resolved = make(map[Fingerprint]time.Time), make(map[Fingerprint]bool)
+	fires := func(f Fingerprint) {
+		next.firing[f] = n.At
+		if since, ok := r.firing[f]; ok && n.Step == 0 {
+			next.firing[f] = since
+		}
+	}
+	for _, told := range n.Firing {
+		fires(told.Labels.Fingerprint())
+	}
+	for _, told := range n.Resolved {
+		next.resolved[told.Labels.Fingerprint()] = true
+	}
+	for _, f := range n.FiringToo {
+		fires(f)
+	}
+	for _, f := range n.ResolvedToo {
+		next.resolved[f] = true
+	}
+	return next
+}
+
+// Announced says whether somebody was told that this alert fires and was not told yet that it does no more. Whoever keeps the
+// alerts keeps one that is resolved at least until then.
+func (s *State) Announced(l Labels) bool {
+	print := l.Fingerprint()
+	for _, r := range s.told {
+		if _, ok := r.firing[print]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// streams returns all that have a record, in order.
+func (s *State) streams() []Stream {
+	return slices.SortedFunc(maps.Keys(s.told), Stream.compare)
+}
