@@ -153,35 +153,20 @@ func (d Dispatcher) Groups(alerts []Alert) []Group {
 	return groups
 }
 
-// century is longer than any alert.
-const century = 100 * 365 * 24 * time.Hour
-
-// begins returns when a group that nobody was told of is first flushed: Wait after its first alert is known, or at once if
-// that alert is older than Wait, as one may be that is given to us. A group ends with the flush at which nothing in it fires,
-// so that what comes later begins a new one.
-func (g Group) begins() time.Time {
-	byTime := slices.Clone(g.Alerts)
-	slices.SortStableFunc(byTime, func(a, b Alert) int { return a.known().Compare(b.known()) })
-	var first, end time.Time // of the group: its first flush, and the end of its last alert so far
-	for i, a := range byTime {
-		if i > 0 {
-			last := first // the first flush at which nothing fires
-			if lasts := end.Sub(first); lasts > century {
-				break // it has not ended, and all the others come to it
-			} else if lasts > 0 {
-				last = first.Add((lasts + g.Target.Interval - 1).Truncate(g.Target.Interval))
-			}
-			if !a.known().After(last) {
-				if a.end().After(end) {
-					end = a.end()
-				}
-				continue
-			}
+// opens returns the moment of the first flush of a group that is not open, and false if nothing in it fires: Wait after the
+// first alert is known, or at once if that has passed or if the alert was older than Wait when it was given to us.
+func (g Group) opens(now time.Time) (first time.Time, ok bool) {
+	for _, a := range g.Alerts {
+		if !a.firing(now) {
+			continue
 		}
-		first, end = a.known().Add(g.Target.Wait), a.end()
-		if a.Fired.Add(g.Target.Wait).Before(a.known()) {
-			first = a.known()
+		at := a.known().Add(g.Target.Wait)
+		if a.Fired.Add(g.Target.Wait).Before(a.known()) || at.Before(now) {
+			at = now
+		}
+		if !ok || at.Before(first) {
+			first, ok = at, true
 		}
 	}
-	return first
+	return first.UTC(), ok
 }

@@ -110,14 +110,14 @@ func (r *reader) word(want string) (string, error) {
 	return rest[:n], nil
 }
 
-// op reads an operator; one that is the beginning of another comes after it.
-func (r *reader) op() (Op, error) {
+// operator splits an operator off s; one that is the beginning of another comes after it.
+func operator(s string) (op Op, rest string, ok bool) {
 	for _, op := range [...]Op{Match, NotMatch, NotEqual, Equal} {
-		if r.take(string(op)) {
-			return op, nil
+		if rest, ok := strings.CutPrefix(s, string(op)); ok {
+			return op, rest, true
 		}
 	}
-	return "", r.fail("=, !=, =~ or !~")
+	return "", s, false
 }
 
 func parseUTF8(s string) (Matchers, error) {
@@ -133,10 +133,12 @@ func parseUTF8(s string) (Matchers, error) {
 		if err != nil {
 			return nil, err
 		}
-		op, err := r.op()
-		if err != nil {
-			return nil, err
+		r.spaces()
+		op, rest, ok := operator(s[r.at:])
+		if !ok {
+			return nil, r.fail("=, !=, =~ or !~")
 		}
+		r.at = len(s) - len(rest)
 		value, err := r.word("a value, quoted when it is empty")
 		if err != nil {
 			return nil, err
@@ -187,9 +189,10 @@ func parseClassic(s string) (Matchers, error) {
 			escaped = false
 		}
 	}
-	if strings.TrimSpace(s[start:]) == "" { // nothing at all, or a comma at the end
+	if s = strings.TrimRightFunc(s, unicode.IsSpace); len(s) <= start { // nothing at all, or a comma at the end
 		return ms, nil
 	}
+	start = len(s) - len(strings.TrimLeftFunc(s[start:], unicode.IsSpace))
 	err := one(len(s))
 	return ms, err
 }
@@ -202,12 +205,11 @@ func parseClassicOne(s string) (Matcher, error) {
 		return Matcher{}, invalid("", s, "a name of letters, digits, underscores and colons, and an operator")
 	}
 	name := rest[:n]
-	r := &reader{all: strings.TrimLeft(rest[n:], spaces)}
-	op, err := r.op()
-	if err != nil {
+	op, raw, ok := operator(strings.TrimLeft(rest[n:], spaces))
+	if !ok {
 		return Matcher{}, invalid("", s, "=, !=, =~ or !~ after the name")
 	}
-	raw := strings.TrimLeft(r.all[r.at:], spaces)
+	raw = strings.TrimLeft(raw, spaces)
 	inner, quoted := strings.CutPrefix(raw, `"`)
 	if quoted {
 		// The last quotation mark ends the value; one that is escaped does not, and is found below.

@@ -35,6 +35,7 @@ func (d Dispatcher) Plan(s *State, alerts []Alert, now time.Time) Plan {
 	p := d.planning(s, alerts)
 	p.now, p.planned = now, make(map[Stream]bool)
 	for _, group := range d.Groups(alerts) {
+		p.open(group)
 		for _, r := range group.Target.Receivers {
 			p.group(group, r)
 		}
@@ -44,7 +45,7 @@ func (d Dispatcher) Plan(s *State, alerts []Alert, now time.Time) Plan {
 			}
 		}
 	}
-	for _, stream := range s.streams() {
+	for _, stream := range s.Streams() {
 		if !p.planned[stream] { // its alerts are gone, or it is configured no more
 			p.Events = append(p.Events, Event{GroupClosed, stream})
 		}
@@ -87,29 +88,38 @@ func (p *planning) latest(from time.Time, interval time.Duration) (time.Time, bo
 	return at, true
 }
 
+// open plans that a group is open to those of its receivers to whom it is not.
+func (p *planning) open(g Group) {
+	first, fires := g.opens(p.now)
+	if !fires {
+		return
+	}
+	opening := Opening{Group: g.Key, At: first}
+	for _, r := range g.Target.Receivers {
+		if _, ok := p.state.told[Stream{Group: g.Key, Receiver: r.Name}]; !ok {
+			opening.Receivers = append(opening.Receivers, r.Name)
+		}
+	}
+	if len(opening.Receivers) > 0 {
+		p.Events = append(p.Events, Event{GroupOpened, opening})
+	}
+}
+
 // group plans what a receiver of a group is told, escalation aside.
 func (p *planning) group(g Group, r Receiver) {
 	stream := Stream{Group: g.Key, Receiver: r.Name}
-	known := p.state.told[stream]
-	if known.from.IsZero() && !slices.ContainsFunc(g.Alerts, func(a Alert) bool { return a.end().After(p.now) }) {
-		return // nobody was told, and there is nothing any more
+	known, open := p.state.told[stream]
+	if !open {
+		return
 	}
 	p.planned[stream] = true
-	var at, before time.Time // this flush and the one before
-	var due bool
-	if known.from.IsZero() {
-		begins := g.begins()
-		if at, due = p.latest(begins, g.Target.Interval); due && at.After(begins) {
-			before = at.Add(-g.Target.Interval)
-		}
-	} else {
-		if at, due = p.latest(known.from, g.Target.Interval); due {
-			before = at.Add(-g.Target.Interval)
-			due = at.After(known.from) // at which it has been flushed
-		}
-	}
-	if !due {
+	at, due := p.latest(known.from, g.Target.Interval) // this flush
+	if !due || at.Equal(known.at) {
 		return
+	}
+	var before time.Time // the flush before, if there was one
+	if at.After(known.from) {
+		before = at.Add(-g.Target.Interval)
 	}
 	n := Notification{Stream: stream, Labels: g.Labels, At: at, Last: true}
 	unfinished := false // something was told to fire, and its end could not be told yet
@@ -148,9 +158,7 @@ func (p *planning) group(g Group, r Receiver) {
 	case n.Reason != "":
 		p.notify(n, r)
 	case n.Last && !unfinished:
-		if !known.from.IsZero() {
-			p.Events = append(p.Events, Event{GroupClosed, stream})
-		}
+		p.Events = append(p.Events, Event{GroupClosed, stream})
 	case slices.ContainsFunc(n.Muted, func(m MutedAlert) bool { return !known.muted[m.Labels.Fingerprint()] }):
 		n.Reason, n.Firing, n.Resolved = Muted, nil, nil
 		n.shorten()

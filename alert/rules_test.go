@@ -33,6 +33,8 @@ func rules(t *testing.T) []rule {
 			script: "10s fire a", told: []string{"40s ops first +a"}},
 		{name: "group-wait-joins", why: "what comes meanwhile is told together", end: 4 * time.Minute,
 			script: "0s fire a\n 20s fire b\n 29s fire c", told: []string{"30s ops first +a +b +c"}},
+		{name: "group-wait-counts-from-the-first", why: "also if that one has gone by then", end: 4 * time.Minute,
+			script: "0s fire a\n 10s resolve a\n 20s fire b", told: []string{"30s ops first +b"}},
 		{name: "group-interval", why: "what comes later is told group_interval, 5 min, after the last flush", end: 20 * time.Minute,
 			script: "0s fire a\n 31s fire b\n 12m fire c", told: []string{"30s ops first +a", "5m30s ops new +a +b", "15m30s ops new +a +b +c"}},
 		{name: "repeat-interval", why: "a group of which there is nothing new is told again every repeat_interval, 4 h", end: 9 * time.Hour,

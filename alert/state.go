@@ -14,6 +14,7 @@ const (
 	AlertAcknowledged        = "alert.acknowledged"        // Acknowledgement
 	AcknowledgementWithdrawn = "alert.unacknowledged"      // Acknowledgement
 	AcknowledgementEnded     = "alert.acknowledgement_end" // Acknowledgement: the alert is resolved, or has fired anew
+	GroupOpened              = "group.opened"              // Opening
 	GroupNotified            = "group.notified"            // Notification, to be delivered
 	GroupQuiet               = "group.quiet"               // Notification that nobody is to be given, and why
 	GroupClosed              = "group.closed"              // Stream
@@ -38,6 +39,13 @@ type Stream struct {
 	Step     int    `json:"step,omitempty"` // of escalation, from 1; 0 is whom the group is told to at first
 }
 
+// Opening is that something fires in a group of which nothing was remembered.
+type Opening struct {
+	Group     string    `json:"group"`
+	Receivers []string  `json:"receivers"`
+	At        time.Time `json:"at"` // the moment of the first flush
+}
+
 // State is what has to be remembered so that nothing is told twice or forgotten: silences, acknowledgements, and what
 // every receiver was last told of every group. It is the fold of events; several daemons that have applied the same events
 // decide the same. The zero value is ready for use. It is not safe for concurrent use.
@@ -53,8 +61,8 @@ type State struct {
 
 // record is what a receiver was last told of a group. It is replaced, never changed.
 type record struct {
-	at       time.Time                 // the moment of the flush; zero when it was told nothing yet
-	from     time.Time                 // from which moment on it is flushed every interval
+	at       time.Time                 // when; zero if it was told nothing yet
+	from     time.Time                 // the moment of a flush, from which on there is one every interval
 	firing   map[Fingerprint]time.Time // what it was told to fire: since when; of a step of escalation, when it was last told
 	resolved map[Fingerprint]bool      // what it was last told to be resolved
 	muted    map[Fingerprint]bool      // what fired and was kept from it, as far as that is recorded
@@ -83,6 +91,12 @@ func (s *State) Apply(kind string, data []byte, at time.Time) error {
 		return fold(kind, data, func(ack Acknowledgement) {
 			if s.acks[ack.Labels].Since.Equal(ack.Since) {
 				delete(s.acks, ack.Labels)
+			}
+		})
+	case GroupOpened:
+		return fold(kind, data, func(o Opening) {
+			for _, receiver := range o.Receivers {
+				put(&s.told, Stream{Group: o.Group, Receiver: receiver}, record{from: o.At})
 			}
 		})
 	case GroupNotified, GroupQuiet:
@@ -125,9 +139,6 @@ func (s *State) forget(at time.Time) {
 // after returns the record after a notification, or after one that was not sent.
 func (r record) after(n Notification) record {
 	next := record{at: r.at, from: r.from, firing: r.firing, resolved: r.resolved, muted: make(map[Fingerprint]bool)}
-	if next.from.IsZero() {
-		next.from = n.At
-	}
 	for _, m := range n.Muted {
 		next.muted[m.Labels.Fingerprint()] = true
 	}
@@ -172,7 +183,7 @@ func (s *State) Announced(l Labels) bool {
 	return false
 }
 
-// streams returns all that have a record, in order.
-func (s *State) streams() []Stream {
+// Streams returns all of which something is remembered, in order.
+func (s *State) Streams() []Stream {
 	return slices.SortedFunc(maps.Keys(s.told), Stream.compare)
 }
