@@ -91,11 +91,11 @@ func (a Alert) end() time.Time {
 	case !a.Expires.IsZero():
 		return a.Expires
 	}
-	return never()
+	return noEnd()
 }
 
-// never is after every moment that there is.
-func never() time.Time { return time.Unix(1<<60, 0) }
+// noEnd is after every moment that there is.
+func noEnd() time.Time { return time.Unix(1<<60, 0) }
 
 // firing says whether the alert is there and has not ended at a moment.
 func (a Alert) firing(at time.Time) bool {

@@ -12,7 +12,7 @@ import (
 // TestReceive: alerts of somebody else's rules, as Alertmanager merges them.
 func TestReceive(t *testing.T) {
 	t.Parallel()
-	at := func(seconds float64) time.Time { return start().Add(time.Duration(seconds * float64(time.Second))) }
+	at := func(seconds float64) time.Time { return noon().Add(time.Duration(seconds * float64(time.Second))) }
 	type given struct{ now, starts, ends float64 } // -1 is none
 	for name, c := range map[string]struct {
 		given        []given
@@ -67,10 +67,10 @@ func TestReceiveRefuses(t *testing.T) {
 	t.Parallel()
 	for name, given := range map[string]alert.Given{
 		"no labels":            {},
-		"ends before it start": {Labels: labels(t, "a", "b"), Starts: start(), Ends: start().Add(-1)},
+		"ends before it start": {Labels: labels(t, "a", "b"), Starts: noon(), Ends: noon().Add(-1)},
 		"large":                {Labels: labels(t, "a", "b"), Annotations: map[string]string{"a": strings.Repeat("x", alert.MaxLabelsBytes)}},
 	} {
-		_, err := alert.Receive(alert.Alert{}, given, start(), 0)
+		_, err := alert.Receive(alert.Alert{}, given, noon(), 0)
 		require.ErrorIs(t, err, alert.ErrInvalid, name)
 	}
 }

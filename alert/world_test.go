@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// start is when every script starts: a Monday.
-func start() time.Time { return time.Date(2026, time.March, 2, 12, 0, 0, 0, time.UTC) }
+// noon is when every script starts: a Monday.
+func noon() time.Time { return time.Date(2026, time.March, 2, 12, 0, 0, 0, time.UTC) }
 
 // world runs scripts in virtual time: it plans when something has changed and when the last plan says so, and applies what is
 // decided as it would come back from a ledger, as JSON.
@@ -46,7 +46,7 @@ func newWorld(t *testing.T, change func(*alert.Target), dispatcher func(*alert.D
 		change(&target)
 	}
 	require.NoError(t, target.Validate())
-	w := &world{t: t, state: new(alert.State), now: start(), alerts: map[string]alert.Alert{}, quiet: map[string]string{}}
+	w := &world{t: t, state: new(alert.State), now: noon(), alerts: map[string]alert.Alert{}, quiet: map[string]string{}}
 	w.d.Route = func(alert.Labels) []alert.Target { return []alert.Target{target} }
 	w.d.Quiet = func(l alert.Labels) string { return w.quiet[l.Get(alert.NameLabel)] }
 	if dispatcher != nil {
@@ -105,11 +105,11 @@ func (w *world) run(script string, end time.Duration) {
 		}
 		offset, err := time.ParseDuration(words[0])
 		require.NoError(w.t, err, line)
-		w.until(start().Add(offset))
+		w.until(noon().Add(offset))
 		w.do(words[1], words[2:])
 		w.plan()
 	}
-	w.until(start().Add(end))
+	w.until(noon().Add(end))
 	w.plan()
 }
 
@@ -138,7 +138,7 @@ func (w *world) do(verb string, args []string) {
 			}
 			d, err := time.ParseDuration(s)
 			require.NoError(w.t, err)
-			return start().Add(d)
+			return noon().Add(d)
 		}
 		a, err := alert.Receive(w.alerts[name], alert.Given{Labels: labels(w.t, alert.NameLabel, name), Starts: moment(args[1]), Ends: moment(args[2])}, w.now, 0)
 		require.NoError(w.t, err)
@@ -186,13 +186,13 @@ func (w *world) restart() {
 	}
 }
 
-// line writes what was told, as: 30s ops first +a +b -c.
-func line(n alert.Notification) string {
+// toldLine writes what was told, as: 30s ops first +a +b -c.
+func toldLine(n alert.Notification) string {
 	short := map[alert.Reason]string{
 		alert.First: "first", alert.NewAlerts: "new", alert.NewResolved: "some resolved", alert.AllResolved: "resolved", alert.Repeated: "repeat",
 		alert.Muted: "muted", alert.Unwanted: "unwanted",
 	}
-	s := fmt.Sprintf("%v %s", n.At.Sub(start()), n.Receiver)
+	s := fmt.Sprintf("%v %s", n.At.Sub(noon()), n.Receiver)
 	if n.Step > 0 {
 		s += fmt.Sprintf("#%d", n.Step)
 	}
@@ -206,16 +206,16 @@ func line(n alert.Notification) string {
 	return s
 }
 
-func lines(all []alert.Notification) []string {
+func toldLines(all []alert.Notification) []string {
 	out := make([]string, len(all))
 	for i, n := range all {
-		out[i] = line(n)
+		out[i] = toldLine(n)
 	}
 	return out
 }
 
-// causes writes what was muted, as: a silence s1.
-func causes(all []alert.MutedAlert) []string {
+// mutedLines writes what was muted, as: a silence s1.
+func mutedLines(all []alert.MutedAlert) []string {
 	var out []string
 	for _, m := range all {
 		for _, c := range m.By {

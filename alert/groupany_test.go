@@ -53,7 +53,7 @@ func busy(t *testing.T) *world {
 		target.Mute = []alert.Times{{Name: "lunch", Intervals: []alert.TimeInterval{{Times: []alert.Range{{From: 12*60 + 50, To: 13 * 60}}}}}}
 		target.Escalation = []alert.Step{{After: 7 * time.Minute, Receivers: []alert.Receiver{{Name: "lead"}}}, {After: 20 * time.Minute, Receivers: []alert.Receiver{{Name: "ops"}, {Name: "boss"}}}}
 	}, func(d *alert.Dispatcher) {
-		d.Inhibit = []alert.InhibitRule{{Name: "rule", Source: matchers(t, "alertname=a"), Target: matchers(t, "alertname=~[c-e]"), Equal: []string{"host"}}}
+		d.Inhibit = []alert.InhibitRule{{Name: "rule", Source: parsed(t, "alertname=a"), Target: parsed(t, "alertname=~[c-e]"), Equal: []string{"host"}}}
 	})
 }
 
@@ -71,7 +71,7 @@ func TestAnyLife(t *testing.T) {
 		keys := map[string]bool{}
 		generation := int64(0)
 		for _, n := range w.told {
-			at := fmt.Sprintf("seed %d: %s\n%s", seed, line(n), script)
+			at := fmt.Sprintf("seed %d: %s\n%s", seed, toldLine(n), script)
 			require.False(t, keys[n.Key], at)
 			keys[n.Key] = true
 			require.Greater(t, n.Generation, generation, at)
@@ -149,7 +149,7 @@ func TestHowOftenDoesNotMatter(t *testing.T) {
 			more.WriteString(text)
 		}
 		hasty.run(more.String(), 3*time.Hour)
-		require.Equal(t, lines(calm.told), lines(hasty.told), "seed %d\n%s", seed, script)
+		require.Equal(t, toldLines(calm.told), toldLines(hasty.told), "seed %d\n%s", seed, script)
 		require.Greater(t, hasty.plans, calm.plans)
 	}
 }
@@ -200,7 +200,7 @@ func TestStorm(t *testing.T) {
 		}
 	}
 	w.now = w.now.Add(20 * time.Second)
-	w.until(start().Add(3 * time.Hour))
+	w.until(noon().Add(3 * time.Hour))
 	require.Len(t, w.told, 3)
 	listed := 0
 	for _, n := range w.told {
@@ -214,7 +214,7 @@ func TestStorm(t *testing.T) {
 		a.Phase, a.Ended = alert.Resolved, w.now
 		w.alerts[name] = a
 	}
-	w.until(start().Add(4 * time.Hour))
+	w.until(noon().Add(4 * time.Hour))
 	require.Len(t, w.told, 6)
 	require.Empty(t, w.state.Streams())
 }
@@ -229,7 +229,7 @@ func TestManyAlerts(t *testing.T) {
 			Labels: l, Phase: alert.Firing, Fired: w.now, Annotations: map[string]string{"summary": strings.Repeat("\x01", 100)},
 		}
 	}
-	w.until(start().Add(time.Hour))
+	w.until(noon().Add(time.Hour))
 	require.Len(t, w.told, 1)
 	n := w.told[0]
 	require.Greater(t, len(n.Firing), 500)
@@ -244,7 +244,7 @@ func TestManyAlerts(t *testing.T) {
 		a.Phase, a.Ended = alert.Resolved, w.now
 		w.alerts[name] = a
 	}
-	w.until(start().Add(2 * time.Hour))
+	w.until(noon().Add(2 * time.Hour))
 	require.Len(t, w.told, 2)
 	require.Equal(t, 3000, len(w.told[1].Resolved)+len(w.told[1].ResolvedToo))
 }
@@ -254,7 +254,7 @@ func TestClockJumps(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil, nil)
 	w.run("0s fire a\n 1m fire b", 10*time.Minute)
-	require.Equal(t, []string{"30s ops first +a", "5m30s ops new +a +b"}, lines(w.told))
+	require.Equal(t, []string{"30s ops first +a", "5m30s ops new +a +b"}, toldLines(w.told))
 	w.now = w.now.Add(time.Hour)
 	w.plan()
 	w.now = w.now.Add(-2 * time.Hour)
@@ -263,7 +263,7 @@ func TestClockJumps(t *testing.T) {
 	require.True(t, w.next.After(w.now))
 	w.now = w.now.Add(time.Hour)
 	w.run("20m resolve a", 30*time.Minute)
-	require.Equal(t, []string{"20m30s ops some resolved +b -a"}, lines(w.told[2:]))
+	require.Equal(t, []string{"20m30s ops some resolved +b -a"}, toldLines(w.told[2:]))
 }
 
 // TestAtRestNothingIsWritten: of a day in which nothing changes only reminders remain.

@@ -8,26 +8,26 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// matchers reads matchers that are right.
-func matchers(t testing.TB, s string) alert.Matchers {
+// parsed reads matchers that are right.
+func parsed(t testing.TB, s string) alert.Matchers {
 	t.Helper()
 	ms, err := alert.ParseMatchers(s, alert.EitherSyntax)
 	require.NoError(t, err)
 	return ms
 }
 
-// rules are the rules by which groups are told, each with a script and what is told during it.
-func rules(t *testing.T) []rule {
+// groupRules are the rules by which groups are told, each with a script and what is told during it.
+func groupRules(t *testing.T) []groupRule {
 	ops := func(change func(*alert.Target)) func(*alert.Target) { return change }
 	inhibit := func(source, target string, equal ...string) func(*alert.Dispatcher) {
 		return func(d *alert.Dispatcher) {
-			d.Inhibit = []alert.InhibitRule{{Name: "rule", Source: matchers(t, source), Target: matchers(t, target), Equal: equal}}
+			d.Inhibit = []alert.InhibitRule{{Name: "rule", Source: parsed(t, source), Target: parsed(t, target), Equal: equal}}
 		}
 	}
 	oncall := func(target *alert.Target) {
 		target.Escalation = []alert.Step{{After: 10 * time.Minute, Receivers: []alert.Receiver{{Name: "lead"}}}, {After: 30 * time.Minute, Receivers: []alert.Receiver{{Name: "boss"}}}}
 	}
-	return []rule{
+	return []groupRule{
 		// Timing.
 		{name: "group-wait", why: "a group is told group_wait, 30 s, after its first alert", end: 4 * time.Minute,
 			script: "10s fire a", told: []string{"40s ops first +a"}},
@@ -230,7 +230,7 @@ func rules(t *testing.T) []rule {
 	}
 }
 
-type rule struct {
+type groupRule struct {
 	name, why  string
 	target     func(*alert.Target)
 	dispatcher func(*alert.Dispatcher)
@@ -241,11 +241,11 @@ type rule struct {
 	muted      []string // what kept the first notification that mutes something from telling it, if given
 }
 
-// TestRules holds every rule of what is told to whom and when, in virtual time. For each there is a broken version in
+// TestGroupRules holds every rule of what is told to whom and when, in virtual time. For each there is a broken version in
 // internal/mutants/faults that fails its row.
-func TestRules(t *testing.T) {
+func TestGroupRules(t *testing.T) {
 	t.Parallel()
-	for _, r := range rules(t) {
+	for _, r := range groupRules(t) {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, r.target, r.dispatcher)
@@ -253,13 +253,13 @@ func TestRules(t *testing.T) {
 			if r.told == nil {
 				r.told = []string{}
 			}
-			require.Equal(t, r.told, lines(w.told), r.why)
+			require.Equal(t, r.told, toldLines(w.told), r.why)
 			if r.unsent != nil {
-				require.Equal(t, r.unsent, lines(w.unsent), r.why)
+				require.Equal(t, r.unsent, toldLines(w.unsent), r.why)
 			}
 			for _, n := range append(w.told, w.unsent...) {
 				if len(n.Muted) > 0 && r.muted != nil {
-					require.Equal(t, r.muted, causes(n.Muted), r.why)
+					require.Equal(t, r.muted, mutedLines(n.Muted), r.why)
 					return
 				}
 			}
