@@ -39,28 +39,26 @@ func (p *planning) step(g Group, r Receiver, step int, after time.Duration) {
 			}
 		}
 	}
-	if at.IsZero() {
+	if at.IsZero() || p.judged(at) {
 		return
 	}
 
 	n := Notification{Stream: stream, Labels: g.Labels, At: at, Last: true}
 	for _, a := range g.Alerts {
+		n.Last = n.Last && !a.firing(at) && !a.firing(p.now)
 		if a.known().After(at) {
 			continue
 		}
 		firing := a.firing(at)
-		if firing {
-			n.Last = false
-		}
 		from, waits := waited[a.Labels]
 		_, told := known.firing[a.Labels.Fingerprint()]
 		if firing && (!waits || at.Before(from.Add(after))) || !firing && !told || len(p.causes(g.Target, a.Labels, at)) > 0 {
 			continue
 		}
 		if firing {
-			n.Firing = append(n.Firing, p.told(a, at))
+			n.Firing = append(n.Firing, p.told(a, time.Time{}))
 		} else {
-			n.Resolved = append(n.Resolved, p.told(a, at))
+			n.Resolved = append(n.Resolved, p.told(a, a.end()))
 		}
 	}
 	n.Reason = known.reason(n, r, g.Target.Repeat, func(t Told) bool {

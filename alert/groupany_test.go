@@ -172,13 +172,13 @@ func TestTwoDaemonsPlanTheSame(t *testing.T) {
 				require.NoError(t, other.Apply(h.kind, h.data, h.at))
 			}
 			for range 3 {
-				a, err := json.Marshal(w.d.Plan(w.state, first, w.now))
+				a, err := json.Marshal(w.d.Plan(w.state, first, w.last, w.now))
 				require.NoError(t, err)
-				b, err := json.Marshal(w.d.Plan(other, second, w.now))
+				b, err := json.Marshal(w.d.Plan(other, second, w.last, w.now))
 				require.NoError(t, err)
 				require.Equal(t, string(a), string(b), "seed %d", seed)
 			}
-			events := w.d.Plan(w.state, first, w.now).Events
+			events := w.d.Plan(w.state, first, w.last, w.now).Events
 			planned += len(events)
 			w.apply(events...)
 		}

@@ -85,6 +85,9 @@ func groupRules(t *testing.T) []groupRule {
 			told:   []string{"30s ops first +a", "10m30s ops new +a +d"}},
 		{name: "fires-again-between", why: "one that was resolved and fires again between two flushes is the same", end: 14 * time.Minute,
 			script: "0s fire a\n 1m resolve a\n 2m fire a", told: []string{"30s ops first +a"}},
+		{name: "fires-again-unwanted", why: "also to whom does not want to know what is resolved", end: 14 * time.Minute,
+			target: ops(func(target *alert.Target) { target.Receivers[0].FiringOnly = true }),
+			script: "0s fire a\n 0s fire b\n 1m resolve a\n 6m resolve b\n 7m fire b", told: []string{"30s ops first +a +b"}},
 		{name: "refired", why: "one that fires again after it was told to be resolved is new", end: 14 * time.Minute,
 			script: "0s fire a\n 0s fire b\n 1m resolve a\n 6m fire a",
 			told:   []string{"30s ops first +a +b", "5m30s ops some resolved +b -a", "10m30s ops new +a +b"}},
@@ -158,8 +161,8 @@ func groupRules(t *testing.T) []groupRule {
 			script: "0s fire a\n 1m silence s1 14m alertname=a\n 2m resolve a", told: []string{"30s ops first +a", "15m30s ops resolved -a"}},
 
 		// Quiet things.
-		{name: "quiet", why: "alerts of what is suspended or drained are not told, and why is recorded; when it is so no more they are due at once", end: 14 * time.Minute,
-			script: "0s quiet a suspended\n 1s fire a\n 10m loud a", told: []string{"5m31s ops first +a"},
+		{name: "quiet", why: "alerts of what is suspended or drained are not told, and why is recorded", end: 14 * time.Minute,
+			script: "0s quiet a suspended\n 1s fire a\n 10m loud a", told: []string{"10m31s ops first +a"},
 			unsent: []string{"31s ops muted"}, muted: []string{"a quiet suspended"}},
 
 		// Times. The script starts on a Monday at noon, UTC.

@@ -27,13 +27,15 @@ type Plan struct {
 }
 
 // Plan decides what is due. Alerts are all that fire or are pending, and those that are resolved while State.Announced says so;
-// one that is not among them is gone, so whoever has just started plans only once all are there. Now does not run back.
+// one that is not among them is gone, so whoever has just started plans only once all are there. Last is the moment for
+// which this daemon planned before, all of whose events were applied, or zero: flushes that were due before it have been
+// judged. Now does not run back.
 //
 // A flush is judged by what was true at the moment when it was due. So it does not matter how often Plan is called, nor, as
 // long as it is less than a group's interval, how late.
-func (d Dispatcher) Plan(s *State, alerts []Alert, now time.Time) Plan {
+func (d Dispatcher) Plan(s *State, alerts []Alert, last, now time.Time) Plan {
 	p := d.planning(s, alerts)
-	p.now, p.planned = now, make(map[Stream]bool)
+	p.last, p.now, p.planned = last, now, make(map[Stream]bool)
 	for _, group := range d.Groups(alerts) {
 		p.open(group)
 		for _, r := range group.Target.Receivers {
@@ -61,7 +63,7 @@ type planning struct {
 	state      *State
 	silences   []Silence
 	inhibitor  inhibitor
-	now        time.Time
+	last, now  time.Time
 	planned    map[Stream]bool
 	generation int64 // of the last notification
 }
@@ -86,6 +88,12 @@ func (p *planning) latest(from time.Time, interval time.Duration) (time.Time, bo
 	at := from.Add(p.now.Sub(from).Truncate(interval)).UTC()
 	p.wake(at.Add(interval))
 	return at, true
+}
+
+// judged says whether a flush that was due at a moment has been judged already. In the moment of the last plan something more may
+// have happened.
+func (p *planning) judged(at time.Time) bool {
+	return at.Before(p.last) || at.Equal(p.last) && p.now.After(p.last)
 }
 
 // open plans that a group is open to those of its receivers to whom it is not.
@@ -114,7 +122,7 @@ func (p *planning) group(g Group, r Receiver) {
 	}
 	p.planned[stream] = true
 	at, due := p.latest(known.from, g.Target.Interval) // this flush
-	if !due || at.Equal(known.at) {
+	if !due || p.judged(at) || at.Equal(known.at) {
 		return
 	}
 	var before time.Time // the flush before, if there was one
@@ -123,14 +131,17 @@ func (p *planning) group(g Group, r Receiver) {
 	}
 	n := Notification{Stream: stream, Labels: g.Labels, At: at, Last: true}
 	unfinished := false // something was told to fire, and its end could not be told yet
-	var acked int
+	settled := 0 // of those that fire: acknowledged, or ended since the flush was due
 	for _, a := range g.Alerts {
+		_, told := known.firing[a.Labels.Fingerprint()]
+		firing := a.firing(at)
 		if a.known().After(at) {
-			continue
-		}
-		firing, print := a.firing(at), a.Labels.Fingerprint()
-		_, told := known.firing[print]
-		if firing {
+			// It came after the flush, or fires anew since: then what it was at the flush is known only by what was told.
+			n.Last = n.Last && !a.firing(p.now)
+			if firing = told && a.firing(p.now); !firing {
+				continue
+			}
+		} else if firing {
 			n.Last = false
 		} else if !told && (before.IsZero() || a.known().After(before) || !a.end().After(before)) {
 			continue // it came and went between two flushes, or its end was there to be told before
@@ -142,17 +153,17 @@ func (p *planning) group(g Group, r Receiver) {
 		case len(causes) > 0:
 			unfinished = unfinished || told
 		case firing:
-			n.Firing = append(n.Firing, p.told(a, at))
-			if _, ok := p.state.Acknowledged(a); ok {
-				acked++
+			n.Firing = append(n.Firing, p.told(a, time.Time{}))
+			if _, ok := p.state.Acknowledged(a); ok || !a.firing(p.now) {
+				settled++
 			}
 		default:
-			n.Resolved = append(n.Resolved, p.told(a, at))
+			n.Resolved = append(n.Resolved, p.told(a, a.end()))
 		}
 	}
 	n.Reason = known.reason(n, r, g.Target.Repeat, func(t Told) bool { _, ok := known.firing[t.Labels.Fingerprint()]; return !ok })
-	if n.Reason == Repeated && acked == len(n.Firing) {
-		n.Reason = "" // somebody is at it
+	if n.Reason == Repeated && settled == len(n.Firing) {
+		n.Reason = "" // nobody has to be reminded
 	}
 	switch {
 	case n.Reason != "":
@@ -211,12 +222,9 @@ func (p *planning) notify(n Notification, r Receiver) {
 	p.Events = append(p.Events, Event{kind, n})
 }
 
-// told returns an alert as it is told at a moment.
-func (p *planning) told(a Alert, at time.Time) Told {
-	t := Told{Labels: a.Labels, Annotations: a.Annotations, Value: strconv.FormatFloat(a.Value, 'g', -1, 64), Starts: a.Active}
-	if !a.firing(at) {
-		t.Ends = a.end()
-	}
+// told returns an alert as it is told.
+func (p *planning) told(a Alert, ends time.Time) Told {
+	t := Told{Labels: a.Labels, Annotations: a.Annotations, Value: strconv.FormatFloat(a.Value, 'g', -1, 64), Starts: a.Active, Ends: ends}
 	if ack, ok := p.state.Acknowledged(a); ok {
 		t.By = ack.By
 	}

@@ -23,6 +23,7 @@ type world struct {
 	d        alert.Dispatcher
 	state    *alert.State
 	now      time.Time
+	last     time.Time // when it last planned
 	next     time.Time // when to plan again
 	alerts   map[string]alert.Alert
 	quiet    map[string]string // why alerts of that name are quiet
@@ -76,10 +77,10 @@ func (w *world) apply(events ...alert.Event) {
 func (w *world) plan() {
 	all := slices.Collect(maps.Values(w.alerts))
 	for range 10 {
-		w.lastPlan = w.d.Plan(w.state, all, w.now)
+		w.lastPlan = w.d.Plan(w.state, all, w.last, w.now)
 		w.plans++
 		if len(w.lastPlan.Events) == 0 {
-			w.next = w.lastPlan.Next
+			w.last, w.next = w.now, w.lastPlan.Next
 			require.True(w.t, w.next.IsZero() || w.next.After(w.now), "it would plan at once again, for ever")
 			return
 		}
@@ -180,7 +181,7 @@ func (w *world) do(verb string, args []string) {
 }
 
 func (w *world) restart() {
-	w.state = new(alert.State)
+	w.state, w.last = new(alert.State), time.Time{}
 	for _, r := range w.history {
 		require.NoError(w.t, w.state.Apply(r.kind, r.data, r.at))
 	}
