@@ -230,6 +230,10 @@ func groupRules(t *testing.T) []groupRule {
 		{name: "late", why: "what was due while nobody planned is told afterwards, as of the last moment that it was due", end: 29 * time.Minute,
 			script: "0s fire a\n 0s fire b\n 31s sleep 2m\n 2m31s resolve a\n 3m sleep 20m\n",
 			told:   []string{"30s ops first +a +b", "20m30s ops some resolved +b -a"}},
+		{name: "late-as-it-was", why: "and as it was at that moment", end: 14 * time.Minute,
+			script: "0s fire a\n 0s fire b\n 31s sleep 5m10s resolve a", told: []string{"30s ops first +a +b", "10m30s ops some resolved +b -a"}},
+		{name: "fires-again-late", why: "what fires again since counts as firing then", end: 14 * time.Minute,
+			script: "0s fire a\n 0s fire b\n 1m resolve b\n 61s sleep 4m30s fire a", told: []string{"30s ops first +a +b", "5m30s ops some resolved +a -b"}},
 	}
 }
 

@@ -171,10 +171,13 @@ func (w *world) do(verb string, args []string) {
 		delete(w.quiet, name)
 	case "restart": // nothing is left but what was recorded
 		w.restart()
-	case "sleep": // nobody plans for that long
+	case "sleep": // duration verb arguments: nobody plans for that long, nor before what happens then
 		d, err := time.ParseDuration(name)
 		require.NoError(w.t, err)
 		w.now = w.now.Add(d)
+		if len(args) > 1 {
+			w.do(args[1], args[2:])
+		}
 	default:
 		w.t.Fatal(verb)
 	}
