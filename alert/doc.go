@@ -6,5 +6,6 @@
 //   - [Labels] name a thing, [Sample] is what was measured of it, [Matcher] selects by labels;
 //   - a rule says of which samples an alert is made, and an engine follows the rules; states and identity of an [Alert] are
 //     those of Prometheus: pending, firing, resolved;
-//   - silences, inhibition, times, acknowledgement and escalation decide whom a group of alerts is told to, and when.
+//   - a [Dispatcher] decides whom a group of alerts is told to, and when: silences, inhibition, times, acknowledgement, escalation;
+//     [State] is what has been decided.
 package alert

@@ -38,8 +38,8 @@ const (
 type Told struct {
 	Labels      Labels            `json:"labels"`
 	Annotations map[string]string `json:"annotations,omitempty"`
-	Value       string            `json:"value"` // as Go writes it: 81.5, NaN, +Inf
-	Starts      time.Time         `json:"starts"`
+	Value       string            `json:"value"`         // as Go writes it: 81.5, NaN, +Inf
+	Starts      time.Time         `json:"starts"`        // since when it fires
 	Ends        time.Time         `json:"ends,omitzero"` // of one that is resolved
 	By          string            `json:"acknowledged_by,omitempty"`
 }

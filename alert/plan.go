@@ -224,7 +224,7 @@ func (p *planning) notify(n Notification, r Receiver) {
 
 // told returns an alert as it is told.
 func (p *planning) told(a Alert, ends time.Time) Told {
-	t := Told{Labels: a.Labels, Annotations: a.Annotations, Value: strconv.FormatFloat(a.Value, 'g', -1, 64), Starts: a.Active, Ends: ends}
+	t := Told{Labels: a.Labels, Annotations: a.Annotations, Value: strconv.FormatFloat(a.Value, 'g', -1, 64), Starts: a.Fired, Ends: ends}
 	if ack, ok := p.state.Acknowledged(a); ok {
 		t.By = ack.By
 	}
