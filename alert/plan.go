@@ -131,7 +131,7 @@ func (p *planning) group(g Group, r Receiver) {
 	}
 	n := Notification{Stream: stream, Labels: g.Labels, At: at, Last: true}
 	unfinished := false // something was told to fire, and its end could not be told yet
-	settled := 0 // of those that fire: acknowledged, or ended since the flush was due
+	settled := 0        // of those that fire: acknowledged, or ended since the flush was due
 	for _, a := range g.Alerts {
 		_, told := known.firing[a.Labels.Fingerprint()]
 		firing := a.firing(at)
