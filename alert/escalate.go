@@ -51,13 +51,16 @@ func (p *planning) step(g Group, r Receiver, step int, after time.Duration) {
 		}
 		firing := a.firing(at)
 		from, waits := waited[a.Labels]
-		_, told := known.firing[a.Labels.Fingerprint()]
-		if firing && (!waits || at.Before(from.Add(after))) || !firing && !told || len(p.causes(g.Target, a.Labels, at)) > 0 {
-			continue
-		}
-		if firing {
-			n.Firing = append(n.Firing, p.told(a, time.Time{}))
-		} else {
+		muted := len(p.causes(g.Target, a.Labels, at)) > 0
+		switch {
+		case firing:
+			if waits && !muted && !at.Before(from.Add(after)) {
+				n.Firing = append(n.Firing, p.told(a, time.Time{}))
+			}
+		case !known.owed[a.Labels.Fingerprint()]: // it was not told, or its end was
+		case muted:
+			n.Last = false
+		default:
 			n.Resolved = append(n.Resolved, p.told(a, a.end()))
 		}
 	}

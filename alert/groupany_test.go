@@ -66,7 +66,8 @@ func TestAnyLife(t *testing.T) {
 		script := randomly(rand.New(rand.NewPCG(seed, 1)))
 		w.run(script, 4*time.Hour)
 
-		firing := map[alert.Stream]map[string]bool{} // what each was told to fire
+		firing := map[alert.Stream]map[string]bool{} // what each was last told to fire
+		owed := map[alert.Stream]map[string]bool{}   // what each was told to fire, and not how it ended
 		last := map[alert.Stream]time.Time{}
 		keys := map[string]bool{}
 		generation := int64(0)
@@ -82,7 +83,16 @@ func TestAnyLife(t *testing.T) {
 				resolved++
 			}
 			if n.Reason == alert.AllResolved || n.Reason == alert.NewResolved {
-				require.NotEmpty(t, firing[n.Stream], "a resolved message only after a firing one: %s", at)
+				require.NotEmpty(t, owed[n.Stream], "a resolved message only after a firing one: %s", at)
+			}
+			if owed[n.Stream] == nil {
+				owed[n.Stream] = map[string]bool{}
+			}
+			for _, f := range n.Firing {
+				owed[n.Stream][f.Labels.Get(alert.NameLabel)] = true
+			}
+			for _, r := range n.Resolved {
+				delete(owed[n.Stream], r.Labels.Get(alert.NameLabel))
 			}
 			if n.Receiver == "sms" {
 				require.Empty(t, n.Resolved, at)
@@ -111,7 +121,8 @@ func TestAnyLife(t *testing.T) {
 		}
 		unsent += len(w.unsent)
 
-		// All ends, and then nothing is remembered but silences.
+		// All ends, which is told to everybody who was told that it fires, and then nothing is remembered but silences.
+		told := len(w.told)
 		w.run("", 5*time.Hour)
 		for name, a := range w.alerts {
 			if a.Ended.IsZero() {
@@ -119,6 +130,17 @@ func TestAnyLife(t *testing.T) {
 			}
 		}
 		w.until(w.now.Add(time.Hour))
+		for _, n := range w.told[told:] {
+			for _, f := range n.Firing {
+				owed[n.Stream][f.Labels.Get(alert.NameLabel)] = true
+			}
+			for _, r := range n.Resolved {
+				delete(owed[n.Stream], r.Labels.Get(alert.NameLabel))
+			}
+		}
+		for stream, names := range owed {
+			require.True(t, len(names) == 0 || stream.Receiver == "sms", "seed %d: %v was not told the end of %v\n%s", seed, stream, names, script)
+		}
 		w.alerts = nil
 		w.plan()
 		require.Zero(t, w.lastPlan.Next)

@@ -160,6 +160,9 @@ func groupRules(t *testing.T) []groupRule {
 		{name: "resolved-in-silence", why: "the end of what was told before is told after the silence", end: 29 * time.Minute,
 			script: "0s fire a\n 1m silence s1 14m alertname=a\n 2m resolve a", told: []string{"30s ops first +a", "15m30s ops resolved -a"}},
 
+		{name: "resolved-in-silence-and-new", why: "which does not keep what is new waiting", end: 29 * time.Minute,
+			script: "0s fire a\n 1m silence s1 14m alertname=a\n 2m resolve a\n 12m fire b", told: []string{"30s ops first +a", "12m30s ops new +b", "17m30s ops some resolved +b -a"}},
+
 		// Quiet things.
 		{name: "quiet", why: "alerts of what is suspended or drained are not told, and why is recorded", end: 14 * time.Minute,
 			script: "0s quiet a suspended\n 1s fire a\n 10m loud a", told: []string{"10m31s ops first +a"},

@@ -89,7 +89,7 @@ type Notification struct {
 	ResolvedToo []Fingerprint `json:"resolved_too,omitempty"`
 	MutedToo    []Fingerprint `json:"muted_too,omitempty"`
 
-	Last bool `json:"last,omitempty"` // nothing in the group fires any more
+	Last bool `json:"last,omitempty"` // nothing in the group fires any more, and no end is left to be told
 }
 
 // key returns the key of a notification: a hash of the ledger, the group, its generation and the receiver.

@@ -96,7 +96,7 @@ func (p *planning) judged(at time.Time) bool {
 	return at.Before(p.last) || at.Equal(p.last) && p.now.After(p.last)
 }
 
-// open plans that a group is open to those of its receivers to whom it is not.
+// open plans that a group is open to those of its receivers to whom it is not, or begins anew.
 func (p *planning) open(g Group) {
 	first, fires := g.opens(p.now)
 	if !fires {
@@ -104,13 +104,26 @@ func (p *planning) open(g Group) {
 	}
 	opening := Opening{Group: g.Key, At: first}
 	for _, r := range g.Target.Receivers {
-		if _, ok := p.state.told[Stream{Group: g.Key, Receiver: r.Name}]; !ok {
+		if known, ok := p.state.told[Stream{Group: g.Key, Receiver: r.Name}]; !ok || p.over(g, known) {
 			opening.Receivers = append(opening.Receivers, r.Name)
 		}
 	}
 	if len(opening.Receivers) > 0 {
 		p.Events = append(p.Events, Event{GroupOpened, opening})
 	}
+}
+
+// over says whether nothing fired in a group at its last flush, so that what fires now begins a new one, though an end is still
+// to be told.
+func (p *planning) over(g Group, known record) bool {
+	if p.now.Before(known.from) {
+		return false
+	}
+	last := known.from.Add(p.now.Sub(known.from).Truncate(g.Target.Interval))
+	return !slices.ContainsFunc(g.Alerts, func(a Alert) bool {
+		_, told := known.firing[a.Labels.Fingerprint()]
+		return a.firing(last) || told && a.firing(p.now)
+	})
 }
 
 // group plans what a receiver of a group is told, escalation aside.
@@ -130,20 +143,20 @@ func (p *planning) group(g Group, r Receiver) {
 		before = at.Add(-g.Target.Interval)
 	}
 	n := Notification{Stream: stream, Labels: g.Labels, At: at, Last: true}
-	unfinished := false // something was told to fire, and its end could not be told yet
-	settled := 0        // of those that fire: acknowledged, or ended since the flush was due
+	settled := 0 // of those that fire: acknowledged, or ended since the flush was due
 	for _, a := range g.Alerts {
-		_, told := known.firing[a.Labels.Fingerprint()]
-		firing := a.firing(at)
+		firing, print := a.firing(at), a.Labels.Fingerprint()
 		if a.known().After(at) {
 			// It came after the flush, or fires anew since: then what it was at the flush is known only by what was told.
 			n.Last = n.Last && !a.firing(p.now)
-			if firing = told && a.firing(p.now); !firing {
+			if _, told := known.firing[print]; told && a.firing(p.now) {
+				firing = true
+			} else {
 				continue
 			}
 		} else if firing {
 			n.Last = false
-		} else if !told && (before.IsZero() || a.known().After(before) || !a.end().After(before)) {
+		} else if !known.owed[print] && (before.IsZero() || a.known().After(before) || !a.end().After(before)) {
 			continue // it came and went between two flushes, or its end was there to be told before
 		}
 		causes := p.causes(g.Target, a.Labels, at)
@@ -151,7 +164,7 @@ func (p *planning) group(g Group, r Receiver) {
 		case len(causes) > 0 && firing:
 			n.Muted = append(n.Muted, MutedAlert{a.Labels, causes})
 		case len(causes) > 0:
-			unfinished = unfinished || told
+			n.Last = n.Last && !known.owed[print]
 		case firing:
 			n.Firing = append(n.Firing, p.told(a, time.Time{}))
 			if _, ok := p.state.Acknowledged(a); ok || !a.firing(p.now) {
@@ -168,7 +181,7 @@ func (p *planning) group(g Group, r Receiver) {
 	switch {
 	case n.Reason != "":
 		p.notify(n, r)
-	case n.Last && !unfinished:
+	case n.Last:
 		p.Events = append(p.Events, Event{GroupClosed, stream})
 	case slices.ContainsFunc(n.Muted, func(m MutedAlert) bool { return !known.muted[m.Labels.Fingerprint()] }):
 		n.Reason, n.Firing, n.Resolved = Muted, nil, nil
@@ -187,7 +200,7 @@ func (r record) reason(n Notification, to Receiver, repeat time.Duration, isNew 
 		}
 		return NewAlerts
 	case len(n.Firing) == 0:
-		if len(n.Resolved) == 0 || len(r.firing) == 0 {
+		if len(n.Resolved) == 0 || len(r.firing) == 0 && !slices.ContainsFunc(n.Resolved, func(t Told) bool { return r.owed[t.Labels.Fingerprint()] }) {
 			return "" // it was told nothing that could be resolved
 		}
 		if to.FiringOnly {

@@ -39,7 +39,7 @@ type Stream struct {
 	Step     int    `json:"step,omitempty"` // of escalation, from 1; 0 is whom the group is told to at first
 }
 
-// Opening is that something fires in a group of which nothing was remembered.
+// Opening is that something fires in a group in which nothing did.
 type Opening struct {
 	Group     string    `json:"group"`
 	Receivers []string  `json:"receivers"`
@@ -63,8 +63,9 @@ type State struct {
 type record struct {
 	at       time.Time                 // when; zero if it was told nothing yet
 	from     time.Time                 // the moment of a flush, from which on there is one every interval
-	firing   map[Fingerprint]time.Time // what it was told to fire: since when; of a step of escalation, when it was last told
+	firing   map[Fingerprint]time.Time // what it was last told to fire: since when; of a step of escalation, when it was last told
 	resolved map[Fingerprint]bool      // what it was last told to be resolved
+	owed     map[Fingerprint]bool      // what it was ever told to fire, and not to be resolved since
 	muted    map[Fingerprint]bool      // what fired and was kept from it, as far as that is recorded
 }
 
@@ -96,7 +97,10 @@ func (s *State) Apply(kind string, data []byte, at time.Time) error {
 	case GroupOpened:
 		return fold(kind, data, func(o Opening) {
 			for _, receiver := range o.Receivers {
-				put(&s.told, Stream{Group: o.Group, Receiver: receiver}, record{from: o.At})
+				stream := Stream{Group: o.Group, Receiver: receiver}
+				known := s.told[stream]
+				known.from = o.At
+				put(&s.told, stream, known)
 			}
 		})
 	case GroupNotified, GroupQuiet:
@@ -138,7 +142,8 @@ func (s *State) forget(at time.Time) {
 
 // after returns the record after a notification, or after one that was not sent.
 func (r record) after(n Notification) record {
-	next := record{at: r.at, from: r.from, firing: r.firing, resolved: r.resolved, muted: make(map[Fingerprint]bool)}
+	next := r
+	next.muted = make(map[Fingerprint]bool)
 	for _, m := range n.Muted {
 		next.muted[m.Labels.Fingerprint()] = true
 	}
@@ -149,9 +154,10 @@ func (r record) after(n Notification) record {
 		return next
 	}
 	next.at, next.from = n.At, n.At
-	next.firing, next.resolved = make(map[Fingerprint]time.Time), make(map[Fingerprint]bool)
+	next.firing, next.resolved, next.owed = make(map[Fingerprint]time.Time), make(map[Fingerprint]bool), make(map[Fingerprint]bool)
+	maps.Copy(next.owed, r.owed)
 	fires := func(f Fingerprint) {
-		next.firing[f] = n.At
+		next.firing[f], next.owed[f] = n.At, true
 		if since, ok := r.firing[f]; ok && n.Step == 0 {
 			next.firing[f] = since
 		}
@@ -159,14 +165,18 @@ func (r record) after(n Notification) record {
 	for _, told := range n.Firing {
 		fires(told.Labels.Fingerprint())
 	}
+	ends := func(f Fingerprint) {
+		next.resolved[f] = true
+		delete(next.owed, f)
+	}
 	for _, told := range n.Resolved {
-		next.resolved[told.Labels.Fingerprint()] = true
+		ends(told.Labels.Fingerprint())
 	}
 	for _, f := range n.FiringToo {
 		fires(f)
 	}
 	for _, f := range n.ResolvedToo {
-		next.resolved[f] = true
+		ends(f)
 	}
 	return next
 }
@@ -176,7 +186,7 @@ func (r record) after(n Notification) record {
 func (s *State) Announced(l Labels) bool {
 	print := l.Fingerprint()
 	for _, r := range s.told {
-		if _, ok := r.firing[print]; ok {
+		if r.owed[print] {
 			return true
 		}
 	}
