@@ -89,6 +89,8 @@ type Notification struct {
 	ResolvedToo []Fingerprint `json:"resolved_too,omitempty"`
 	MutedToo    []Fingerprint `json:"muted_too,omitempty"`
 
+	FiringOnly bool `json:"firing_only,omitempty"` // what the receiver is
+
 	Last bool `json:"last,omitempty"` // nothing in the group fires any more, and no end is left to be told
 }
 

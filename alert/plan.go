@@ -225,7 +225,7 @@ func (p *planning) notify(n Notification, r Receiver) {
 		n.Generation = p.generation
 		n.Key = n.key(p.Ledger)
 	}
-	if r.FiringOnly {
+	if n.FiringOnly = r.FiringOnly; n.FiringOnly {
 		for _, t := range n.Resolved {
 			n.ResolvedToo = append(n.ResolvedToo, t.Labels.Fingerprint())
 		}

@@ -157,7 +157,10 @@ func (r record) after(n Notification) record {
 	next.firing, next.resolved, next.owed = make(map[Fingerprint]time.Time), make(map[Fingerprint]bool), make(map[Fingerprint]bool)
 	maps.Copy(next.owed, r.owed)
 	fires := func(f Fingerprint) {
-		next.firing[f], next.owed[f] = n.At, true
+		next.firing[f] = n.At
+		if !n.FiringOnly {
+			next.owed[f] = true
+		}
 		if since, ok := r.firing[f]; ok && n.Step == 0 {
 			next.firing[f] = since
 		}
