@@ -105,7 +105,7 @@ docs: ## check links, code, commands and claims in the documents
 PARTS := $(EXTRA) test-unit test-sim test-mutants test-alerts test-ledgers test-drivers test-browser test-vm
 test-unit-packages := ./...!/hypervisor examples:./...!/browser!/customdriver \
 	$(addprefix internal/integration:./,drivers guest/... importing readme)
-test-alerts-packages := internal/integration:./rulefiles
+test-alerts-packages := $(addprefix internal/integration:./,alertmanager rulefiles)
 test-ledgers-packages := $(addprefix internal/integration:./,fleet ledgers)
 test-drivers-packages := ./hypervisor/libvirt ./hypervisor/...!/libvirt examples:./customdriver internal/integration:./script
 test-drivers-timeout := 30m

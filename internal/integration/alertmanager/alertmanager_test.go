@@ -1,0 +1,49 @@
+package alertmanager_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// version is the Alertmanager that judges.
+const version = "v0.34.2"
+
+// Groups, repetition, inhibition, silences and what is resolved are told as Alertmanager tells them.
+func TestAgainstAlertmanager(t *testing.T) {
+	if testing.Short() {
+		t.Skip("Alertmanager is much to compile")
+	}
+	_, file, _, ok := runtime.Caller(0)
+	require.True(t, ok)
+	root, err := filepath.Abs(filepath.Join(filepath.Dir(file), "..", "..", ".."))
+	require.NoError(t, err)
+	judge, err := os.ReadFile(filepath.Join("testdata", "judge_test.go"))
+	require.NoError(t, err)
+
+	dir := t.TempDir()
+	mod := fmt.Sprintf("module judge\n\ngo 1.26.0\n\nrequire (\n\tgithub.com/berthage/berthage v0.0.0\n\tgithub.com/prometheus/alertmanager %s\n)\n\nreplace github.com/berthage/berthage => %q\n", version, filepath.ToSlash(root))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.mod"), []byte(mod), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "judge_test.go"), judge, 0o600))
+	run := func(args ...string) (string, error) {
+		cmd := exec.CommandContext(t.Context(), "go", args...)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod")
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	if out, err := run("mod", "download", "github.com/prometheus/alertmanager@"+version); err != nil {
+		t.Skipf("Alertmanager cannot be downloaded: %v\n%s", err, out)
+	}
+	out, err := run("test", "-count=1", "-v", "-vet=off", ".")
+	require.NoError(t, err, "%s", out)
+	said := regexp.MustCompile(`scripts=\d+ notifications=\d+`).FindString(out)
+	require.NotEmpty(t, said, "%s", out)
+	t.Logf("%s, all as Alertmanager %s", said, version)
+}
