@@ -18,6 +18,8 @@ type Acknowledgement struct {
 	WithdrawnBy string    `json:"withdrawn_by,omitempty"`
 }
 
+func (a Acknowledgement) compare(b Acknowledgement) int { return a.Labels.Compare(b.Labels) }
+
 // Acknowledge decides that somebody takes on an alert that fires. Who does so later takes it over. It fails with
 // ErrInvalid for an alert that does not fire.
 func (s *State) Acknowledge(a Alert, by, note string, now time.Time) (Event, error) {

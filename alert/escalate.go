@@ -70,7 +70,7 @@ func (p *planning) step(g Group, r Receiver, step int, after time.Duration) {
 	})
 	switch {
 	case n.Reason != "":
-		p.notify(n, r)
+		p.notify(n, r, known.gone(g))
 	case n.Last && !known.from.IsZero():
 		p.Events = append(p.Events, Event{GroupClosed, stream})
 	}
@@ -104,7 +104,7 @@ func (p *planning) acknowledgements(alerts []Alert) {
 			ended = append(ended, ack)
 		}
 	}
-	slices.SortFunc(ended, func(a, b Acknowledgement) int { return a.Labels.Compare(b.Labels) })
+	slices.SortFunc(ended, Acknowledgement.compare)
 	for _, ack := range ended {
 		p.Events = append(p.Events, Event{AcknowledgementEnded, ack})
 	}

@@ -208,6 +208,50 @@ func TestTwoDaemonsPlanTheSame(t *testing.T) {
 	require.Greater(t, planned, 40)
 }
 
+// TestStateIsSaved: what is written and read again decides the same, and a clone goes its own way.
+func TestStateIsSaved(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(20) {
+		w := busy(t)
+		w.run(randomly(rand.New(rand.NewPCG(seed, 5))), time.Hour)
+		saved, err := json.Marshal(w.state)
+		require.NoError(t, err)
+		var back alert.State
+		require.NoError(t, json.Unmarshal(saved, &back))
+		clone := w.state.Clone()
+		alerts := slices.Collect(maps.Values(w.alerts))
+		for range 30 {
+			w.now = w.now.Add(3 * time.Minute)
+			events := w.d.Plan(w.state, alerts, w.last, w.now).Events
+			require.Equal(t, events, w.d.Plan(&back, alerts, w.last, w.now).Events)
+			applyTo(t, &back, w.now, events...)
+			w.apply(events...)
+			again, err := json.Marshal(&back)
+			require.NoError(t, err)
+			now, err := json.Marshal(w.state)
+			require.NoError(t, err)
+			require.Equal(t, string(now), string(again))
+		}
+		after, err := json.Marshal(clone)
+		require.NoError(t, err)
+		require.Equal(t, string(saved), string(after))
+	}
+	var s alert.State
+	require.ErrorIs(t, json.Unmarshal([]byte(`{"silences": 1}`), &s), alert.ErrInvalid)
+	require.ErrorIs(t, s.Apply("alert.unheard-of", []byte("{}"), noon()), alert.ErrInvalid)
+	require.ErrorIs(t, s.Apply(alert.SilenceSet, []byte(`{"matchers": [{"name": ""}]}`), noon()), alert.ErrInvalid)
+}
+
+// TestGoneWithoutAnEnd: an alert that is there no more, though nobody was told its end, is not remembered for ever.
+func TestGoneWithoutAnEnd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil, nil)
+	w.run("0s fire a\n 0s fire b\n 1m forget a\n 2m fire c", 10*time.Minute)
+	require.Equal(t, []string{"30s ops first +a +b", "5m30s ops new +b +c"}, toldLines(w.told))
+	require.False(t, w.state.Announced(labels(t, alert.NameLabel, "a")))
+	require.True(t, w.state.Announced(labels(t, alert.NameLabel, "b")))
+}
+
 // TestStorm: 200 hosts and three rules at once are few messages that list everything.
 func TestStorm(t *testing.T) {
 	t.Parallel()

@@ -84,7 +84,8 @@ type Notification struct {
 	Resolved []Told       `json:"resolved,omitempty"`
 	Muted    []MutedAlert `json:"muted,omitempty"` // what fires and is not told, and why
 
-	// Those that belong to the above and are not listed: there is no room, or the receiver does not want to know.
+	// Those that belong to the above and are not listed: there is no room, the receiver does not want to know, or all that is known
+	// of an alert that was told is that it is there no more.
 	FiringToo   []Fingerprint `json:"firing_too,omitempty"`
 	ResolvedToo []Fingerprint `json:"resolved_too,omitempty"`
 	MutedToo    []Fingerprint `json:"muted_too,omitempty"`

@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -180,7 +181,7 @@ func (p *planning) group(g Group, r Receiver) {
 	}
 	switch {
 	case n.Reason != "":
-		p.notify(n, r)
+		p.notify(n, r, known.gone(g))
 	case n.Last:
 		p.Events = append(p.Events, Event{GroupClosed, stream})
 	case slices.ContainsFunc(n.Muted, func(m MutedAlert) bool { return !known.muted[m.Labels.Fingerprint()] }):
@@ -215,8 +216,23 @@ func (r record) reason(n Notification, to Receiver, repeat time.Duration, isNew 
 	return ""
 }
 
+// gone returns the alerts whose end is owed and that are not there any more, so that nothing can be told of them.
+func (r record) gone(g Group) (gone []Fingerprint) {
+	there := make(map[Fingerprint]bool, len(g.Alerts))
+	for _, a := range g.Alerts {
+		there[a.Labels.Fingerprint()] = true
+	}
+	for _, f := range slices.Sorted(maps.Keys(r.owed)) {
+		if !there[f] {
+			gone = append(gone, f)
+		}
+	}
+	return gone
+}
+
 // notify adds a notification to the plan.
-func (p *planning) notify(n Notification, r Receiver) {
+func (p *planning) notify(n Notification, r Receiver, gone []Fingerprint) {
+	n.ResolvedToo = gone
 	kind := GroupNotified
 	if n.Reason == Unwanted {
 		kind = GroupQuiet

@@ -7,17 +7,18 @@ import (
 	"time"
 )
 
-// The kinds of event that State is made of. What each carries is the type named; all are version 1.
+// The kinds of event that State is made of. What each carries is the type named; all are version 1. All begin with the
+// package's name, so that State can be a part of a pool's books.
 const (
-	SilenceSet               = "silence.set"               // Silence
-	SilenceEnded             = "silence.expired"           // SilenceEnd
-	AlertAcknowledged        = "alert.acknowledged"        // Acknowledgement
-	AcknowledgementWithdrawn = "alert.unacknowledged"      // Acknowledgement
-	AcknowledgementEnded     = "alert.acknowledgement_end" // Acknowledgement: the alert is resolved, or has fired anew
-	GroupOpened              = "group.opened"              // Opening
-	GroupNotified            = "group.notified"            // Notification, to be delivered
-	GroupQuiet               = "group.quiet"               // Notification that nobody is to be given, and why
-	GroupClosed              = "group.closed"              // Stream
+	SilenceSet               = "alert.silence.set"           // Silence
+	SilenceEnded             = "alert.silence.expired"       // SilenceEnd
+	AlertAcknowledged        = "alert.acknowledged"          // Acknowledgement
+	AcknowledgementWithdrawn = "alert.unacknowledged"        // Acknowledgement
+	AcknowledgementEnded     = "alert.acknowledgement.ended" // Acknowledgement: the alert is resolved, or has fired anew
+	GroupOpened              = "alert.group.opened"          // Opening
+	GroupNotified            = "alert.group.notified"        // Notification, to be delivered
+	GroupQuiet               = "alert.group.quiet"           // Notification that nobody is to be given, and why
+	GroupClosed              = "alert.group.closed"          // Stream
 )
 
 // Event is a decision: the kind and what it carries, to be written as JSON and given to Apply.
@@ -125,6 +126,55 @@ func fold[T any](kind string, data []byte, apply func(T)) error {
 	}
 	apply(v)
 	return nil
+}
+
+// Clone returns a State that further events change without changing this one.
+func (s *State) Clone() *State {
+	return &State{maps.Clone(s.silences), maps.Clone(s.acks), maps.Clone(s.told), s.generation}
+}
+
+// saved is a State as JSON: the same facts are always the same bytes.
+type saved struct {
+	Silences   []Silence         `json:"silences"`
+	Acks       []Acknowledgement `json:"acknowledgements"`
+	Told       []savedRecord     `json:"told"`
+	Generation int64             `json:"generation"`
+}
+
+type savedRecord struct {
+	Stream
+	At       time.Time                 `json:"at,omitzero"`
+	From     time.Time                 `json:"from"`
+	Firing   map[Fingerprint]time.Time `json:"firing,omitempty"`
+	Resolved map[Fingerprint]bool      `json:"resolved,omitempty"`
+	Owed     map[Fingerprint]bool      `json:"owed,omitempty"`
+	Muted    map[Fingerprint]bool      `json:"muted,omitempty"`
+}
+
+// MarshalJSON writes all that is remembered.
+func (s *State) MarshalJSON() ([]byte, error) {
+	v := saved{Silences: s.Silences(), Generation: s.generation, Acks: slices.SortedFunc(maps.Values(s.acks), Acknowledgement.compare)}
+	for _, stream := range s.Streams() {
+		r := s.told[stream]
+		v.Told = append(v.Told, savedRecord{stream, r.at, r.from, r.firing, r.resolved, r.owed, r.muted})
+	}
+	return json.Marshal(v)
+}
+
+// UnmarshalJSON reads what MarshalJSON has written.
+func (s *State) UnmarshalJSON(b []byte) error {
+	return fold("saved", b, func(v saved) {
+		*s = State{generation: v.Generation}
+		for _, silence := range v.Silences {
+			put(&s.silences, silence.ID, silence)
+		}
+		for _, ack := range v.Acks {
+			put(&s.acks, ack.Labels, ack)
+		}
+		for _, r := range v.Told {
+			put(&s.told, r.Stream, record{r.At, r.From, r.Firing, r.Resolved, r.Owed, r.Muted})
+		}
+	})
 }
 
 // put puts a value into a map that may not be made yet.
