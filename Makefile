@@ -132,10 +132,10 @@ test-unit: ## the root module and the examples, with the race detector
 
 .PHONY: test-alerts
 test-alerts: export BERTHAGE_REPORTS := $(REPORTS)
-test-alerts: ## alerting rules on package alert alone and on the real promtool, which must agree; how many cases of what
-	@mkdir -p "$(REPORTS)" && rm -f "$(REPORTS)/alerts"
+test-alerts: ## rules on package alert and on the real promtool, messages of it and of Alertmanager, which must agree; how many cases of what
+	@mkdir -p "$(REPORTS)" && rm -f "$(REPORTS)"/alerts*
 	$(call go-test,$@)
-	@cat "$(REPORTS)/alerts"
+	@cat "$(REPORTS)"/alerts*
 
 .PHONY: test-ledgers
 test-ledgers: ## the ledger suite on SQLite, PostgreSQL and MariaDB, and a table of what passed where
