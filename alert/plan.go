@@ -32,6 +32,9 @@ type Plan struct {
 // which this daemon planned before, all of whose events were applied, or zero: flushes that were due before it have been
 // judged. Now does not run back.
 //
+// Whoever takes alerts from others bounds their number: a group of more than ten thousand makes an event that is too large for
+// a ledger.
+//
 // A flush is judged by what was true at the moment when it was due. So it does not matter how often Plan is called, nor, as
 // long as it is less than a group's interval, how late.
 func (d Dispatcher) Plan(s *State, alerts []Alert, last, now time.Time) Plan {
