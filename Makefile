@@ -104,7 +104,7 @@ docs: ## check links, code, commands and claims in the documents
 # A package of tests that stands in no part, or in two, fails test-house.
 PARTS := $(EXTRA) test-unit test-sim test-mutants test-ledgers test-drivers test-browser test-vm
 test-unit-packages := ./...!/hypervisor examples:./...!/browser!/customdriver \
-	$(addprefix internal/integration:./,drivers guest/... importing readme)
+	$(addprefix internal/integration:./,drivers guest/... importing readme testbed)
 test-ledgers-packages := $(addprefix internal/integration:./,fleet ledgers)
 test-drivers-packages := ./hypervisor/libvirt ./hypervisor/...!/libvirt examples:./customdriver internal/integration:./script
 test-drivers-timeout := 30m
