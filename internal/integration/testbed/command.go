@@ -122,6 +122,19 @@ func Key(ctx context.Context, dir string) (private, public string, err error) {
 	return private, strings.TrimSpace(string(text)), err
 }
 
+// SSH runs a command in a guest, to which the private key of Key gives access, and returns all that it prints. To is user@address.
+func SSH(ctx context.Context, key, to, command string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	c := exec.CommandContext(ctx, "ssh", "-i", key, "-o", "BatchMode=yes", "-o", "ConnectTimeout=3", "-o", "ServerAliveInterval=5",
+		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", to, command)
+	out, err := c.CombinedOutput()
+	if err != nil {
+		return string(out), fmt.Errorf("ssh: %w: %s", err, out)
+	}
+	return string(out), nil
+}
+
 // Guest builds a guest image, or finds it in the cache, and returns its file. The script is one of guest/.
 func Guest(ctx context.Context, script, cache string) (string, error) {
 	out, err := Command(ctx, filepath.Join("guest", script), cache)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os/exec"
 	"strings"
 	"time"
 
@@ -132,15 +131,7 @@ func (w *world) answers(ctx context.Context, address string) error {
 }
 
 func (w *world) ssh(ctx context.Context, address, cmd string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
-	defer cancel()
-	c := exec.CommandContext(ctx, "ssh", "-i", w.key, "-o", "BatchMode=yes", "-o", "ConnectTimeout=3", "-o", "ServerAliveInterval=5",
-		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", user+"@"+address, cmd)
-	out, err := c.CombinedOutput()
-	if err != nil {
-		return string(out), fmt.Errorf("ssh: %w: %s", err, out)
-	}
-	return string(out), nil
+	return testbed.SSH(ctx, w.key, user+"@"+address, cmd)
 }
 
 // once is the whole demonstration.

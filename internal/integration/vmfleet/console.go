@@ -39,16 +39,18 @@ func typed(tty, command string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	if err := f.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := f.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		return "", err
 	}
-	// The first byte wakes QEMU up, which looks only now and then whether somebody has opened the terminal.
-	if _, err := io.WriteString(f, "\n"+command+" && echo all\\ done\n"); err != nil {
+	// The end is one that no other command has, as an earlier one may have been given up and answer now; and what is looked for is never in the
+	// line as it is typed, which is shown too.
+	end := strconv.FormatInt(time.Now().UnixNano(), 36)
+	if _, err := io.WriteString(f, "\n"+command+" && echo end\\ "+end+"\n"); err != nil {
 		return "", err
 	}
 	var out strings.Builder
 	buf := make([]byte, 4<<10)
-	for !strings.Contains(out.String(), "all done") {
+	for !strings.Contains(out.String(), "end "+end) {
 		n, err := f.Read(buf)
 		out.Write(buf[:n])
 		if err != nil {
@@ -68,10 +70,11 @@ func alive(tty string) (vitals, error) {
 }
 
 func readVitals(tty, shown string, at time.Time) (vitals, error) {
-	m := regexp.MustCompile(`id=([0-9a-f-]{36}) up=([0-9]+\.[0-9]+)`).FindStringSubmatch(shown)
-	if m == nil {
+	all := regexp.MustCompile(`id=([0-9a-f-]{36}) up=([0-9]+\.[0-9]+)`).FindAllStringSubmatch(shown, -1)
+	if all == nil {
 		return vitals{}, fmt.Errorf("the guest has shown %q", shown)
 	}
+	m := all[len(all)-1]
 	up, err := strconv.ParseFloat(m[2], 64)
 	return vitals{boot: m[1], uptime: up, at: at, tty: tty}, err
 }
@@ -120,6 +123,6 @@ func goesOn(name string, was, is vitals) error {
 // The disk on which the guest's own system lies keeps a mark until it is made anew.
 const (
 	mounted = "mkdir -p /run/mark && mount -t ext4 $(findfs LABEL=berthage-boot) /run/mark && "
-	mark    = mounted + "echo kept >/run/mark/mark && sync && umount /run/mark"
-	marked  = mounted + "(cat /run/mark/mark || echo no mark is there) 2>/dev/null; umount /run/mark"
+	mark    = mounted + `echo mark\ kept >/run/mark/mark && sync && umount /run/mark`
+	marked  = mounted + `(cat /run/mark/mark || echo no\ mark) 2>/dev/null; umount /run/mark`
 )

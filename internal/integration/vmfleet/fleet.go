@@ -31,7 +31,7 @@ const (
 	hostP        = "proxmox/" + node
 	template     = 9000
 	shared       = "shared" // the storage pool that both libvirt hosts have
-	wire         = "wire"   // the network that both have
+	wire         = "wire"   // the network that both have, a bridge
 )
 
 // fleet is everything that one run has started and made.
@@ -42,9 +42,11 @@ type fleet struct {
 
 	dir    string // of all that is removed at the end
 	image  string // file of the guest
-	public string // key for guests
+	key    string // for SSH to guests
+	public string
 
 	a, b   *testbed.Libvirtd
+	bridge string            // of a, which stands for the wire between the two
 	cloud  *openstack.Driver // our own look at OpenStack; nil: it is not part of this run
 	region pool.HostID
 	stack  bool // OpenStack has been started, or begun to be
@@ -76,7 +78,7 @@ func (f *fleet) start(ctx context.Context) error {
 	if f.image, err = testbed.Guest(ctx, "tiny.sh", f.o.cache); err != nil {
 		return err
 	}
-	if _, f.public, err = testbed.Key(ctx, f.dir); err != nil {
+	if f.key, f.public, err = testbed.Key(ctx, f.dir); err != nil {
 		return err
 	}
 	f.t.hide = strings.NewReplacer(f.dir, "DIR", f.public, "KEY")
@@ -121,18 +123,14 @@ func (f *fleet) startLibvirt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	bridge := regexp.MustCompile(`bridge name='([^']+)'`).FindStringSubmatch(xml)
-	if bridge == nil {
+	m := regexp.MustCompile(`bridge name='([^']+)'`).FindStringSubmatch(xml)
+	if m == nil {
 		return errors.New("the network default of a has no bridge")
 	}
-	file := filepath.Join(f.dir, "wire.xml")
-	if err := os.WriteFile(file, []byte("<network><name>"+wire+"</name><forward mode='bridge'/><bridge name='"+bridge[1]+"'/></network>\n"), 0o644); err != nil {
-		return err
-	}
+	f.bridge = m[1]
 	for _, l := range []*testbed.Libvirtd{f.a, f.b} {
 		for _, args := range [][]string{
 			{"pool-define-as", shared, "dir", "--target", disks}, {"pool-start", shared}, {"pool-autostart", shared},
-			{"net-define", file}, {"net-start", wire}, {"net-autostart", wire},
 		} {
 			if _, err := l.Virsh(ctx, args...); err != nil {
 				return err
@@ -190,7 +188,7 @@ func (f *fleet) startBerthd(ctx context.Context) error {
 	}
 	host := func(name string, l *testbed.Libvirtd) map[string]any {
 		return map[string]any{
-			"name": name, "zone": name, "uri": l.URI, "virt": virt(), "cpu": 8, "network": wire,
+			"name": name, "zone": name, "uri": l.URI, "virt": virt(), "cpu": 8, "network": wire, "networks": map[string]string{wire: f.bridge},
 			"pools": map[string]string{shared: "standard"}, "shared": []string{shared},
 			"model": "qemu64", "migrate": l.URI, "migrate_memory": "tcp://127.0.0.1",
 			"fence": []string{fence, l.Dir},

@@ -42,7 +42,10 @@ type instance struct {
 	Host    string `json:"host"`
 	Machine string `json:"machine"`
 	Settled bool   `json:"settled"`
-	Anew    *struct {
+
+	Addresses []string `json:"addresses"`
+
+	Anew *struct {
 		Machine, Host string
 		At            time.Time
 	} `json:"made_anew"`

@@ -54,6 +54,7 @@ func TestGoesOn(t *testing.T) {
 	was := read("~ # echo id=$(cat boot_id) up=$(cut uptime) && echo all\\ done\r\nid=" + boot + " up=12.50\r\nall done")
 	require.InDelta(t, 12.5, was.uptime, 0)
 	require.NoError(t, goesOn("a", was, read("id="+boot+" up=13.00")))
+	require.InDelta(t, 14, read("id="+boot+" up=13.00\r\nid="+boot+" up=14.00").uptime, 0, "one may answer late")
 	require.ErrorContains(t, goesOn("a", was, read("id="+other+" up=13.00")), "has booted")
 	require.ErrorContains(t, goesOn("a", was, read("id="+boot+" up=12.00")), "uptime")
 	_, err := readVitals("", "id= up=", time.Now())
