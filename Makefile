@@ -36,6 +36,10 @@ run: ## berthd with a simulated fleet of 200 hosts and a dashboard (ARGS: more o
 vm: ## a real virtual machine from request to SSH, as root on Debian (IMAGE=debian, BENCH=10, KILL=1)
 	go run -C internal/integration ./vm $(if $(IMAGE),-image $(IMAGE)) $(if $(BENCH),-bench $(BENCH)) $(if $(KILL),-kill) $(ARGS)
 
+.PHONY: vm-fleet
+vm-fleet: ## a fleet of libvirt, OpenStack and Proxmox VE: drained, cut off, fenced, back; as root on Debian (TRANSCRIPT=1 writes docs/vm-fleet.md)
+	go run -C internal/integration ./vmfleet $(if $(TRANSCRIPT),-transcript "$(CURDIR)/docs/vm-fleet.md") $(ARGS)
+
 .PHONY: openstack-up
 openstack-up: ## a real OpenStack from Debian packages on loopback, as root; prints the variables that name it
 	@internal/integration/openstack/up.sh
@@ -104,7 +108,7 @@ docs: ## check links, code, commands and claims in the documents
 # A package of tests that stands in no part, or in two, fails test-house.
 PARTS := $(EXTRA) test-unit test-sim test-mutants test-alerts test-ledgers test-drivers test-browser test-vm
 test-unit-packages := ./...!/hypervisor examples:./...!/browser!/customdriver \
-	$(addprefix internal/integration:./,drivers guest/... importing readme)
+	$(addprefix internal/integration:./,drivers guest/... importing readme testbed vmfleet)
 test-alerts-packages := $(addprefix internal/integration:./,alertmanager rulefiles)
 test-ledgers-packages := $(addprefix internal/integration:./,fleet ledgers)
 test-drivers-packages := ./hypervisor/libvirt ./hypervisor/...!/libvirt examples:./customdriver internal/integration:./script
@@ -164,6 +168,11 @@ test-cloud: # make test-openstack as a part of make test-all
 	@if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then $(tally) skip "make test-openstack" "needs root and Debian, to install and start OpenStack"; \
 	else $(tally) run "make test-openstack" $(MAKE) --no-print-directory test-openstack; fi
 
+.PHONY: test-fleet
+test-fleet: # make vm-fleet as a part of make test-all
+	@if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then $(tally) skip "make vm-fleet" "needs root and Debian, to start libvirt and OpenStack"; \
+	else $(tally) run "make vm-fleet" $(MAKE) --no-print-directory vm-fleet TRANSCRIPT= ARGS=; fi
+
 .PHONY: test-browser
 test-browser: ## the dashboard in a real browser
 	$(call go-test,$@)
@@ -207,8 +216,8 @@ test-house: ## the rules of the house only: imports, documentation, builds for e
 	go test -count=1 ./internal/house/...
 
 .PHONY: test-all
-test-all: ## make check, make bench-peers, make bench-alerts, make test-openstack and make test, with long rounds
-	$(MAKE) test EXTRA="test-check test-peers test-cloud" BERTHAGE_LEDGER_ROUNDS=4 BERTHAGE_LIBVIRT_DISTURB=1
+test-all: ## make check, make bench-peers, make bench-alerts, make test-openstack, make vm-fleet and make test, with long rounds
+	$(MAKE) test EXTRA="test-check test-peers test-cloud test-fleet" BERTHAGE_LEDGER_ROUNDS=4 BERTHAGE_LIBVIRT_DISTURB=1
 
 .PHONY: test-race
 test-race: ## the concurrency tests many times over (COUNT=20)

@@ -67,6 +67,7 @@ func TestBurst(t *testing.T) {
 		require.Equal(t, "running", now.Status())
 		require.Equal(t, first.Machine(), pool.MachineID(string(first.ID)+"-0"))
 		require.Equal(t, pool.MachineID(string(first.ID)+"-1"), now.Machine(), "another machine, of the image")
+		require.Equal(t, first.Machine(), now.Anew.Machine)
 		require.Empty(t, now.Reason)
 		require.EqualValues(t, "sim/region", where(second).Place.Host, "there is no room for it")
 		leave(own[1])

@@ -78,6 +78,7 @@ func TestFaultyCreate(t *testing.T) {
 				require.Equal(t, tc.status, i.Status(), i.Reason)
 				require.Equal(t, tc.holds, sawHeld, "capacity held for a create in doubt")
 				require.Zero(t, held(b.m), "held capacity is given back once nothing can land")
+				require.Nil(t, i.Anew, "there were no disks before")
 				if tc.status == "failed" {
 					require.NotEmpty(t, i.Reason)
 					require.Empty(t, machines(b.fleet))

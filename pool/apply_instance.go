@@ -167,6 +167,9 @@ func (s *State) moveTo(e *Event, p *Placed) error {
 		if i.Phase == Waiting {
 			n.Awaits, n.Reason = "", ""
 		}
+		if i.Phase == Active && !i.Kept() || i.Replaced() {
+			n.Anew = &Anew{Machine: i.Machine(), Host: i.Place.Host, At: e.Time}
+		}
 		n.Place, n.Is, n.Created = p.Place, Absent, 0
 		if n.Phase != Reserved {
 			n.Phase = Building

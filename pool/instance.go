@@ -164,6 +164,13 @@ type Shelf struct {
 	Going   bool      `json:"going,omitempty"` // it is being discarded, and may be gone
 }
 
+// Anew is that an instance was made anew of its image, on new disks: what was on those of its machine before is not on them.
+type Anew struct {
+	Machine MachineID `json:"machine"` // the one before
+	Host    HostID    `json:"host"`    // that it was on
+	At      time.Time `json:"at"`
+}
+
 // Instance is a VM or container in our books. Records in State are immutable: a change makes a new one.
 type Instance struct {
 	ID      InstanceID `json:"id"`
@@ -190,6 +197,7 @@ type Instance struct {
 	Shelving bool      `json:"shelving,omitempty"` // its machine may have been put aside, or still be
 	Shelve   *Shelve   `json:"shelve,omitempty"`   // while it is to be shelved and is not yet
 	Shelf    *Shelf    `json:"shelf,omitempty"`    // while disks of it are put aside
+	Anew     *Anew     `json:"anew,omitempty"`     // the last time that it was made anew, if ever
 
 	Cluster ClusterID `json:"cluster,omitempty"` // that it is a member of
 	Index   int       `json:"index,omitempty"`   // its number there, never used again

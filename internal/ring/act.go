@@ -230,6 +230,7 @@ func (l *leadership) release(ctx context.Context, d hypervisor.Driver, a action)
 	if err := l.erase(ctx, d, a.ref, a.shelving); err != nil {
 		return l.failed(ctx, a, err)
 	}
+	l.relieved(a.ref.Host)
 	listed := time.Now()
 	machines, err := d.Machines(ctx, a.ref.Host)
 	if err != nil {

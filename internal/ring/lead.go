@@ -232,13 +232,13 @@ func (l *leadership) conditions(id pool.HostID, c pool.Conditions, now time.Time
 			*at = now
 		}
 	}
-	was := w.offAt
+	lost, was := w.lostAt, w.offAt
 	since(&w.lostAt, c.Has(pool.Unreachable))
 	since(&w.offAt, l.r.cfg.Evacuation.lost(c))
 	if !w.lostAt.IsZero() {
 		l.due(job{fence: id})
 	}
-	if c.Has(pool.Draining) || was.IsZero() != w.offAt.IsZero() {
+	if c.Has(pool.Draining) || lost.IsZero() != w.lostAt.IsZero() || was.IsZero() != w.offAt.IsZero() {
 		l.due(job{all: id})
 	}
 }
@@ -454,9 +454,19 @@ func (l *leadership) settledAt(ref hypervisor.Ref, now time.Time) (bool, time.Ti
 	return settled(since, l.r.Capabilities(ref.Host), now)
 }
 
-// dispatchAll plans for all instances of a host, and breaks off what is under way on one that is off.
+// dispatchAll plans for all instances of a host, and breaks off what is under way on one that is off. On one that answers,
+// what is to be removed is so at once, however often that has been tried in vain.
 func (l *leadership) dispatchAll(id pool.HostID, now time.Time) {
-	off := l.hosts[id] != nil && !l.hosts[id].offAt.IsZero()
+	w := l.hosts[id]
+	off := w != nil && !w.offAt.IsZero()
+	if w != nil && w.lostAt.IsZero() {
+		delete(l.ailing, id)
+		for h := range l.r.st.HeldOn(id) {
+			j := job{held: h.Machine}
+			delete(l.paused, j)
+			l.at(j, now)
+		}
+	}
 	for i := range l.r.st.InstancesOn(id) {
 		j := job{instance: i.ID}
 		if f := l.flight[j]; f != nil && off {

@@ -93,7 +93,7 @@ func (l *leadership) list(j job) {
 // whose they are. Therefore a host that is new is looked at before it is admitted, and one that is in the books but
 // has not been observed by this leader yet is left as it is.
 func (l *leadership) listed(driver string, hosts []pool.Host) error {
-	o := hostsSeen{epoch: l.epoch, driver: driver, listed: make(map[pool.HostID]bool, len(hosts)), unobserved: make(map[pool.HostID]bool)}
+	o := hostsSeen{epoch: l.epoch, driver: driver, listed: make(map[pool.HostID]bool, len(hosts)), unobserved: make(map[pool.HostID]bool), burdened: make(map[pool.HostID]bool)}
 	hosts = slices.DeleteFunc(hosts, func(h pool.Host) bool {
 		_, bad := h.Normalize()
 		switch {
@@ -111,7 +111,7 @@ func (l *leadership) listed(driver string, hosts []pool.Host) error {
 	l.mu.Lock()
 	for _, h := range hosts {
 		if w := l.hosts[h.ID]; w != nil {
-			o.unobserved[h.ID] = !w.polled
+			o.unobserved[h.ID], o.burdened[h.ID] = !w.polled, w.burdened
 			o.hosts = append(o.hosts, reserve(h, w.others))
 		} else {
 			fresh = append(fresh, h)
@@ -251,7 +251,7 @@ func (l *leadership) changing(o hostsSeen) ([]hostsSeen, error) {
 					continue
 				}
 				if size += len(e.Data); size > mostOfBatch {
-					parts = append(parts, hostsSeen{epoch: o.epoch, driver: o.driver, unobserved: o.unobserved})
+					parts = append(parts, hostsSeen{epoch: o.epoch, driver: o.driver, unobserved: o.unobserved, burdened: o.burdened})
 					size = len(e.Data)
 				}
 				p := &parts[len(parts)-1]

@@ -15,6 +15,7 @@ type hostsSeen struct {
 	hosts  []pool.Host // checked by Normalize, each once
 
 	unobserved map[pool.HostID]bool // known hosts of which only the readiness is judged
+	burdened   map[pool.HostID]bool // known hosts that are not ready, whatever their driver says: see watch
 	listed     map[pool.HostID]bool // all that the driver lists; nil: that is not judged here
 }
 
@@ -61,6 +62,9 @@ func (o hostsSeen) host(r *rules, st *pool.State, h pool.Host) (*pool.Event, err
 		}
 		kind, payload = pool.KindHostConditions, notReady(old, "not ready, says its driver")
 	case known:
+		if o.burdened[h.ID] || old.Reason == whyBurdened { // or it is found out while the list is made
+			h.Conditions = h.Conditions.Without(pool.Ready)
+		}
 		h.Conditions |= old.Conditions.Without(pool.Ready)
 		if sameHost(old.Host, h) {
 			return nil, nil
@@ -135,19 +139,33 @@ type reach struct {
 	host   pool.HostID
 	lost   bool
 	reason string
+
+	burdened bool // observed, with machines that have to go before anything new comes
 }
+
+// whyBurdened is the reason of a host that is back and not ready.
+const whyBurdened = "machines on it that were made anew elsewhere are removed first"
 
 func (o reach) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 	if st.Epoch() != o.epoch {
 		return nil, errDropped
 	}
 	h, ok := st.Host(o.host)
-	if !ok || h.Conditions.Has(pool.Unreachable) == o.lost {
+	if !ok {
 		return nil, nil
 	}
-	c := pool.HostConditions{Host: o.host, Conditions: h.Conditions.Without(pool.Unreachable | pool.Fenced), Reason: why(h, o.reason), Cold: h.Cold}
-	if o.lost {
+	c := pool.HostConditions{Host: o.host, Conditions: h.Conditions, Reason: why(h, o.reason), Cold: h.Cold}
+	switch silent := h.Conditions.Has(pool.Unreachable); {
+	case o.lost && !silent:
 		c.Conditions = h.Conditions.With(pool.Unreachable)
+	case !o.lost && silent:
+		c.Conditions = h.Conditions.Without(pool.Unreachable | pool.Fenced)
+		if o.burdened {
+			c.Conditions, c.Reason = c.Conditions.Without(pool.Ready), why(h, whyBurdened)
+		}
+	case !o.lost && !o.burdened && h.Reason == whyBurdened && c.Reason != whyBurdened: // its driver says whether it is ready
+	default:
+		return nil, nil
 	}
 	return one(pool.KindHostConditions, &c)
 }

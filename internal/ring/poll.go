@@ -25,6 +25,9 @@ type watch struct {
 	polled  bool           // at least once
 	others  pool.Resources // what tagged machines that are not in the books take
 
+	// Machines are on it that were made anew elsewhere, since it came back: it is not ready before they are gone.
+	burdened bool
+
 	lostAt time.Time // when it became unreachable, or this leader began; zero: it is not
 	offAt  time.Time // likewise, when what is on it began to count as lost
 }
@@ -97,8 +100,13 @@ func (l *leadership) poll(id pool.HostID, w *watch) {
 		return
 	}
 	l.markBusy(&o)
+	burdened := false
 	if err == nil {
 		l.sight(&o)
+		if burdened = l.burdened(w, o); w.burdened && !burdened {
+			l.listSoon(id.Driver())
+		}
+		w.burdened = burdened
 	}
 	if err != nil {
 		w.failed++
@@ -116,7 +124,7 @@ func (l *leadership) poll(id pool.HostID, w *watch) {
 			err = errors.Join(err, l.tell(reach{epoch: l.epoch, host: o.host, lost: true, reason: "not observed for " + l.r.cfg.Grace.String()}, who))
 		}
 	} else {
-		err = l.tell(observation{reach{epoch: l.epoch, host: o.host}, o}, who)
+		err = l.tell(observation{reach{epoch: l.epoch, host: o.host, burdened: burdened}, o}, who)
 		l.classify(o)
 	}
 	if err != nil && l.ctx.Err() == nil {
@@ -150,6 +158,35 @@ func (l *leadership) poll(id pool.HostID, w *watch) {
 	}
 	l.at(job{host: o.host}, w.next)
 	l.nudge()
+}
+
+// burdened reports whether a host that has answered, and that takes nothing new yet, has machines that must not exist any
+// more: of instances that were made anew elsewhere while it was lost. Nothing new comes before they are gone, since they
+// may run. It is called with r.mu and l.mu held.
+func (l *leadership) burdened(w *watch, o machinesSeen) bool {
+	h, ok := l.r.st.Host(o.host)
+	takes := ok && h.Conditions.Has(pool.Ready) && !h.Conditions.Has(pool.Unreachable)
+	if !ok || h.Held == 0 || aggregate(h) || takes && !w.burdened {
+		return false
+	}
+	for _, m := range o.machines {
+		held, ok := l.r.st.HeldMachine(m.Tag.Machine)
+		if ok && held.Host == o.host && held.Launched == m.Tag.Launched && m.Tag.Ledger == l.r.st.LedgerOf(held.Machine, held.Launched) {
+			return true
+		}
+	}
+	return false
+}
+
+// relieved has a host observed soon on which a machine was removed that has to go before anything new comes.
+func (l *leadership) relieved(host pool.HostID) {
+	l.mu.Lock()
+	w := l.hosts[host]
+	burdened := w != nil && w.burdened
+	l.mu.Unlock()
+	if burdened {
+		l.pollSoon(host, false)
+	}
 }
 
 // sighting is a machine of an active instance on another host than that of its place: somebody else has moved it.

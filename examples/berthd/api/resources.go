@@ -209,9 +209,17 @@ type Instance struct {
 	Addresses   []string          `json:"addresses" nullable:"false" doc:"Of the guest, as observed"`
 	Moving      *Move             `json:"moving,omitempty" doc:"While it is being moved"`
 	Resizing    *Resizing         `json:"resizing,omitempty" doc:"While it is being resized; resources are then the larger of both sizes"`
+	Anew        *Anew             `json:"made_anew,omitempty" doc:"The last time that it was made anew of its image, if ever: its disks were new then, and what was on them before is not on them"`
 	ShelvedOn   string            `json:"shelved_on,omitempty" doc:"Host from which its disks were put aside, while they are"`
 	LaunchedAt  *time.Time        `json:"launched_at,omitempty"`
 	Revision    int64             `json:"revision" doc:"Of the last change of this record"`
+}
+
+// Anew is that an instance was made anew.
+type Anew struct {
+	Machine string    `json:"machine" doc:"Id of the machine before, whose disks are lost to the instance"`
+	Host    string    `json:"host" doc:"Where that machine was" example:"sim/node-0001"`
+	At      time.Time `json:"at"`
 }
 
 // Move is where an instance is being moved.
@@ -291,6 +299,9 @@ func instance(i *pool.Instance) Instance {
 	}
 	if i.Shelf != nil {
 		out.ShelvedOn = string(i.Shelf.Host)
+	}
+	if a := i.Anew; a != nil {
+		out.Anew = &Anew{Machine: string(a.Machine), Host: string(a.Host), At: a.At}
 	}
 	if out.Addresses == nil {
 		out.Addresses = []string{}

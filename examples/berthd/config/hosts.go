@@ -20,9 +20,12 @@ type Libvirt struct {
 	Labels  map[string]string `json:"labels,omitempty"`  // for constraints
 	Taints  []pool.Taint      `json:"taints,omitempty"`  // which instances must tolerate
 	Pools   map[string]string `json:"pools,omitempty"`   // kind of storage by libvirt storage pool; empty: the pool "default" as standard
-	Network string            `json:"network,omitempty"` // of machines that ask for none by name
+	Network string            `json:"network,omitempty"` // of machines that ask for none by name; empty: "default"
 	CPU     float64           `json:"cpu,omitempty"`     // over-commit ratio of cores; 0: 1.0
 	Virt    string            `json:"virt,omitempty"`    // kvm, qemu (emulation), or auto: kvm where a test boot proves that it works
+
+	// Networks are bridges of the host by the names that specs use for them; other names are those of libvirt's own networks.
+	Networks map[string]string `json:"networks,omitempty"`
 
 	// Shared are those of Pools that other hosts see as the same files, so that machines move between them, and with Model, the same on all,
 	// and Migrate, the URI by which other hosts reach this one's daemon, as they run. MigrateMemory is where QEMU takes what is sent.

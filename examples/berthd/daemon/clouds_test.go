@@ -98,6 +98,9 @@ func TestCloudsRefused(t *testing.T) {
 		"plain http": {func(c *config.Config) {
 			c.Proxmox = []config.Proxmox{{URL: "http://pve.example:8006", User: "root@pam", Password: secret}}
 		}, "https"},
+		"a bridge without a name": {func(c *config.Config) {
+			c.Libvirt = []config.Libvirt{{URI: "qemu:///system", Name: "a", Networks: map[string]string{"wire": ""}}}
+		}, `networks["wire"]`},
 		"a ratio of less than nothing": {func(c *config.Config) {
 			c.Proxmox = []config.Proxmox{{URL: "https://pve.example:8006", User: "root@pam", Password: secret, Nodes: map[string]config.Place{"a": {CPU: -1}}}}
 		}, "cpu"},

@@ -83,6 +83,12 @@ func libvirtHosts(list []config.Libvirt) ([]libvirt.HostConfig, error) {
 			}
 			h.CPURatio = ratio
 		}
+		for name, bridge := range l.Networks {
+			if h.Networks == nil {
+				h.Networks = make(map[string]libvirt.Network)
+			}
+			h.Networks[name] = libvirt.Network{Kind: libvirt.Bridge, Source: bridge}
+		}
 		if len(l.Pools) > 0 {
 			h.Pools = make(map[string]libvirt.StoragePool, len(l.Pools))
 			for name, kind := range l.Pools {

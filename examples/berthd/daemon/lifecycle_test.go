@@ -240,6 +240,7 @@ func TestALostHost(t *testing.T) {
 	r.eventually(func() bool { return r.get("/api/v1/instances/"+id).at("host") != from })
 	i := r.status(id, "running")
 	require.NotEqual(t, before.at("machine"), i["machine"])
+	require.Equal(t, []any{before.at("machine"), from}, []any{i["made_anew"].(object)["machine"], i["made_anew"].(object)["host"]}, "its disks are new")
 	op := r.get("/api/v1/operations?instance=" + id).items()[0]
 	require.Equal(t, "rebuild", op["kind"])
 	require.Equal(t, "berthage", op["actor"])

@@ -4,14 +4,14 @@ set -euo pipefail
 
 usage() {
 	cat <<'END'
-usage: restart.sh [--kill] DIR
+usage: restart.sh [--kill | --stop] DIR
 
-Restarts the system daemon that up.sh started in DIR, in the mount namespace that its virtlogd keeps. With --kill it is killed instead of
-asked to end. Daemons of --session are not restarted.
+Restarts the system daemon that up.sh started in DIR, or starts it where it has ended, in the mount namespace that its virtlogd keeps. With
+--kill it is killed instead of asked to end; with --stop it is asked to end, and is not started again. Daemons of --session are not restarted.
 END
 }
 
-signal=TERM
+signal=TERM start=1
 case "${1-}" in
 -h | --help)
 	usage
@@ -21,19 +21,30 @@ case "${1-}" in
 	signal=KILL
 	shift
 	;;
+--stop)
+	start=
+	shift
+	;;
 esac
-if (($# != 1)) || [[ ! -s $1/libvirtd.pid || ! -s $1/virtlogd.pid ]]; then
+if (($# != 1)) || [[ ! -s $1/virtlogd.pid ]]; then
 	usage >&2
 	exit 2
 fi
 dir=$(cd "$1" && pwd)
-pid=$(tr -cd 0-9 <"$dir/libvirtd.pid")
-if tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -F "$dir/" >/dev/null; then
-	kill "-$signal" "$pid"
-	for _ in $(seq 600); do
-		kill -0 "$pid" 2>/dev/null || break
-		sleep 0.1
-	done
+if [[ -s $dir/libvirtd.pid ]]; then # it removes that itself when it is asked to end
+	pid=$(tr -cd 0-9 <"$dir/libvirtd.pid")
+	if tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -F "$dir/" >/dev/null; then
+		kill "-$signal" "$pid"
+		for _ in $(seq 600); do
+			kill -0 "$pid" 2>/dev/null || break
+			sleep 0.1
+		done
+		if kill -0 "$pid" 2>/dev/null; then
+			echo "${0##*/}: libvirtd has not ended within a minute" >&2
+			exit 1
+		fi
+	fi
+	rm -f "$dir/libvirtd.pid"
 fi
-rm -f "$dir/libvirtd.pid"
+[[ $start ]] || exit 0
 nsenter -t "$(tr -cd 0-9 <"$dir/virtlogd.pid")" -m libvirtd -d -p "$dir/libvirtd.pid" </dev/null >>"$dir/start.log" 2>&1

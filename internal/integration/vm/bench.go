@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/berthage/berthage/internal/integration/testbed"
 )
 
 // bench alternates launches through berthd with bare launches by virsh of the same guest: the same domain,
@@ -36,7 +38,7 @@ func (w *world) bench(ctx context.Context, runs int) error {
 		}
 		ours, bare = append(ours, took.Seconds()), append(bare, alone.Seconds())
 		ratios = append(ratios, took.Seconds()/alone.Seconds())
-		fmt.Printf("run %d: berthd %.2f s, virsh %.2f s, ratio %.3f (load %s)\n", n+1, ours[n], bare[n], ratios[n], load())
+		fmt.Printf("run %d: berthd %.2f s, virsh %.2f s, ratio %.3f (load %s)\n", n+1, ours[n], bare[n], ratios[n], testbed.Load())
 	}
 	fmt.Printf("median of %d: berthd %.2f s, virsh %.2f s, ratio %.3f\n", runs, median(ours), median(bare), median(ratios))
 	return nil
@@ -52,13 +54,13 @@ func median(v []float64) float64 {
 
 // template returns the definition of the one domain that is there.
 func (w *world) template(ctx context.Context) (string, error) {
-	out, err := w.virsh(ctx, "list", "--name")
+	out, err := w.libvirt.Virsh(ctx, "list", "--name")
 	if err != nil {
 		return "", err
 	}
-	for _, d := range lines(out) {
+	for _, d := range testbed.Lines(out) {
 		if !slices.Contains(w.before.domains, d) {
-			return w.virsh(ctx, "dumpxml", "--inactive", d)
+			return w.libvirt.Virsh(ctx, "dumpxml", "--inactive", d)
 		}
 	}
 	return "", fmt.Errorf("no domain to copy")
@@ -110,7 +112,7 @@ func (w *world) bare(ctx context.Context, template string, n int) (time.Duration
 		{"qemu-img", "create", "-q", "-f", "qcow2", filepath.Join(dir, files[2]), "512M"},
 		{"genisoimage", "-quiet", "-V", "cidata", "-J", "-R", "-o", filepath.Join(dir, files[3]), filepath.Join(dir, "seed")},
 	} {
-		if _, err := command(ctx, c[0], c[1:]...); err != nil {
+		if _, err := testbed.Command(ctx, c[0], c[1:]...); err != nil {
 			return 0, err
 		}
 	}
@@ -126,15 +128,15 @@ func (w *world) bare(ctx context.Context, template string, n int) (time.Duration
 	if err := os.WriteFile(file, []byte(xml), 0o644); err != nil {
 		return 0, err
 	}
-	if _, err := w.virsh(ctx, "define", file); err != nil {
+	if _, err := w.libvirt.Virsh(ctx, "define", file); err != nil {
 		return 0, err
 	}
 	defer func() {
 		ctx := context.WithoutCancel(ctx)
-		_, _ = w.virsh(ctx, "destroy", name)
-		_, _ = w.virsh(ctx, "undefine", name)
+		_, _ = w.libvirt.Virsh(ctx, "destroy", name)
+		_, _ = w.libvirt.Virsh(ctx, "undefine", name)
 	}()
-	if _, err := w.virsh(ctx, "start", name); err != nil {
+	if _, err := w.libvirt.Virsh(ctx, "start", name); err != nil {
 		return 0, err
 	}
 	address, err := w.lease(ctx, name)
@@ -149,17 +151,17 @@ func (w *world) bare(ctx context.Context, template string, n int) (time.Duration
 
 func (w *world) lease(ctx context.Context, name string) (string, error) {
 	for {
-		out, err := w.virsh(ctx, "domifaddr", name)
+		out, err := w.libvirt.Virsh(ctx, "domifaddr", name)
 		if err != nil {
 			return "", err
 		}
-		for _, l := range lines(out) {
+		for _, l := range testbed.Lines(out) {
 			if f := strings.Fields(l); len(f) == 4 && f[2] == "ipv4" {
 				address, _, _ := strings.Cut(f[3], "/")
 				return address, nil
 			}
 		}
-		if err := pause(ctx, 100*time.Millisecond); err != nil {
+		if err := testbed.Pause(ctx, 100*time.Millisecond); err != nil {
 			return "", err
 		}
 	}

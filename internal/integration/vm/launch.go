@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"os/exec"
 	"strings"
 	"time"
+
+	"github.com/berthage/berthage/internal/integration/testbed"
 )
 
 const (
@@ -56,13 +56,13 @@ func (w *world) launch(ctx context.Context, name string) (id, address string, to
 
 // request sends the launch; the key makes a repetition the same instance.
 func (w *world) request(ctx context.Context, name string) (string, error) {
-	if err := w.daemon.send(ctx, http.MethodPost, "/api/v1/instances", name, w.wish(name), nil); err != nil {
+	if err := w.daemon.Send(ctx, http.MethodPost, "/api/v1/instances", name, w.wish(name), nil); err != nil {
 		return "", err
 	}
 	var list struct {
 		Items []instance `json:"items"`
 	}
-	if err := w.daemon.call(ctx, http.MethodGet, "/api/v1/instances?name="+name, nil, &list); err != nil {
+	if err := w.daemon.Call(ctx, http.MethodGet, "/api/v1/instances?name="+name, nil, &list); err != nil {
 		return "", err
 	}
 	if len(list.Items) != 1 {
@@ -75,11 +75,11 @@ func (w *world) request(ctx context.Context, name string) (string, error) {
 // request is repeated, as a caller whose answer was lost would.
 func (w *world) killings(ctx context.Context, name, id string) error {
 	for _, after := range []time.Duration{20 * time.Millisecond, 400 * time.Millisecond, 3 * time.Second} {
-		if err := pause(ctx, after); err != nil {
+		if err := testbed.Pause(ctx, after); err != nil {
 			return err
 		}
 		say("kill -9 of berthd")
-		w.daemon.kill()
+		w.daemon.Kill()
 		if err := w.startDaemon(ctx); err != nil {
 			return err
 		}
@@ -98,7 +98,7 @@ func (w *world) addressOf(ctx context.Context, id string) (string, error) {
 	status := ""
 	for {
 		var i instance
-		if err := w.daemon.call(ctx, http.MethodGet, "/api/v1/instances/"+id, nil, &i); err != nil {
+		if err := w.daemon.Call(ctx, http.MethodGet, "/api/v1/instances/"+id, nil, &i); err != nil {
 			return "", err
 		}
 		if i.Status != status {
@@ -106,13 +106,13 @@ func (w *world) addressOf(ctx context.Context, id string) (string, error) {
 			say("%s", strings.TrimSpace(status+" "+i.Reason))
 		}
 		if status == "failed" {
-			return "", fmt.Errorf("the launch failed: %s\n%s", i.Reason, w.daemon.tail())
+			return "", fmt.Errorf("the launch failed: %s\n%s", i.Reason, w.daemon.Tail())
 		}
 		if len(i.Addresses) > 0 {
 			return i.Addresses[0], nil
 		}
-		if err := pause(ctx, 100*time.Millisecond); err != nil {
-			return "", fmt.Errorf("no address: %w\n%s", err, w.daemon.tail())
+		if err := testbed.Pause(ctx, 100*time.Millisecond); err != nil {
+			return "", fmt.Errorf("no address: %w\n%s", err, w.daemon.Tail())
 		}
 	}
 }
@@ -124,22 +124,14 @@ func (w *world) answers(ctx context.Context, address string) error {
 		if err == nil {
 			return nil
 		}
-		if pauseErr := pause(ctx, 200*time.Millisecond); pauseErr != nil {
+		if pauseErr := testbed.Pause(ctx, 200*time.Millisecond); pauseErr != nil {
 			return errors.Join(err, pauseErr)
 		}
 	}
 }
 
 func (w *world) ssh(ctx context.Context, address, cmd string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
-	defer cancel()
-	c := exec.CommandContext(ctx, "ssh", "-i", w.key, "-o", "BatchMode=yes", "-o", "ConnectTimeout=3", "-o", "ServerAliveInterval=5",
-		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", user+"@"+address, cmd)
-	out, err := c.CombinedOutput()
-	if err != nil {
-		return string(out), fmt.Errorf("ssh: %w: %s", err, out)
-	}
-	return string(out), nil
+	return testbed.SSH(ctx, w.key, user+"@"+address, cmd)
 }
 
 // once is the whole demonstration.
@@ -166,11 +158,11 @@ func (w *world) once(ctx context.Context) error {
 		return err
 	}
 	fmt.Printf("from request to SSH: %.1f s\n", took.Seconds())
-	domains, err := w.virsh(ctx, "list", "--all", "--name")
+	domains, err := w.libvirt.Virsh(ctx, "list", "--all", "--name")
 	if err != nil {
 		return err
 	}
-	if n := len(lines(domains)) - len(w.before.domains); n != 1 {
+	if n := len(testbed.Lines(domains)) - len(w.before.domains); n != 1 {
 		return fmt.Errorf("%d domains instead of one:\n%s", n, domains)
 	}
 	if err := w.remove(ctx, id); err != nil {
@@ -189,7 +181,7 @@ func (w *world) once(ctx context.Context) error {
 
 // judge prints what the guest said and checks it.
 func (w *world) judge(out, name string) error {
-	l := lines(out)
+	l := testbed.Lines(out)
 	if len(l) < 3 {
 		return fmt.Errorf("the guest said only: %s", out)
 	}
@@ -213,28 +205,19 @@ func (w *world) judge(out, name string) error {
 
 // remove deletes the instance and waits until it is gone.
 func (w *world) remove(ctx context.Context, id string) error {
-	if err := w.daemon.call(ctx, http.MethodDelete, "/api/v1/instances/"+id, nil, nil); err != nil {
+	if err := w.daemon.Call(ctx, http.MethodDelete, "/api/v1/instances/"+id, nil, nil); err != nil {
 		return err
 	}
 	for {
 		var i instance
-		if err := w.daemon.call(ctx, http.MethodGet, "/api/v1/instances/"+id, nil, &i); err != nil {
+		if err := w.daemon.Call(ctx, http.MethodGet, "/api/v1/instances/"+id, nil, &i); err != nil {
 			return err
 		}
 		if i.Status == "deleted" {
 			return nil
 		}
-		if err := pause(ctx, 100*time.Millisecond); err != nil {
-			return fmt.Errorf("not deleted: %w\n%s", err, w.daemon.tail())
+		if err := testbed.Pause(ctx, 100*time.Millisecond); err != nil {
+			return fmt.Errorf("not deleted: %w\n%s", err, w.daemon.Tail())
 		}
 	}
-}
-
-// load returns the load average, for the figures.
-func load() string {
-	b, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return "unknown"
-	}
-	return strings.Join(strings.Fields(string(b))[:3], " ")
 }

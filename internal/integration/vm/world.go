@@ -1,16 +1,18 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/berthage/berthage/internal/integration/testbed"
 )
 
 // world is everything that one run has started and made.
@@ -18,24 +20,16 @@ type world struct {
 	o       options
 	dir     string // of all that is removed at the end
 	image   string // file of the guest
-	uri     string // of libvirtd
-	private string // directory of a libvirtd of our own
+	libvirt *testbed.Libvirtd
 	before  inventory
 	key     string // private key for SSH
 	public  string
-	daemon  *daemon
+	daemon  *testbed.Berthd
 }
 
-// scripts are beside this program in the module.
-const (
-	guests   = "guest"
-	libvirtd = "libvirtd"
-	examples = "../../examples"
-)
-
 func newWorld(ctx context.Context, o options) (*world, error) {
-	w := &world{o: o, uri: o.uri}
-	if err := install(ctx); err != nil {
+	w := &world{o: o, libvirt: &testbed.Libvirtd{URI: o.uri}}
+	if err := testbed.Install(ctx, say); err != nil {
 		return nil, err
 	}
 	script := "tiny.sh"
@@ -43,40 +37,29 @@ func newWorld(ctx context.Context, o options) (*world, error) {
 		script = "debian.sh"
 	}
 	say("guest image: %s (built once, then cached in %s)", o.image, o.cache)
-	out, err := command(ctx, filepath.Join(guests, script), o.cache)
-	if err != nil {
+	var err error
+	if w.image, err = testbed.Guest(ctx, script, o.cache); err != nil {
 		return nil, err
 	}
-	w.image = lastLine(out)
-	// QEMU does not run as root: every parent must be passable.
-	if w.dir, err = os.MkdirTemp("/var/tmp", "berthage-vm-"); err != nil {
+	if w.dir, err = testbed.Directory("berthage-vm-"); err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(w.dir, 0o755); err != nil {
-		return nil, err
-	}
-	w.key = filepath.Join(w.dir, "key")
-	if _, err := command(ctx, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "vm", "-f", w.key); err != nil {
-		return nil, err
-	}
-	public, err := os.ReadFile(w.key + ".pub")
-	if err != nil {
-		return nil, err
-	}
-	w.public = strings.TrimSpace(string(public))
-	if w.uri == "" {
-		say("starting a private libvirtd")
-		w.private = filepath.Join(w.dir, "lv")
-		out, err := command(ctx, filepath.Join(libvirtd, "up.sh"), w.private)
-		if err != nil {
-			return nil, errors.Join(err, w.close(context.WithoutCancel(ctx)))
-		}
-		w.uri = lastLine(out)
-	}
-	if w.before, err = w.inventory(ctx); err != nil {
+	fail := func(err error) (*world, error) {
 		return nil, errors.Join(err, w.close(context.WithoutCancel(ctx)))
 	}
-	say("libvirt: %s", w.uri)
+	if w.key, w.public, err = testbed.Key(ctx, w.dir); err != nil {
+		return fail(err)
+	}
+	if w.libvirt.URI == "" {
+		say("starting a private libvirtd")
+		if w.libvirt, err = testbed.StartLibvirtd(ctx, filepath.Join(w.dir, "lv")); err != nil {
+			return fail(err)
+		}
+	}
+	if w.before, err = w.inventory(ctx); err != nil {
+		return fail(err)
+	}
+	say("libvirt: %s", w.libvirt.URI)
 	return w, nil
 }
 
@@ -84,12 +67,9 @@ func newWorld(ctx context.Context, o options) (*world, error) {
 func (w *world) close(ctx context.Context) error {
 	var errs []error
 	if w.daemon != nil {
-		errs = append(errs, w.daemon.stop())
+		errs = append(errs, w.daemon.Stop())
 	}
-	if w.private != "" {
-		_, err := command(ctx, filepath.Join(libvirtd, "down.sh"), w.private)
-		errs = append(errs, err)
-	}
+	errs = append(errs, w.libvirt.Close(ctx))
 	if w.o.keep {
 		say("kept: %s", w.dir)
 	} else {
@@ -98,35 +78,76 @@ func (w *world) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// inventory is what libvirt has: domains and volumes.
+// startDaemon builds berthd if that has not been done and starts it on the data that is there.
+func (w *world) startDaemon(ctx context.Context) error {
+	binary := filepath.Join(w.dir, "berthd")
+	if w.daemon == nil {
+		say("building berthd")
+	}
+	if err := testbed.BuildBerthd(ctx, binary); err != nil {
+		return err
+	}
+	var log io.Writer
+	if w.o.verbose {
+		log = os.Stderr
+	}
+	var err error
+	w.daemon, err = testbed.StartBerthd(ctx, binary, w.dir, map[string]any{
+		"poll":    "2s",
+		"libvirt": []any{map[string]any{"uri": w.libvirt.URI, "name": "vm", "network": "default", "virt": os.Getenv("BERTHAGE_VIRT_TYPE")}},
+	}, log)
+	if err != nil {
+		return err
+	}
+	say("berthd answers at %s", w.daemon.Address())
+	return nil
+}
+
+// instance is what this program reads of an instance.
+type instance struct {
+	ID        string   `json:"id"`
+	Status    string   `json:"status"`
+	Reason    string   `json:"reason"`
+	Addresses []string `json:"addresses"`
+}
+
+// catalogue tells the daemon of the guest image and a project, and waits for the host.
+func (w *world) catalogue(ctx context.Context) error {
+	image := map[string]any{"user": "debian", "os": "guest of make vm", "sources": map[string]string{"libvirt": "file:" + w.image}}
+	if err := w.daemon.Call(ctx, http.MethodPut, "/api/v1/images/guest", image, nil); err != nil {
+		return err
+	}
+	if err := w.daemon.Call(ctx, http.MethodPut, "/api/v1/projects/demo", map[string]any{"quota": map[string]int64{"instances": 10}}, nil); err != nil {
+		return err
+	}
+	for {
+		var hosts struct {
+			Items []struct {
+				ID          string `json:"id"`
+				Schedulable bool   `json:"schedulable"`
+			} `json:"items"`
+		}
+		if err := w.daemon.Call(ctx, http.MethodGet, "/api/v1/hosts", nil, &hosts); err != nil {
+			return err
+		}
+		if len(hosts.Items) > 0 && hosts.Items[0].Schedulable {
+			say("host %s is in the pool", hosts.Items[0].ID)
+			return nil
+		}
+		if err := testbed.Pause(ctx, 100*time.Millisecond); err != nil {
+			return fmt.Errorf("no host came into the pool: %w\n%s", err, w.daemon.Tail())
+		}
+	}
+}
+
+// inventory is what libvirt has.
 type inventory struct{ domains, volumes []string }
 
-func (w *world) inventory(ctx context.Context) (inventory, error) {
-	var inv inventory
-	out, err := w.virsh(ctx, "list", "--all", "--name")
-	if err != nil {
-		return inv, err
+func (w *world) inventory(ctx context.Context) (inv inventory, err error) {
+	if inv.domains, err = w.libvirt.Domains(ctx); err == nil {
+		inv.volumes, err = w.libvirt.Volumes(ctx)
 	}
-	inv.domains = lines(out)
-	out, err = w.virsh(ctx, "pool-list", "--name")
-	if err != nil {
-		return inv, err
-	}
-	for _, p := range lines(out) {
-		if _, err := w.virsh(ctx, "pool-refresh", p); err != nil {
-			return inv, err
-		}
-		out, err := w.virsh(ctx, "vol-list", p)
-		if err != nil {
-			return inv, err
-		}
-		for _, l := range lines(out) {
-			if f := strings.Fields(l); len(f) > 1 && f[0] != "Name" && !strings.HasPrefix(f[0], "---") {
-				inv.volumes = append(inv.volumes, p+"/"+f[0])
-			}
-		}
-	}
-	return inv, nil
+	return inv, err
 }
 
 // left returns what is there that was not there at the beginning. An imported image is kept for the next
@@ -147,8 +168,8 @@ func (w *world) left(ctx context.Context) ([]string, error) {
 			continue
 		}
 		if pool, name, _ := strings.Cut(v, "/"); strings.HasPrefix(name, "berthage-image-") {
-			if w.private == "" {
-				if _, err := w.virsh(ctx, "vol-delete", "--pool", pool, name); err != nil {
+			if w.libvirt.Dir == "" {
+				if _, err := w.libvirt.Virsh(ctx, "vol-delete", "--pool", pool, name); err != nil {
 					return nil, err
 				}
 			}
@@ -157,69 +178,4 @@ func (w *world) left(ctx context.Context) ([]string, error) {
 		left = append(left, "volume "+v)
 	}
 	return left, nil
-}
-
-func (w *world) virsh(ctx context.Context, args ...string) (string, error) {
-	return command(ctx, "virsh", append([]string{"-q", "-c", w.uri}, args...)...)
-}
-
-// install brings in what is missing, from Debian's packages.
-func install(ctx context.Context) error {
-	needs := map[string]string{
-		"libvirtd": "libvirt-daemon-system", "virsh": "libvirt-clients", "qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils",
-		"dnsmasq": "dnsmasq-base", "ip": "iproute2", "iptables": "iptables", "nft": "nftables", "ssh": "openssh-client",
-		"genisoimage": "genisoimage",
-	}
-	var missing []string
-	for program, pkg := range needs {
-		if _, err := exec.LookPath(program); err != nil {
-			missing = append(missing, pkg)
-		}
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	slices.Sort(missing)
-	if _, err := exec.LookPath("apt-get"); err != nil {
-		return fmt.Errorf("missing: %s; this is not Debian, install them yourself", strings.Join(missing, " "))
-	}
-	// The driver, the firmware and so on have no program of their own to look for.
-	missing = append(missing, "libvirt-daemon-driver-qemu", "seabios", "ipxe-qemu")
-	say("installing %s", strings.Join(missing, " "))
-	if _, err := command(ctx, "apt-get", "update"); err != nil {
-		return err
-	}
-	_, err := command(ctx, "env", append([]string{"DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "--no-install-recommends"}, missing...)...)
-	return err
-}
-
-// command runs a program and returns its standard output; an error holds the end of its standard error.
-func command(ctx context.Context, name string, args ...string) (string, error) {
-	var out, errs bytes.Buffer
-	c := exec.CommandContext(ctx, name, args...)
-	c.Stdout, c.Stderr = &out, &errs
-	if err := c.Run(); err != nil {
-		text := errs.String()
-		text = text[max(0, len(text)-2000):]
-		return out.String(), fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, text)
-	}
-	return out.String(), nil
-}
-
-func lines(s string) []string {
-	var out []string
-	for sc := bufio.NewScanner(strings.NewReader(s)); sc.Scan(); {
-		if l := strings.TrimSpace(sc.Text()); l != "" {
-			out = append(out, l)
-		}
-	}
-	return out
-}
-
-func lastLine(s string) string {
-	l := lines(s)
-	if len(l) == 0 {
-		return ""
-	}
-	return l[len(l)-1]
 }

@@ -200,7 +200,8 @@ export function showInstance(id) {
     return [
       h("div", { class: "who" }, chip(x), h("div", { class: "actions" }, actions(x))),
       h("div", { class: "buttons start" }, await changes(x), charts("instances", x.id)),
-      facts([["Id", x.id], ["Project", x.project], ["Reason", x.reason], ["Fault", x.fault], ["Cluster", x.cluster], ["Host", x.host], ["Moving to", x.moving?.host], ["Disks put aside from", x.shelved_on], ["Machine", x.machine], ["Addresses", x.addresses.join(", ")],
+      facts([["Id", x.id], ["Project", x.project], ["Reason", x.reason], ["Fault", x.fault], ["Cluster", x.cluster], ["Host", x.host], ["Moving to", x.moving?.host], ["Disks put aside from", x.shelved_on],
+        ["Disks new, made anew for", x.made_anew && `${x.made_anew.machine} on ${x.made_anew.host}, ${x.made_anew.at}`], ["Machine", x.machine], ["Addresses", x.addresses.join(", ")],
         ["Image", x.image], ["Flavor", x.flavor], ["Login", x.user], ["Keys", x.ssh_keys.map((k) => `${k.type} ${k.fingerprint} ${k.comment ?? ""}`).join("\n")],
         ["User-data", x.user_data ? "yes (not shown)" : ""], ["Labels", labels(x.labels)],
         ["Takes", Object.entries(x.resources).map(([k, n]) => `${className(k)} ${amount(k, n)}`).join(", ")],
