@@ -181,7 +181,7 @@ test-browser: ## the dashboard in a real browser
 test-vm: ## make vm with the tiny guest
 	@if [ "$$(uname -s)" != Linux ]; then $(tally) skip "make vm" "needs Linux with libvirt and qemu"; \
 	elif [ "$$(id -u)" != 0 ]; then $(tally) skip "make vm" "needs root, to start libvirtd and a network"; \
-	else $(tally) run "make vm" $(MAKE) --no-print-directory vm IMAGE= BENCH= ARGS= && \
+	else $(tally) run "make vm" $(MAKE) --no-print-directory vm IMAGE= BENCH= ARGS="-alert 60s" && \
 	$(tally) run "make vm, berthd killed three times" $(MAKE) --no-print-directory vm IMAGE= BENCH= ARGS=-kill; fi
 
 .PHONY: sim

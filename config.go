@@ -103,6 +103,9 @@ type Config struct {
 	// Rebalance says whether, when and how machines are moved by themselves, so that hosts become empty, rules are kept
 	// again or the use of hosts becomes even. The zero value moves nothing.
 	Rebalance Rebalance
+
+	// Alerting says how the Manager watches. The zero value evaluates nothing.
+	Alerting Alerting
 }
 
 // Evacuation is when an instance is made anew on another host although its machine may still be on the first.
@@ -178,6 +181,9 @@ func (c Config) ring() (ring.Config, error) {
 	if err := c.Rebalance.valid(); err != nil {
 		return ring.Config{}, &pool.Error{Op: "open", Kind: pool.ErrInvalid, Field: "Rebalance", Cause: err}
 	}
+	if err := c.Alerting.valid(); err != nil {
+		return ring.Config{}, &pool.Error{Op: "open", Kind: pool.ErrInvalid, Field: "Alerting", Cause: err}
+	}
 	limits := c.Limits
 	if limits == nil {
 		limits = pool.DefaultLimits()
@@ -190,6 +196,6 @@ func (c Config) ring() (ring.Config, error) {
 		Tail: or(c.Tail, 250*time.Millisecond), MaxCalls: or(c.MaxCalls, 4), MaxPolls: or(c.MaxPolls, 256), MaxPlaces: or(c.MaxPlaces, 3),
 		StrayAge: or(c.StrayAge, time.Minute), Evacuation: or(c.Evacuation, EvacuateFenced), FenceAfter: or(c.FenceAfter, 4*time.Minute), BurstFor: c.BurstFor,
 		Preempt: c.Preempt, ReserveFor: or(c.ReserveFor, min(15*time.Minute, or(c.MaxReserve, 15*time.Minute))), MaxReserve: or(c.MaxReserve, 24*time.Hour),
-		Lifetimes: c.Lifetimes,
+		Lifetimes: c.Lifetimes, Parts: parts(c.Alerting),
 	}, nil
 }

@@ -19,9 +19,10 @@ type Manager struct {
 	who  ring.Caller
 	auto *rebalancer
 
-	meter *meter
-	worth *scheduler.Worth // what room is worth; nil: nobody looks
-	log   *slog.Logger
+	meter   *meter
+	alerter *alerter
+	worth   *scheduler.Worth // what room is worth; nil: nobody looks
+	log     *slog.Logger
 }
 
 // Open reads the ledger, from its newest checkpoint on, and returns a Manager over it; an empty ledger gets its
@@ -52,13 +53,14 @@ func Open(ctx context.Context, c Config) (*Manager, error) {
 	if err != nil {
 		return nil, &pool.Error{Op: "open", Kind: pool.ErrUnavailable, Cause: err}
 	}
-	return &Manager{ring: r, who: ring.Caller{Actor: "unnamed"}, auto: &rebalancer{c: c.Rebalance.filled()}, meter: t, worth: worth, log: rc.Logger}, nil
+	c.Alerting.Checkpoints = or(c.Alerting.Checkpoints, c.Scratch)
+	return &Manager{ring: r, who: ring.Caller{Actor: "unnamed"}, auto: &rebalancer{c: c.Rebalance.filled()}, meter: t, alerter: newAlerter(c.Alerting), worth: worth, log: rc.Logger}, nil
 }
 
 // As returns the same Manager with another name for its caller: actor and cause (a request's id, say) stand
 // in the events of the commands given through it.
 func (m *Manager) As(actor, cause string) *Manager {
-	return &Manager{ring: m.ring, who: ring.Caller{Actor: clip(actor), Cause: clip(cause)}, auto: m.auto, meter: m.meter, worth: m.worth, log: m.log}
+	return &Manager{ring: m.ring, who: ring.Caller{Actor: clip(actor), Cause: clip(cause)}, auto: m.auto, meter: m.meter, alerter: m.alerter, worth: m.worth, log: m.log}
 }
 
 // clip makes of any string what a ledger takes as an actor or cause: at most 255 bytes of text.
@@ -77,6 +79,9 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 	if m.meter.every > 0 {
 		side.Go(func() { m.measure(ctx) })
+	}
+	if m.alerter.c.Every > 0 {
+		side.Go(func() { m.watchOver(ctx) })
 	}
 	if m.worth != nil {
 		side.Go(func() { m.appraise(ctx) })

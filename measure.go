@@ -2,16 +2,12 @@ package berthage
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/scheduler"
 )
-
-// mostMeasured is how many hosts are asked at once.
-const mostMeasured = 32
 
 // meter measures now and then how busy hosts are.
 type meter struct {
@@ -70,40 +66,18 @@ func (m *Manager) measure(ctx context.Context) {
 // measureOnce takes a reading of every host and sets the loads since the last ones. Of a host that does not answer, or has
 // gone, nothing is known.
 func (m *Manager) measureOnce(ctx context.Context, last map[pool.HostID]reading) map[pool.HostID]reading {
-	var hosts []pool.HostID
-	m.View(func(st *pool.State) {
-		for h := range st.Hosts() {
-			hosts = append(hosts, h.ID)
-		}
-	})
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	slots := make(chan struct{}, mostMeasured)
 	now, loads := make(map[pool.HostID]reading), make(map[pool.HostID]float64)
 	for id := range last {
 		loads[id] = -1
 	}
-	for _, id := range hosts {
-		slots <- struct{}{}
-		all.Go(func() {
-			defer func() { <-slots }()
-			one, cancel := context.WithTimeout(ctx, m.meter.timeout)
-			defer cancel()
-			samples, err := m.Sample(one, id)
-			if err != nil {
-				return
+	for id, samples := range m.ask(ctx) {
+		if r, ok := readingOf(samples); ok {
+			now[id] = r
+			if before, ok := last[id]; ok {
+				loads[id] = r.since(before)
 			}
-			if r, ok := readingOf(samples); ok {
-				mu.Lock()
-				defer mu.Unlock()
-				now[id] = r
-				if before, ok := last[id]; ok {
-					loads[id] = r.since(before)
-				}
-			}
-		})
+		}
 	}
-	all.Wait()
 	if ctx.Err() == nil {
 		m.meter.loads.Set(loads)
 	}

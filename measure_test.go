@@ -22,14 +22,26 @@ type busy struct {
 	mu   sync.Mutex
 	load map[pool.HostID]float64 // of all cores
 	from time.Time
-	deaf pool.HostID // cannot be measured
+
+	spent map[pool.HostID]float64 // what set has changed in the past, in seconds of all cores
+	deaf  pool.HostID             // cannot be measured
+}
+
+// set makes a host as busy as that from now on.
+func (b *busy) set(id pool.HostID, load float64) {
+	if b.spent == nil {
+		b.spent = make(map[pool.HostID]float64)
+	}
+	now := time.Since(b.from).Seconds()
+	b.spent[id] += (b.load[id] - load) * now
+	b.load[id] = load
 }
 
 func (b *busy) Unwrap() hypervisor.Driver { return b.Driver }
 
 func (b *busy) Sample(ctx context.Context, id pool.HostID) ([]hypervisor.Sample, error) {
 	b.mu.Lock()
-	load, deaf := b.load[id], id == b.deaf
+	load, spent, deaf := b.load[id], b.spent[id], id == b.deaf
 	b.mu.Unlock()
 	if deaf {
 		return nil, pool.ErrUnavailable
@@ -37,7 +49,7 @@ func (b *busy) Sample(ctx context.Context, id pool.HostID) ([]hypervisor.Sample,
 	out, err := b.Driver.Sample(ctx, id)
 	for i := range out {
 		if out[i].Machine == "" && out[i].Name == hypervisor.HostCPUSeconds {
-			out[i].Value = 8 * load * time.Since(b.from).Seconds()
+			out[i].Value = 8 * (load*time.Since(b.from).Seconds() + spent)
 		}
 	}
 	return out, err

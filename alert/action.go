@@ -5,7 +5,7 @@ type ActionKind string
 
 // The kinds of action. The engine does none of them: it says that they are to be done.
 const (
-	Suspend ActionKind = "suspend" // an instance, which the label "instance" names
+	Suspend ActionKind = "suspend" // an instance, which the label "vm_id" names
 	Drain   ActionKind = "drain"   // a host, which the label "host" names
 	Hook    ActionKind = "hook"    // a program that the configuration of whoever runs the engine knows by a name
 )
@@ -13,7 +13,7 @@ const (
 // Action is what a rule wants done when one of its alerts begins to fire.
 type Action struct {
 	Do     ActionKind `json:"do"`
-	Label  string     `json:"label,omitempty"`   // the label that names the target: "instance" or "host" when empty, none for a hook
+	Label  string     `json:"label,omitempty"`   // the label that names the target: "vm_id" or "host" when empty, none for a hook
 	Hook   string     `json:"hook,omitempty"`    // the hook's name
 	DryRun bool       `json:"dry_run,omitempty"` // say only what would be done
 }
@@ -48,7 +48,7 @@ func (a Action) act(l Labels, dry bool) (Act, error) {
 	switch {
 	case label != "":
 	case a.Do == Suspend:
-		label = "instance"
+		label = "vm_id"
 	case a.Do == Drain:
 		label = "host"
 	}

@@ -27,8 +27,8 @@ func Example() {
 			cpu = 12
 		}
 		err := engine.Observe(
-			alert.Sample{Metric: "host_cpu_percent", Labels: host, Time: now, Value: cpu},
-			alert.Sample{Metric: "host_memory_percent", Labels: host, Time: now, Value: 40},
+			alert.Sample{Metric: "cpu_percent", Labels: host, Time: now, Value: cpu},
+			alert.Sample{Metric: "memory_percent", Labels: host, Time: now, Value: 40},
 			alert.Sample{Metric: "host_disk_percent", Labels: host, Time: now, Value: 40},
 		)
 		if err != nil {

@@ -56,20 +56,27 @@ const (
 // NoDataLabel is the label that the alert about missing data has, with the value "true".
 const NoDataLabel = "nodata"
 
+// The metrics of the rules that everybody wants.
+const (
+	CPUPercent    = "cpu_percent"
+	MemoryPercent = "memory_percent"
+	DiskPercent   = "disk_percent"
+)
+
 // Defaults returns the rules that everybody wants: CPU over 80, memory over 85 and disk over 90 per cent, each for five
-// minutes. The metrics are percentages of hosts: host_cpu_percent, host_memory_percent and host_disk_percent.
+// minutes, of whatever has the metrics above.
 func Defaults() []Rule {
 	rule := func(name, metric, what string, over float64) Rule {
 		return Rule{
 			Name: name, Measure: Measure{Metric: metric}, Test: Test{Is: Over, Value: over},
-			For: Duration(5 * time.Minute), Severity: High,
-			Annotations: map[string]string{"summary": "{{ $labels.host }}: " + what + ` at {{ printf "%.1f" $value }} %`},
+			For: Duration(5 * time.Minute), Severity: High, NoData: NoDataOK,
+			Annotations: map[string]string{"summary": "{{ or $labels.vm $labels.host }}: " + what + ` at {{ printf "%.1f" $value }} %`},
 		}
 	}
 	return []Rule{
-		rule("HighCPU", "host_cpu_percent", "CPU", 80),
-		rule("HighMemory", "host_memory_percent", "memory", 85),
-		rule("HighDisk", "host_disk_percent", "disk", 90),
+		rule("HighCPU", CPUPercent, "CPU", 80),
+		rule("HighMemory", MemoryPercent, "memory", 85),
+		rule("HighDisk", DiskPercent, "disk", 90),
 	}
 }
 

@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -121,7 +122,9 @@ func (s *State) Apply(kind string, data []byte, at time.Time) error {
 
 func fold[T any](kind string, data []byte, apply func(T)) error {
 	var v T
-	if err := json.Unmarshal(data, &v); err != nil {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields() // who leaves something out decides otherwise than the others
+	if err := dec.Decode(&v); err != nil {
 		return &Error{Kind: ErrInvalid, Field: "event", Value: kind, Want: "data of that kind", Cause: err}
 	}
 	apply(v)
@@ -131,6 +134,11 @@ func fold[T any](kind string, data []byte, apply func(T)) error {
 // Clone returns a State that further events change without changing this one.
 func (s *State) Clone() *State {
 	return &State{maps.Clone(s.silences), maps.Clone(s.acks), maps.Clone(s.told), s.generation}
+}
+
+// Empty says whether nothing is remembered.
+func (s *State) Empty() bool {
+	return len(s.silences) == 0 && len(s.acks) == 0 && len(s.told) == 0 && s.generation == 0
 }
 
 // saved is a State as JSON: the same facts are always the same bytes.

@@ -61,7 +61,13 @@ func (w *world) apply(events ...alert.Event) {
 		data, err := json.Marshal(e.Data)
 		require.NoError(w.t, err)
 		require.Less(w.t, len(data), 1<<20)
-		require.NoError(w.t, w.state.Apply(e.Kind, data, w.now))
+		before := saved(w.t, w.state)
+		next := w.state.Clone()
+		require.NoError(w.t, next.Apply(e.Kind, data, w.now))
+		require.Equal(w.t, before, saved(w.t, w.state), "a clone is its own")
+		w.state = new(alert.State) // what was saved is all that there is
+		require.NoError(w.t, json.Unmarshal([]byte(saved(w.t, next)), w.state))
+		require.Equal(w.t, saved(w.t, next), saved(w.t, w.state))
 		w.history = append(w.history, recorded{e.Kind, data, w.now})
 		if n, ok := e.Data.(alert.Notification); ok {
 			if e.Kind == alert.GroupNotified {
@@ -227,4 +233,10 @@ func mutedLines(all []alert.MutedAlert) []string {
 		}
 	}
 	return out
+}
+
+func saved(t require.TestingT, s *alert.State) string {
+	b, err := json.Marshal(s)
+	require.NoError(t, err)
+	return string(b)
 }

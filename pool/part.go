@@ -17,7 +17,8 @@ type Part interface {
 	// be kept any more. ErrUnknownKind is for a kind or version that a newer program wrote; the other errors are those of
 	// State.Apply. What it was called on stays as it was.
 	Fold(e *Event) (Part, error)
-	// Save returns all that the part knows, as JSON; the same facts always as the same bytes. It may run beside everything else.
+	// Save returns all that the part knows, as JSON; the same facts always as the same bytes, and nil if it knows nothing. It may run
+	// beside everything else.
 	Save() ([]byte, error)
 	// Load returns the part that Save has written. It is called on a part that knows nothing.
 	Load(saved []byte) (Part, error)
@@ -81,17 +82,19 @@ type savedPart struct {
 	Data json.RawMessage `json:"data"`
 }
 
-func (s *Snapshot) writeParts(w *snapshotWriter) error {
+// savedParts returns what those of the parts know that know something.
+func (s *Snapshot) savedParts() ([]savedPart, error) {
+	var out []savedPart
 	for _, p := range s.s.parts {
 		b, err := p.Save()
-		if err == nil {
-			err = w.record(framePart, savedPart{p.Name(), b})
-		}
 		if err != nil {
-			return InField("part "+Quote(p.Name()), err)
+			return nil, InField("part "+Quote(p.Name()), err)
+		}
+		if b != nil {
+			out = append(out, savedPart{p.Name(), b})
 		}
 	}
-	return nil
+	return out, nil
 }
 
 func (l *loading) part(v *savedPart) error {

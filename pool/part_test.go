@@ -46,7 +46,12 @@ func (n notes) Fold(e *pool.Event) (pool.Part, error) {
 	return notes{n.name, kept}, nil
 }
 
-func (n notes) Save() ([]byte, error) { return json.Marshal(n.kept) }
+func (n notes) Save() ([]byte, error) {
+	if len(n.kept) == 0 {
+		return nil, nil
+	}
+	return json.Marshal(n.kept)
+}
 
 func (n notes) Load(b []byte) (pool.Part, error) {
 	err := json.Unmarshal(b, &n.kept)
@@ -70,8 +75,11 @@ func TestParts(t *testing.T) {
 		e.Revision, e.Time = revision, time.Unix(int64(revision), 0)
 		return s.Apply(&e)
 	}
-	s := pool.NewState(notes{name: "other"}, notes{name: "note"})
+	s, plain := pool.NewState(notes{name: "other"}, notes{name: "note"}), pool.NewState()
 	require.NoError(t, apply(s, pool.KindOpened, pool.Opened{Ledger: "l"}))
+	revision--
+	require.NoError(t, apply(plain, pool.KindOpened, pool.Opened{Ledger: "l"}))
+	require.Equal(t, snapshot(t, plain), snapshot(t, s), "parts that know nothing leave no trace")
 	require.NoError(t, apply(s, "note.put", note{"a", "first", "alice"}))
 	require.NoError(t, apply(s, "other.put", note{Name: "b", Text: "elsewhere"}))
 	require.Equal(t, map[string]note{"a": {"a", "first", "alice"}}, texts(t, s, "note"))

@@ -43,7 +43,7 @@ func (s *Snapshot) Revision() Revision { return s.s.head }
 const (
 	snapshotMagic   = "berthage snapshot "
 	snapshotVersion = "1"
-	partsVersion    = "2" // of one with parts
+	partsVersion    = "2" // of one with parts that know something
 )
 
 const (
@@ -196,8 +196,12 @@ func sorted[K cmp.Ordered, V any](t *table[K, V]) iter.Seq2[K, V] {
 
 func (s *Snapshot) write(w *snapshotWriter) error {
 	st := &s.s
+	parts, err := s.savedParts()
+	if err != nil {
+		return err
+	}
 	version := snapshotVersion
-	if len(st.parts) > 0 {
+	if len(parts) > 0 {
 		version = partsVersion
 	}
 	if _, err := io.WriteString(w.w, snapshotMagic+version+"\n"); err != nil {
@@ -253,8 +257,10 @@ func (s *Snapshot) write(w *snapshotWriter) error {
 	if err := s.writeEnded(w); err != nil {
 		return err
 	}
-	if err := s.writeParts(w); err != nil {
-		return err
+	for _, p := range parts {
+		if err := w.record(framePart, p); err != nil {
+			return err
+		}
 	}
 	return w.frame(frameEnd, nil)
 }

@@ -10,8 +10,8 @@ import (
 // Decider is a pool.Part that takes commands.
 type Decider interface {
 	// Decide returns the events that follow from a command: of the part's own kinds, and none when there is nothing to change.
-	// It is pure, and at is the time of the events.
-	Decide(command json.RawMessage, at time.Time) ([]pool.Event, error)
+	// It is pure: st are the books that the events will be appended to, and at is the events' time.
+	Decide(st *pool.State, command json.RawMessage, at time.Time) ([]pool.Event, error)
 }
 
 // ToPart is a command for one of Config.Parts, in the part's own form.
@@ -26,5 +26,5 @@ func (c *ToPart) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	if !ok {
 		return nil, invalid("part", c.Part, "a part of the books that takes commands")
 	}
-	return d.Decide(c.Command, r.now)
+	return d.Decide(st, c.Command, r.now)
 }

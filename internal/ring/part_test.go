@@ -36,7 +36,7 @@ func (c counter) Load(b []byte) (pool.Part, error) {
 	return c, err
 }
 
-func (c counter) Decide(command json.RawMessage, _ time.Time) ([]pool.Event, error) {
+func (c counter) Decide(_ *pool.State, command json.RawMessage, _ time.Time) ([]pool.Event, error) {
 	if string(command) != `"up"` {
 		return nil, &pool.Error{Kind: pool.ErrInvalid, Field: "command"}
 	}

@@ -136,6 +136,13 @@ func (r *Ring) now() time.Time {
 	return t
 }
 
+// Now returns the time of an event that would be decided now. It never runs back.
+func (r *Ring) Now() time.Time {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.now()
+}
+
 // View calls read with the committed State, which must be neither kept nor changed. Records may be kept.
 func (r *Ring) View(read func(*pool.State)) {
 	r.mu.RLock()

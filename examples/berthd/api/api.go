@@ -102,6 +102,9 @@ func Register(mux *http.ServeMux, c Config) {
 	a.registerWhatIf()
 	a.registerReplays()
 	a.registerRebalance()
+	a.registerAlerts()
+	a.registerSilences()
+	a.registerRules()
 	a.registerHistory()
 	a.registerStatus()
 	a.registerSession()
@@ -122,6 +125,7 @@ func tags() []*huma.Tag {
 		{Name: "Events", Description: "The ledger as it grows."},
 		{Name: "Machines", Description: "What is on the hosts beside the books."},
 		{Name: "Plans", Description: "What would be, how many hosts a demand takes, and moves that would gain something."},
+		{Name: "Alerts", Description: "What is wrong, by which rules, who has taken it on, and what is not to be told."},
 		{Name: "History", Description: "What was measured of hosts and instances. Prometheus's own interface, /api/v1/query and its siblings, is there beside it, and is described by Prometheus."},
 		{Name: "Daemon", Description: "The daemon itself, and who is signed in."},
 	}

@@ -54,6 +54,8 @@ type Config struct {
 
 	Rebalance berthage.Rebalance // moves that would gain something: off, recommended or made
 
+	Alerts time.Duration // between two evaluations of alert rules; 0: none are evaluated
+
 	BackupEvery      time.Duration // between two backups of the ledger; 0: none are written
 	BackupKeep       int           // how many are kept
 	BackupDir        string        // where; empty: backups, in the data directory
@@ -81,6 +83,7 @@ func Default() Config {
 		Session:    12 * time.Hour,
 		Evacuation: berthage.EvacuateFenced,
 		FenceAfter: 4 * time.Minute,
+		Alerts:     15 * time.Second,
 		BackupKeep: 14,
 
 		History:     15 * time.Second,
@@ -143,6 +146,8 @@ func (c Config) Check() error {
 	switch {
 	case c.Measure != 0 && c.Measure < time.Second:
 		return fmt.Errorf("measure: %s: at least 1s, or 0 for never", c.Measure)
+	case c.Alerts != 0 && c.Alerts < time.Second:
+		return fmt.Errorf("alerts: %s: at least 1s, or 0 for never", c.Alerts)
 	case c.LoadWeight > 0 && c.Measure == 0:
 		return fmt.Errorf("load-weight needs measure: how often the load of hosts is looked at, such as 30s")
 	}

@@ -67,6 +67,7 @@ func options() []option {
 		yes("worth", "whether placements count what they make useless on a host, by what the pool's instances are like; for pools of many hosts", func(c *Config) *bool { return &c.Worth }),
 		yes("lifetimes", "whether placements look at how long instances are expected to exist, by their hints or what is learnt, so that hosts become empty as a whole", func(c *Config) *bool { return &c.Lifetimes }),
 		span("measure", "time between two looks at how busy hosts are, for load-weight; 0 for never", func(c *Config) *time.Duration { return &c.Measure }),
+		span("alerts", "time between two evaluations of alert rules; 0 for never", func(c *Config) *time.Duration { return &c.Alerts }),
 		{
 			name: "rebalance", value: "MODE", usage: "moves that empty hosts: off, recommend (they are planned and shown) or automatic (and made)",
 			set: func(c *Config, s string) error {

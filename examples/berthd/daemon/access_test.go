@@ -65,7 +65,7 @@ func TestEveryRouteNeedsCredentials(t *testing.T) {
 func TestPublicPages(t *testing.T) {
 	t.Parallel()
 	r := start(t, 1)
-	for _, path := range []string{"/", "/docs", "/plan", "/charts", "/health", "/health/live", "/favicon.ico", "/assets/base.css", "/assets/js/main.js", "/problems/no-room"} {
+	for _, path := range []string{"/", "/docs", "/plan", "/alerts", "/charts", "/health", "/health/live", "/favicon.ico", "/assets/base.css", "/assets/js/main.js", "/problems/no-room"} {
 		res, err := http.Get(r.d.URL() + path)
 		require.NoError(t, err)
 		b, err := io.ReadAll(res.Body)
@@ -160,41 +160,48 @@ func TestNoSecretsInTheLog(t *testing.T) {
 // The examples of the description can be sent as they are, to what is there.
 func TestDocumentedExamplesWork(t *testing.T) {
 	t.Parallel()
-	r := start(t, 3, shape(alike))
+	r := start(t, 3, shape(alike), watchful)
 	doc, err := openapi3.NewLoader().LoadFromData(r.get("/openapi.json").body)
 	require.NoError(t, err)
 	id := r.launch(vm("example"))
 	r.cluster("x1", 1)
 	fill := strings.NewReplacer("{driver}", "sim", "{host}", "node-0001", "{project}", "default", "{name}", "x1", "{id}", id)
+	of := map[string]string{"/alerts/{id}": r.firing("Example"), "/silences/{id}": r.silence()}
+	path := func(path string) string {
+		for part, id := range of {
+			path = strings.Replace(path, part, strings.Replace(part, "{id}", id, 1), 1)
+		}
+		return fill.Replace(path)
+	}
 	refused := map[string]string{ // what they are for is not so here
 		"/api/v1/hosts/{driver}/{host}/confirm-off": "wrong-state", "/api/v1/instances/{id}/rebuild": "invalid-value",
 	}
 	sent := 0
-	for path, item := range doc.Paths.Map() {
+	for template, item := range doc.Paths.Map() {
 		for method, op := range item.Operations() {
-			require.NotEmpty(t, op.Summary, "%s %s", method, path)
-			require.NotEmpty(t, op.Description, "%s %s", method, path)
-			require.NotEmpty(t, op.Tags, "%s %s", method, path)
-			if op.RequestBody == nil || path == "/api/v1/session" {
+			require.NotEmpty(t, op.Summary, "%s %s", method, template)
+			require.NotEmpty(t, op.Description, "%s %s", method, template)
+			require.NotEmpty(t, op.Tags, "%s %s", method, template)
+			if op.RequestBody == nil || template == "/api/v1/session" {
 				continue
 			}
 			example := op.RequestBody.Value.Content["application/json"].Example
-			require.NotNil(t, example, "%s %s", method, path)
-			r.settled("/api/v1/instances/" + id)   // from the one before
-			if strings.HasSuffix(path, "/scale") { // which a suspended one cannot be
+			require.NotNil(t, example, "%s %s", method, template)
+			r.settled("/api/v1/instances/" + id)       // from the one before
+			if strings.HasSuffix(template, "/scale") { // which a suspended one cannot be
 				r.post("/api/v1/clusters/default/x1/start", nil).want(http.StatusAccepted)
 			}
 			r.settled("/api/v1/clusters/default/x1")
-			a := r.call(method, fill.Replace(path), example)
+			a := r.call(method, path(template), example)
 			sent++
-			if strings.HasSuffix(path, "/drain") || strings.HasSuffix(path, "/cordon") {
-				r.post(fill.Replace(strings.Replace(path, "{host}/", "{host}/un", 1)), nil).want(http.StatusOK)
+			if strings.HasSuffix(template, "/drain") || strings.HasSuffix(template, "/cordon") {
+				r.post(path(strings.Replace(template, "{host}/", "{host}/un", 1)), nil).want(http.StatusOK)
 			}
-			if kind := refused[path]; kind != "" {
+			if kind := refused[template]; kind != "" {
 				require.Contains(t, string(a.body), "/problems/"+kind)
 				continue
 			}
-			require.Less(t, a.status, 300, "%s %s: %s", method, path, a.body)
+			require.Less(t, a.status, 300, "%s %s: %s", method, template, a.body)
 		}
 	}
 	require.GreaterOrEqual(t, sent, 14)

@@ -226,7 +226,7 @@ func TestPages(t *testing.T) {
 // Every list is given by pages: with the smallest pages one gets the same as with the largest, each item once.
 func TestEveryListIsPaged(t *testing.T) {
 	t.Parallel()
-	r := start(t, 3)
+	r := start(t, 3, watchful)
 	for n := range 3 {
 		r.call(http.MethodPut, fmt.Sprintf("/api/v1/projects/p%d", n), object{"quota": object{}}).want(http.StatusOK)
 		body := vm(fmt.Sprintf("paged-%d", n))
@@ -248,8 +248,10 @@ func TestEveryListIsPaged(t *testing.T) {
 			"image": "debian-12", "resources": object{"cpu": 1000, "memory": pool.GiB},
 		}}).want(http.StatusAccepted)
 	}
-	for range 3 {
+	for n := range 3 {
 		r.post("/api/v1/rebalance-plans", object{}).want(http.StatusCreated)
+		r.firing(fmt.Sprint("Paged", n))
+		r.silence()
 	}
 	lists := 0
 	fill := strings.NewReplacer("{driver}", "sim", "{host}", "node-0001", "{project}", "default", "{name}", "c0")
@@ -276,7 +278,7 @@ func TestEveryListIsPaged(t *testing.T) {
 		r.get(path+"?limit=1001").problem(422, "schema-violation")
 		r.get(path+"?cursor=!").problem(422, "invalid-value")
 	}
-	require.Equal(t, 14, lists)
+	require.Equal(t, 17, lists)
 }
 
 func TestFilters(t *testing.T) {

@@ -8,7 +8,10 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
 
+	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/alert"
 	"github.com/berthage/berthage/examples/berthd/history"
 	"github.com/berthage/berthage/examples/berthd/promapi"
 )
@@ -71,4 +74,44 @@ func (d *Daemon) History() *history.History {
 		return nil
 	}
 	return d.measured.history
+}
+
+// alerting says how the Manager watches. What was measured answers rules in PromQL, where it is kept.
+func (d *Daemon) alerting() berthage.Alerting {
+	a := berthage.Alerting{Every: d.config.Alerts, Checkpoints: d.store}
+	if d.config.History > 0 {
+		a.Querier = querier{d}
+	}
+	return a
+}
+
+// querier answers rules in PromQL. The history is opened after the Manager.
+type querier struct{ d *Daemon }
+
+// Query implements alert.Querier.
+func (q querier) Query(ctx context.Context, expr string, at time.Time) ([]alert.Sample, error) {
+	h := q.d.History()
+	if h == nil {
+		return nil, &alert.Error{Kind: alert.ErrUnavailable, Field: "query", Want: "a history that is open"}
+	}
+	rows, err := h.Query(ctx, expr, at)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]alert.Sample, 0, len(rows))
+	for _, r := range rows {
+		delete(r.Labels, labels.MetricName)
+		l, err := alert.NewLabels(r.Labels)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, alert.Sample{Labels: l, Value: r.Value})
+	}
+	return out, nil
+}
+
+// Check refuses what is no PromQL.
+func (q querier) Check(expr string) error {
+	_, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
+	return err
 }

@@ -57,6 +57,8 @@ func New() *Pages {
 			p.files["/docs"] = f
 		case "assets/plan.html":
 			p.files["/plan"] = f
+		case "assets/alerts.html":
+			p.files["/alerts"] = f
 		case "assets/charts.html":
 			p.files["/charts"] = f
 		case "assets/problem.html":

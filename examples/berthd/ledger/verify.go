@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 
+	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -54,7 +55,7 @@ func verify(ctx context.Context, c *call, upTo pool.Revision, root string) error
 		if st.Head() != checkpoint {
 			return nil
 		}
-		switch _, err := pool.ReadSnapshot(bytes.NewReader(snapshot)); {
+		switch _, err := pool.ReadSnapshot(bytes.NewReader(snapshot), berthage.Parts()...); {
 		case err != nil && !errors.Is(err, pool.ErrUnknownKind):
 			return damagedError{fmt.Errorf("the snapshot of revision %d: %w", checkpoint, err)}
 		case err != nil:

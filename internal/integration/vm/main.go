@@ -23,6 +23,8 @@ type options struct {
 	keep    bool
 	verbose bool
 	timeout time.Duration
+	alert   time.Duration
+	hold    time.Duration
 }
 
 func main() {
@@ -32,6 +34,8 @@ func main() {
 	flag.BoolVar(&o.kill, "kill", false, "kill berthd (kill -9) at several moments of the launch and start it again")
 	flag.StringVar(&o.uri, "uri", "", "use this libvirtd, by go-libvirt's `URI`, instead of a private one")
 	flag.StringVar(&o.cache, "cache", "/var/cache/berthage", "`directory` in which built guest images are kept")
+	flag.DurationVar(&o.alert, "alert", 0, "make the guest busy and see the rule for CPU fire after this long and be resolved; 5m is the rule as it is; 0 does not")
+	flag.DurationVar(&o.hold, "hold", 0, "keep the guest at work for this long before it is deleted, to be looked at on berthd's pages; give a greater -timeout too")
 	flag.BoolVar(&o.keep, "keep", false, "keep the working directory with the daemons' logs")
 	flag.BoolVar(&o.verbose, "v", false, "show berthd's log")
 	flag.DurationVar(&o.timeout, "timeout", 25*time.Minute, "give up after this long")

@@ -1,0 +1,271 @@
+package alerting_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/berthage/berthage/alert"
+	"github.com/berthage/berthage/internal/alerting"
+	"github.com/berthage/berthage/pool"
+)
+
+func dispatch() alert.Dispatcher {
+	return alert.Dispatcher{Route: func(l alert.Labels) []alert.Target {
+		return []alert.Target{{
+			ID: "all", Receivers: []alert.Receiver{{Name: "ops"}, {Name: "pager", FiringOnly: true}}, GroupBy: []string{"alertname"},
+			Escalation: []alert.Step{{After: 10 * time.Minute, Receivers: []alert.Receiver{{Name: "boss"}}}},
+		}}
+	}}
+}
+
+func save(t *testing.T, p pool.Part) string {
+	t.Helper()
+	b, err := p.Save()
+	require.NoError(t, err)
+	return string(b)
+}
+
+func labelled(t *testing.T, name string, host int) alert.Labels {
+	t.Helper()
+	l, err := alert.NewLabels(map[string]string{"alertname": name, "host": fmt.Sprintf("sim/h%02d", host)})
+	require.NoError(t, err)
+	return l
+}
+
+// TestRandomLives: whatever is commanded, what was saved is what there is, also in the middle and of the same bytes; a part does not
+// change once it has been handed out; and what is decided can be folded.
+func TestRandomLives(t *testing.T) {
+	t.Parallel()
+	kinds := make(map[string]int)
+	for seed := range uint64(40) {
+		r := rand.New(rand.NewPCG(seed, 9))
+		st := pool.NewState(alerting.New(dispatch()))
+		revision, now := pool.Revision(0), time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+		apply := func(events ...pool.Event) {
+			revision++
+			for n := range events {
+				e := &events[n]
+				e.ID, e.Revision, e.Index, e.Time = fmt.Sprint(revision, "/", n), revision, n, now
+				kinds[e.Kind]++
+				require.NoError(t, st.Apply(e))
+			}
+		}
+		opened, err := pool.NewEvent(pool.KindOpened, &pool.Opened{Ledger: "ledger"})
+		require.NoError(t, err)
+		apply(opened)
+		firing := make(map[alert.Labels]alert.Alert)
+		for range 150 {
+			now = now.Add(time.Duration(r.IntN(240)) * time.Second)
+			var c alerting.Command
+			l := labelled(t, []string{"CPU", "Disk"}[r.IntN(2)], r.IntN(4))
+			var changed []alert.Change
+			switch r.IntN(9) {
+			case 0:
+				c.SetRule = &alert.Rule{Name: l.Get("alertname"), Measure: alert.Measure{Metric: "cpu_percent"}, Test: alert.Test{Is: alert.Over, Value: float64(r.IntN(100))}}
+			case 1:
+				c.RemoveRule = l.Get("alertname")
+			case 2:
+				m, err := alert.NewMatcher("host", alert.Equal, l.Get("host"))
+				require.NoError(t, err)
+				c.Silence = &alerting.SetSilence{Silence: alert.Silence{Matchers: alert.Matchers{m}, Ends: now.Add(time.Duration(r.IntN(20)) * time.Minute), By: "alice"}, New: fmt.Sprint("s", revision)}
+			case 3:
+				if all := alerting.Of(st).Groups().Silences(); len(all) > 0 {
+					c.EndSilence = &alert.SilenceEnd{ID: all[r.IntN(len(all))].ID, By: "bob"}
+				}
+			case 4:
+				c.Acknowledge = &alerting.Acknowledge{Labels: l, By: "alice"}
+			case 5:
+				c.Withdraw = &alerting.Acknowledge{Labels: l, By: "alice"}
+			case 6:
+				if due := alerting.Of(st).Due(); len(due) > 0 {
+					c.Done = &alerting.Done{Due: due[0], Error: "it was not to be"}
+				}
+			default:
+				a, ok := firing[l]
+				if ok {
+					delete(firing, l)
+					a.Phase, a.Ended = alert.Resolved, now
+					changed = []alert.Change{{Alert: a}}
+				} else {
+					a = alert.Alert{Labels: l, Phase: alert.Firing, Value: r.Float64(), Active: now, Fired: now}
+					firing[l] = a
+					changed = []alert.Change{{Alert: a, Acts: []alert.Act{{Do: alert.Hook, Hook: "page"}}}}
+				}
+			}
+			if c == (alerting.Command{}) {
+				c.Step = &alerting.Step{Changes: changed}
+			}
+			before := alerting.Of(st)
+			was := save(t, before)
+			b, err := json.Marshal(c)
+			require.NoError(t, err)
+			events, err := before.Decide(st, b, now)
+			if err != nil {
+				continue
+			}
+			if len(events) > 0 {
+				apply(events...)
+			}
+			require.Equal(t, was, save(t, before), "what was handed out does not change")
+			is := alerting.Of(st)
+			if now := save(t, is); now != "" {
+				back, err := alerting.New(dispatch()).Load([]byte(now))
+				require.NoError(t, err)
+				require.Equal(t, now, save(t, back))
+			}
+			if r.IntN(4) == 0 { // and go on with what was saved
+				snapshot, err := st.Snapshot().Bytes()
+				require.NoError(t, err)
+				st = restored(t, snapshot)
+			}
+			for l, a := range firing {
+				got, ok := alerting.Of(st).Alert(l)
+				require.True(t, ok)
+				require.Equal(t, a.Fired, got.Fired)
+			}
+		}
+	}
+	for _, kind := range []string{
+		alerting.RuleSet, alerting.RuleRemoved, alerting.Changed, alerting.Acted, alert.SilenceSet, alert.SilenceEnded, alert.AlertAcknowledged,
+		alert.AcknowledgementWithdrawn, alert.AcknowledgementEnded, alert.GroupNotified, alert.GroupQuiet,
+	} {
+		require.NotZero(t, kinds[kind], kind)
+	}
+}
+
+// TestAStormFitsIntoBatches: a thousand alerts with long texts are written down step by step, none of which is more than a batch may be.
+func TestAStormFitsIntoBatches(t *testing.T) {
+	t.Parallel()
+	st := pool.NewState(alerting.New(dispatch()))
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	step := func(all []alert.Change) int {
+		b, err := json.Marshal(alerting.Command{Step: &alerting.Step{Changes: all}})
+		require.NoError(t, err)
+		require.Less(t, len(b), alerting.MostStep+4096)
+		events, err := alerting.Of(st).Decide(st, b, now)
+		require.NoError(t, err)
+		size := 0
+		for n := range events {
+			size += len(events[n].Data)
+			events[n].ID, events[n].Revision, events[n].Index, events[n].Time = "e", st.Head()+1, n, now
+		}
+		require.Less(t, size, pool.MaxBatch)
+		for n := range events {
+			require.NoError(t, st.Apply(&events[n]))
+		}
+		return len(events)
+	}
+	var part []alert.Change
+	size := 0
+	for n := range 3000 {
+		l, err := alert.NewLabels(map[string]string{"alertname": "Storm", "host": fmt.Sprint("sim/h", n)})
+		require.NoError(t, err)
+		c := alert.Change{Alert: alert.Alert{Labels: l, Phase: alert.Firing, Active: now, Fired: now, Annotations: map[string]string{"summary": fmt.Sprintf("%0500d", n)}}}
+		b, err := json.Marshal(c)
+		require.NoError(t, err)
+		if size += len(b) + 1; size > alerting.MostStep {
+			step(part)
+			part, size = nil, len(b)+1
+		}
+		part = append(part, c)
+	}
+	step(part)
+	now = now.Add(time.Hour)
+	for range 20 {
+		if step(nil) == 0 {
+			require.Len(t, alerting.Of(st).Alerts(), 3000)
+			require.Zero(t, step(nil))
+			return
+		}
+	}
+	t.Fatal("it does not come to rest")
+}
+
+func restored(t *testing.T, snapshot []byte) *pool.State {
+	t.Helper()
+	st, err := pool.ReadSnapshot(bytes.NewReader(snapshot), alerting.New(dispatch()))
+	require.NoError(t, err)
+	return st
+}
+
+func alone(t *testing.T) *pool.State {
+	t.Helper()
+	st := pool.NewState(alerting.New(dispatch()))
+	opened, err := pool.NewEvent(pool.KindOpened, &pool.Opened{Ledger: "ledger"})
+	require.NoError(t, err)
+	opened.ID, opened.Revision, opened.Time = "1", 1, noon()
+	require.NoError(t, st.Apply(&opened))
+	taken, err := pool.NewEvent(pool.KindTakenOver, &pool.TakenOver{Holder: "a"})
+	require.NoError(t, err)
+	taken.ID, taken.Revision, taken.Time, taken.Epoch = "2", 2, noon(), 2
+	require.NoError(t, st.Apply(&taken))
+	return st
+}
+
+func noon() time.Time { return time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC) }
+
+// do decides a command and folds what follows.
+func do(t *testing.T, st *pool.State, c alerting.Command, at time.Time) error {
+	t.Helper()
+	b, err := json.Marshal(c)
+	require.NoError(t, err)
+	events, err := alerting.Of(st).Decide(st, b, at)
+	for n := range events {
+		e := &events[n]
+		e.ID, e.Revision, e.Index, e.Time = "e", st.Head()+1, 0, at
+		require.NoError(t, st.Apply(e))
+	}
+	return err
+}
+
+// TestOnlyTheLeaderSteps: what an engine found counts if its Manager still leads.
+func TestOnlyTheLeaderSteps(t *testing.T) {
+	t.Parallel()
+	st := alone(t)
+	a := alert.Alert{Labels: labelled(t, "CPU", 1), Phase: alert.Firing, Active: noon(), Fired: noon()}
+	step := alerting.Command{Step: &alerting.Step{Changes: []alert.Change{{Alert: a}}}, Epoch: 1}
+	require.ErrorIs(t, do(t, st, step, noon()), pool.ErrNotLeader)
+	require.Empty(t, alerting.Of(st).Alerts())
+	step.Epoch = 2
+	require.NoError(t, do(t, st, step, noon()))
+	require.Len(t, alerting.Of(st).Alerts(), 1)
+	require.ErrorIs(t, do(t, st, alerting.Command{}, noon()), pool.ErrInvalid)
+}
+
+// TestWhatIsToBeToldIsKept: an alert that was resolved long ago is kept until whoever was told of it has been told its end, and then
+// goes; of others the newest are kept for a day.
+func TestWhatIsToBeToldIsKept(t *testing.T) {
+	t.Parallel()
+	st, now := alone(t), noon()
+	a := alert.Alert{Labels: labelled(t, "CPU", 1), Phase: alert.Firing, Active: now, Fired: now}
+	step := func(changes ...alert.Change) {
+		require.NoError(t, do(t, st, alerting.Command{Step: &alerting.Step{Changes: changes}, Epoch: 2}, now))
+	}
+	step(alert.Change{Alert: a})
+	now = now.Add(time.Minute)
+	step() // told
+	m, err := alert.NewMatcher("alertname", alert.Equal, "CPU")
+	require.NoError(t, err)
+	require.NoError(t, do(t, st, alerting.Command{Silence: &alerting.SetSilence{Silence: alert.Silence{Matchers: alert.Matchers{m}, Ends: now.Add(48 * time.Hour), By: "alice"}, New: "s"}}, now))
+	a.Phase, a.Ended = alert.Resolved, now
+	step(alert.Change{Alert: a})
+	for range 30 {
+		now = now.Add(time.Hour)
+		step()
+	}
+	require.NoError(t, do(t, st, alerting.Command{SetRule: &alert.Rule{Name: "r", Measure: alert.Measure{Metric: "m"}}}, now)) // any event lets go
+	require.Len(t, alerting.Of(st).Alerts(), 1, "its end is still to be told, when the silence is over")
+	require.NoError(t, do(t, st, alerting.Command{EndSilence: &alert.SilenceEnd{ID: "s", By: "alice"}}, now))
+	for range 3 {
+		now = now.Add(10 * time.Minute)
+		step()
+	}
+	require.NoError(t, do(t, st, alerting.Command{RemoveRule: "r"}, now))
+	require.Empty(t, alerting.Of(st).Alerts())
+}
