@@ -33,6 +33,7 @@ func places() map[string]place {
 		"hypervisor":    {ours: []string{"pool"}},
 		"pool":          {},
 		"alert":         {},
+		"alert/detect":  {},
 
 		"scheduler/packing":  {ours: []string{"pool"}},
 		"scheduler/lifetime": {ours: []string{"pool", "scheduler"}},
