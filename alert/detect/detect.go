@@ -56,14 +56,14 @@ func half(wide, least, expected float64) float64 {
 	return max(wide, least, rounding*math.Abs(expected), something)
 }
 
-// soften returns what is to be learnt of a value that has been judged: no more than twice the band, so that an outlier
-// moves what is expected by a bounded amount, and a new level is still learnt in the end. Where the values give no width,
-// they do not say either what is far.
+// soften returns what is to be learnt of a value that has been judged: no more than to the edge of the band, so that an
+// outlier moves what is expected by a bounded amount. The band grows with each, so that a new level is learnt in the end.
+// Where the values themselves give no width, they do not say either what is far.
 func soften(v, expected, half, wide float64) float64 {
 	if wide == 0 {
 		return v
 	}
-	return min(max(v, expected-2*half), expected+2*half)
+	return min(max(v, expected-half), expected+half)
 }
 
 // order admits samples in the order of time.

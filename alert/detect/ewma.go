@@ -8,7 +8,7 @@ import (
 )
 
 // EWMA finds values far from the exponentially weighted mean, by the exponentially weighted variance. Of the first
-// 1/Alpha samples it takes the plain mean and variance. What it learns of a value is at most twice its band.
+// 1/Alpha samples it takes the plain mean and variance. What it learns of a value ends at the edge of its band.
 type EWMA struct {
 	Alpha float64 `json:"alpha,omitempty"` // the weight of the newest sample, between 0 and 1; zero means 0.02
 	Width float64 `json:"width,omitempty"` // half the width of the band, in standard deviations; zero means 4

@@ -13,7 +13,7 @@ import (
 //
 // The season is cut into slots. The model learns the mean of each slot once it is over; every sample is judged by the
 // forecast for its slot. Unlike Brutlag's, the error of a slot counts half and that of the whole season half, since a few
-// seasons are too few to trust a slot that happened to be quiet; and what it learns of a value is at most twice the band.
+// seasons are too few to trust a slot that happened to be quiet; and what it learns of a value ends at the edge of the band.
 type HoltWinters struct {
 	Season time.Duration `json:"season,omitempty"` // zero means 24 h; at most 4 weeks
 	Slot   time.Duration `json:"slot,omitempty"`   // zero means a 288th of the season; the season is from 2 to 10,080 of them

@@ -71,11 +71,14 @@ func TestPredictLinearIsPrometheuss(t *testing.T) {
 		}
 		b.WriteString("'\n")
 		r := rand.New(rand.NewPCG(seed, 3))
-		for range 8 {
+		for i := range 9 {
 			// Between samples, so that it does not matter which ends of a range belong to it.
 			now := epoch().Add(time.Duration(r.IntN(250))*interval + 5*time.Second)
 			window := time.Duration(1+r.IntN(250)) * interval
 			ahead := time.Duration(r.IntN(1_000_000)-200_000) * time.Millisecond
+			if i == 0 { // as in TestPredictLinearToTheLastBit
+				now, window, ahead = ps[len(ps)-1].Time.Add(5*time.Second), 24*time.Hour, time.Hour
+			}
 			var in []detect.Point
 			for _, p := range ps {
 				if p.Time.After(now.Add(-window)) && !p.Time.After(now) {
@@ -99,6 +102,19 @@ func TestPredictLinearIsPrometheuss(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), promtool, "test", "rules", file).CombinedOutput()
 	require.NoError(t, err, "%.2000s", out)
 	t.Logf("promtool agrees on all %d", n)
+}
+
+// Results of promtool, which TestPredictLinearIsPrometheuss asks for again where it is there.
+func TestPredictLinearToTheLastBit(t *testing.T) {
+	t.Parallel()
+	for seed, want := range []float64{
+		7.050201668951124e+08, 4.613953269389875e+09, -14.895619218954653, 1.9623503974976557, 4.904524952490332, 1.21178184395715e+08, 1.1142765699917036e+06, 1.519088560259794e+08, 10.614572625992157, 2.210783863520892e+06,
+	} {
+		ps := series(uint64(seed), 13*time.Second)
+		got, ok := detect.PredictLinear(ps, ps[len(ps)-1].Time.Add(5*time.Second), time.Hour)
+		require.True(t, ok)
+		require.Equal(t, want, got, seed) // that is, bit by bit
+	}
 }
 
 // Against the formula in exact arithmetic.

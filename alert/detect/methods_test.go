@@ -420,3 +420,22 @@ func TestSeasonalZone(t *testing.T) {
 		require.Equal(t, c.zone == "", bad > 0, "%q: %d", c.zone, bad)
 	}
 }
+
+// An outlier hardly moves what is expected or how wide the band is; a level that stays is learnt in the end.
+func TestOutliersAreHardlyLearnt(t *testing.T) {
+	t.Parallel()
+	for _, m := range []detect.Method{detect.RobustZ{}, detect.EWMA{}, detect.HoltWinters{Slot: time.Hour}} {
+		d := detector(t, m)
+		step := 5 * time.Minute
+		_, at := feed(d, start(), step, noise(3, 10*288, 50, 1)...)
+		before := d.Observe(at, 50)
+		rs, at := feed(d, at.Add(step), step, 1000, 50)
+		after := last(rs)
+		require.InDelta(t, before.Expected, after.Expected, 1, "%T", m)
+		require.Less(t, after.High-after.Low, 1.3*(before.High-before.Low), "%T", m)
+		rs, _ = feed(d, at, step, noise(4, 10*288, 60, 1)...)
+		require.True(t, rs[0].Outside, "%T", m)
+		require.InDelta(t, 60, last(rs).Expected, 2, "%T", m)
+		require.False(t, last(rs).Outside, "%T", m)
+	}
+}
