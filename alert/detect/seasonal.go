@@ -184,7 +184,7 @@ func (d *seasonal) MarshalJSON() ([]byte, error) {
 func (d *seasonal) UnmarshalJSON(b []byte) error {
 	s, err := restore("seasonal", b, d.p, func(s *seasonalState) bool {
 		if !s.Order.valid() || len(s.Weeks) != len(d.s.Weeks) || len(s.Seen) != hoursOfWeek || !sound(s.Typical) || s.Typical < 0 ||
-			s.Hours < 0 || s.Hours > hoursOfWeek || s.Of < 0 || s.Of >= hoursOfWeek || s.Skipped < 0 || s.Stride < 0 || s.Stride > 1<<40 ||
+			s.Hours < 0 || s.Hours > hoursOfWeek || s.Of < 0 || s.Of >= hoursOfWeek || s.Skipped < 0 || s.Stride < 0 || s.Stride > 1<<30 ||
 			s.Order.Some && s.Stride == 0 || len(s.Values) > within || !sound(s.Values...) {
 			return false
 		}
