@@ -245,7 +245,11 @@ func TestNamed(t *testing.T) {
 		f, err := detect.Named(c.name, c.numbers)
 		if c.field == "" {
 			require.NoError(t, err, c.name)
-			require.NotNil(t, f.Unwrap())
+			b, err := json.Marshal(f)
+			require.NoError(t, err)
+			require.Contains(t, string(b), `"method":"`+c.name+`"`)
+			require.NoError(t, json.Unmarshal(b, f))
+			require.ErrorIs(t, json.Unmarshal([]byte(`{"method":"none"}`), f), detect.ErrInvalid)
 			continue
 		}
 		require.ErrorIs(t, err, detect.ErrInvalid)
@@ -256,7 +260,7 @@ func TestNamed(t *testing.T) {
 	// The numbers reach the method.
 	f, err := detect.Named("robustz", map[string]float64{"window": 6, "least": 2})
 	require.NoError(t, err)
-	b, err := json.Marshal(f.Unwrap())
+	b, err := json.Marshal(f)
 	require.NoError(t, err)
 	want, err := json.Marshal(detector(t, detect.RobustZ{Window: 6, Least: 2}))
 	require.NoError(t, err)

@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"encoding/json"
 	"maps"
 	"math"
 	"slices"
@@ -8,7 +9,8 @@ import (
 	"time"
 )
 
-// Follower is a detector or a forecast made by Named. It has the methods that the models of package alert have.
+// Follower is a detector or a forecast made by Named. It has the methods that an engine of package alert asks models for, and hands on
+// what it has learnt as JSON.
 type Follower struct {
 	detector   Detector    // of the two
 	forecaster *Forecaster // one is nil
@@ -84,12 +86,20 @@ func (f *Follower) Forecast(now time.Time) (hours float64, ok bool) {
 	return o.At.Sub(now).Hours(), true
 }
 
-// Unwrap returns the Detector, or the *Forecaster: what a checkpoint is made of.
-func (f *Follower) Unwrap() any {
+// MarshalJSON writes what has been learnt.
+func (f *Follower) MarshalJSON() ([]byte, error) {
 	if f.detector == nil {
-		return f.forecaster
+		return json.Marshal(f.forecaster)
 	}
-	return f.detector
+	return json.Marshal(f.detector)
+}
+
+// UnmarshalJSON reads what a Follower of the same name and numbers has learnt.
+func (f *Follower) UnmarshalJSON(b []byte) error {
+	if f.detector == nil {
+		return f.forecaster.UnmarshalJSON(b)
+	}
+	return json.Unmarshal(b, f.detector)
 }
 
 // named takes numbers by their names.
