@@ -18,7 +18,8 @@ type Follower struct {
 
 // Named makes what follows one series from a name and numbers, as rules in files have them. The names are robustz, ewma,
 // holtwinters, seasonal, cusum and forecast; the numbers are the fields of the method of that name, in lower case, spans of
-// time in seconds, and 1 for true. Names and numbers that there are not, and what the method refuses, are ErrInvalid.
+// time in seconds, and 1 for true; the time zone of seasonal is UTC. Names and numbers that there are not, and what the method
+// refuses, are ErrInvalid.
 func Named(name string, numbers map[string]float64) (*Follower, error) {
 	n := &named{checks: checks{op: name}, left: maps.Clone(numbers)}
 	var m Method

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
@@ -100,7 +101,7 @@ func (q querier) Query(ctx context.Context, expr string, at time.Time) ([]alert.
 	}
 	out := make([]alert.Sample, 0, len(rows))
 	for _, r := range rows {
-		delete(r.Labels, labels.MetricName)
+		delete(r.Labels, model.MetricNameLabel)
 		l, err := alert.NewLabels(r.Labels)
 		if err != nil {
 			return nil, err
