@@ -85,6 +85,7 @@ func (m *machine) sample(now time.Time, put func(id pool.MachineID, name, device
 		put(id, hypervisor.DiskReads, disk, reads)
 		put(id, hypervisor.DiskWrites, disk, writes)
 		put(id, hypervisor.DiskAllocated, disk, math.Min(float64(size), 1<<20+writes*8192))
+		put(id, hypervisor.DiskCapacity, disk, float64(size))
 	}
 	for i := range m.Networks {
 		nic := "eth" + strconv.Itoa(i)

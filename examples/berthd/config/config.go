@@ -59,6 +59,12 @@ type Config struct {
 	BackupDir        string        // where; empty: backups, in the data directory
 	BackupRecipients string        // file of the age recipients that they are encrypted to
 
+	Pool        string        // name of the pool in what is measured; empty: the beginning of the ledger's identity
+	History     time.Duration // between two readings that are kept; 0: none are, and nothing can be asked of the past
+	HistoryKeep time.Duration // how long
+	HistorySize int64         // bytes that they may take on disk; 0: no bound
+	Scrape      []Scrape      // whose metrics are kept too
+
 	LogFormat string // text or json
 	LogLevel  slog.Level
 }
@@ -76,8 +82,13 @@ func Default() Config {
 		Evacuation: berthage.EvacuateFenced,
 		FenceAfter: 4 * time.Minute,
 		BackupKeep: 14,
-		LogFormat:  "text",
-		LogLevel:   slog.LevelInfo,
+
+		History:     15 * time.Second,
+		HistoryKeep: 15 * 24 * time.Hour,
+		HistorySize: 4 << 30,
+
+		LogFormat: "text",
+		LogLevel:  slog.LevelInfo,
 	}
 }
 
@@ -150,6 +161,16 @@ func (c Config) Check() error {
 		return fmt.Errorf("backup-every needs backup-recipients: backups are encrypted; berthd ledger keygen makes a key pair")
 	case c.BackupKeep < 1:
 		return fmt.Errorf("backup-keep: %d: at least 1", c.BackupKeep)
+	}
+	switch {
+	case c.History != 0 && c.History < time.Second:
+		return fmt.Errorf("history: %s: at least 1s, or 0 for none", c.History)
+	case c.HistoryKeep < time.Hour:
+		return fmt.Errorf("history-keep: %s: at least 1h", c.HistoryKeep)
+	case c.HistorySize < 0:
+		return fmt.Errorf("history-size: %d: zero or more", c.HistorySize)
+	case len(c.Scrape) > 0 && c.History == 0:
+		return fmt.Errorf("scrape needs history: how often, such as 15s")
 	}
 	if c.SimBuild < 0 || c.SimBoot < 0 {
 		return fmt.Errorf("sim-build and sim-boot: zero or more")

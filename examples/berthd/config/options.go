@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -124,6 +125,10 @@ func options() []option {
 		},
 		text("backup-dir", "DIR", "where backups are written; without it, backups in the data directory", func(c *Config) *string { return &c.BackupDir }),
 		text("backup-recipients", "FILE", "the age recipients that backups are encrypted to, one per line", func(c *Config) *string { return &c.BackupRecipients }),
+		text("pool", "NAME", "name of the pool, in the label of this name of all that is measured; without it, the beginning of the ledger's identity", func(c *Config) *string { return &c.Pool }),
+		span("history", "time between two readings of how busy hosts and instances are, which are kept for charts, rules and Grafana; 0 for none", func(c *Config) *time.Duration { return &c.History }),
+		span("history-keep", "how long readings are kept", func(c *Config) *time.Duration { return &c.HistoryKeep }),
+		size("history-size", "how much they may take on disk, such as 4GiB; then the oldest go first; 0 for no bound", func(c *Config) *int64 { return &c.HistorySize }),
 		text("log-format", "FORMAT", "text or json", func(c *Config) *string { return &c.LogFormat }),
 		{
 			name: "log-level", value: "LEVEL", usage: "debug, info, warn or error",
@@ -185,6 +190,39 @@ func span(name, usage string, field func(*Config) *time.Duration) option {
 	}
 }
 
+// size is an amount of bytes, with a unit or without.
+func size(name, usage string, field func(*Config) *int64) option {
+	units := []struct {
+		name  string
+		bytes int64
+	}{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"", 1}}
+	return option{
+		name: name, value: "BYTES", usage: usage,
+		set: func(c *Config, s string) error {
+			for _, u := range units {
+				if number, ok := strings.CutSuffix(s, u.name); ok {
+					n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
+					if err != nil || n > math.MaxInt64/u.bytes || n < 0 {
+						break
+					}
+					*field(c) = n * u.bytes
+					return nil
+				}
+			}
+			return fmt.Errorf("%q: a number of bytes such as 4GiB", s)
+		},
+		show: func(c Config) string {
+			n := *field(&c)
+			for _, u := range units {
+				if n != 0 && n%u.bytes == 0 {
+					return strconv.FormatInt(n/u.bytes, 10) + u.name
+				}
+			}
+			return "0"
+		},
+	}
+}
+
 // Usage writes the help for every option.
 func Usage(w io.Writer) {
 	def := Default()
@@ -208,7 +246,8 @@ func Usage(w io.Writer) {
 	}
 	fmt.Fprint(w, `
 A flag wins over a variable, a variable over the file. The file has the flags' names as its keys, with _
-for -, and, as lists of objects, what there is to drive:
+for -, and, as lists of objects, what there is to drive and
+to scrape:
 
   {
     "listen": "127.0.0.1:8080",
@@ -226,6 +265,9 @@ for -, and, as lists of objects, what there is to drive:
     "hetzner": [
       {"token_file": "/etc/berthd/hcloud-token", "locations": [{"location": "fsn1", "servers": 20,
        "taints": [{"key": "burst", "effect": "prefer-no-schedule"}]}]}
+    ],
+    "scrape": [
+      {"url": "http://192.0.2.10:9100/metrics", "job": "node", "labels": {"host": "libvirt/kvm-1"}}
     ]
   }
 `)

@@ -55,6 +55,8 @@ type Daemon struct {
 	backups *ledger.Backups // nil: none are written
 	handler http.Handler
 
+	measured *measured // nil: nothing is kept
+
 	drain   chan struct{}
 	url     atomic.Pointer[string]
 	running atomic.Bool // Run has not returned
@@ -124,6 +126,11 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 			return err
 		}
 		d.metrics.Backups(d.backups.Status)
+	}
+	if d.config.History > 0 {
+		if err := d.measure(); err != nil {
+			return fmt.Errorf("%w; --history 0 starts without it", err)
+		}
 	}
 	d.handler = d.routes(api.Config{
 		Manager: d.manager, Operations: d.ops, Guard: d.guard, Logger: d.log, Version: d.version,
@@ -212,6 +219,9 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	if d.backups != nil {
 		wg.Go(func() { d.backups.Run(background) })
 	}
+	if d.measured != nil {
+		wg.Go(func() { d.measured.run(background) })
+	}
 	served := make(chan error, 1)
 	go func() { served <- serve(srv, l) }()
 	select {
@@ -291,12 +301,15 @@ func (d *Daemon) Close() error {
 	if d.drivers != nil {
 		errs = append(errs, d.drivers.Close())
 	}
+	if d.measured != nil {
+		errs = append(errs, d.measured.history.Close())
+	}
 	if d.store != nil {
 		errs = append(errs, d.store.Close())
 	}
 	if d.lock != nil {
 		errs = append(errs, d.lock.Release())
 	}
-	d.manager, d.drivers, d.store, d.lock = nil, nil, nil, nil
+	d.manager, d.drivers, d.measured, d.store, d.lock = nil, nil, nil, nil, nil
 	return errors.Join(errs...)
 }

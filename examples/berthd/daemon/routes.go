@@ -16,6 +16,9 @@ import (
 func (d *Daemon) routes(a api.Config) http.Handler {
 	mux := http.NewServeMux()
 	api.Register(mux, a)
+	if d.measured != nil {
+		d.registerHistory(mux)
+	}
 	mux.HandleFunc("GET /health", d.health)
 	mux.HandleFunc("GET /health/live", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, map[string]bool{"live": true}) })
 	mux.Handle("GET /metrics", d.metrics)

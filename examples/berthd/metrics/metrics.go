@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/examples/berthd/history"
 	"github.com/berthage/berthage/examples/berthd/ledger"
 	"github.com/berthage/berthage/pool"
 )
@@ -35,6 +36,7 @@ type Metrics struct {
 	requests map[request]int64
 	took     map[string]*histogram      // by route
 	backups  func() ledger.BackupStatus // nil: none are written
+	history  func() history.Status      // nil: none is kept
 }
 
 type request struct {
@@ -55,6 +57,9 @@ func New(m *berthage.Manager, version string) *Metrics {
 
 // Backups has the status of backups written too. It is called before anything is written.
 func (m *Metrics) Backups(status func() ledger.BackupStatus) { m.backups = status }
+
+// History has the status of the history written too. It is called before anything is written.
+func (m *Metrics) History(status func() history.Status) { m.history = status }
 
 // Observe implements edge.Observer. Requests that matched no route count under one name, so that callers
 // cannot make series.
@@ -253,6 +258,19 @@ func (m *Metrics) self(w writer) {
 		w.gauge("berthd_backup_interval_seconds", "Time between two backups.", b.Every.Seconds())
 		w.family("berthd_backup_failures_total", "counter", "Backups that could not be written.")
 		w.value("berthd_backup_failures_total", float64(b.Failures))
+	}
+	if m.history != nil {
+		h := m.history()
+		oldest := 0.0
+		if !h.Oldest.IsZero() {
+			oldest = float64(h.Oldest.UnixMilli()) / 1000
+		}
+		w.gauge("berthd_history_series", "Series of the history that are in memory.", float64(h.Series))
+		w.gauge("berthd_history_blocks_bytes", "Bytes of the history's blocks on disk.", float64(h.Blocks))
+		w.gauge("berthd_history_oldest_timestamp_seconds", "When the oldest sample of the history was taken; 0: there is none.", oldest)
+		w.family("berthd_history_samples_total", "counter", "Samples that came in since the start, by what became of them.")
+		w.value("berthd_history_samples_total", float64(h.Appended), "outcome", "stored")
+		w.value("berthd_history_samples_total", float64(h.Refused), "outcome", "refused")
 	}
 	w.gauge("berthage_unknown_machines", "Machines on our hosts that are not in the books.", float64(len(m.manager.Unknown())))
 	w.family("berthd_build_info", "gauge", "Always 1; the labels tell the version.")
