@@ -35,7 +35,7 @@ func (s *server) federate(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	sets, err := s.History.Parser().ParseMetricSelectors(r.Form["match[]"])
+	sets, err := s.selectors(r)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return

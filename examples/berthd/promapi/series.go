@@ -26,9 +26,10 @@ func encoded(v any) (json.RawMessage, error) { return json.Marshal(v) }
 
 // scope is what a question about series is limited to.
 type scope struct {
-	sets  [][]*labels.Matcher
-	limit int
-	q     storage.Querier
+	sets     [][]*labels.Matcher
+	from, to int64 // milliseconds since 1970
+	limit    int
+	q        storage.Querier
 }
 
 // scope reads match[], start, end and limit.
@@ -49,13 +50,28 @@ func (s *server) scope(r *http.Request) (*scope, error) {
 	if c.limit, err = limit(r); err != nil {
 		return nil, err
 	}
-	if c.sets, err = s.History.Parser().ParseMetricSelectors(r.Form["match[]"]); err != nil {
-		return nil, badData("invalid parameter \"match[]\": %w", err)
+	if c.sets, err = s.selectors(r); err != nil {
+		return nil, err
 	}
 	// Nothing lies outside these.
 	first, last := now.AddDate(-100, 0, 0), now.AddDate(1, 0, 0)
-	c.q, err = s.History.Querier(max(from.UnixMilli(), first.UnixMilli()), min(to.UnixMilli(), last.UnixMilli()))
+	c.from, c.to = max(from.UnixMilli(), first.UnixMilli()), min(to.UnixMilli(), last.UnixMilli())
+	c.q, err = s.History.Querier(c.from, c.to)
 	return c, err
+}
+
+// selectors reads match[]. One that matches everything is refused.
+func (s *server) selectors(r *http.Request) ([][]*labels.Matcher, error) {
+	sets, err := s.History.Parser().ParseMetricSelectors(r.Form["match[]"])
+	if err != nil {
+		return nil, badData("invalid parameter \"match[]\": %w", err)
+	}
+	for _, set := range sets {
+		if !slices.ContainsFunc(set, func(m *labels.Matcher) bool { return !m.Matches("") }) {
+			return nil, badData("match[] must contain at least one non-empty matcher")
+		}
+	}
+	return sets, nil
 }
 
 func (s *server) series(r *http.Request) (any, annotations.Annotations, error) {
@@ -74,7 +90,7 @@ func (s *server) series(r *http.Request) (any, annotations.Annotations, error) {
 	out := []labels.Labels{}
 	sets := make([]storage.SeriesSet, 0, len(c.sets))
 	for _, m := range c.sets {
-		sets = append(sets, c.q.Select(r.Context(), true, &storage.SelectHints{Func: "series", Limit: most + 1}, m...))
+		sets = append(sets, c.q.Select(r.Context(), true, &storage.SelectHints{Start: c.from, End: c.to, Func: "series", Limit: most + 1}, m...))
 	}
 	all := storage.NewMergeSeriesSet(sets, 0, storage.ChainedSeriesMerge)
 	notes := all.Warnings()
