@@ -24,6 +24,7 @@ import (
 	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/examples/berthd/access"
 	"github.com/berthage/berthage/examples/berthd/edge"
+	"github.com/berthage/berthage/examples/berthd/history"
 	"github.com/berthage/berthage/examples/berthd/operation"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/pool"
@@ -40,6 +41,7 @@ type Config struct {
 	URL        func() string     // under which the daemon can be reached, for sign-in links
 	Drain      <-chan struct{}   // closed when event streams are to end
 	CostWeight float64           // of the Manager's scheduler, for replays by another policy
+	History    *history.History  // what was measured; nil: nothing is kept
 }
 
 // api is what the handlers share.
@@ -100,6 +102,7 @@ func Register(mux *http.ServeMux, c Config) {
 	a.registerWhatIf()
 	a.registerReplays()
 	a.registerRebalance()
+	a.registerHistory()
 	a.registerStatus()
 	a.registerSession()
 	a.describeProblems()
@@ -119,6 +122,7 @@ func tags() []*huma.Tag {
 		{Name: "Events", Description: "The ledger as it grows."},
 		{Name: "Machines", Description: "What is on the hosts beside the books."},
 		{Name: "Plans", Description: "What would be, how many hosts a demand takes, and moves that would gain something."},
+		{Name: "History", Description: "What was measured of hosts and instances. Prometheus's own interface, /api/v1/query and its siblings, is there beside it, and is described by Prometheus."},
 		{Name: "Daemon", Description: "The daemon itself, and who is signed in."},
 	}
 }

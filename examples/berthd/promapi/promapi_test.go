@@ -362,5 +362,7 @@ scrape_configs:
 		b, err := io.ReadAll(res.Body)
 		return err == nil && strings.Contains(string(b), fmt.Sprintf(`"%d"`, 15*120))
 	})
-	wait("metadata", func() bool { return h.Metadata()["prometheus_build_info"].Type == "gauge" || h.Metadata()["go_goroutines"].Type == "gauge" })
+	wait("metadata", func() bool {
+		return h.Metadata()["prometheus_build_info"].Type == "gauge" || h.Metadata()["go_goroutines"].Type == "gauge"
+	})
 }
