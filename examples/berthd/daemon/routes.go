@@ -26,6 +26,7 @@ func (d *Daemon) routes(a api.Config) http.Handler {
 	mux.Handle("GET /{$}", pages)
 	mux.Handle("GET /docs", pages)
 	mux.Handle("GET /plan", pages)
+	mux.Handle("GET /charts", pages)
 	mux.Handle("GET /problems/{kind}", pages)
 	mux.Handle("GET /assets/", pages)
 	mux.Handle("GET /favicon.ico", pages)
@@ -43,7 +44,7 @@ func public(r *http.Request) bool {
 		return false
 	}
 	switch p {
-	case "/", "/docs", "/plan", "/health", "/health/live", "/favicon.ico":
+	case "/", "/docs", "/plan", "/charts", "/health", "/health/live", "/favicon.ico":
 		return true
 	}
 	return strings.HasPrefix(p, "/assets/") || strings.HasPrefix(p, "/problems/")

@@ -41,6 +41,9 @@ function button(verb, words, f, tone = "") {
   return b;
 }
 
+// charts leads to what a host or an instance was doing.
+const charts = (of, id) => h("a", { class: "button", href: "/charts?" + new URLSearchParams({ of, id }) }, "Charts");
+
 // open shows the drawer while fill gets what goes into it.
 async function open(title, fill) {
   const dialog = byID("detail");
@@ -71,7 +74,7 @@ export function showHost(id) {
     return [
       facts([["Id", x.id], ["Address", x.address], ["Zone", x.zone], ["State", stateWord(x)], ["Reason", x.reason], ["Known off by", x.proof], ["Labels", labels(x.labels)],
         ["Runs", x.kinds.join(", ") || "vm"], ["Offers", x.capabilities.abilities.join(", ")]]),
-      h("div", { class: "buttons start" }, hostButtons(x)),
+      h("div", { class: "buttons start" }, hostButtons(x), charts("hosts", x.id)),
       x.conditions.includes("draining") ? await leaving(x) : null,
       h("h3", {}, "Resources"), h("table", { class: "listing" }, h("tbody", {}, classes)),
       x.devices.length ? h("h3", {}, "Devices") : null,
@@ -196,7 +199,7 @@ export function showInstance(id) {
     if (x.machine) read();
     return [
       h("div", { class: "who" }, chip(x), h("div", { class: "actions" }, actions(x))),
-      h("div", { class: "buttons start" }, await changes(x)),
+      h("div", { class: "buttons start" }, await changes(x), charts("instances", x.id)),
       facts([["Id", x.id], ["Project", x.project], ["Reason", x.reason], ["Fault", x.fault], ["Cluster", x.cluster], ["Host", x.host], ["Moving to", x.moving?.host], ["Disks put aside from", x.shelved_on], ["Machine", x.machine], ["Addresses", x.addresses.join(", ")],
         ["Image", x.image], ["Flavor", x.flavor], ["Login", x.user], ["Keys", x.ssh_keys.map((k) => `${k.type} ${k.fingerprint} ${k.comment ?? ""}`).join("\n")],
         ["User-data", x.user_data ? "yes (not shown)" : ""], ["Labels", labels(x.labels)],
