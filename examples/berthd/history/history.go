@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -112,7 +113,11 @@ func Open(c Config) (*History, error) {
 	o.WALSegmentSize = 16 << 20
 	o.StripeSize = 1 << 10 // a thousand locks for the series in memory, and not sixteen
 	o.OutOfOrderTimeWindow = Late.Milliseconds()
-	var err error
+	// What the database makes within can be read by whoever can come here, which is its owner only.
+	err := os.MkdirAll(c.Dir, 0o700)
+	if err != nil {
+		return nil, fmt.Errorf("history: %w", err)
+	}
 	if h.db, err = tsdb.Open(c.Dir, leveled(c.Logger), nil, o, nil); err != nil {
 		return nil, fmt.Errorf("history in %s: %w", c.Dir, err)
 	}
@@ -248,6 +253,7 @@ type Status struct {
 	Appended int64         // samples since the start
 	Refused  int64         // samples since the start
 	Blocks   int64         // bytes of blocks on disk; what is in memory and its log come on top
+	Packed   int64         // samples in blocks
 	Oldest   time.Time     // of the samples that are there; zero: none are
 	Keep     time.Duration // as configured
 	Size     int64         // as configured
@@ -258,6 +264,7 @@ func (h *History) Status() Status {
 	s := Status{Series: int(h.db.Head().NumSeries()), Appended: h.appended.Load(), Refused: h.refused.Load(), Keep: h.config.Keep, Size: h.config.Size}
 	for _, b := range h.db.Blocks() {
 		s.Blocks += b.Size()
+		s.Packed += int64(b.Meta().Stats.NumSamples)
 	}
 	if t, err := h.db.StartTime(); err == nil && t != math.MaxInt64 {
 		s.Oldest = time.UnixMilli(t)

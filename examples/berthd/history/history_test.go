@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"os/exec"
@@ -55,15 +56,18 @@ func eventually(t *testing.T, what string, ok func() bool) {
 // What was stored is there after a restart, with its labels; a directory is open once.
 func TestWhatIsStoredStays(t *testing.T) {
 	t.Parallel()
-	dir, now := t.TempDir(), time.Now()
+	dir, now := filepath.Join(t.TempDir(), "new"), time.Now()
 	h := open(t, history.Config{Dir: dir})
+	info, err := os.Stat(dir)
+	require.NoError(t, err)
+	require.Equal(t, fs.FileMode(0o700), info.Mode().Perm(), "it is nobody else's")
 	for i := range 40 {
 		at := now.Add(time.Duration(i-39) * 15 * time.Second)
 		require.NoError(t, h.Append(t.Context(), []history.Sample{sample(at, float64(15*i), "__name__", "x_total", "vm", "a"), sample(at, 1, "__name__", "x_total", "vm", "b")}))
 	}
 	require.Equal(t, 2, h.Status().Series)
 	require.EqualValues(t, 80, h.Status().Appended)
-	_, err := history.Open(history.Config{Dir: dir})
+	_, err = history.Open(history.Config{Dir: dir})
 	require.ErrorContains(t, err, dir)
 	require.NoError(t, h.Close())
 
