@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
 
@@ -47,14 +48,14 @@ func remember(t *testing.T, d *daemon.Daemon) {
 	for n, r := range rows {
 		was[n] = r.Value
 		for step := range steps {
-			was[n] -= every.Seconds() * rate(r.Labels[labels.MetricName]) * wave(n, step+1)
+			was[n] -= every.Seconds() * rate(r.Labels[model.MetricNameLabel]) * wave(n, step+1)
 		}
 	}
 	for step := steps; step > 0; step-- {
 		var batch []history.Sample
 		for n, r := range rows {
 			v := r.Value
-			name := r.Labels[labels.MetricName]
+			name := r.Labels[model.MetricNameLabel]
 			switch {
 			case strings.HasSuffix(name, "_total"):
 				was[n] += every.Seconds() * rate(name) * wave(n, step)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/berthage/berthage"
@@ -166,7 +167,7 @@ func kindOf(metric string) string {
 // named returns labels with a metric's name, and that of a device where there is one.
 func named(base labels.Labels, metric, label, value string) labels.Labels {
 	b := labels.NewBuilder(base)
-	b.Set(labels.MetricName, metric)
+	b.Set(model.MetricNameLabel, metric)
 	if value != "" {
 		b.Set(label, value)
 	}

@@ -107,7 +107,7 @@ func (s *Scraper) sources() ([]source, error) {
 			one.labels = make(map[string]string)
 		}
 		for name, value := range one.labels {
-			if !model.LabelName(name).IsValidLegacy() || strings.HasPrefix(name, "__") || value == "" {
+			if !model.LegacyValidation.IsValidLabelName(name) || strings.HasPrefix(name, "__") || value == "" {
 				return nil, fmt.Errorf("scrape %s: %q=%q is no label", one.name, name, value)
 			}
 		}

@@ -51,7 +51,7 @@ func (s *server) federate(w http.ResponseWriter, r *http.Request) {
 	defer out.Flush() //nolint:errcheck // a scraper that is gone needs no answer
 	known, last := s.History.Metadata(), ""
 	for _, x := range list {
-		name := x.labels.Get(labels.MetricName)
+		name := x.labels.Get(model.MetricNameLabel)
 		if name != last {
 			last = name
 			kind := "untyped"
@@ -63,7 +63,7 @@ func (s *server) federate(w http.ResponseWriter, r *http.Request) {
 		out.WriteString(name) //nolint:errcheck // Flush tells
 		sep := "{"
 		x.labels.Range(func(l labels.Label) {
-			if l.Name != labels.MetricName {
+			if l.Name != model.MetricNameLabel {
 				fmt.Fprintf(out, `%s%s="%s"`, sep, l.Name, strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`).Replace(l.Value))
 				sep = ","
 			}
@@ -103,7 +103,7 @@ func (s *server) newest(r *http.Request, sets [][]*labels.Matcher, now time.Time
 		}
 	}
 	slices.SortStableFunc(out, func(a, b latestOf) int {
-		return strings.Compare(a.labels.Get(labels.MetricName), b.labels.Get(labels.MetricName))
+		return strings.Compare(a.labels.Get(model.MetricNameLabel), b.labels.Get(model.MetricNameLabel))
 	})
 	return out, all.Err()
 }

@@ -119,7 +119,7 @@ func (s *server) values(r *http.Request) (any, annotations.Annotations, error) {
 	if n, ok := unescape(name); ok {
 		name = n
 	}
-	if !model.LabelName(name).IsValid() { //nolint:staticcheck // names in UTF-8 are what the database takes
+	if !labelScheme.IsValidLabelName(name) {
 		return nil, nil, badData("invalid label name: %q", short(name))
 	}
 	return s.names(r, func(q storage.Querier, h *storage.LabelHints, m []*labels.Matcher) ([]string, annotations.Annotations, error) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/golang/snappy"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/prompb"
 
@@ -128,7 +129,7 @@ func keepable(l labels.Labels) error {
 	if name, twice := l.HasDuplicateLabelNames(); twice {
 		return fmt.Errorf("the label %.64q stands twice in one series", name)
 	}
-	if !l.IsValid(labelScheme) || l.Get(labels.MetricName) == "" {
+	if !l.IsValid(labelScheme) || l.Get(model.MetricNameLabel) == "" {
 		return fmt.Errorf("%.200s is no series", l.String())
 	}
 	return history.Bounded(l)
