@@ -7,7 +7,7 @@
 //	berthd link                      a link that signs a browser in, from the daemon that runs
 //	berthd --help                    every option
 //
-// Everything that it keeps is in its data directory: the ledger (SQLite), the bearer token and, with
+// Everything that it keeps is in its data directory: the ledger (SQLite), what was measured, the bearer token and, with
 // --simulate, the file of the simulated hypervisor.
 package main
 

@@ -158,3 +158,39 @@ func FuzzFile(f *testing.F) {
 		}
 	})
 }
+
+// What is kept of the past, and whose metrics.
+func TestHistory(t *testing.T) {
+	t.Parallel()
+	c, err := load(t, `{"simulate": 1, "history": "30s", "history_keep": "48h", "history_size": "512MiB", "pool": "lab",
+		"scrape": [{"url": "http://192.0.2.1:9100/metrics", "job": "node", "labels": {"host": "sim/a"}, "interval": "1m", "timeout": "5s", "token_file": "t", "ca_file": "c"}]}`, nil)
+	require.NoError(t, err)
+	require.Equal(t, 30*time.Second, c.History)
+	require.Equal(t, 48*time.Hour, c.HistoryKeep)
+	require.EqualValues(t, 512<<20, c.HistorySize)
+	require.Equal(t, "lab", c.Pool)
+	require.Equal(t, []config.Scrape{{
+		URL: "http://192.0.2.1:9100/metrics", Job: "node", Labels: map[string]string{"host": "sim/a"},
+		Interval: config.Duration(time.Minute), Timeout: config.Duration(5 * time.Second), TokenFile: "t", CAFile: "c",
+	}}, c.Scrape)
+	for value, bytes := range map[string]int64{"0": 0, "1000": 1000, "3KiB": 3 << 10, "2GiB": 2 << 30, "1 TiB": 1 << 40} {
+		c, err := load(t, "", nil, "--simulate", "1", "--history-size", value)
+		require.NoError(t, err, value)
+		require.Equal(t, bytes, c.HistorySize, value)
+	}
+	for _, args := range [][]string{
+		{"--history-size", "-1"}, {"--history-size", "4GB"}, {"--history-size", "GiB"}, {"--history-size", "9000000000GiB"},
+		{"--history", "10ms"}, {"--history", "-1s"}, {"--history-keep", "1m"},
+	} {
+		_, err := load(t, "", nil, append([]string{"--simulate", "1"}, args...)...)
+		require.ErrorContains(t, err, args[0][2:], "%v", args)
+	}
+	for file, says := range map[string]string{
+		`{"simulate": 1, "history": "0s", "scrape": [{"url": "http://x/"}]}`:        "scrape needs history",
+		`{"simulate": 1, "scrape": [{"url": "http://x/", "interval": "often"}]}`:    "often",
+		`{"simulate": 1, "scrape": [{"url": "http://x/", "password": "in clear"}]}`: "password",
+	} {
+		_, err := load(t, file, nil)
+		require.ErrorContains(t, err, says)
+	}
+}

@@ -126,8 +126,17 @@ func (m *Meters) ask(ctx context.Context, c *collector, id pool.HostID) {
 		{named(host, "berthage_meter_duration_seconds", "", ""), now.UnixMilli(), now.Sub(began).Seconds()},
 	}))
 	if err != nil && up == 1 && ctx.Err() == nil {
-		m.Logger.Warn("readings were not kept", "host", id, "error", err)
+		m.Logger.Log(ctx, levelOf(err), "readings were not kept", "host", id, "error", err)
 	}
+}
+
+// levelOf is that of an error of storing. Samples that are refused are counted, and would be said of again and again.
+func levelOf(err error) slog.Level {
+	var r *Rejected
+	if errors.As(err, &r) {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
 }
 
 // readings gives samples their labels. Those of machines that are not in the books are left out.

@@ -220,7 +220,7 @@ func (s *Scraper) scrape(ctx context.Context, c *collector, one source) {
 		{named(base, "scrape_samples_scraped", "", ""), at, float64(len(list))},
 	}))
 	if err != nil && ctx.Err() == nil {
-		s.Logger.Warn("scraped samples were not kept", "target", one.name, "error", err)
+		s.Logger.Log(ctx, levelOf(err), "scraped samples were not kept", "target", one.name, "error", err)
 	}
 }
 

@@ -283,6 +283,7 @@ func TestRemoteWrite(t *testing.T) {
 		"not snappy":        {body: []byte("hello"), status: 400},
 		"not protobuf":      {body: snappy.Encode(nil, []byte("hello")), status: 400},
 		"a bomb":            {body: bomb, status: 413},
+		"a claim of 4 GiB":  {body: []byte{0xff, 0xff, 0xff, 0xff, 0x0f, 0}, status: 413, says: "4294967295"}, // which is not even set aside
 		"too large":         {body: make([]byte, 2<<20), status: 413},
 		"another packing":   {body: pack(t, good()), headers: []string{"Content-Encoding", "gzip"}, status: 415},
 		"another type":      {body: pack(t, good()), headers: []string{"Content-Type", "application/json"}, status: 415},
