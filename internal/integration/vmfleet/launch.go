@@ -111,7 +111,7 @@ func (f *fleet) spec(constraints map[string]any) map[string]any {
 
 // settled waits until all members of the cluster run.
 func (f *fleet) settled(ctx context.Context) error {
-	return until(ctx, 6*time.Minute, "all members run", func(ctx context.Context) (string, error) {
+	return until(ctx, 10*time.Minute, "all members run", func(ctx context.Context) (string, error) {
 		var c struct{ Done, Failed int }
 		if err := f.get(ctx, "/clusters/demo/fleet", &c); err != nil {
 			return "", err
