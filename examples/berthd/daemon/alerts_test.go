@@ -17,7 +17,7 @@ func watchful(c *config.Config, _ *daemon.Options) { c.Alerts = time.Second }
 // firing sets a rule of which an alert fires for every host, and returns the id of one of them.
 func (r *rig) firing(name string) string {
 	r.t.Helper()
-	r.call(http.MethodPut, "/api/v1/rules/"+name, object{"measure": object{"metric": "up", "matchers": []any{object{"name": "host", "op": "!=", "value": ""}}}, "test": object{"is": ">=", "value": 0}}).want(http.StatusOK)
+	r.call(http.MethodPut, "/api/v1/alert-rules/"+name, object{"measure": object{"metric": "up", "matchers": []any{object{"name": "host", "op": "!=", "value": ""}}}, "test": object{"is": ">=", "value": 0}}).want(http.StatusOK)
 	id := ""
 	r.eventually(func() bool {
 		for _, a := range r.get("/api/v1/alerts?phase=firing&limit=1000").want(http.StatusOK).items() {
@@ -40,7 +40,7 @@ func (r *rig) silence() string {
 func TestAlerts(t *testing.T) {
 	t.Parallel()
 	r := start(t, 2, watchful)
-	const rules, alerts, silences = "/api/v1/rules", "/api/v1/alerts", "/api/v1/silences"
+	const rules, alerts, silences = "/api/v1/alert-rules", "/api/v1/alerts", "/api/v1/silences"
 	rule := object{"measure": object{"metric": "up", "matchers": []any{object{"name": "host", "op": "=~", "value": "sim/.+"}}}, "test": object{"is": ">=", "value": 1},
 		"severity": "low", "annotations": object{"summary": "{{ $labels.host }} is there"}}
 	put := r.call(http.MethodPut, rules+"/HostIsThere", rule).want(http.StatusOK)
@@ -89,7 +89,7 @@ func TestAlerts(t *testing.T) {
 func TestRulesInPromQL(t *testing.T) {
 	t.Parallel()
 	r := start(t, 2, watchful, func(c *config.Config, _ *daemon.Options) { c.History = time.Second })
-	r.call(http.MethodPut, "/api/v1/rules/Large", object{"query": "sum by (host) (berthage_host_cpu_cores) > 0", "severity": "low"}).want(http.StatusOK)
+	r.call(http.MethodPut, "/api/v1/alert-rules/Large", object{"query": "sum by (host) (berthage_host_cpu_cores) > 0", "severity": "low"}).want(http.StatusOK)
 	r.eventually(func() bool { return len(r.get("/api/v1/alerts?phase=firing").want(http.StatusOK).items()) == 2 })
 	a := r.get("/api/v1/alerts").want(http.StatusOK).items()[0]
 	require.NotEmpty(t, a["labels"].(object)["host"])

@@ -38,7 +38,7 @@ func (w *world) cpuAlert(ctx context.Context, id, address string) error {
 	if w.o.alert != missionFor { // the rule of the daemon's configuration, shortened
 		rule := map[string]any{"measure": map[string]any{"metric": "cpu_percent"}, "test": map[string]any{"is": ">", "value": 80}, "for": short(w.o.alert), "severity": "high",
 			"no_data": "ok", "annotations": map[string]string{"summary": "{{ or $labels.vm $labels.host }}: CPU at {{ printf \"%.1f\" $value }} %"}}
-		if err := w.daemon.Call(ctx, http.MethodPut, "/api/v1/rules/HighCPU", rule, nil); err != nil {
+		if err := w.daemon.Call(ctx, http.MethodPut, "/api/v1/alert-rules/HighCPU", rule, nil); err != nil {
 			return err
 		}
 	}

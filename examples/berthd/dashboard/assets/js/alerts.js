@@ -100,7 +100,7 @@ const ruleRow = (r) => h("li", { data: { name: r.name } },
 
 async function remove(r) {
   if (!(await confirm("Remove rule", `Those of ${r.name}'s alerts that fire are resolved.`, "Remove"))) return;
-  await request("DELETE", `/rules/${encodeURIComponent(r.name)}`);
+  await request("DELETE", `/alert-rules/${encodeURIComponent(r.name)}`);
   await load();
 }
 
@@ -117,7 +117,7 @@ async function rule(old) {
     } catch (err) {
       throw Object.assign(new Error(), { problem: { title: "Not JSON", detail: err.message } });
     }
-    return request("PUT", `/rules/${encodeURIComponent(name.value)}`, parsed);
+    return request("PUT", `/alert-rules/${encodeURIComponent(name.value)}`, parsed);
   })) await load();
 }
 
@@ -152,7 +152,7 @@ function showAlerts() {
 }
 
 async function load() {
-  const [alerts, rules, silences] = await Promise.all([list("/alerts"), list("/rules"), list("/silences")]);
+  const [alerts, rules, silences] = await Promise.all([list("/alerts"), list("/alert-rules"), list("/silences")]);
   known = alerts.sort((a, b) => order[a.phase] - order[b.phase] || (severities[a.labels.severity] ?? 4) - (severities[b.labels.severity] ?? 4) || (a.fired ?? a.active < (b.fired ?? b.active) ? 1 : -1));
   showAlerts();
   show("rules", rules, (r) => r.name, ruleRow, "None but those of the daemon's configuration.");
