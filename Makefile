@@ -217,7 +217,7 @@ test-house: ## the rules of the house only: imports, documentation, builds for e
 
 .PHONY: test-all
 test-all: ## make check, make bench-peers, make bench-alerts, make test-openstack, make vm-fleet and make test, with long rounds
-	$(MAKE) test EXTRA="test-check test-peers test-cloud test-fleet" BERTHAGE_LEDGER_ROUNDS=4 BERTHAGE_LIBVIRT_DISTURB=1
+	$(MAKE) test EXTRA="test-check test-peers test-cloud test-fleet" BERTHAGE_LEDGER_ROUNDS=4 BERTHAGE_LIBVIRT_DISTURB=1 BERTHAGE_SYSTEMS=all
 
 .PHONY: test-race
 test-race: ## the concurrency tests many times over (COUNT=20)

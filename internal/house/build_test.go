@@ -2,6 +2,7 @@ package house_test
 
 import (
 	"go/version"
+	"os"
 	"regexp"
 	"runtime"
 	"slices"
@@ -18,6 +19,15 @@ func peers() []string { return []string{"internal/peerbench/peers", "internal/pe
 // systems are those for which everything must build.
 func systems() []string { return []string{"linux", "darwin", "windows"} }
 
+// everywhere returns the systems for which a module is built now. The examples have a whole Prometheus below them, which takes minutes for
+// each; but for this system they are built where BERTHAGE_SYSTEMS is all, as in make test-all.
+func everywhere(mod string) []string {
+	if mod == "examples" && os.Getenv("BERTHAGE_SYSTEMS") != "all" {
+		return []string{runtime.GOOS}
+	}
+	return systems()
+}
+
 // light returns the modules but for the peers.
 func light(t *testing.T) []string {
 	t.Helper()
@@ -27,11 +37,11 @@ func light(t *testing.T) []string {
 	return mods
 }
 
-// Every package of every module but the peers builds for every system; those of the root module with their tests.
+// Every package of every module but the peers builds for every system, the examples at least for this one; those of the root module with their tests.
 func TestBuildsEverywhere(t *testing.T) {
 	t.Parallel()
 	for _, mod := range light(t) {
-		for _, goos := range systems() {
+		for _, goos := range everywhere(mod) {
 			what := "build"
 			if mod == "." {
 				what = "vet"
