@@ -75,6 +75,8 @@ func TestTheCommandsOfOperations(t *testing.T) {
 	require.NotEqual(t, "sim/node-0001", r.get("/api/v1/instances/"+id).at("host"))
 	r.status(id, "running")
 
+	require.Contains(t, run("Alerts"), `"phase":"active"`)
+
 	run("Resizing")
 	web := r.get("/api/v1/instances?name=web-1").items()[0]
 	require.InDelta(t, 8<<30, web["resources"].(object)["memory"], 0)

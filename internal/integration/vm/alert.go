@@ -7,10 +7,10 @@ import (
 	"math"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/berthage/berthage/internal/integration/testbed"
@@ -32,7 +32,7 @@ func (w *world) cpuAlert(ctx context.Context, id, address string) error {
 	if err != nil {
 		return err
 	}
-	if err := prefer(pid); err != nil {
+	if err := prefer(ctx, pid); err != nil {
 		return err
 	}
 	if w.o.alert != missionFor { // the rule of the daemon's configuration, shortened
@@ -176,22 +176,20 @@ func (w *world) qemu() (int, error) {
 
 // prefer lets a process go before the other work of a busy machine, which would keep the guest from being as busy as the rule asks. The
 // scheduler counts each thread, and groups of them by session where it is so configured.
-func prefer(pid int) error {
-	const nice = -15
+func prefer(ctx context.Context, pid int) error {
+	const nice = "-15"
 	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 	if err != nil {
 		return err
 	}
+	args := []string{"-n", nice, "-p"}
 	for _, t := range tasks {
-		tid, err := strconv.Atoi(t.Name())
-		if err != nil {
-			return err
-		}
-		if err := syscall.Setpriority(syscall.PRIO_PROCESS, tid, nice); err != nil && !errors.Is(err, syscall.ESRCH) {
-			return fmt.Errorf("the qemu process cannot be preferred: %w", err)
-		}
+		args = append(args, t.Name())
 	}
-	_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), []byte(strconv.Itoa(nice)), 0) // where there are no such groups none is needed
+	if out, err := exec.CommandContext(ctx, "renice", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("the qemu process cannot be preferred: %w: %s", err, out)
+	}
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), []byte(nice), 0) // where there are no such groups none is needed
 	return nil
 }
 
