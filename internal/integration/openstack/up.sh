@@ -48,6 +48,7 @@ umask 077
 mkdir -p "$etc" "$logs" "$run" "$data"/{nova,neutron,glance,locks,rabbitmq,keystone/{fernet,credential}}
 echo "$key" >"$mark"
 only_one
+cd "$data" # where a daemon may leave something behind when it is broken off
 
 # install: the daemons' own packages would bring init scripts, questions, libvirt and more; these are the libraries, which have all the code.
 install() {
