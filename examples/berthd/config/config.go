@@ -54,7 +54,8 @@ type Config struct {
 
 	Rebalance berthage.Rebalance // moves that would gain something: off, recommended or made
 
-	Alerts time.Duration // between two evaluations of alert rules; 0: none are evaluated
+	Alerts     time.Duration // between two evaluations of alert rules; 0: none are evaluated
+	AlertRules string        // file of rules, and of what they may have run; empty: the Manager's own rules
 
 	BackupEvery      time.Duration // between two backups of the ledger; 0: none are written
 	BackupKeep       int           // how many are kept

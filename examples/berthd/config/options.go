@@ -68,6 +68,7 @@ func options() []option {
 		yes("lifetimes", "whether placements look at how long instances are expected to exist, by their hints or what is learnt, so that hosts become empty as a whole", func(c *Config) *bool { return &c.Lifetimes }),
 		span("measure", "time between two looks at how busy hosts are, for load-weight; 0 for never", func(c *Config) *time.Duration { return &c.Measure }),
 		span("alerts", "time between two evaluations of alert rules; 0 for never", func(c *Config) *time.Duration { return &c.Alerts }),
+		text("alert-rules", "FILE", "alert rules in YAML, what is not told while something else fires, and commands that rules may have run", func(c *Config) *string { return &c.AlertRules }),
 		{
 			name: "rebalance", value: "MODE", usage: "moves that empty hosts: off, recommend (they are planned and shown) or automatic (and made)",
 			set: func(c *Config, s string) error {

@@ -1,7 +1,14 @@
 package daemon_test
 
 import (
+	"context"
+	"log/slog"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,4 +101,71 @@ func TestRulesInPromQL(t *testing.T) {
 	a := r.get("/api/v1/alerts").want(http.StatusOK).items()[0]
 	require.NotEmpty(t, a["labels"].(object)["host"])
 	require.Greater(t, a["value"], 1.0)
+}
+
+// A file has rules and hooks: an alert of the one runs the other, with the alert on its standard input and no shell in between.
+func TestAlertRulesOfAFile(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("tee"); err != nil {
+		t.Skip("NOT RUN: hooks of a file of rules: there is no tee")
+	}
+	dir := t.TempDir()
+	file, told := filepath.Join(dir, "alerts.yml"), filepath.Join(dir, "told; $(touch x)")
+	write := func(text string) {
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	}
+	write(`
+rules:
+  - name: HostIsThere
+    measure: {metric: up, matchers: [{name: host, op: "=~", value: "sim/.+1"}]}
+    test: {is: ">=", value: 1}
+    annotations: {summary: '"quoted" {{ $labels.host }}'}
+    actions: [{do: hook, hook: tell}, {do: hook, hook: fail}]
+hooks:
+  tell: [tee, ` + strconv.Quote(told) + `]
+  fail: [tee, /nowhere/at/all]
+`)
+	r := start(t, 2, watchful, func(c *config.Config, _ *daemon.Options) { c.AlertRules = file })
+	r.eventually(func() bool { return len(r.get("/api/v1/alerts?phase=firing").want(http.StatusOK).items()) == 1 })
+	r.eventually(func() bool {
+		b, err := os.ReadFile(told)
+		return err == nil && strings.Contains(string(b), `"summary":"\"quoted\" sim/node-0001"`)
+	})
+	r.eventually(func() bool {
+		return strings.Contains(r.acted(), "/nowhere/at/all")
+	})
+	for wrong, want := range map[string]string{
+		"rules: [{name: X, measure: {metric: up}, tset: {}}]": "tset",
+		"hooks: {a: []}":     "a command",
+		"rules: [{name: X}]": "metric",
+		"rules: 7":           "rules",
+		"rules: [{name: X, measure: {metric: [}}]": "yaml",
+	} {
+		write(wrong)
+		c := r.config
+		c.Data = t.TempDir()
+		_, err := daemon.Open(t.Context(), c, daemon.Options{Logger: slog.New(slog.DiscardHandler)})
+		require.ErrorContains(t, err, want)
+	}
+}
+
+// acted returns what became of what rules wanted done.
+func (r *rig) acted() string {
+	out := ""
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Second)
+	defer cancel()
+	for b, err := range r.d.Manager().Events(ctx, 0) {
+		if err != nil {
+			break
+		}
+		for _, e := range b.Events {
+			if e.Kind == "alert.acted" {
+				out += string(e.Data)
+			}
+		}
+		if b.Revision >= r.d.Manager().Status().Revision {
+			break
+		}
+	}
+	return out
 }

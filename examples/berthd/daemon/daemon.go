@@ -100,13 +100,17 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 	if d.drivers, err = assemble(ctx, d.config, o.Fleet, d.log); err != nil {
 		return err
 	}
+	alerting, err := d.alerting()
+	if err != nil {
+		return err
+	}
 	// No Scratch: the lock on the directory sees to it that this Manager is the only one, and without a lease
 	// it need not wait for that of a predecessor that was killed to run out.
 	d.manager, err = berthage.Open(ctx, berthage.Config{
 		Drivers: d.drivers.all, Ledger: d.store, Logger: d.log,
 		Poll: d.config.Poll, Grace: d.config.Grace, Evacuation: d.config.Evacuation, FenceAfter: d.config.FenceAfter, Preempt: d.config.Preempt,
 		Rebalance: d.config.Rebalance, Measure: d.config.Measure, Lifetimes: d.config.Lifetimes, Worth: d.config.Worth, BurstFor: d.config.BurstFor,
-		Alerting:  d.alerting(),
+		Alerting:  alerting,
 		Scheduler: &scheduler.Scheduler{CostWeight: d.config.CostWeight, LoadWeight: d.config.LoadWeight},
 	})
 	if err != nil {

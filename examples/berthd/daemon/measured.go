@@ -78,12 +78,20 @@ func (d *Daemon) History() *history.History {
 }
 
 // alerting says how the Manager watches. What was measured answers rules in PromQL, where it is kept.
-func (d *Daemon) alerting() berthage.Alerting {
+func (d *Daemon) alerting() (berthage.Alerting, error) {
 	a := berthage.Alerting{Every: d.config.Alerts, Checkpoints: d.store}
 	if d.config.History > 0 {
 		a.Querier = querier{d}
 	}
-	return a
+	if d.config.AlertRules == "" {
+		return a, nil
+	}
+	f, err := readAlertFile(d.config.AlertRules)
+	if err != nil {
+		return a, err
+	}
+	f.apply(&a)
+	return a, nil
 }
 
 // querier answers rules in PromQL. The history is opened after the Manager.

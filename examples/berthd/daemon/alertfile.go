@@ -1,0 +1,122 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/alert"
+)
+
+// alertFile is what the file says that --alert-rules names: YAML, or JSON, which is YAML too. Rules are written as the API has them.
+type alertFile struct {
+	Defaults *bool               `json:"defaults"` // whether the Manager's own rules are evaluated too; absent: they are
+	Rules    []alert.Rule        `json:"rules"`    // one with the name of a default one goes before it
+	Inhibit  []alert.InhibitRule `json:"inhibit"`  // what is not told while something else fires
+	Hooks    map[string][]string `json:"hooks"`    // commands that rules may have run, by name
+	DryRun   bool                `json:"dry_run"`  // whatever rules want done is recorded and not done
+}
+
+// mostAlertFile bounds the file in bytes.
+const mostAlertFile = 4 << 20
+
+// readAlertFile reads the file. What it does not know it refuses: a rule that is spelled wrongly would watch nothing.
+func readAlertFile(name string) (alertFile, error) {
+	var f alertFile
+	file, err := os.Open(name)
+	if err != nil {
+		return f, fmt.Errorf("alert-rules: %w", err)
+	}
+	defer func() { _ = file.Close() }() // it was only read
+	b, err := io.ReadAll(io.LimitReader(file, mostAlertFile+1))
+	if err == nil && len(b) > mostAlertFile {
+		err = fmt.Errorf("more than %d bytes", mostAlertFile)
+	}
+	var tree any
+	if err == nil {
+		err = yaml.Unmarshal(b, &tree)
+	}
+	if err == nil {
+		b, err = json.Marshal(tree)
+	}
+	if err == nil && tree != nil {
+		dec := json.NewDecoder(bytes.NewReader(b))
+		dec.DisallowUnknownFields()
+		err = dec.Decode(&f)
+	}
+	for name, command := range f.Hooks {
+		if err == nil && (len(command) == 0 || command[0] == "") {
+			err = fmt.Errorf("hooks: %q: a command and its arguments", name)
+		}
+	}
+	if err != nil {
+		return f, fmt.Errorf("alert-rules: %s: %w", name, err)
+	}
+	return f, nil
+}
+
+// apply makes the file a part of what the Manager is told.
+func (f alertFile) apply(a *berthage.Alerting) {
+	a.Rules = append([]alert.Rule{}, f.Rules...)
+	if f.Defaults == nil || *f.Defaults {
+		named := make(map[string]bool)
+		for _, r := range f.Rules {
+			named[r.Name] = true
+		}
+		for _, r := range berthage.DefaultRules() {
+			if !named[r.Name] {
+				a.Rules = append(a.Rules, r)
+			}
+		}
+	}
+	a.Inhibit, a.DryRun = f.Inhibit, f.DryRun
+	a.Hooks = make(map[string]func(context.Context, alert.Alert) error, len(f.Hooks))
+	for name, command := range f.Hooks {
+		a.Hooks[name] = hook(command).run
+	}
+}
+
+// hook is a command that is run because an alert began to fire.
+type hook []string
+
+// mostOutput is how much of what a hook prints is in its error.
+const mostOutput = 4 << 10
+
+// run runs the command with the alert as JSON on its standard input and BERTHD_ALERT, the rule's name, in its environment. No shell reads
+// any of it. The command's own words are in the error when it fails.
+func (h hook) run(ctx context.Context, a alert.Alert) error {
+	b, err := json.Marshal(map[string]any{
+		"labels": a.Labels, "annotations": a.Annotations, "value": fmt.Sprint(a.Value), "active": a.Active, "fired": a.Fired,
+	})
+	if err != nil {
+		return err
+	}
+	var out tail
+	c := exec.CommandContext(ctx, h[0], h[1:]...) // named by whoever configures the daemon
+	c.Stdin, c.Stdout, c.Stderr, c.WaitDelay = bytes.NewReader(b), &out, &out, time.Second
+	c.Env = append(os.Environ(), "BERTHD_ALERT="+strings.ReplaceAll(a.Labels.Get(alert.NameLabel), "\x00", ""))
+	if err := c.Run(); err != nil {
+		return fmt.Errorf("%w: %s", err, strings.TrimSpace(strings.ToValidUTF8(string(out), "?")))
+	}
+	return nil
+}
+
+// tail keeps the last bytes that were written to it.
+type tail []byte
+
+func (t *tail) Write(p []byte) (int, error) {
+	*t = append(*t, p...)
+	if extra := len(*t) - mostOutput; extra > 0 {
+		*t = append(tail{}, (*t)[extra:]...)
+	}
+	return len(p), nil
+}
