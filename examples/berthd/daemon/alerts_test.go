@@ -134,6 +134,12 @@ hooks:
 	r.eventually(func() bool {
 		return strings.Contains(r.acted(), "/nowhere/at/all")
 	})
+	doc, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", "watching.md"))
+	require.NoError(t, err)
+	_, example, _ := strings.Cut(string(doc), "```text\n")
+	example, _, _ = strings.Cut(example, "```")
+	write(example)
+	start(t, 1, watchful, func(c *config.Config, _ *daemon.Options) { c.AlertRules = file })
 	for wrong, want := range map[string]string{
 		"rules: [{name: X, measure: {metric: up}, tset: {}}]": "tset",
 		"hooks: {a: []}":     "a command",
