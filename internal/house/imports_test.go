@@ -98,6 +98,8 @@ func places() map[string]place {
 		"pool/ledgertest": {ours: []string{"pool"}},
 		"pool/ledgerfile": {ours: []string{"pool"}},
 
+		"notify": {ours: []string{"pool"}},
+
 		"internal/inturn": {},
 
 		"internal/cloudinit": {
