@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/berthage/berthage/pool"
 )
 
 // What is to be done about a message that did not arrive. An *Error is one of these.
@@ -67,9 +69,11 @@ func (e *Error) Unwrap() []error {
 	return out
 }
 
-// Permanent reports whether sending the same message again is of no use: err is ErrPermanent or ErrBroken. Errors of any
-// other origin count as temporary.
-func Permanent(err error) bool { return errors.Is(err, ErrPermanent) || errors.Is(err, ErrBroken) }
+// Permanent reports whether sending the same message again is of no use: err is ErrPermanent or ErrBroken, or the message
+// has failed [Message.Check]. Errors of any other origin count as temporary.
+func Permanent(err error) bool {
+	return errors.Is(err, ErrPermanent) || errors.Is(err, ErrBroken) || errors.Is(err, pool.ErrInvalid)
+}
 
 // RetryAfter returns how long the receiver asks to be left alone; 0: it does not say.
 func RetryAfter(err error) time.Duration {

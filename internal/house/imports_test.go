@@ -98,7 +98,8 @@ func places() map[string]place {
 		"pool/ledgertest": {ours: []string{"pool"}},
 		"pool/ledgerfile": {ours: []string{"pool"}},
 
-		"notify": {ours: []string{"pool"}},
+		"notify":            {ours: []string{"pool"}},
+		"notify/notifytest": {ours: []string{"notify"}},
 
 		"internal/inturn": {},
 
