@@ -33,7 +33,7 @@ type Message struct {
 	// Key names this very message: each attempt to deliver it has the same, no other message has it.
 	Key string
 	// Incident names what is going on: the first message, updates and the last one have the same.
-	// Key and Incident are 1 to 64 letters, digits and any of "._:-", best a hash.
+	// Key and Incident are 1 to 64 letters, digits and any of "_:-", best a hash.
 	Incident string
 
 	Receiver   string // its name
@@ -77,7 +77,7 @@ type Event struct {
 func (m Message) Check() error {
 	for _, f := range []struct{ name, value string }{{"key", m.Key}, {"incident", m.Incident}} {
 		if !isKey(f.value) {
-			return &pool.Error{Op: "notify", Kind: pool.ErrInvalid, Field: f.name, Value: f.value, Want: `1 to 64 letters, digits and "._:-"`}
+			return &pool.Error{Op: "notify", Kind: pool.ErrInvalid, Field: f.name, Value: f.value, Want: `1 to 64 letters, digits and "_:-"`}
 		}
 	}
 	if m.FiringMore < 0 || m.ResolvedMore < 0 {
@@ -92,7 +92,7 @@ func (m Message) Check() error {
 func isKey(s string) bool {
 	for i := range len(s) {
 		c := s[i]
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("._:-", rune(c)) {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("_:-", rune(c)) {
 			return false
 		}
 	}

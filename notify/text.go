@@ -1,6 +1,8 @@
 package notify
 
 import (
+	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 	"unicode"
@@ -105,3 +107,29 @@ func List(lines []string, more, most int, length func(string) int) string {
 }
 
 func andMore(n int) string { return "and " + strconv.Itoa(n) + " more" }
+
+// WebLink returns s if it is an absolute http or https URL that can stand in any text as it is, and else nothing: what
+// could end a link or hide where it leads is percent-encoded, one with a user in it is left out, and so is one longer than 2,000 bytes.
+func WebLink(s string) string {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil {
+		return ""
+	}
+	for _, r := range u.Host {
+		if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune(".-:[]", r) {
+			return ""
+		}
+	}
+	var b strings.Builder
+	for _, c := range []byte(u.String()) {
+		if c <= ' ' || c >= 0x7f || strings.IndexByte("<>\"'`|\\^{}()*~@", c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	if b.Len() > 2000 {
+		return ""
+	}
+	return b.String()
+}

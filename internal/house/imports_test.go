@@ -100,6 +100,8 @@ func places() map[string]place {
 
 		"notify":            {ours: []string{"pool"}},
 		"notify/notifytest": {ours: []string{"notify"}},
+		"notify/pagerduty":  {ours: []string{"notify"}},
+		"notify/webhook":    {ours: []string{"notify"}},
 
 		"internal/inturn": {},
 
