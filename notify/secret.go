@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 )
 
 // redacted is what is shown of a secret.
@@ -59,6 +60,14 @@ func (s Secret) forms() []string {
 			if len(part) > 1 {
 				out = append(out, part)
 			}
+		}
+		for _, part := range strings.Split(u.EscapedPath(), "/") { // a service may name a part of its address
+			if len(part) >= 8 {
+				out = append(out, part)
+			}
+		}
+		for _, values := range u.Query() {
+			out = append(out, values...)
 		}
 		if u.User != nil {
 			password, _ := u.User.Password()

@@ -100,6 +100,7 @@ func places() map[string]place {
 
 		"notify":            {ours: []string{"pool"}},
 		"notify/notifytest": {ours: []string{"notify"}},
+		"notify/slack": {ours: []string{"notify"}},
 		"notify/pagerduty":  {ours: []string{"notify"}},
 		"notify/webhook":    {ours: []string{"notify"}},
 
