@@ -74,7 +74,7 @@ type Request struct {
 	Secrets []Secret // what else must not come back in an error, if the service should repeat it
 }
 
-// Answer is an answer with a status from 200 to 299.
+// Answer is an answer. Of one whose status is an error it is for a receiver that has to read its service's own codes.
 type Answer struct {
 	Status int
 	Header http.Header
@@ -114,7 +114,7 @@ func (c *Client) Do(ctx context.Context, r Request) (Answer, error) {
 		}
 		return Answer{resp.StatusCode, resp.Header, body}, nil
 	}
-	return Answer{}, &Error{
+	return Answer{resp.StatusCode, resp.Header, body}, &Error{
 		Op: r.Op, Kind: kindOf(resp.StatusCode), Status: resp.StatusCode,
 		RetryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now()), Detail: r.excerpt(string(body)),
 	}

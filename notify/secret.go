@@ -67,7 +67,11 @@ func (s Secret) forms() []string {
 			}
 		}
 		for _, values := range u.Query() {
-			out = append(out, values...)
+			for _, v := range values {
+				if len(v) >= 4 {
+					out = append(out, v)
+				}
+			}
 		}
 		if u.User != nil {
 			password, _ := u.User.Password()

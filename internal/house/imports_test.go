@@ -100,7 +100,10 @@ func places() map[string]place {
 
 		"notify":            {ours: []string{"pool"}},
 		"notify/notifytest": {ours: []string{"notify"}},
-		"notify/slack": {ours: []string{"notify"}},
+		"notify/teams":      {ours: []string{"notify"}},
+		"notify/discord":    {ours: []string{"notify"}},
+		"notify/telegram":   {ours: []string{"notify"}},
+		"notify/slack":      {ours: []string{"notify"}},
 		"notify/pagerduty":  {ours: []string{"notify"}},
 		"notify/webhook":    {ours: []string{"notify"}},
 
