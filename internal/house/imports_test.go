@@ -100,6 +100,8 @@ func places() map[string]place {
 
 		"notify":            {ours: []string{"pool"}},
 		"notify/notifytest": {ours: []string{"notify"}},
+		"notify/twilio":     {ours: []string{"notify"}},
+		"notify/jira":       {ours: []string{"notify"}},
 		"notify/teams":      {ours: []string{"notify"}},
 		"notify/discord":    {ours: []string{"notify"}},
 		"notify/telegram":   {ours: []string{"notify"}},
