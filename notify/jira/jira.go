@@ -172,14 +172,15 @@ func (n *Notifier) search(ctx context.Context, label string) (*issue, error) {
 		}
 		return 1
 	})
-	for _, i := range out.Issues {
-		project, number, _ := strings.Cut(i.Key, "-")
-		if _, err := strconv.ParseUint(number, 10, 63); err != nil || project == "" || strings.ContainsFunc(project, notKey) { // it goes into a path
-			return nil, &notify.Error{Op: "jira: search", Kind: notify.ErrPermanent, Detail: "an issue has a malformed key"}
-		}
-		return &i, nil
+	if len(out.Issues) == 0 {
+		return nil, nil
 	}
-	return nil, nil
+	first := &out.Issues[0]
+	project, number, _ := strings.Cut(first.Key, "-")
+	if _, err := strconv.ParseUint(number, 10, 63); err != nil || project == "" || strings.ContainsFunc(project, notKey) { // it goes into a path
+		return nil, &notify.Error{Op: "jira: search", Kind: notify.ErrPermanent, Detail: "an issue has a malformed key"}
+	}
+	return first, nil
 }
 
 func (n *Notifier) create(ctx context.Context, label string, m notify.Message) error {
