@@ -150,7 +150,7 @@ func rank(severity string) int {
 //	[FIRING:2] HighCPU: CPU of web-1 above 80 %
 func (m Message) Title() string {
 	if m.Event != nil {
-		return Line(cmp.Or(m.Event.Title, m.Event.Kind, "event"))
+		return cmp.Or(strings.TrimSpace(Line(m.Event.Title)), strings.TrimSpace(Line(m.Event.Kind)), "event")
 	}
 	n, all := len(m.Resolved)+m.ResolvedMore, m.Resolved
 	mark := "[RESOLVED:"

@@ -44,6 +44,8 @@ func TestMessage(t *testing.T) {
 	e := notify.Message{Key: "k", Incident: "i", Event: &notify.Event{Kind: "host-lost", Severity: "critical", Text: "a\nb"}}
 	require.Equal(t, "host-lost", e.Title())
 	require.Equal(t, "critical", e.Severity())
+	e.Event.Title = " \n" // which services take for no text at all
+	require.Equal(t, "host-lost", e.Title())
 	require.Equal(t, "a\nb", e.Text(10))
 	for field, m := range map[string]notify.Message{
 		"key": {Key: "a\nb", Incident: "i", FiringMore: 1}, "incident": {Key: "k", Incident: strings.Repeat("x", 65), FiringMore: 1},
