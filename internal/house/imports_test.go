@@ -102,6 +102,17 @@ func places() map[string]place {
 		"pool/ledgertest": {ours: []string{"pool"}},
 		"pool/ledgerfile": {ours: []string{"pool"}},
 
+		"notify":            {ours: []string{"pool"}},
+		"notify/notifytest": {ours: []string{"notify"}},
+		"notify/twilio":     {ours: []string{"notify"}},
+		"notify/jira":       {ours: []string{"notify"}},
+		"notify/teams":      {ours: []string{"notify"}},
+		"notify/discord":    {ours: []string{"notify"}},
+		"notify/telegram":   {ours: []string{"notify"}},
+		"notify/slack":      {ours: []string{"notify"}},
+		"notify/pagerduty":  {ours: []string{"notify"}},
+		"notify/webhook":    {ours: []string{"notify"}},
+
 		"internal/inturn": {},
 
 		"internal/cloudinit": {
