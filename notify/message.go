@@ -117,7 +117,8 @@ func (m Message) Status() string {
 }
 
 // Severity returns the worst severity of what the message tells: "critical", "error", "warning" or "info". An alert has it in
-// its label severity; one with none, or with a word of its own, counts as a warning, so that it is not taken for unimportant.
+// its label severity, where high, medium and low stand for the last three; one with none, or with a word of its own, counts
+// as a warning, so that it is not taken for unimportant.
 func (m Message) Severity() string {
 	if m.Event != nil {
 		return severities()[rank(cmp.Or(m.Event.Severity, "info"))]
@@ -136,8 +137,15 @@ func (m Message) Severity() string {
 func severities() []string { return []string{"critical", "error", "warning", "info"} }
 
 func rank(severity string) int {
-	if severity == "page" || severity == "emergency" {
+	switch severity {
+	case "page", "emergency":
 		severity = "critical"
+	case "high":
+		severity = "error"
+	case "medium":
+		severity = "warning"
+	case "low":
+		severity = "info"
 	}
 	if i := slices.Index(severities(), severity); i >= 0 {
 		return i

@@ -233,3 +233,14 @@ func TestWrappers(t *testing.T) {
 	require.Error(t, n.Notify(t.Context(), notify.Message{FiringMore: 1}))
 	require.Equal(t, []string{"a", "c", "a", "b", "c"}, told)
 }
+
+// TestSeverityOfAlerts: the severities of package alert, those of others, and none.
+func TestSeverityOfAlerts(t *testing.T) {
+	t.Parallel()
+	for is, want := range map[string]string{
+		"critical": "critical", "high": "error", "medium": "warning", "low": "info", "page": "critical", "info": "info", "": "warning", "odd": "warning",
+	} {
+		m := notify.Message{Firing: []notify.Alert{{Labels: map[string]string{"severity": is}}, {Labels: map[string]string{"severity": "low"}}}}
+		require.Equal(t, want, m.Severity(), is)
+	}
+}
