@@ -27,7 +27,7 @@ type AlertStatus struct {
 }
 
 // List returns the alerts that fire and those that were resolved of late, by their labels. The Manager that leads knows the present
-// values too, and those that are pending; another one the values with which they began to fire.
+// values too, and those that are pending, in place of the same one resolved; another one the values with which they began to fire.
 func (a Alerts) List() []AlertStatus {
 	fresh := make(map[alert.Labels]alert.Alert)
 	var all []alert.Alert
@@ -41,6 +41,9 @@ func (a Alerts) List() []AlertStatus {
 	a.m.View(func(st *pool.State) {
 		p := alerting.Of(st)
 		for _, one := range append(p.Alerts(), all...) {
+			if one.Phase == alert.Resolved && fresh[one.Labels].Phase == alert.Pending {
+				continue // it may be about to fire anew, which says more
+			}
 			if f := fresh[one.Labels]; one.Phase == alert.Firing && f.Phase == alert.Firing && f.Fired.Equal(one.Fired) {
 				one.Value, one.Annotations, one.Updated = f.Value, f.Annotations, f.Updated
 			}
