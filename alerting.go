@@ -265,7 +265,7 @@ func portions(all []alert.Change) [][]alert.Change {
 	for _, c := range all {
 		b, err := json.Marshal(c)
 		if err != nil {
-			continue // its value is no number that can be written; see alert.Alert
+			continue // any alert can be written
 		}
 		last := len(out) - 1
 		if size += len(b) + 1; size > alerting.MostStep && len(out[last]) > 0 {

@@ -21,7 +21,7 @@ func (m *Manager) Alerts() Alerts { return Alerts{m} }
 
 // AlertStatus is an alert with what is known of it besides.
 type AlertStatus struct {
-	alert.Alert
+	Alert        alert.Alert              `json:"alert"`
 	Acknowledged *alert.Acknowledgement   `json:"acknowledged,omitempty"`
 	Muted        map[string][]alert.Cause `json:"muted,omitempty"` // what keeps it from being told now, by Target.ID
 }

@@ -52,7 +52,7 @@ func (w *overseen) busy(host int, load float64) {
 func list(m *berthage.Manager) []string {
 	var out []string
 	for _, a := range m.Alerts().List() {
-		out = append(out, strings.Join([]string{a.Labels.Get("alertname"), a.Labels.Get("host") + a.Labels.Get("vm"), string(a.Phase)}, " "))
+		out = append(out, strings.Join([]string{a.Alert.Labels.Get("alertname"), a.Alert.Labels.Get("host") + a.Alert.Labels.Get("vm"), string(a.Alert.Phase)}, " "))
 	}
 	return out
 }
@@ -89,7 +89,7 @@ func TestABusyHostIsAlerted(t *testing.T) {
 		require.Empty(t, kinds, "what is pending is in no ledger")
 		time.Sleep(5 * time.Minute)
 		require.Equal(t, []string{"HighCPU sim/h01 firing"}, list(w.m))
-		a := w.m.Alerts().List()[0]
+		a := w.m.Alerts().List()[0].Alert
 		require.InDelta(t, 90, a.Value, 0.1)
 		require.Equal(t, "sim/h01: CPU at 90.0 %", a.Annotations["summary"])
 		require.Equal(t, "high", a.Labels.Get(alert.SeverityLabel))
@@ -97,7 +97,7 @@ func TestABusyHostIsAlerted(t *testing.T) {
 
 		w.busy(1, 0.85)
 		time.Sleep(time.Minute)
-		require.InDelta(t, 85, w.m.Alerts().List()[0].Value, 0.1, "what is shown is what is measured now")
+		require.InDelta(t, 85, w.m.Alerts().List()[0].Alert.Value, 0.1, "what is shown is what is measured now")
 
 		head := w.m.Status().Revision
 		time.Sleep(6 * time.Hour)
@@ -141,10 +141,10 @@ func TestAlertsAfterATakeOver(t *testing.T) {
 		time.Sleep(2*time.Minute + 45*time.Second)
 		fires := w.m.Alerts().List()
 		require.Equal(t, []string{"HighCPU sim/h00 firing"}, list(w.m))
-		require.Equal(t, pending[0].Active, fires[0].Active)
+		require.Equal(t, pending[0].Alert.Active, fires[0].Alert.Active)
 		again()
 		time.Sleep(10 * time.Minute)
-		require.Equal(t, fires[0].Fired, w.m.Alerts().List()[0].Fired)
+		require.Equal(t, fires[0].Alert.Fired, w.m.Alerts().List()[0].Alert.Fired)
 		w.busy(0, 0.1)
 		time.Sleep(time.Minute)
 		again()
@@ -174,7 +174,7 @@ func TestRulesSilencesAndAcknowledgements(t *testing.T) {
 		time.Sleep(time.Minute)
 		require.Equal(t, []string{"Busy sim/h00 firing"}, list(w.m))
 
-		l := alerts.List()[0].Labels
+		l := alerts.List()[0].Alert.Labels
 		require.NoError(t, alerts.Acknowledge(ctx, l, "on it"))
 		require.Equal(t, "alice", alerts.List()[0].Acknowledged.By)
 		none, err := alert.NewLabels(map[string]string{"alertname": "None"})
@@ -363,7 +363,7 @@ func TestFlappingAlertsAreFewBatches(t *testing.T) {
 func stored(m *berthage.Manager) []berthage.AlertStatus {
 	all := m.Alerts().List()
 	for n := range all {
-		all[n].Updated, all[n].Value = time.Time{}, 0
+		all[n].Alert.Updated, all[n].Alert.Value = time.Time{}, 0
 	}
 	return all
 }

@@ -60,11 +60,11 @@ func moment(t time.Time) *time.Time {
 
 func alertOf(s berthage.AlertStatus) Alert {
 	a := Alert{
-		ID: string(s.Labels.Fingerprint()), Labels: s.Labels.Map(), Annotations: s.Annotations, Phase: string(s.Phase),
-		Active: s.Active, Fired: moment(s.Fired), Ended: moment(s.Ended),
+		ID: string(s.Alert.Labels.Fingerprint()), Labels: s.Alert.Labels.Map(), Annotations: s.Alert.Annotations, Phase: string(s.Alert.Phase),
+		Active: s.Alert.Active, Fired: moment(s.Alert.Fired), Ended: moment(s.Alert.Ended),
 	}
-	if !math.IsNaN(s.Value) && !math.IsInf(s.Value, 0) {
-		a.Value = &s.Value
+	if !math.IsNaN(s.Alert.Value) && !math.IsInf(s.Alert.Value, 0) {
+		a.Value = &s.Alert.Value
 	}
 	if k := s.Acknowledged; k != nil {
 		a.Acknowledged = &Acknowledged{k.By, k.Note, k.At}
@@ -82,7 +82,7 @@ type alertOutput struct{ Body Alert }
 // findAlert returns the alert of that id.
 func (a *api) findAlert(id string) (berthage.AlertStatus, error) {
 	for _, s := range a.c.Manager.Alerts().List() {
-		if string(s.Labels.Fingerprint()) == id {
+		if string(s.Alert.Labels.Fingerprint()) == id {
 			return s, nil
 		}
 	}
@@ -107,12 +107,12 @@ func (a *api) registerAlerts() {
 			return list(ctx, a, &in.Paging, func(*pool.State) iter.Seq[berthage.AlertStatus] {
 				return func(yield func(berthage.AlertStatus) bool) {
 					for _, s := range all {
-						if (in.Phase == "" || in.Phase == string(s.Phase)) && !yield(s) {
+						if (in.Phase == "" || in.Phase == string(s.Alert.Phase)) && !yield(s) {
 							return
 						}
 					}
 				}
-			}, func(s berthage.AlertStatus) string { return s.Labels.String() }, alertOf)
+			}, func(s berthage.AlertStatus) string { return s.Alert.Labels.String() }, alertOf)
 		})
 	huma.Register(a.huma, describe("get-alert", http.MethodGet, "/alerts/{id}", "Alerts", "Get an alert", "One alert.", 404),
 		func(_ context.Context, in *AlertPath) (*alertOutput, error) { return get(in.ID) })
@@ -126,7 +126,7 @@ func (a *api) registerAlerts() {
 			if err != nil {
 				return nil, err
 			}
-			if err := a.as(ctx).Alerts().Acknowledge(ctx, s.Labels, in.Body.Note); err != nil {
+			if err := a.as(ctx).Alerts().Acknowledge(ctx, s.Alert.Labels, in.Body.Note); err != nil {
 				return nil, problem.From(err)
 			}
 			return get(in.ID)
@@ -138,7 +138,7 @@ func (a *api) registerAlerts() {
 			if err != nil {
 				return nil, err
 			}
-			return nil, problemOf(a.as(ctx).Alerts().Unacknowledge(ctx, s.Labels))
+			return nil, problemOf(a.as(ctx).Alerts().Unacknowledge(ctx, s.Alert.Labels))
 		})
 }
 
