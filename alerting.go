@@ -196,8 +196,12 @@ func (m *Manager) writeDown(ctx context.Context, changes []alert.Change, epoch i
 			a.settled = now
 			return nil
 		}
+		before := m.Status().Revision
 		if err := step(nil); err != nil {
 			return err
+		}
+		if m.Status().Revision == before {
+			return &pool.Error{Op: "alerts", Kind: pool.ErrOverflow, Field: "notification", Want: "groups of less than some ten thousand alerts: somebody is not told"}
 		}
 	}
 	return nil

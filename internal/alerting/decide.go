@@ -2,6 +2,7 @@ package alerting
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/berthage/berthage/alert"
@@ -46,6 +47,9 @@ const (
 	MostStep   = 256 << 10
 	MostEvents = 384 << 10
 )
+
+// errNoSpace is that an event does not fit into the batch any more.
+var errNoSpace = errors.New("no space in the batch")
 
 // MostRules is the greatest number of rules.
 const MostRules = 10_000
@@ -129,6 +133,9 @@ func (p *Part) step(st *pool.State, c Step, at time.Time) ([]pool.Event, error) 
 		if err != nil {
 			return err
 		}
+		if size+len(e.Data) > pool.MaxBatch {
+			return errNoSpace
+		}
 		e.Time, e.Revision = at, st.Head()+1
 		n, err := now.Fold(&e)
 		if err != nil {
@@ -157,7 +164,9 @@ func (p *Part) step(st *pool.State, c Step, at time.Time) ([]pool.Event, error) 
 			if size >= MostEvents {
 				break
 			}
-			if err := add(e.Kind, e.Data); err != nil {
+			if err := add(e.Kind, e.Data); err == errNoSpace {
+				return events, nil // it comes first the next time; if it is too large by itself, what is before it stands all the same
+			} else if err != nil {
 				return nil, err
 			}
 		}

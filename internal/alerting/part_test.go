@@ -269,3 +269,25 @@ func TestWhatIsToBeToldIsKept(t *testing.T) {
 	require.NoError(t, do(t, st, alerting.Command{RemoveRule: "r"}, now))
 	require.Empty(t, alerting.Of(st).Alerts())
 }
+
+// TestATooLargeGroupHoldsUpNothingElse: a notification that no batch can hold is not written down; alerts are, all the same.
+func TestATooLargeGroupHoldsUpNothingElse(t *testing.T) {
+	t.Parallel()
+	st, now := alone(t), noon()
+	var part []alert.Change
+	for n := range 18_000 {
+		l, err := alert.NewLabels(map[string]string{"alertname": "Storm", "host": fmt.Sprint("sim/h", n)})
+		require.NoError(t, err)
+		part = append(part, alert.Change{Alert: alert.Alert{Labels: l, Phase: alert.Firing, Active: now, Fired: now}})
+		if len(part) == 1000 {
+			require.NoError(t, do(t, st, alerting.Command{Step: &alerting.Step{Changes: part}, Epoch: 2}, now))
+			part = nil
+		}
+	}
+	now = now.Add(time.Hour)
+	one := alert.Alert{Labels: labelled(t, "CPU", 1), Phase: alert.Firing, Active: now, Fired: now}
+	require.NoError(t, do(t, st, alerting.Command{Step: &alerting.Step{Changes: []alert.Change{{Alert: one}}}, Epoch: 2}, now))
+	_, ok := alerting.Of(st).Alert(one.Labels)
+	require.True(t, ok)
+	require.False(t, alerting.Of(st).Settled(st, time.Time{}, now))
+}
