@@ -50,8 +50,12 @@ func (a Alerting) valid() error {
 	if a.Every < 0 {
 		return &pool.Error{Kind: pool.ErrInvalid, Field: "Every", Want: "zero or more"}
 	}
-	e := alert.New(time.Now(), a.options())
-	return alerting.Error(e.SetRules(a.Rules...))
+	for _, r := range a.Rules {
+		if err := newAlerter(a).accepts(r); err != nil {
+			return alerting.Error(err)
+		}
+	}
+	return alerting.Error(alert.New(time.Now(), a.options()).SetRules(a.Rules...))
 }
 
 func (a Alerting) options() alert.Options {
@@ -121,7 +125,26 @@ func (a *alerter) accepts(r alert.Rule) error {
 			return &pool.Error{Kind: pool.ErrInvalid, Field: "query", Value: r.Query, Cause: err}
 		}
 	}
+	for _, action := range r.Actions {
+		if action.Do == alert.Hook && a.c.Hooks[action.Hook] == nil {
+			return &pool.Error{Kind: pool.ErrInvalid, Field: "actions", Value: action.Hook, Want: "the name of a hook that the configuration has"}
+		}
+	}
 	return alert.New(time.Now(), a.c.options()).SetRules(r)
+}
+
+// setRules gives an engine the rules of the configuration and of the ledger. One that only another Manager could evaluate is left out, and
+// said to be.
+func (a *alerter) setRules(e *alert.Engine, ledger []alert.Rule) error {
+	var errs []error
+	rules := slices.DeleteFunc(a.c.rules(ledger), func(r alert.Rule) bool {
+		err := a.accepts(r)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		return err != nil
+	})
+	return errors.Join(append(errs, e.SetRules(rules...))...)
 }
 
 func (a *alerter) set(e *alert.Engine) {
@@ -148,7 +171,7 @@ func (m *Manager) watchOver(ctx context.Context) {
 // evaluate takes one step: samples, rules, what has changed, whom to tell, what to do.
 func (m *Manager) evaluate(ctx context.Context) {
 	a, s := m.alerter, m.Status()
-	if !s.Leading || s.Unconfirmed || s.Stale != "" {
+	if !s.Leading || s.Holder != s.Name || s.Unconfirmed || s.Stale != "" {
 		a.epoch = 0
 		a.set(nil)
 		return
@@ -157,7 +180,9 @@ func (m *Manager) evaluate(ctx context.Context) {
 		return
 	}
 	now := m.ring.Now()
-	told := m.ask(ctx)
+	asking, enough := context.WithTimeout(ctx, a.c.Every) // whoever has not answered by then is not waited for
+	told := m.ask(asking)
+	enough()
 	if ctx.Err() != nil {
 		return
 	}
@@ -223,22 +248,14 @@ func (m *Manager) follow(ctx context.Context, epoch int64) bool {
 	})
 	if epoch == a.epoch {
 		if at != a.rules {
-			m.tell(ctx, a.engine.SetRules(a.c.rules(rules)...))
+			m.tell(ctx, a.setRules(a.engine, rules))
 			a.rules = at
 		}
 		return true
 	}
 	e := alert.New(m.ring.Now(), a.c.options())
-	if err := e.SetRules(a.c.rules(rules)...); err != nil {
-		m.tell(ctx, err) // a rule that another Manager could evaluate: the others are
-		for _, r := range a.c.rules(rules) {
-			if a.accepts(r) != nil {
-				rules = slices.DeleteFunc(rules, func(one alert.Rule) bool { return one.Name == r.Name })
-			}
-		}
-		if err := e.SetRules(a.c.rules(rules)...); err != nil {
-			return false
-		}
+	if err := a.setRules(e, rules); err != nil {
+		m.tell(ctx, err)
 	}
 	last, err := m.lastCheckpoint(ctx)
 	if err != nil {
@@ -350,7 +367,10 @@ func (m *Manager) act(ctx context.Context, epoch int64) {
 		p := alerting.Of(st)
 		due = p.Due()
 		for _, d := range due {
-			one, _ := p.Alert(d.Labels)
+			one, ok := p.Alert(d.Labels)
+			if !ok {
+				one = alert.Alert{Labels: d.Labels, Phase: alert.Resolved, Active: d.Fired, Fired: d.Fired}
+			}
 			of = append(of, one)
 		}
 	})

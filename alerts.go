@@ -40,6 +40,7 @@ func (a Alerts) List() []AlertStatus {
 	now := a.m.ring.Now()
 	a.m.View(func(st *pool.State) {
 		p := alerting.Of(st)
+		causes := p.Causes(st, now)
 		for _, one := range append(p.Alerts(), all...) {
 			if one.Phase == alert.Resolved && fresh[one.Labels].Phase == alert.Pending {
 				continue // it may be about to fire anew, which says more
@@ -52,10 +53,8 @@ func (a Alerts) List() []AlertStatus {
 				s.Acknowledged = &ack
 			}
 			if one.Phase == alert.Firing {
-				for target, by := range p.Causes(st, one.Labels, now) {
-					if len(by) > 0 {
-						s.Muted = set(s.Muted, target, by)
-					}
+				if muted := causes(one.Labels); len(muted) > 0 {
+					s.Muted = muted
 				}
 			}
 			out = append(out, s)

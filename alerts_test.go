@@ -379,13 +379,19 @@ func TestWhatIsMissed(t *testing.T) {
 		})
 		defer w.stop()
 		require.NoError(t, w.m.Alerts().SetRule(ctx, alert.Rule{Name: "Busy", Measure: alert.Measure{Metric: berthage.MetricCPU}, Test: alert.Test{Is: alert.Over, Value: 500}}))
-		gone, stopped := w.launch("gone"), w.launch("stopped")
+		gone, stopped, paused := w.launch("gone"), w.launch("stopped"), w.launch("paused")
 		settle(t, w.m, gone.ID)
+		settle(t, w.m, paused.ID)
 		settle(t, w.m, stopped.ID)
 		time.Sleep(time.Minute)
 		_, err := w.m.Delete(ctx, gone.ID)
 		require.NoError(t, err)
 		_, err = w.m.SetPower(ctx, stopped.ID, pool.Stopped)
+		require.NoError(t, err)
+		_, err = w.m.SetPower(ctx, paused.ID, pool.Suspended)
+		require.NoError(t, err)
+		time.Sleep(10 * time.Minute)
+		_, err = w.m.Delete(ctx, paused.ID)
 		require.NoError(t, err)
 		time.Sleep(time.Hour)
 		require.Empty(t, list(w.m))
@@ -404,5 +410,35 @@ func TestWhatIsMissed(t *testing.T) {
 		require.NoError(t, w.fleet.SetHostState(hosts(1)[0].ID, fake.Dead))
 		time.Sleep(5 * time.Minute)
 		require.Contains(t, list(w.m), "HostDown sim/h00 firing")
+	})
+}
+
+// ones answers every query with one.
+type ones struct{}
+
+func (ones) Query(context.Context, string, time.Time) ([]alert.Sample, error) {
+	return []alert.Sample{{Value: 1}}, nil
+}
+
+// A rule in the ledger that this Manager cannot evaluate, since nobody answers queries here, keeps no other one from being evaluated, now or later.
+func TestARuleOfAnotherManager(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		w := oversee(t, 1, func(c *berthage.Config) { c.Alerting.Querier = ones{} })
+		require.NoError(t, w.m.Alerts().SetRule(ctx, alert.Rule{Name: "Asked", Query: "1"}))
+		time.Sleep(time.Minute)
+		require.Equal(t, []string{"Asked  firing"}, list(w.m))
+		w.stop()
+		w.m = open(t, w.fleet, w.ledger, alerting)
+		w.stop = run(t, w.m)
+		defer func() { w.stop() }()
+		w.busy(0, 0.5)
+		for _, name := range []string{"One", "Two"} {
+			require.NoError(t, w.m.Alerts().SetRule(ctx, alert.Rule{Name: name, Measure: alert.Measure{Metric: berthage.MetricCPU}, Test: alert.Test{Is: alert.Over, Value: 40}}))
+			time.Sleep(time.Minute)
+			require.Contains(t, list(w.m), name+" sim/h00 firing")
+		}
+		require.ErrorIs(t, w.m.Alerts().SetRule(ctx, alert.Rule{Name: "Hooked", Measure: alert.Measure{Metric: "m"}, Actions: []alert.Action{{Do: alert.Hook, Hook: "none"}}}), pool.ErrInvalid)
 	})
 }

@@ -48,7 +48,9 @@ func (m *Manager) ask(ctx context.Context) map[pool.HostID][]hypervisor.Sample {
 	var hosts []pool.HostID
 	m.View(func(st *pool.State) {
 		for h := range st.Hosts() {
-			hosts = append(hosts, h.ID)
+			if !h.Conditions.Has(pool.Unreachable) {
+				hosts = append(hosts, h.ID)
+			}
 		}
 	})
 	var mu sync.Mutex
@@ -147,8 +149,8 @@ func (g *gauges) of(m *Manager, told map[pool.HostID][]hypervisor.Sample, now ti
 				continue
 			}
 			l := made("i"+string(i.ID)+i.Name, map[string]string{alerting.InstanceLabel: string(i.ID), "vm": i.Name, "project": i.Project})
-			things[i.Machine()] = l
 			if i.Want == pool.Running {
+				things[i.Machine()] = l // of others nothing is missed, and so nothing is known
 				there[l.Only(alerting.InstanceLabel)] = true
 				put(MetricUp, l, up(i.Is == pool.Running))
 			}

@@ -117,8 +117,13 @@ func (r *rule) notes(of Labels, value float64) map[string]string {
 	}
 	from := r.given(of)
 	notes := make(map[string]string, len(r.annotations))
+	room := MaxAnnotations
 	for _, a := range r.annotations {
-		notes[a.name] = a.text.expand(from, value)
+		text := a.text.expand(from, value)
+		if room -= len(a.name) + len(text); room < 0 {
+			text = "(left out: the annotations are too long)"
+		}
+		notes[a.name] = text
 	}
 	return notes
 }

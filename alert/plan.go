@@ -266,7 +266,12 @@ func (p *planning) told(a Alert, ends time.Time) Told {
 // Causes returns what keeps an alert with these labels from being told to a target at a moment, nothing if it is told. Alerts are all
 // that there are, among which those that inhibit.
 func (d Dispatcher) Causes(s *State, alerts []Alert, target Target, l Labels, at time.Time) []Cause {
-	return d.planning(s, alerts).causes(target, l, at)
+	return d.CausesOf(s, alerts)(target, l, at)
+}
+
+// CausesOf is Causes for many: what it has to look for among all alerts it looks for once.
+func (d Dispatcher) CausesOf(s *State, alerts []Alert) func(target Target, l Labels, at time.Time) []Cause {
+	return d.planning(s, alerts).causes
 }
 
 func (p *planning) causes(target Target, l Labels, at time.Time) []Cause {

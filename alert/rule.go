@@ -8,10 +8,13 @@ import (
 
 // The bounds of a rule.
 const (
-	MaxRuleName = 256                  // bytes of a name
-	MaxTemplate = 4096                 // bytes of one label or annotation as it is written in the rule
-	MaxQuery    = 16 << 10             // bytes of a query
-	MaxSpan     = 366 * 24 * time.Hour // of every duration in a rule
+	MaxRuleName = 256      // bytes of a name
+	MaxTemplate = 4096     // bytes of one label or annotation as it is written in the rule
+	MaxQuery    = 16 << 10 // bytes of a query
+	MaxNames    = 256      // labels, and annotations
+
+	MaxAnnotations = 32 << 10             // bytes of all annotations of an alert together; further ones are left out
+	MaxSpan        = 366 * 24 * time.Hour // of every duration in a rule
 )
 
 // Rule says of which samples an alert is made, and how it is told. Either Measure or Query says what is looked at.
@@ -94,6 +97,8 @@ func (r Rule) validate() error {
 		return invalid("query", r.Query, "either a query or a measure")
 	case len(r.Query) > MaxQuery:
 		return invalid("query", r.Query, "at most "+strconv.Itoa(MaxQuery)+" bytes")
+	case len(r.Labels) > MaxNames || len(r.Annotations) > MaxNames:
+		return invalid("annotations", strconv.Itoa(max(len(r.Labels), len(r.Annotations))), "at most "+strconv.Itoa(MaxNames)+" labels, and as many annotations")
 	case r.Limit < 0:
 		return invalid("limit", strconv.Itoa(r.Limit), "not negative")
 	}

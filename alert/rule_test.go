@@ -151,3 +151,20 @@ func TestTemplates(t *testing.T) {
 		require.Less(t, len(got), 400)
 	}
 }
+
+// TestAnnotationsAreBounded: whatever templates give, an alert stays small enough to be written down.
+func TestAnnotationsAreBounded(t *testing.T) {
+	t.Parallel()
+	notes := make(map[string]string)
+	for n := range 12 {
+		notes[string(rune('a'+n))] = `{{ $x := "` + strings.Repeat("<", 2000) + `" }}{{ $x }}{{ $x }}{{ $x }}{{ $x }}{{ $x }}{{ $x }}`
+	}
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	e := alert.New(now, alert.Options{})
+	require.NoError(t, e.SetRules(alert.Rule{Name: "Big", Measure: alert.Measure{Metric: "m"}, Annotations: notes}))
+	require.NoError(t, e.Observe(alert.Sample{Metric: "m", Time: now, Value: 1}))
+	b, err := json.Marshal(e.Step(t.Context(), now).Changes)
+	require.NoError(t, err)
+	require.Contains(t, string(b), "left out")
+	require.Less(t, len(b), 300<<10)
+}

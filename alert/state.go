@@ -254,6 +254,19 @@ func (s *State) Announced(l Labels) bool {
 	return false
 }
 
+// Owed returns those alerts of which Announced says so.
+func (s *State) Owed() map[Fingerprint]bool {
+	owed := make(map[Fingerprint]bool)
+	for _, r := range s.told {
+		for f, is := range r.owed {
+			if is {
+				owed[f] = true
+			}
+		}
+	}
+	return owed
+}
+
 // Streams returns all of which something is remembered, in order.
 func (s *State) Streams() []Stream {
 	return slices.SortedFunc(maps.Keys(s.told), Stream.compare)

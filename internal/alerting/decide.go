@@ -3,6 +3,7 @@ package alerting
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/berthage/berthage/alert"
@@ -48,11 +49,27 @@ const (
 	MostEvents = 384 << 10
 )
 
-// errNoSpace is that an event does not fit into the batch any more.
-var errNoSpace = errors.New("no space in the batch")
+// errNoSpace is that an event does not fit into the batch any more, errTooLarge that it fits into none.
+var (
+	errNoSpace  = errors.New("no space in the batch")
+	errTooLarge = errors.New("no batch can hold the event")
+)
 
-// MostRules is the greatest number of rules.
-const MostRules = 10_000
+// MostRules is the greatest number of rules, and MostBytes of how many bytes of JSON all of them, and all silences, may be: a snapshot has to
+// hold them.
+const (
+	MostRules = 10_000
+	MostBytes = 16 << 20
+)
+
+// size returns of how many bytes of JSON something is.
+func size(v any) int {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return math.MaxInt32
+	}
+	return len(b)
+}
 
 // Decide implements ring.Decider.
 func (p *Part) Decide(st *pool.State, command json.RawMessage, at time.Time) ([]pool.Event, error) {
@@ -72,6 +89,9 @@ func (p *Part) Decide(st *pool.State, command json.RawMessage, at time.Time) ([]
 		}
 		return one(RuleRemoved, named{c.RemoveRule})
 	case c.Silence != nil:
+		if size(p.groups.Silences())+size(c.Silence) > MostBytes {
+			return nil, &pool.Error{Kind: pool.ErrInvalid, Field: "silences", Want: "at most 16 MiB of them all"}
+		}
 		_, events, err := p.groups.SetSilence(c.Silence.Silence, c.Silence.New, at)
 		return encoded(events, err)
 	case c.EndSilence != nil:
@@ -107,6 +127,9 @@ func (p *Part) setRule(r alert.Rule) ([]pool.Event, error) {
 	if err := r.Validate(); err != nil {
 		return nil, Error(err)
 	}
+	if rules, _ := p.Rules(); size(rules)+size(r) > MostBytes {
+		return nil, &pool.Error{Kind: pool.ErrInvalid, Field: "rules", Want: "at most 16 MiB of them all"}
+	}
 	old, ok := p.rules[r.Name]
 	if !ok && len(p.rules) >= MostRules {
 		return nil, &pool.Error{Kind: pool.ErrInvalid, Field: "rules", Want: "at most 10000 rules"}
@@ -133,6 +156,9 @@ func (p *Part) step(st *pool.State, c Step, at time.Time) ([]pool.Event, error) 
 		if err != nil {
 			return err
 		}
+		if len(e.Data) > pool.MaxBatch {
+			return errTooLarge
+		}
 		if size+len(e.Data) > pool.MaxBatch {
 			return errNoSpace
 		}
@@ -152,23 +178,20 @@ func (p *Part) step(st *pool.State, c Step, at time.Time) ([]pool.Event, error) 
 		}
 	}
 	d := p.dispatcher(st)
-	if d.Route == nil {
-		return events, nil
-	}
 	for last := c.Last; size < MostEvents; last = at {
-		plan := d.Plan(now.groups, now.Alerts(), last, at)
-		if len(plan.Events) == 0 {
-			break
-		}
-		for _, e := range plan.Events {
+		before := len(events)
+		for _, e := range d.Plan(now.groups, now.Alerts(), last, at).Events {
 			if size >= MostEvents {
 				break
 			}
 			if err := add(e.Kind, e.Data); err == errNoSpace {
-				return events, nil // it comes first the next time; if it is too large by itself, what is before it stands all the same
-			} else if err != nil {
+				return events, nil // it comes with the next step
+			} else if err != nil && err != errTooLarge { // what can never be written holds nothing else up
 				return nil, err
 			}
+		}
+		if len(events) == before {
+			break
 		}
 	}
 	return events, nil
@@ -177,13 +200,16 @@ func (p *Part) step(st *pool.State, c Step, at time.Time) ([]pool.Event, error) 
 // Settled says whether all has been decided that was to be told at a moment.
 func (p *Part) Settled(st *pool.State, last, at time.Time) bool {
 	d := p.dispatcher(st)
-	return d.Route == nil || len(d.Plan(p.groups, p.Alerts(), last, at).Events) == 0
+	return len(d.Plan(p.groups, p.Alerts(), last, at).Events) == 0
 }
 
 // dispatcher returns the dispatcher that knows which things are quiet.
 func (p *Part) dispatcher(st *pool.State) alert.Dispatcher {
 	d := p.dispatch
 	d.Ledger = st.Identity()
+	if d.Route == nil { // nobody is told; acknowledgements end all the same
+		d.Route = func(alert.Labels) []alert.Target { return nil }
+	}
 	own := d.Quiet
 	d.Quiet = func(l alert.Labels) string {
 		if why := Quiet(st, l); why != "" || own == nil {

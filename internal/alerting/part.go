@@ -105,20 +105,24 @@ func (p *Part) Due() []Due { return slices.Clone(p.due) }
 // Groups returns silences, acknowledgements and what was told to whom; not to be changed.
 func (p *Part) Groups() *alert.State { return p.groups }
 
-// Causes returns what keeps an alert from being told to each of its targets, by their IDs; where nobody is told of anything, what would,
-// under an empty one.
-func (p *Part) Causes(st *pool.State, l alert.Labels, at time.Time) map[string][]alert.Cause {
+// Causes returns what tells of an alert what keeps it from being told to each of its targets, by their IDs; where nobody is told of anything,
+// what would, under an empty one. It may be used for as long as the State is there.
+func (p *Part) Causes(st *pool.State, at time.Time) func(alert.Labels) map[string][]alert.Cause {
 	d := p.dispatcher(st)
-	all := p.Alerts()
-	causes := make(map[string][]alert.Cause)
-	targets := []alert.Target{{}}
-	if d.Route != nil {
-		targets = d.Route(l)
+	of := d.CausesOf(p.groups, p.Alerts())
+	return func(l alert.Labels) map[string][]alert.Cause {
+		causes := make(map[string][]alert.Cause)
+		targets := d.Route(l)
+		if p.dispatch.Route == nil {
+			targets = []alert.Target{{}}
+		}
+		for _, t := range targets {
+			if by := of(t, l, at); len(by) > 0 {
+				causes[t.ID] = by
+			}
+		}
+		return causes
 	}
-	for _, t := range targets {
-		causes[t.ID] = d.Causes(p.groups, all, t, l, at)
-	}
-	return causes
 }
 
 // Fold implements pool.Part.
@@ -146,6 +150,7 @@ func (p *Part) Fold(e *pool.Event) (pool.Part, error) {
 		var c changes
 		err = read(e.Data, &c)
 		n.change(c.Changes)
+		n.let(e.Time)
 	case Acted:
 		var d Done
 		err = read(e.Data, &d)
@@ -163,7 +168,6 @@ func (p *Part) Fold(e *pool.Event) (pool.Part, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.let(e.Time)
 	return &n, nil
 }
 
@@ -191,11 +195,15 @@ func (p *Part) change(all []alert.Change) {
 }
 
 // let lets go of alerts that were resolved long enough ago, or of the oldest of too many; never of one whose end somebody is still
-// to be told.
+// to be told, or for which something is still to be done.
 func (p *Part) let(at time.Time) {
+	owed, due := p.groups.Owed(), make(map[alert.Labels]bool)
+	for _, d := range p.due {
+		due[d.Labels] = true
+	}
 	var old []alert.Alert
 	for _, a := range p.alerts {
-		if a.Phase == alert.Resolved && !p.groups.Announced(a.Labels) {
+		if a.Phase == alert.Resolved && !due[a.Labels] && (len(owed) == 0 || !owed[a.Labels.Fingerprint()]) {
 			old = append(old, a)
 		}
 	}

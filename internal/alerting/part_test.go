@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -259,15 +260,17 @@ func TestWhatIsToBeToldIsKept(t *testing.T) {
 		now = now.Add(time.Hour)
 		step()
 	}
-	require.NoError(t, do(t, st, alerting.Command{SetRule: &alert.Rule{Name: "r", Measure: alert.Measure{Metric: "m"}}}, now)) // any event lets go
-	require.Len(t, alerting.Of(st).Alerts(), 1, "its end is still to be told, when the silence is over")
+	other := alert.Alert{Labels: labelled(t, "Disk", 2), Phase: alert.Firing, Active: now, Fired: now}
+	step(alert.Change{Alert: other}) // whatever changes lets go of what is old
+	require.Len(t, alerting.Of(st).Alerts(), 2, "its end is still to be told, when the silence is over")
 	require.NoError(t, do(t, st, alerting.Command{EndSilence: &alert.SilenceEnd{ID: "s", By: "alice"}}, now))
 	for range 3 {
 		now = now.Add(10 * time.Minute)
 		step()
 	}
-	require.NoError(t, do(t, st, alerting.Command{RemoveRule: "r"}, now))
-	require.Empty(t, alerting.Of(st).Alerts())
+	other.Phase, other.Ended = alert.Resolved, now
+	step(alert.Change{Alert: other})
+	require.Equal(t, []alert.Alert{other}, alerting.Of(st).Alerts())
 }
 
 // TestATooLargeGroupHoldsUpNothingElse: a notification that no batch can hold is not written down; alerts are, all the same.
@@ -275,7 +278,7 @@ func TestATooLargeGroupHoldsUpNothingElse(t *testing.T) {
 	t.Parallel()
 	st, now := alone(t), noon()
 	var part []alert.Change
-	for n := range 18_000 {
+	for n := range 22_000 {
 		l, err := alert.NewLabels(map[string]string{"alertname": "Storm", "host": fmt.Sprint("sim/h", n)})
 		require.NoError(t, err)
 		part = append(part, alert.Change{Alert: alert.Alert{Labels: l, Phase: alert.Firing, Active: now, Fired: now}})
@@ -290,4 +293,46 @@ func TestATooLargeGroupHoldsUpNothingElse(t *testing.T) {
 	_, ok := alerting.Of(st).Alert(one.Labels)
 	require.True(t, ok)
 	require.False(t, alerting.Of(st).Settled(st, time.Time{}, now))
+	now = now.Add(10 * time.Minute)
+	zebra := alert.Alert{Labels: labelled(t, "Zebra", 1), Phase: alert.Firing, Active: now, Fired: now}
+	require.NoError(t, do(t, st, alerting.Command{Step: &alerting.Step{Changes: []alert.Change{{Alert: zebra}}}, Epoch: 2}, now))
+	now = now.Add(time.Minute)
+	require.NoError(t, do(t, st, alerting.Command{Step: &alerting.Step{}, Epoch: 2}, now))
+	require.True(t, alerting.Of(st).Groups().Announced(zebra.Labels), "whoever comes after it is told")
+}
+
+// TestAcknowledgementsEndThoughNobodyIsTold: without targets, too, what has ended is not remembered for ever.
+func TestAcknowledgementsEndThoughNobodyIsTold(t *testing.T) {
+	t.Parallel()
+	st := pool.NewState(alerting.New(alert.Dispatcher{}))
+	a := alert.Alert{Labels: labelled(t, "CPU", 1), Phase: alert.Firing, Active: noon(), Fired: noon()}
+	require.NoError(t, do(t, st, alerting.Command{Step: &alerting.Step{Changes: []alert.Change{{Alert: a}}}}, noon()))
+	require.NoError(t, do(t, st, alerting.Command{Acknowledge: &alerting.Acknowledge{Labels: a.Labels, By: "alice"}}, noon()))
+	require.False(t, alerting.Of(st).Groups().Empty())
+	a.Phase, a.Ended = alert.Resolved, noon().Add(time.Minute)
+	require.NoError(t, do(t, st, alerting.Command{Step: &alerting.Step{Changes: []alert.Change{{Alert: a}}}}, noon().Add(time.Minute)))
+	require.True(t, alerting.Of(st).Groups().Empty())
+}
+
+// TestWhatASnapshotHoldsIsBounded: no more silences and rules than can be saved.
+func TestWhatASnapshotHoldsIsBounded(t *testing.T) {
+	t.Parallel()
+	st := alone(t)
+	var long alert.Matchers
+	for range 60 {
+		m, err := alert.NewMatcher("host", alert.NotEqual, strings.Repeat("x", 4000))
+		require.NoError(t, err)
+		long = append(long, m)
+	}
+	n := 0
+	for ; n < 200; n++ {
+		c := alerting.Command{Silence: &alerting.SetSilence{Silence: alert.Silence{Matchers: long, Ends: noon().Add(time.Hour), By: "alice"}, New: fmt.Sprint("s", n)}}
+		if err := do(t, st, c, noon()); err != nil {
+			require.ErrorIs(t, err, pool.ErrInvalid)
+			break
+		}
+	}
+	require.Less(t, n, 80)
+	_, err := st.Snapshot().Bytes()
+	require.NoError(t, err)
 }

@@ -53,6 +53,11 @@ func readAlertFile(name string) (alertFile, error) {
 		dec.DisallowUnknownFields()
 		err = dec.Decode(&f)
 	}
+	for n, r := range f.Inhibit {
+		if err == nil && (len(r.Source) == 0 || len(r.Target) == 0) {
+			err = fmt.Errorf("inhibit[%d]: source_matchers and target_matchers are needed: without one it would match everything", n)
+		}
+	}
 	for name, command := range f.Hooks {
 		if err == nil && (len(command) == 0 || command[0] == "") {
 			err = fmt.Errorf("hooks: %q: a command and its arguments", name)

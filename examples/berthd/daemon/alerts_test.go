@@ -142,9 +142,12 @@ hooks:
 	start(t, 1, watchful, func(c *config.Config, _ *daemon.Options) { c.AlertRules = file })
 	for wrong, want := range map[string]string{
 		"rules: [{name: X, measure: {metric: up}, tset: {}}]": "tset",
-		"hooks: {a: []}":     "a command",
-		"rules: [{name: X}]": "metric",
-		"rules: 7":           "rules",
+		"hooks: {a: []}":                       "a command",
+		"rules: [{name: X}]":                   "metric",
+		"rules: [{name: X, query: \"up ==\"}]": "query",
+		"rules: [{name: X, query: up, actions: [{do: hook, hook: none}]}]": "hook",
+		"inhibit: [{name: all}]": "source_matchers",
+		"rules: 7":               "rules",
 		"rules: [{name: X, measure: {metric: [}}]": "yaml",
 	} {
 		write(wrong)

@@ -153,7 +153,7 @@ function showAlerts() {
 
 async function load() {
   const [alerts, rules, silences] = await Promise.all([list("/alerts"), list("/alert-rules"), list("/silences")]);
-  known = alerts.sort((a, b) => order[a.phase] - order[b.phase] || (severities[a.labels.severity] ?? 4) - (severities[b.labels.severity] ?? 4) || (a.fired ?? a.active < (b.fired ?? b.active) ? 1 : -1));
+  known = alerts.sort((a, b) => order[a.phase] - order[b.phase] || (severities[a.labels.severity] ?? 4) - (severities[b.labels.severity] ?? 4) || ((a.fired ?? a.active) < (b.fired ?? b.active) ? 1 : -1));
   showAlerts();
   show("rules", rules, (r) => r.name, ruleRow, "None but those of the daemon's configuration.");
   show("silences", silences.sort((a, b) => order[a.phase] - order[b.phase] || (a.ends < b.ends ? -1 : 1)), (s) => s.id, silenceRow, "Nothing is silenced.");
