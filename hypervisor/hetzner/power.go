@@ -38,7 +38,7 @@ func (c *call) power(s *hcloud.Server, request func(context.Context, *hcloud.Ser
 		switch {
 		case e != nil || now == nil:
 			return err
-		case good(now):
+		case good(now) && !good(s): // else it says nothing: a machine to be reset runs before it, too
 			return nil
 		case !open || try == mostPower:
 			return err
@@ -121,8 +121,10 @@ func (d *Driver) Reboot(ctx context.Context, r hypervisor.Ref) error {
 		if err != nil {
 			return err
 		}
+		shut := *s
+		shut.Status = hcloud.ServerStatusOff
 		if obeyed {
-			return c.power(s, c.client.Server.Poweron, runs)
+			return c.power(&shut, c.client.Server.Poweron, runs)
 		}
 		c.config.Logger.Warn("a guest did not shut down in time and is reset", "machine", string(r.Machine))
 		err = c.power(s, c.client.Server.Reset, runs)
@@ -132,6 +134,6 @@ func (d *Driver) Reboot(ctx context.Context, r hypervisor.Ref) error {
 		if now, e := c.again(s); e != nil || now == nil || !off(now) {
 			return err
 		}
-		return c.power(s, c.client.Server.Poweron, runs) // it obeyed at the last moment
+		return c.power(&shut, c.client.Server.Poweron, runs) // it obeyed at the last moment
 	})
 }
