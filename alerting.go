@@ -96,7 +96,7 @@ type alerter struct {
 	rules    pool.Revision
 	settled  time.Time // up to when all was decided that was to be told
 	gauges   gauges
-	kept     string // the last checkpoint
+	kept     bool   // the last checkpoint has alerts
 	version  int64  // of its key
 	failures string // of the last evaluation
 	acting   sync.WaitGroup
@@ -176,9 +176,7 @@ func (m *Manager) evaluate(ctx context.Context) {
 		a.set(nil)
 		return
 	}
-	if !m.follow(ctx, s.Epoch) {
-		return
-	}
+	m.follow(ctx, s.Epoch)
 	now := m.ring.Now()
 	asking, enough := context.WithTimeout(ctx, a.c.Every) // whoever has not answered by then is not waited for
 	told := m.ask(asking)
@@ -236,22 +234,19 @@ func (m *Manager) writeDown(ctx context.Context, changes []alert.Change, epoch i
 func (m *Manager) asItself(cause string) *Manager { return m.As("berthage", cause) }
 
 // follow gives a new leader an engine, and a changed set of rules to the one that there is.
-func (m *Manager) follow(ctx context.Context, epoch int64) bool {
+func (m *Manager) follow(ctx context.Context, epoch int64) {
 	a := m.alerter
-	var rules []alert.Rule
-	var committed []alert.Alert
-	var at pool.Revision
-	m.View(func(st *pool.State) {
-		p := alerting.Of(st)
-		rules, at = p.Rules()
-		committed = p.Alerts()
-	})
+	var p *alerting.Part // which does not change
+	m.View(func(st *pool.State) { p = alerting.Of(st) })
+	at := p.Revision()
+	if epoch == a.epoch && at == a.rules {
+		return
+	}
+	rules := p.Rules()
 	if epoch == a.epoch {
-		if at != a.rules {
-			m.tell(ctx, a.setRules(a.engine, rules))
-			a.rules = at
-		}
-		return true
+		m.tell(ctx, a.setRules(a.engine, rules))
+		a.rules = at
+		return
 	}
 	e := alert.New(m.ring.Now(), a.c.options())
 	if err := a.setRules(e, rules); err != nil {
@@ -261,10 +256,9 @@ func (m *Manager) follow(ctx context.Context, epoch int64) bool {
 	if err != nil {
 		m.tell(ctx, err)
 	}
-	e.Restore(committed, last)
+	e.Restore(p.Alerts(), last)
 	a.epoch, a.rules, a.gauges, a.settled = epoch, at, gauges{}, time.Time{}
 	a.set(e)
-	return true
 }
 
 // tell logs what has failed when that is not what failed before.
@@ -310,18 +304,11 @@ func (m *Manager) checkpoint(ctx context.Context) {
 		return
 	}
 	c := a.engine.Checkpoint()
-	if len(c.Alerts) == 0 && a.kept == "" {
+	if len(c.Alerts) == 0 && !a.kept {
 		return
 	}
-	b, err := json.Marshal(c.Alerts)
-	if err != nil || string(b) == a.kept && len(c.Alerts) == 0 {
-		return
-	}
-	a.kept = string(b)
-	if len(c.Alerts) == 0 {
-		a.kept = ""
-	}
-	if b, err = json.Marshal(c); err != nil || len(b) > pool.MaxValue {
+	b, err := json.Marshal(c)
+	if err != nil || len(b) > pool.MaxValue {
 		return
 	}
 	version, err := scratch.Put(ctx, m.checkpointKey(), b, a.version, checkpointFor)
@@ -334,7 +321,7 @@ func (m *Manager) checkpoint(ctx context.Context) {
 		}
 	}
 	if err == nil {
-		a.version = version
+		a.version, a.kept = version, len(c.Alerts) > 0
 	}
 }
 
@@ -349,7 +336,7 @@ func (m *Manager) lastCheckpoint(ctx context.Context) (c alert.Checkpoint, err e
 		return c, nil
 	}
 	if err == nil {
-		m.alerter.version = version
+		m.alerter.version, m.alerter.kept = version, true
 		err = json.Unmarshal(b, &c)
 	}
 	return c, err

@@ -74,7 +74,7 @@ func set[K comparable, V any](m map[K]V, key K, value V) map[K]V {
 // Rules returns the rules that stand in the ledger, by name. Those of Config.Alerting are not among them.
 func (a Alerts) Rules() []alert.Rule {
 	var rules []alert.Rule
-	a.m.View(func(st *pool.State) { rules, _ = alerting.Of(st).Rules() })
+	a.m.View(func(st *pool.State) { rules = alerting.Of(st).Rules() })
 	return rules
 }
 

@@ -133,29 +133,33 @@ func (g *gauges) of(m *Manager, told map[pool.HostID][]hypervisor.Sample, now ti
 		}
 		return 0
 	}
+	// The records may be kept: what is made of them is made without holding anybody up.
+	var servers []*pool.HostRecord
+	var instances []*pool.Instance
 	m.View(func(st *pool.State) {
-		for h := range st.Hosts() {
-			l := made("h"+string(h.ID), map[string]string{alerting.HostLabel: string(h.ID)})
-			hosts[h.ID] = l
-			there[l.Only(alerting.HostLabel)] = true
-			put(MetricUp, l, up(h.Conditions.Has(pool.Ready) && !h.Conditions.Has(pool.Unreachable)))
-			if slices.Contains(m.Capabilities(h.ID).Abilities, hypervisor.CanMeter) {
-				_, heard := told[h.ID]
-				put(MetricHeard, l, up(heard))
-			}
-		}
-		for i := range st.Instances() {
-			if i.Want == pool.Absent || !i.Placed() {
-				continue
-			}
-			l := made("i"+string(i.ID)+i.Name, map[string]string{alerting.InstanceLabel: string(i.ID), "vm": i.Name, "project": i.Project})
-			if i.Want == pool.Running {
-				things[i.Machine()] = l // of others nothing is missed, and so nothing is known
-				there[l.Only(alerting.InstanceLabel)] = true
-				put(MetricUp, l, up(i.Is == pool.Running))
-			}
-		}
+		servers, instances = slices.Collect(st.Hosts()), slices.Collect(st.Instances())
 	})
+	for _, h := range servers {
+		l := made("h"+string(h.ID), map[string]string{alerting.HostLabel: string(h.ID)})
+		hosts[h.ID] = l
+		there[l.Only(alerting.HostLabel)] = true
+		put(MetricUp, l, up(h.Conditions.Has(pool.Ready) && !h.Conditions.Has(pool.Unreachable)))
+		if slices.Contains(m.Capabilities(h.ID).Abilities, hypervisor.CanMeter) {
+			_, heard := told[h.ID]
+			put(MetricHeard, l, up(heard))
+		}
+	}
+	for _, i := range instances {
+		if i.Want == pool.Absent || !i.Placed() {
+			continue
+		}
+		l := made("i"+string(i.ID)+i.Name, map[string]string{alerting.InstanceLabel: string(i.ID), "vm": i.Name, "project": i.Project})
+		if i.Want == pool.Running {
+			things[i.Machine()] = l // of others nothing is missed, and so nothing is known
+			there[l.Only(alerting.InstanceLabel)] = true
+			put(MetricUp, l, up(i.Is == pool.Running))
+		}
+	}
 	for _, id := range slices.Sorted(maps.Keys(told)) {
 		read := make(map[pool.MachineID]map[string]float64)
 		at := make(map[pool.MachineID]time.Time)

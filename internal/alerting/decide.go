@@ -127,7 +127,7 @@ func (p *Part) setRule(r alert.Rule) ([]pool.Event, error) {
 	if err := r.Validate(); err != nil {
 		return nil, Error(err)
 	}
-	if rules, _ := p.Rules(); size(rules)+size(r) > MostBytes {
+	if size(p.Rules())+size(r) > MostBytes {
 		return nil, &pool.Error{Kind: pool.ErrInvalid, Field: "rules", Want: "at most 16 MiB of them all"}
 	}
 	old, ok := p.rules[r.Name]

@@ -83,10 +83,13 @@ func Of(st *pool.State) *Part {
 // Name implements pool.Part.
 func (p *Part) Name() string { return Name }
 
-// Rules returns the rules by name, and the revision of their last change.
-func (p *Part) Rules() ([]alert.Rule, pool.Revision) {
-	return slices.SortedFunc(maps.Values(p.rules), func(a, b alert.Rule) int { return strings.Compare(a.Name, b.Name) }), p.revision
+// Rules returns the rules by name.
+func (p *Part) Rules() []alert.Rule {
+	return slices.SortedFunc(maps.Values(p.rules), func(a, b alert.Rule) int { return strings.Compare(a.Name, b.Name) })
 }
+
+// Revision returns the revision of the last change of rules.
+func (p *Part) Revision() pool.Revision { return p.revision }
 
 // Alerts returns those that fire, and those that were resolved of late, by their labels.
 func (p *Part) Alerts() []alert.Alert {
@@ -282,8 +285,7 @@ func (p *Part) Save() ([]byte, error) {
 	if p.revision == 0 && len(p.alerts) == 0 && len(p.due) == 0 && p.groups.Empty() {
 		return nil, nil
 	}
-	rules, at := p.Rules()
-	return json.Marshal(saved{rules, at, p.Alerts(), p.due, p.groups})
+	return json.Marshal(saved{p.Rules(), p.revision, p.Alerts(), p.due, p.groups})
 }
 
 // Load implements pool.Part.

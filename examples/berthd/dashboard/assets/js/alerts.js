@@ -1,19 +1,13 @@
 // The page of alerts: what is wrong now, who has taken it on, by which rules, and what is not to be told.
-import { all, get, onSignedOut, request } from "./api.js";
+import { get, onSignedOut, request } from "./api.js";
 import { arrange, byID, data, h, icon, text } from "./dom.js";
 import { ago, count } from "./format.js";
 import { follow, Pace } from "./live.js";
+import { away, list } from "./page.js";
 import { setupTheme } from "./theme.js";
 import { ask, attempt, confirm, problem, toast } from "./ui.js";
 
 const again = 5000; // ms: pending alerts come and go without an event
-
-// list reads all pages of a list.
-async function list(path) {
-  const items = [];
-  await all(path, (x) => items.push(x));
-  return items;
-}
 
 const tones = { firing: "full", pending: "high", resolved: "ok", active: "calm", expired: "ok" };
 const chip = (word, tone = tones[word] ?? "calm") => h("span", { class: "chip", data: { tone } }, word);
@@ -157,14 +151,6 @@ async function load() {
   showAlerts();
   show("rules", rules, (r) => r.name, ruleRow, "None but those of the daemon's configuration.");
   show("silences", silences.sort((a, b) => order[a.phase] - order[b.phase] || (a.ends < b.ends ? -1 : 1)), (s) => s.id, silenceRow, "Nothing is silenced.");
-}
-
-// away shows why there is nothing to be seen.
-function away(title, ...why) {
-  byID("main").hidden = true;
-  byID("away").hidden = false;
-  text(byID("away-title"), title);
-  byID("away-text").replaceChildren(...why);
 }
 
 async function begin() {

@@ -4,6 +4,7 @@ import { get, hostPath, onSignedOut } from "./api.js";
 import { Busiest } from "./charts/busiest.js";
 import { Chart } from "./charts/chart.js";
 import { byID, data, h, icon, text } from "./dom.js";
+import { away } from "./page.js";
 import { setupTheme } from "./theme.js";
 import { problem } from "./ui.js";
 
@@ -105,13 +106,6 @@ class Page {
     }
     data(byID("charts"), "shown", this.subject.id);
   }
-}
-
-function away(title, ...why) {
-  byID("main").hidden = true;
-  byID("away").hidden = false;
-  text(byID("away-title"), title);
-  byID("away-text").replaceChildren(...why);
 }
 
 async function begin() {

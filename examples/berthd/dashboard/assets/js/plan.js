@@ -1,7 +1,8 @@
 // The page of plans: what would be, moves that gain something, and how many hosts a demand takes. Everything is asked of the
 // API, as the user who is signed in.
-import { all, get, onSignedOut } from "./api.js";
+import { get, onSignedOut } from "./api.js";
 import { byID, data, h, icon, text } from "./dom.js";
+import { away, list } from "./page.js";
 import { setupTheme } from "./theme.js";
 import { problem } from "./ui.js";
 import { setupCapacity } from "./plan/capacity.js";
@@ -9,26 +10,11 @@ import { setupAgain } from "./plan/again.js";
 import { setupMoves } from "./plan/moves.js";
 import { setupWhatIf } from "./plan/whatif.js";
 
-// list reads all pages of a list.
-async function list(path) {
-  const items = [];
-  await all(path, (x) => items.push(x));
-  return items;
-}
-
 // load reads what questions are made of.
 async function load() {
   const [status, pool, hosts, flavors, images, projects] = await Promise.all([get("/status"), get("/pool"), list("/hosts"), list("/flavors"), list("/images"), list("/projects")]);
   flavors.sort((a, b) => (a.resources.cpu ?? 0) - (b.resources.cpu ?? 0) || (a.resources.memory ?? 0) - (b.resources.memory ?? 0) || (a.name < b.name ? -1 : 1));
   return { status, pool, hosts, flavors, images: images.filter((i) => i.usable), projects };
-}
-
-// away shows why there is nothing to be seen.
-function away(title, ...why) {
-  byID("main").hidden = true;
-  byID("away").hidden = false;
-  text(byID("away-title"), title);
-  byID("away-text").replaceChildren(...why);
 }
 
 async function begin() {
