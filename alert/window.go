@@ -3,6 +3,8 @@ package alert
 import (
 	"math"
 	"slices"
+
+	"github.com/berthage/berthage/alert/detect"
 )
 
 // point is a value at a time in milliseconds.
@@ -136,35 +138,15 @@ func (m Measure) extrapolated(p []point, now int64) float64 {
 
 // regression returns the slope per second of the line of least squares, and where it is now.
 func regression(p []point, now int64) (slope, level float64) {
-	var x, y, xy, xx total
-	flat := true
-	for _, s := range p {
-		if s.v != p[0].v {
-			flat = false
-		}
-		at := float64(s.t-now) / 1000
-		x.add(at)
-		y.add(s.v)
-		xy.add(at * s.v)
-		xx.add(at * at)
-	}
-	if flat {
-		if math.IsInf(p[0].v, 0) {
-			return math.NaN(), math.NaN()
-		}
-		return 0, p[0].v
-	}
-	n := float64(len(p))
-	slope = (xy.value() - x.value()*y.value()/n) / (xx.value() - x.value()*x.value()/n)
-	return slope, y.value()/n - slope*x.value()/n
+	return detect.Line(len(p), func(i int) (seconds, value float64) { return float64(p[i].t-now) / 1000, p[i].v })
 }
 
 func sum(p []point) float64 {
-	var s total
+	var s detect.Sum
 	for _, x := range p {
-		s.add(x.v)
+		s.Add(x.v)
 	}
-	return s.value()
+	return s.Value()
 }
 
 // mean is the sum by the number, or, where the sum is beyond what a float64 holds, the mean of the parts.
@@ -173,27 +155,9 @@ func mean(p []point) float64 {
 	if s := sum(p); !math.IsInf(s, 0) {
 		return s / n
 	}
-	var s total
+	var s detect.Sum
 	for _, x := range p {
-		s.add(x.v / n)
+		s.Add(x.v / n)
 	}
-	return s.value()
+	return s.Value()
 }
-
-// total adds with compensation for what rounding loses (Neumaier's variant of Kahan's sum).
-type total struct{ sum, lost float64 }
-
-func (s *total) add(v float64) {
-	t := s.sum + v
-	switch {
-	case math.IsInf(t, 0):
-		s.lost = 0
-	case math.Abs(s.sum) >= math.Abs(v):
-		s.lost += (s.sum - t) + v
-	default:
-		s.lost += (v - t) + s.sum
-	}
-	s.sum = t
-}
-
-func (s *total) value() float64 { return s.sum + s.lost }

@@ -28,33 +28,43 @@ func PredictLinear(points []Point, now time.Time, ahead time.Duration) (float64,
 
 // regress fits a line by least squares: its slope per second and its value at a time in Unix milliseconds.
 func regress(points []Point, at int64) (slope, intercept float64) {
-	var x, y, xy, xx compensated
+	return Line(len(points), func(i int) (seconds, value float64) {
+		return float64(points[i].Time.UnixMilli()-at) / 1000, points[i].Value
+	})
+}
+
+// Line fits a line by least squares through n points, at least one: its slope per second and its value at zero seconds. Equal
+// values give a level line, and infinite ones no number, as in Prometheus.
+func Line(n int, at func(i int) (seconds, value float64)) (slope, intercept float64) {
+	var x, y, xy, xx Sum
+	_, first := at(0)
 	constant := true
-	for _, p := range points {
-		constant = constant && p.Value == points[0].Value
-		t := float64(p.Time.UnixMilli()-at) / 1000
-		x.add(t)
-		y.add(p.Value)
-		xy.add(float64(t * p.Value)) // the conversions keep products from being fused into sums
-		xx.add(float64(t * t))
+	for i := range n {
+		t, v := at(i)
+		constant = constant && v == first
+		x.Add(t)
+		y.Add(v)
+		xy.Add(float64(t * v)) // the conversions keep products from being fused into sums
+		xx.Add(float64(t * t))
 	}
 	if constant {
-		if v := points[0].Value; !math.IsInf(v, 0) {
-			return 0, v
+		if !math.IsInf(first, 0) {
+			return 0, first
 		}
 		return math.NaN(), math.NaN()
 	}
-	n, sx, sy := float64(len(points)), x.sum+x.lost, y.sum+y.lost
-	covariance := (xy.sum + xy.lost) - sx*sy/n
-	variance := (xx.sum + xx.lost) - sx*sx/n
+	number, sx, sy := float64(n), x.Value(), y.Value()
+	covariance := xy.Value() - sx*sy/number
+	variance := xx.Value() - float64(sx*sx)/number
 	slope = covariance / variance
-	return slope, sy/n - slope*sx/n
+	return slope, sy/number - slope*sx/number
 }
 
-// compensated is a sum together with what rounding has lost of it.
-type compensated struct{ sum, lost float64 }
+// Sum adds up with compensation for what rounding loses (Kahan's sum, with Neumaier's improvement). The zero value is the empty sum.
+type Sum struct{ sum, lost float64 }
 
-func (c *compensated) add(v float64) {
+// Add adds a number.
+func (c *Sum) Add(v float64) {
 	t := c.sum + v
 	switch {
 	case math.IsInf(t, 0):
@@ -66,3 +76,6 @@ func (c *compensated) add(v float64) {
 	}
 	c.sum = t
 }
+
+// Value returns the sum.
+func (c *Sum) Value() float64 { return c.sum + c.lost }

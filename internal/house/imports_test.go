@@ -32,7 +32,7 @@ func places() map[string]place {
 		"quota":         {ours: []string{"pool"}},
 		"hypervisor":    {ours: []string{"pool"}},
 		"pool":          {},
-		"alert":         {},
+		"alert":         {ours: []string{"alert/detect"}},
 		"alert/detect":  {},
 
 		"internal/alerting": {ours: []string{"alert", "pool"}},

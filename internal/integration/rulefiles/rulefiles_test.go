@@ -74,7 +74,7 @@ func TestNothingOfPrometheusInside(t *testing.T) {
 	require.NotContains(t, string(out), "github.com/prometheus")
 	out, err = exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "github.com/berthage/berthage/alert").CombinedOutput()
 	require.NoError(t, err, string(out))
-	require.Equal(t, "github.com/berthage/berthage/alert\n", string(out))
+	require.Equal(t, "github.com/berthage/berthage/alert/detect\ngithub.com/berthage/berthage/alert\n", string(out))
 }
 
 func TestTranslate(t *testing.T) {
