@@ -1,6 +1,6 @@
 // Package alert turns samples into alerts, and alerts into what somebody is to be told or what is to be done.
 //
-// It is a leaf: it imports the standard library alone, knows nothing of pools, hypervisors or Prometheus, keeps no clock
+// It is a leaf: it imports the standard library and alert/detect alone, knows nothing of pools, hypervisors or Prometheus, keeps no clock
 // and starts no goroutine. Time enters as a value. What it works with:
 //
 //   - [Labels] name a thing, [Sample] is what was measured of it, [Matcher] selects by labels;

@@ -1,6 +1,6 @@
 // Package detect finds what is unusual in a series of measured values, and foretells when one of them reaches a limit.
 //
-// It is a leaf below package alert: it imports the standard library alone, keeps no clock and starts no goroutine. A rule
+// It is a leaf below package alert, which calls it: it imports the standard library alone, keeps no clock and starts no goroutine. A rule
 // chooses a [Method] and its parameters, whose zero values are useful; [Method.New] checks them and makes a [Detector] for
 // one series, which is shown every sample once and answers with a [Verdict]. docs/anomalies.md says which method is for
 // what, and what each costs.
