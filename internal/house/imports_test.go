@@ -103,6 +103,7 @@ func places() map[string]place {
 		"pool/ledgerfile": {ours: []string{"pool"}},
 
 		"notify":            {ours: []string{"pool"}},
+		"notify/delivery":   {ours: []string{"notify", "pool"}},
 		"notify/notifytest": {ours: []string{"notify"}},
 		"notify/twilio":     {ours: []string{"notify"}},
 		"notify/jira":       {ours: []string{"notify"}},
