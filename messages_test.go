@@ -342,6 +342,7 @@ func TestWhatHappenedIsTold(t *testing.T) {
 		require.Equal(t, "event", first.Status())
 		require.Equal(t, map[string]string{"event": "instance-suspended", "project": "shop", "vm": "vm-00", "vm_id": string(all[0].ID)}, first.Labels)
 		require.NoError(t, w.m.Messages().Announce(ctx, berthage.Event{Kind: "backup-failed", Title: "the backup of berthd has failed", Text: "no space left", Severity: alert.High}))
+		require.NoError(t, w.m.Messages().Announce(ctx, berthage.Event{Kind: "of-no-interest", Title: "somebody has logged in"}))
 		require.ErrorIs(t, w.m.Messages().Announce(ctx, berthage.Event{Kind: "backup-failed"}), pool.ErrInvalid)
 		require.ErrorIs(t, w.m.Messages().Announce(ctx, berthage.Event{Kind: "no kind\n", Title: "x"}), pool.ErrInvalid)
 		for _, i := range all[1:] {

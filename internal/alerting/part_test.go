@@ -411,3 +411,110 @@ func TestWhatASnapshotHoldsIsBounded(t *testing.T) {
 	_, err := st.Snapshot().Bytes()
 	require.NoError(t, err)
 }
+
+// apply appends events to the books of a State.
+func apply(t *testing.T, st *pool.State, at time.Time, events ...pool.Event) {
+	t.Helper()
+	for n := range events {
+		e := &events[n]
+		e.ID, e.Revision, e.Index, e.Time = fmt.Sprint(st.Head()+1, "/", n), st.Head()+1, n, at
+		if e.Private != nil {
+			e.Salt = []byte("sixteen bytes of")
+			e.Seal()
+		}
+	}
+	for n := range events {
+		require.NoError(t, st.Apply(&events[n]))
+	}
+}
+
+func command(t *testing.T, st *pool.State, at time.Time, c alerting.Command) error {
+	t.Helper()
+	b, err := json.Marshal(c)
+	require.NoError(t, err)
+	events, err := alerting.Of(st).Decide(st, b, at)
+	if err == nil {
+		apply(t, st, at, events...)
+	}
+	return err
+}
+
+func ledger(t *testing.T, c alerting.Config) (*pool.State, time.Time) {
+	t.Helper()
+	st, at := pool.NewState(alerting.New(c)), time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	opened, err := pool.NewEvent(pool.KindOpened, &pool.Opened{Ledger: "ledger"})
+	require.NoError(t, err)
+	apply(t, st, at, opened)
+	return st, at
+}
+
+// What is sealed goes with its subject, and a ledger in which it is forgotten gives the same books.
+func TestForgottenSecrets(t *testing.T) {
+	t.Parallel()
+	st, at := ledger(t, alerting.Config{})
+	require.NoError(t, command(t, st, at, alerting.Command{SetReceiver: &alerting.Receiver{Name: "ops", Type: "webhook", Sealed: []byte("sealed")}}))
+	r, ok := alerting.Of(st).Receiver("ops")
+	require.True(t, ok)
+	require.Equal(t, "sealed", string(r.Sealed))
+	before := alerting.Of(st).Configured()
+	forgotten, err := pool.NewEvent(pool.KindForgotten, &pool.Forgotten{Subject: "receiver/ops"})
+	require.NoError(t, err)
+	apply(t, st, at, forgotten)
+	r, ok = alerting.Of(st).Receiver("ops")
+	require.True(t, ok)
+	require.Empty(t, r.Sealed)
+	require.Greater(t, alerting.Of(st).Configured(), before, "whoever has made a notifier of it makes another")
+	require.NotContains(t, save(t, alerting.Of(st)), "sealed\"")
+}
+
+// What became of messages is the leader's to say.
+func TestOverIsTheLeaders(t *testing.T) {
+	t.Parallel()
+	st, at := ledger(t, alerting.Config{Receivers: []string{"log"}})
+	over := &alerting.Over{Delivered: []alerting.Settled{{Key: "x"}}}
+	require.NoError(t, command(t, st, at, alerting.Command{Over: over, Epoch: st.Epoch()}))
+	require.ErrorIs(t, command(t, st, at, alerting.Command{Over: over, Epoch: st.Epoch() + 1}), pool.ErrNotLeader)
+}
+
+// However much happens and waits, what is kept of it is bounded, and what goes is the oldest.
+func TestMessagesAreBounded(t *testing.T) {
+	t.Parallel()
+	m, err := alert.NewMatcher(alerting.EventLabel, alert.Match, ".+")
+	require.NoError(t, err)
+	receivers := make([]string, alert.MaxReceivers)
+	for n := range receivers {
+		receivers[n] = fmt.Sprintf("log-%02d", n)
+	}
+	st, at := ledger(t, alerting.Config{Receivers: receivers, Routing: alert.Routing{Root: alert.Route{Routes: []alert.Route{{Match: alert.Matchers{m}, Receivers: receivers}}}}})
+	large := strings.Repeat("x", alerting.MostReported-100)
+	require.ErrorIs(t, command(t, st, at, alerting.Command{Report: &alerting.Happening{Kind: "a", Title: large + large}}), pool.ErrInvalid)
+	for n := range 2*alerting.MostHappened + 10 {
+		require.NoError(t, command(t, st, at, alerting.Command{Report: &alerting.Happening{Kind: "kind", Title: fmt.Sprint("number ", n)}}))
+	}
+	at = at.Add(time.Minute)
+	require.NoError(t, command(t, st, at, alerting.Command{Step: new(alerting.Step)}))
+	waiting := alerting.Of(st).Messages()
+	require.Len(t, waiting, len(receivers))
+	require.Less(t, waiting[0].Size, 100<<10)
+	require.NoError(t, waiting[0].Message("ledger", "").Check())
+	require.True(t, strings.HasSuffix(waiting[0].Event.Text, "more"))
+	require.Equal(t, "5010 times kind", waiting[0].Event.Title)
+	key := waiting[0].Key
+	dead := []alerting.Settled{{Key: key, Attempts: 2, Error: "refused"}}
+	require.NoError(t, command(t, st, at, alerting.Command{Over: &alerting.Over{Dead: dead}}))
+	require.NoError(t, command(t, st, at, alerting.Command{Over: &alerting.Over{Dead: dead}}))
+	require.Len(t, alerting.Of(st).Log(), 1, "once")
+	for n := range alerting.MostWaiting / len(receivers) {
+		at = at.Add(10 * time.Minute)
+		require.NoError(t, command(t, st, at, alerting.Command{Report: &alerting.Happening{Kind: "late", Title: fmt.Sprint("late ", n)}}))
+		at = at.Add(time.Minute)
+		require.NoError(t, command(t, st, at, alerting.Command{Step: new(alerting.Step)}))
+	}
+	all := alerting.Of(st).Messages()
+	require.LessOrEqual(t, len(all), alerting.MostWaiting+len(receivers))
+	require.False(t, all[1].Dead.IsZero(), "the oldest that waited")
+	require.Equal(t, "too many messages wait", all[1].Error)
+	require.True(t, all[len(all)-1].Dead.IsZero())
+	require.NoError(t, command(t, st, at, alerting.Command{Over: &alerting.Over{Delivered: []alerting.Settled{{Key: key}}}}), "one that is dead has arrived all the same")
+	require.ErrorIs(t, command(t, st, at, alerting.Command{Revive: key}), pool.ErrNotFound)
+}
