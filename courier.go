@@ -2,6 +2,7 @@ package berthage
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"reflect"
 	"sync"
@@ -33,12 +34,17 @@ func newCourier(c Messaging, log *slog.Logger) *courier {
 	return &courier{c: c, sender: &delivery.Sender{Policy: c.Policy, Logger: log}}
 }
 
-// make makes the notifier of a receiver.
-func (c *courier) make(r Receiver) (notify.Notifier, error) {
+// make makes the notifier of a receiver. A panic in an importer's code is an error, without what it panicked with: that may be a secret.
+func (c *courier) make(r Receiver) (n notify.Notifier, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("a panic (%T) in Messaging.Make", v)
+		}
+	}()
 	if c.c.Make == nil {
 		return nil, &pool.Error{Kind: pool.ErrInvalid, Field: "type", Value: r.Type, Want: "a program that can make receivers (Messaging.Make)"}
 	}
-	n, err := c.c.Make(r)
+	n, err = c.c.Make(r)
 	if err == nil && n == nil {
 		err = &pool.Error{Kind: pool.ErrInvalid, Field: "type", Value: r.Type, Want: "a type of receiver that there is"}
 	}

@@ -469,8 +469,14 @@ func TestReceiversInTheLedger(t *testing.T) {
 		require.Equal(t, dead.Key, took[len(took)-1].Key)
 		require.NotEmpty(t, msg.Attempts())
 
+		right.Type = "broken"
+		require.NoError(t, msg.SetReceiver(ctx, right))
+		w.busy(0, 0.1)
+		time.Sleep(10 * time.Minute)
+		require.Equal(t, map[string]int{"delivered": 1, "waiting": 1}, by(w.m))
 		require.NoError(t, msg.RemoveRouting(ctx))
 		require.NoError(t, msg.RemoveReceiver(ctx, "ops"))
+		require.Equal(t, map[string]int{"delivered": 1, "dead": 1}, by(w.m), "what waits for a receiver that is removed is dead")
 		require.Empty(t, msg.Receivers())
 		_, err = w.m.Forget(ctx, "receiver/ops")
 		require.NoError(t, err)

@@ -113,7 +113,18 @@ func (p *Part) removeReceiver(name string) ([]pool.Event, error) {
 	if r, _ := p.Routing(); slices.Contains(r.Receivers(), name) && !slices.Contains(p.config.Receivers, name) {
 		return nil, &pool.Error{Kind: pool.ErrInUse, Field: "receiver", Value: name, Want: "a receiver that no route names"}
 	}
-	return one(ReceiverRemoved, named{name})
+	events, err := one(ReceiverRemoved, named{name})
+	if err != nil || slices.Contains(p.config.Receivers, name) {
+		return events, err
+	}
+	var dead []Settled
+	for _, m := range p.outbox.all {
+		if m.Receiver == name && m.Dead.IsZero() {
+			dead = append(dead, Settled{Key: m.Key, Attempts: m.Attempts, Error: "the receiver was removed"})
+		}
+	}
+	died, err := p.decideOver(nil, dead)
+	return append(events, died...), err
 }
 
 func (p *Part) setRouting(r alert.Routing) ([]pool.Event, error) {
