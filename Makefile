@@ -111,6 +111,11 @@ test-unit-packages := ./...!/hypervisor examples:./...!/browser!/customdriver \
 	$(addprefix internal/integration:./,drivers guest/... importing readme testbed vmfleet)
 test-alerts-packages := $(addprefix internal/integration:./,alertmanager rulefiles)
 test-messages-packages := internal/integration:./messages
+PARTS := $(EXTRA) test-unit test-sim test-mutants test-alerts test-acceptance test-ledgers test-drivers test-browser test-vm
+test-unit-packages := ./...!/hypervisor examples:./...!/browser!/customdriver \
+	$(addprefix internal/integration:./,drivers guest/... importing readme testbed vmfleet)
+test-alerts-packages := $(addprefix internal/integration:./,alertmanager rulefiles)
+test-acceptance-packages := internal/integration:./acceptance
 test-ledgers-packages := $(addprefix internal/integration:./,fleet ledgers)
 test-drivers-packages := ./hypervisor/libvirt ./hypervisor/...!/libvirt examples:./customdriver internal/integration:./script
 test-drivers-timeout := 30m
@@ -148,6 +153,12 @@ test-messages: ## what receivers send, judged by prism, slack-go, Standard Webho
 	@mkdir -p "$(REPORTS)" && rm -f "$(REPORTS)"/messages*
 	$(call go-test,$@)
 	@cat "$(REPORTS)"/messages*
+.PHONY: test-acceptance
+test-acceptance: export BERTHAGE_REPORTS := $(REPORTS)
+test-acceptance: ## Alertmanager's own acceptance suite on packages alert and notify, and how many of its tests pass
+	@mkdir -p "$(REPORTS)" && rm -f "$(REPORTS)"/acceptance
+	$(call go-test,$@)
+	@cat "$(REPORTS)"/acceptance
 
 .PHONY: test-ledgers
 test-ledgers: ## the ledger suite on SQLite, PostgreSQL and MariaDB, and a table of what passed where
