@@ -106,15 +106,11 @@ docs: ## check links, code, commands and claims in the documents
 
 # What runs in which part: packages, after a colon if they are not the root module's, less those in the directories after exclamation marks.
 # A package of tests that stands in no part, or in two, fails test-house.
-PARTS := $(EXTRA) test-unit test-sim test-mutants test-alerts test-messages test-ledgers test-drivers test-browser test-vm
+PARTS := $(EXTRA) test-unit test-sim test-mutants test-alerts test-acceptance test-messages test-ledgers test-drivers test-browser test-vm
 test-unit-packages := ./...!/hypervisor examples:./...!/browser!/customdriver \
 	$(addprefix internal/integration:./,drivers guest/... importing readme testbed vmfleet)
 test-alerts-packages := $(addprefix internal/integration:./,alertmanager rulefiles)
 test-messages-packages := internal/integration:./messages
-PARTS := $(EXTRA) test-unit test-sim test-mutants test-alerts test-acceptance test-ledgers test-drivers test-browser test-vm
-test-unit-packages := ./...!/hypervisor examples:./...!/browser!/customdriver \
-	$(addprefix internal/integration:./,drivers guest/... importing readme testbed vmfleet)
-test-alerts-packages := $(addprefix internal/integration:./,alertmanager rulefiles)
 test-acceptance-packages := internal/integration:./acceptance
 test-ledgers-packages := $(addprefix internal/integration:./,fleet ledgers)
 test-drivers-packages := ./hypervisor/libvirt ./hypervisor/...!/libvirt examples:./customdriver internal/integration:./script
