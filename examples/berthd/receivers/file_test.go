@@ -22,7 +22,9 @@ func TestSecretsOfAFile(t *testing.T) {
 		return path
 	}
 	one, many, empty := file("one", " https://w.example/canary\n"), file("many", "first\r\n\nsecond\n"), file("empty", "\n")
-	env := func(name string) string { return map[string]string{"URL": "https://e.example/canary", "A": "a", "B": "b"}[name] }
+	env := func(name string) string {
+		return map[string]string{"URL": "https://e.example/canary", "A": "a", "B": "b"}[name]
+	}
 	resolve := func(typ string, said map[string]any) (receivers.Receiver, error) {
 		return receivers.Configured{Name: "ops", Type: typ, Settings: json.RawMessage(`{}`), Secrets: said}.Resolve(env)
 	}
