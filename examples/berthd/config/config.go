@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -55,7 +56,10 @@ type Config struct {
 	Rebalance berthage.Rebalance // moves that would gain something: off, recommended or made
 
 	Alerts     time.Duration // between two evaluations of alert rules; 0: none are evaluated
-	AlertRules string        // file of rules, and of what they may have run; empty: the Manager's own rules
+	AlertRules string        // file of rules, of what they may have run, and of whom to tell; empty: the Manager's own rules
+
+	NotifyAllow []netip.Prefix // networks beside the public Internet in which receivers may be
+	SecretsKey  string         // file of the keys that seal receivers' secrets; empty: secrets-key, in the data directory, which is made
 
 	BackupEvery      time.Duration // between two backups of the ledger; 0: none are written
 	BackupKeep       int           // how many are kept

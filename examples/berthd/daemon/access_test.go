@@ -149,7 +149,7 @@ func TestNoSecretsInTheLog(t *testing.T) {
 		require.NotContains(t, r.log.String(), secret)
 	}
 	if runtime.GOOS != "windows" {
-		for _, name := range []string{"token", "ledger.db", "simulated-fleet.jsonl"} {
+		for _, name := range []string{"token", "secrets-key", "ledger.db", "simulated-fleet.jsonl"} {
 			info, err := os.Stat(r.config.Data + "/" + name)
 			require.NoError(t, err)
 			require.Zero(t, info.Mode().Perm()&0o077, "%s can be read by others", name)

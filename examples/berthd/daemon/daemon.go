@@ -24,6 +24,7 @@ import (
 	"github.com/berthage/berthage/examples/berthd/ledger"
 	"github.com/berthage/berthage/examples/berthd/metrics"
 	"github.com/berthage/berthage/examples/berthd/operation"
+	"github.com/berthage/berthage/examples/berthd/receivers"
 	"github.com/berthage/berthage/hypervisor/fake"
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/scheduler"
@@ -52,6 +53,8 @@ type Daemon struct {
 	token   string
 	ops     *operation.Log
 	metrics *metrics.Metrics
+	keys    *receivers.Keys // seal the secrets of receivers
+	maker   *receivers.Maker
 	backups *ledger.Backups // nil: none are written
 	handler http.Handler
 
@@ -97,6 +100,9 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 	if d.store, err = datadir.OpenStore(ctx, d.config.Data); err != nil {
 		return fmt.Errorf("open the ledger: %w", err)
 	}
+	if err = d.receivers(); err != nil {
+		return err
+	}
 	if d.drivers, err = assemble(ctx, d.config, o.Fleet, d.log); err != nil {
 		return err
 	}
@@ -140,7 +146,7 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 	d.handler = d.routes(api.Config{
 		Manager: d.manager, Operations: d.ops, Guard: d.guard, Logger: d.log, Version: d.version,
 		Drivers: d.drivers.kinds, URL: d.URL, Drain: d.drain, CostWeight: d.config.CostWeight,
-		History: d.History(),
+		History: d.History(), Keys: d.keys, Maker: d.maker,
 	})
 	return nil
 }
