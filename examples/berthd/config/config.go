@@ -11,6 +11,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -59,6 +60,7 @@ type Config struct {
 	AlertRules string        // file of rules, of what they may have run, and of whom to tell; empty: the Manager's own rules
 
 	NotifyAllow []netip.Prefix // networks beside the public Internet in which receivers may be
+	PublicURL   string         // where people reach the dashboard, for links in messages; empty: they have none
 	SecretsKey  string         // file of the keys that seal receivers' secrets; empty: secrets-key, in the data directory, which is made
 
 	BackupEvery      time.Duration // between two backups of the ledger; 0: none are written
@@ -181,6 +183,9 @@ func (c Config) Check() error {
 		return fmt.Errorf("history-size: %d: zero or more", c.HistorySize)
 	case len(c.Scrape) > 0 && c.History == 0:
 		return fmt.Errorf("scrape needs history: how often, such as 15s")
+	}
+	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.RawQuery != "" || u.Fragment != "" || u.User != nil) {
+		return fmt.Errorf("public-url: %q: an address such as https://berthd.example", c.PublicURL)
 	}
 	if c.SimBuild < 0 || c.SimBoot < 0 {
 		return fmt.Errorf("sim-build and sim-boot: zero or more")

@@ -94,6 +94,7 @@ func options() []option {
 				return strings.Join(all, ",")
 			},
 		},
+		text("public-url", "URL", "where people reach the dashboard, for links in messages; without it they have none", func(c *Config) *string { return &c.PublicURL }),
 		text("secrets-key", "FILE", "keys that seal the secrets of receivers, one in each line, the one that seals first; for several daemons on one database; without it, secrets-key in the data directory", func(c *Config) *string { return &c.SecretsKey }),
 		{
 			name: "rebalance", value: "MODE", usage: "moves that empty hosts: off, recommend (they are planned and shown) or automatic (and made)",

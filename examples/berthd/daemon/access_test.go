@@ -166,6 +166,7 @@ func TestDocumentedExamplesWork(t *testing.T) {
 	id := r.launch(vm("example"))
 	r.cluster("x1", 1)
 	fill := strings.NewReplacer("{driver}", "sim", "{host}", "node-0001", "{project}", "default", "{name}", "x1", "{id}", id)
+	r.call(http.MethodPut, receiversPath+"/ops", object{"type": "discord", "secrets": object{"url": "https://127.0.0.1:1/none"}}).want(http.StatusOK)
 	of := map[string]string{"/alerts/{id}": r.firing("Example"), "/silences/{id}": r.silence()}
 	path := func(path string) string {
 		for part, id := range of {

@@ -106,7 +106,7 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 	if d.drivers, err = assemble(ctx, d.config, o.Fleet, d.log); err != nil {
 		return err
 	}
-	alerting, err := d.alerting()
+	alerting, messaging, err := d.alerting()
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 		Drivers: d.drivers.all, Ledger: d.store, Logger: d.log,
 		Poll: d.config.Poll, Grace: d.config.Grace, Evacuation: d.config.Evacuation, FenceAfter: d.config.FenceAfter, Preempt: d.config.Preempt,
 		Rebalance: d.config.Rebalance, Measure: d.config.Measure, Lifetimes: d.config.Lifetimes, Worth: d.config.Worth, BurstFor: d.config.BurstFor,
-		Alerting:  alerting,
+		Alerting: alerting, Messaging: messaging,
 		Scheduler: &scheduler.Scheduler{CostWeight: d.config.CostWeight, LoadWeight: d.config.LoadWeight},
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package receivers
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -155,7 +156,7 @@ func bound(name, typ string) []byte {
 	return b
 }
 
-// Open opens what Seal has sealed for the receiver of that name and type; nothing sealed is no secrets. Errors: pool.ErrNotFound,
+// Open opens what Seal has sealed for the receiver of that name and type; nothing sealed is no secrets. Errors: pool.ErrWrongState,
 // its key is not among these; pool.ErrCorrupt, it is not what was sealed for that receiver.
 func (k *Keys) Open(name, typ string, sealed []byte) (Secrets, error) {
 	if len(sealed) == 0 {
@@ -183,7 +184,7 @@ func (k *Keys) Open(name, typ string, sealed []byte) (Secrets, error) {
 		}
 		return nil, &pool.Error{Op: op, Kind: pool.ErrCorrupt, Want: "what was sealed for this receiver and is unchanged"}
 	}
-	return nil, &pool.Error{Op: op, Kind: pool.ErrNotFound, Field: "key", Value: id, Want: "the key that they were sealed with, in the file of keys, or all secrets anew"}
+	return nil, &pool.Error{Op: op, Kind: pool.ErrWrongState, Field: "key", Value: id, Want: "the key that they were sealed with, in the file of keys, or all secrets anew"}
 }
 
 // KeyOf returns the id of the key that secrets were sealed with; empty if nothing is sealed. It tells nothing of the key.
@@ -196,3 +197,20 @@ func KeyOf(sealed []byte) string {
 
 // Seals returns the id of the key that seals.
 func (k *Keys) Seals() string { return hex.EncodeToString(k.all[0].id[:]) }
+
+// Reseal is Seal for a receiver of which old stands sealed: what is the same, and sealed with the key that seals, stays as it is, so that
+// saving a receiver twice changes nothing.
+func (k *Keys) Reseal(r Receiver, old []byte) ([]byte, error) {
+	want, err := r.Secrets.reveal()
+	if err != nil {
+		return nil, err
+	}
+	if KeyOf(old) == k.Seals() {
+		if s, err := k.Open(r.Name, r.Type, old); err == nil {
+			if is, err := s.reveal(); err == nil && bytes.Equal(is, want) {
+				return old, nil
+			}
+		}
+	}
+	return k.Seal(r.Name, r.Type, r.Secrets)
+}

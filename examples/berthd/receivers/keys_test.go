@@ -82,7 +82,7 @@ func TestSeals(t *testing.T) {
 	_, err = keys(t, young).Open("ops", "slack", resealed)
 	require.NoError(t, err)
 	_, err = keys(t, young).Open("ops", "slack", sealed)
-	require.ErrorIs(t, err, pool.ErrNotFound)
+	require.ErrorIs(t, err, pool.ErrWrongState)
 	require.ErrorContains(t, err, k.Seals(), "it says which key is missing")
 	require.NotContains(t, err.Error(), old[11:20])
 }

@@ -2,6 +2,7 @@ package receivers
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 
@@ -88,7 +89,7 @@ func (k *Keys) Keep(next, old Receiver, sealed []byte) (Receiver, error) {
 	}
 	had, err := k.Open(old.Name, old.Type, sealed)
 	if err != nil {
-		return next, &pool.Error{Op: "keep secrets", Kind: pool.ErrWrongState, Field: "secrets." + missing[0], Want: "all secrets anew", Cause: err}
+		return next, &pool.Error{Op: "keep secrets", Kind: pool.ErrWrongState, Field: "secrets." + missing[0], Want: "all secrets anew", Cause: errors.New(err.Error())} // whose kind is another matter
 	}
 	moved, err := t.moved(old, next)
 	if err != nil {
