@@ -18,6 +18,7 @@ import (
 
 	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/examples/berthd/config"
+	"github.com/berthage/berthage/examples/berthd/daemon"
 	"github.com/berthage/berthage/hypervisor/fake"
 )
 
@@ -38,7 +39,15 @@ func TestMessagesOnTheirPage(t *testing.T) {
 		if json.Valid(b) && status.Load() == http.StatusOK {
 			told.Add(1)
 		}
-		w.WriteHeader(int(status.Load()))
+		switch at := int(status.Load()); {
+		case strings.HasSuffix(r.URL.Path, "/enqueue") && at == http.StatusOK:
+			w.WriteHeader(http.StatusAccepted)
+		case strings.HasSuffix(r.URL.Path, "/sendMessage"):
+			w.WriteHeader(http.StatusServiceUnavailable)
+		default:
+			w.WriteHeader(at)
+			_, _ = io.WriteString(w, `{"ok": true, "ts": "1.2", "channel": "C0123456789"}`)
+		}
 	}))
 	t.Cleanup(hook.Close)
 	b := open(t, 1400, 1000)
@@ -128,9 +137,6 @@ func TestMessagesOnTheirPage(t *testing.T) {
 	require.Contains(t, b.text(`#messages-list li[data-status="dead"] .trouble`), "status 400")
 	b.until(fmt.Sprintf(`document.querySelector('%s').textContent.includes("1 dead")`, row))
 	require.Empty(t, eval[[]string](b, unnamed), "everything that can be pressed or filled in has a name")
-	if name := os.Getenv("BERTHD_SCREENSHOT_MESSAGES"); name != "" {
-		b.screenshot(name)
-	}
 	status.Store(http.StatusOK)
 	before := told.Load()
 	b.press(`#messages-list li[data-status="dead"] [data-verb=resend]`)
@@ -160,4 +166,41 @@ func TestMessagesOnTheirPage(t *testing.T) {
 	require.LessOrEqual(t, eval[int](b, "document.documentElement.scrollWidth"), 390)
 	require.False(t, strings.Contains(eval[string](b, "document.documentElement.outerHTML"), "canary-4711"))
 	b.clean("status of 422", "status of 409")
+	b.picture(d, hook.URL, os.Getenv("BERTHD_SCREENSHOT_MESSAGES"))
+}
+
+// picture takes a picture of the page with some receivers, routes and messages on it.
+func (b *browser) picture(d *daemon.Daemon, service, file string) {
+	if file == "" {
+		return
+	}
+	b.t.Helper()
+	put := func(path, body string) {
+		r, err := http.NewRequest(http.MethodPut, d.URL()+"/api/v1"+path, strings.NewReader(strings.ReplaceAll(body, "SERVICE", service)))
+		require.NoError(b.t, err)
+		r.Header.Set("Authorization", "Bearer "+d.Token())
+		r.Header.Set("Content-Type", "application/json")
+		res, err := http.DefaultClient.Do(r)
+		require.NoError(b.t, err)
+		defer res.Body.Close()
+		require.Equal(b.t, http.StatusOK, res.StatusCode, path)
+	}
+	put("/receivers/ops", `{"type": "slack", "settings": {"channel": "C0123456789", "endpoint": "SERVICE"}, "secrets": {"token": "xoxb-1"}}`)
+	put("/receivers/on-call", `{"type": "pagerduty", "settings": {"endpoint": "SERVICE"}, "secrets": {"routing_key": "0123456789abcdef0123456789abcdef"}}`)
+	put("/receivers/backups", `{"type": "telegram", "settings": {"chat": "@backups", "endpoint": "SERVICE"}, "secrets": {"token": "1:a"}}`)
+	put("/receivers/tickets", `{"type": "webhook", "secrets": {"url": "SERVICE/tickets"}, "firing_only": true}`)
+	put("/routes", `{"root": {"receivers": ["ops"], "group_by": ["alertname"], "wait": "0s", "routes": [
+		{"match": [{"name": "event", "value": "backup-late"}], "receivers": ["backups", "tickets"]},
+		{"match": [{"name": "severity", "value": "critical"}], "receivers": ["on-call"], "escalation": [{"after": "30m", "receivers": ["ops"]}], "repeat": "1h"},
+		{"match": [{"name": "severity", "value": "low"}], "mute": ["nights"], "routes": [{"match": [{"name": "project", "op": "=~", "value": "shop|stock"}], "receivers": ["tickets"]}]}]},
+		"times": [{"name": "nights", "time_intervals": [{"times": [{"start_time": "22:00", "end_time": "24:00"}, {"start_time": "00:00", "end_time": "06:00"}]}]}]}`)
+	put("/alert-rules/HostIsThere", `{"measure": {"metric": "up", "matchers": [{"name": "host", "op": "=~", "value": ".+"}]}, "test": {"is": ">", "value": 0}, "severity": "critical"}`)
+	put("/alert-rules/HighCPU", `{"measure": {"metric": "up", "matchers": [{"name": "host", "op": "=~", "value": ".+"}]}, "test": {"is": ">", "value": 0}, "severity": "high"}`)
+	require.NoError(b.t, d.Manager().As("test", "").Messages().Announce(b.t.Context(), berthage.Event{Kind: "backup-late", Title: "The backup of shop-db is late", Text: "no space left on the device"}))
+	b.do(chromedp.EmulateViewport(1400, 1000), chromedp.Reload())
+	b.until(`document.querySelectorAll('#messages-list li').length >= 6 && document.querySelector('#receivers-list li[data-name="backups"][data-state="failing"]') && document.querySelector('#receivers-list li[data-name="on-call"][data-state="ok"]')`)
+	b.fill("#preview-labels", "alertname=HighCPU\nseverity=critical\nhost=sim/node-0001")
+	b.press("#preview-ask")
+	b.until(`document.querySelector("#preview-answer li")`)
+	b.screenshot(file)
 }

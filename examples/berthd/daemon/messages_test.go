@@ -397,6 +397,18 @@ times:
 	require.Equal(t, false, r.get(routesPath).at("configured"))
 	require.NotContains(t, r.log.String(), "canary")
 
+	doc, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", "watching.md"))
+	require.NoError(t, err)
+	_, example, _ := strings.Cut(string(doc), "### Whom to tell\n")
+	_, example, _ = strings.Cut(example, "```text\n")
+	example, _, _ = strings.Cut(example, "```")
+	key := filepath.Join(dir, "key")
+	require.NoError(t, os.WriteFile(key, []byte("0123456789abcdef0123456789abcdef\n"), 0o600))
+	write(strings.NewReplacer("/etc/berthd/slack-token", key, `routing_key: "env:PAGERDUTY_KEY"`, "routing_key_file: "+key).Replace(example))
+	shown := start(t, 1, func(c *config.Config, _ *daemon.Options) { c.AlertRules = file })
+	require.Len(t, shown.get(receiversPath).items(), 2)
+	require.Len(t, shown.get(routesPath).at("times"), 1)
+
 	for wrong, want := range map[string]string{
 		"receivers: [{name: ops, type: pigeon}]":                                                     "pigeon",
 		"receivers: [{name: 'o p s', type: webhook}]":                                                "receivers[0]",
