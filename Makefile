@@ -95,8 +95,9 @@ importing-check: ## fail if an importer gets other modules than docs/importing.m
 check: lint tidy-check generate-check ## lint, tidy-check and generate-check
 
 .PHONY: screenshot
-screenshot: ## take docs/dashboard.png, docs/plan.png and docs/charts.png anew, in a real browser
-	BERTHD_SCREENSHOT="$(CURDIR)/docs/dashboard.png" BERTHD_SCREENSHOT_PLAN="$(CURDIR)/docs/plan.png" BERTHD_SCREENSHOT_CHARTS="$(CURDIR)/docs/charts.png" go test -C examples -count=1 ./berthd/browser
+screenshot: ## take docs/dashboard.png, docs/plan.png, docs/charts.png and docs/messages.png anew, in a real browser
+	BERTHD_SCREENSHOT="$(CURDIR)/docs/dashboard.png" BERTHD_SCREENSHOT_PLAN="$(CURDIR)/docs/plan.png" BERTHD_SCREENSHOT_CHARTS="$(CURDIR)/docs/charts.png" \
+	BERTHD_SCREENSHOT_MESSAGES="$(CURDIR)/docs/messages.png" go test -C examples -count=1 ./berthd/browser
 
 .PHONY: docs
 docs: ## check links, code, commands and claims in the documents
