@@ -336,6 +336,7 @@ func TestTooOld(t *testing.T) {
 	require.Empty(t, d.dead, "they are dead once")
 	d.done("1", errDown)
 	require.Empty(t, d.plan())
+	require.Len(t, d.dead, 1)
 	require.Equal(t, "1", d.dead[0].Key)
 	d.drop("1", "2", "3")
 	got, _ := d.upTo(time.Hour)
