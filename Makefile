@@ -106,10 +106,11 @@ docs: ## check links, code, commands and claims in the documents
 
 # What runs in which part: packages, after a colon if they are not the root module's, less those in the directories after exclamation marks.
 # A package of tests that stands in no part, or in two, fails test-house.
-PARTS := $(EXTRA) test-unit test-sim test-mutants test-alerts test-ledgers test-drivers test-browser test-vm
+PARTS := $(EXTRA) test-unit test-sim test-mutants test-alerts test-mail test-ledgers test-drivers test-browser test-vm
 test-unit-packages := ./...!/hypervisor examples:./...!/browser!/customdriver \
 	$(addprefix internal/integration:./,drivers guest/... importing readme testbed vmfleet)
 test-alerts-packages := $(addprefix internal/integration:./,alertmanager rulefiles)
+test-mail-packages := internal/integration:./mail
 test-ledgers-packages := $(addprefix internal/integration:./,fleet ledgers)
 test-drivers-packages := ./hypervisor/libvirt ./hypervisor/...!/libvirt examples:./customdriver internal/integration:./script
 test-drivers-timeout := 30m
@@ -140,6 +141,10 @@ test-alerts: ## rules on package alert and on the real promtool, messages of it 
 	@mkdir -p "$(REPORTS)" && rm -f "$(REPORTS)"/alerts*
 	$(call go-test,$@)
 	@cat "$(REPORTS)"/alerts*
+
+.PHONY: test-mail
+test-mail: ## mails to emersion/go-smtp and to Debian's Postfix, read back from its mailbox
+	$(call go-test,$@)
 
 .PHONY: test-ledgers
 test-ledgers: ## the ledger suite on SQLite, PostgreSQL and MariaDB, and a table of what passed where
