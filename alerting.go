@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -32,7 +33,8 @@ type Alerting struct {
 
 	Models func(alert.Model) (alert.Detector, error) // makes the model of one series; nil: detect.Named
 
-	// Route says to whom an alert is told, by its labels; nil: nobody is told. See alert.Dispatcher, whose Inhibit this is too.
+	// Route says to whom an alert is told, by its labels, in place of Messaging.Routing and of a tree of routes in the ledger; nil: they do.
+	// See alert.Dispatcher, whose Inhibit this is too.
 	Route   func(alert.Labels) []alert.Target
 	Inhibit []alert.InhibitRule
 
@@ -171,7 +173,7 @@ func (m *Manager) watchOver(ctx context.Context) {
 // evaluate takes one step: samples, rules, what has changed, whom to tell, what to do.
 func (m *Manager) evaluate(ctx context.Context) {
 	a, s := m.alerter, m.Status()
-	if !s.Leading || s.Holder != s.Name || s.Unconfirmed || s.Stale != "" {
+	if !m.leads() {
 		a.epoch = 0
 		a.set(nil)
 		return
@@ -412,4 +414,8 @@ func (m *Manager) doAct(ctx context.Context, d alerting.Due, of alert.Alert) err
 }
 
 // parts are what other packages keep in the ledger.
-func parts(a Alerting) []pool.Part { return []pool.Part{alerting.New(a.dispatcher())} }
+func parts(a Alerting, c Messaging) []pool.Part {
+	return []pool.Part{alerting.New(alerting.Config{
+		Dispatch: a.dispatcher(), Routing: c.Routing, Receivers: slices.Sorted(maps.Keys(c.Receivers)), FiringOnly: c.FiringOnly,
+	})}
+}

@@ -158,4 +158,4 @@ func (m *Manager) toAlerts(ctx context.Context, c alerting.Command) error {
 
 // Parts are what a Manager keeps in its ledger beside the books of the pool, knowing nothing yet: for whoever folds or verifies a ledger
 // without a Manager (pool.NewState, pool.ReadSnapshot).
-func Parts() []pool.Part { return parts(Alerting{}) }
+func Parts() []pool.Part { return parts(Alerting{}, Messaging{}) }

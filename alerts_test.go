@@ -16,6 +16,7 @@ import (
 	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/alert"
 	"github.com/berthage/berthage/hypervisor/fake"
+	"github.com/berthage/berthage/notify"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -226,6 +227,7 @@ func everybody(c *berthage.Config) {
 	c.Alerting.Route = func(alert.Labels) []alert.Target {
 		return []alert.Target{{ID: "all", Receivers: []alert.Receiver{{Name: "ops"}}, GroupBy: []string{"alertname"}}}
 	}
+	c.Messaging.Receivers = map[string]notify.Notifier{"ops": new(inbox)}
 }
 
 func (b *bench) notified() (out []alert.Notification) {

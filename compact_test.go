@@ -162,7 +162,7 @@ func TestUnusableCheckpoint(t *testing.T) {
 			return at, b, nil
 		},
 		"newer": func(at pool.Revision, b []byte) (pool.Revision, []byte, error) {
-			return at, bytes.Replace(b, []byte("snapshot 1"), []byte("snapshot 2"), 1), nil
+			return at, bytes.Replace(b, []byte("snapshot 2"), []byte("snapshot 3"), 1), nil
 		},
 		"of another revision": func(at pool.Revision, b []byte) (pool.Revision, []byte, error) { return at - 1, b, nil },
 		"known to be corrupt": func(pool.Revision, []byte) (pool.Revision, []byte, error) {
@@ -452,7 +452,7 @@ func TestRacingCompactions(t *testing.T) {
 				sound(t, b.m, b.fleet)
 				require.Equal(t, books(t, b.m), books(t, open(t, b.fleet, ledger)))
 				// The whole history, from the archive, gives the same.
-				st := pool.NewState()
+				st := pool.NewState(berthage.Parts()...)
 				short, cancel := context.WithTimeout(ctx, time.Second)
 				defer cancel()
 				for batch, err := range b.m.Events(short, 0) {

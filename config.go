@@ -106,6 +106,9 @@ type Config struct {
 
 	// Alerting says how the Manager watches. The zero value evaluates nothing.
 	Alerting Alerting
+
+	// Messaging says how the Manager tells of alerts and of what happened. The zero value tells nobody.
+	Messaging Messaging
 }
 
 // Evacuation is when an instance is made anew on another host although its machine may still be on the first.
@@ -184,6 +187,9 @@ func (c Config) ring() (ring.Config, error) {
 	if err := c.Alerting.valid(); err != nil {
 		return ring.Config{}, &pool.Error{Op: "open", Kind: pool.ErrInvalid, Field: "Alerting", Cause: err}
 	}
+	if err := c.Messaging.valid(); err != nil {
+		return ring.Config{}, &pool.Error{Op: "open", Kind: pool.ErrInvalid, Field: "Messaging", Cause: err}
+	}
 	limits := c.Limits
 	if limits == nil {
 		limits = pool.DefaultLimits()
@@ -196,6 +202,6 @@ func (c Config) ring() (ring.Config, error) {
 		Tail: or(c.Tail, 250*time.Millisecond), MaxCalls: or(c.MaxCalls, 4), MaxPolls: or(c.MaxPolls, 256), MaxPlaces: or(c.MaxPlaces, 3),
 		StrayAge: or(c.StrayAge, time.Minute), Evacuation: or(c.Evacuation, EvacuateFenced), FenceAfter: or(c.FenceAfter, 4*time.Minute), BurstFor: c.BurstFor,
 		Preempt: c.Preempt, ReserveFor: or(c.ReserveFor, min(15*time.Minute, or(c.MaxReserve, 15*time.Minute))), MaxReserve: or(c.MaxReserve, 24*time.Hour),
-		Lifetimes: c.Lifetimes, Parts: parts(c.Alerting),
+		Lifetimes: c.Lifetimes, Parts: parts(c.Alerting, c.Messaging),
 	}, nil
 }

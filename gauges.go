@@ -21,6 +21,7 @@ const (
 	MetricDisk   = alert.DiskPercent   // of each storage pool of a host, which the label "device" names
 	MetricUp     = "up"                // 1 while a host is ready, or an instance runs that is wanted running; else 0
 	MetricHeard  = "measured"          // of hosts whose driver can measure: 1 when they answered before the last evaluation; else 0
+	MetricQuota  = "quota_percent"     // of what a project may have of a class, what it has: of each limit above 0; labels "project" and "class"
 )
 
 // DefaultRules returns the rules that a Manager has without being told any: those of alert.Defaults, and that a host is not ready for two
@@ -37,6 +38,11 @@ func DefaultRules() []alert.Rule {
 		rule("HostDown", MetricUp, alert.NotEqual, 2*time.Minute, alert.Critical, "{{ $labels.host }} is not ready"),
 		rule("InstanceDown", MetricUp, alert.Equal, 10*time.Minute, alert.High, "{{ $labels.vm }} is wanted running and does not run"),
 		rule("NotMeasured", MetricHeard, alert.NotEqual, 5*time.Minute, alert.Medium, "nothing is known of how busy {{ $labels.host }} is"),
+		alert.Rule{
+			Name: "QuotaNearlyUsed", Measure: alert.Measure{Metric: MetricQuota}, Test: alert.Test{Is: alert.Over, Value: 90},
+			For: alert.Duration(5 * time.Minute), Severity: alert.Medium, NoData: alert.NoDataOK,
+			Annotations: map[string]string{"summary": `project {{ $labels.project }} uses {{ printf "%.1f" $value }} % of its quota of {{ $labels.class }}`},
+		},
 	)
 }
 
@@ -136,9 +142,18 @@ func (g *gauges) of(m *Manager, told map[pool.HostID][]hypervisor.Sample, now ti
 	// The records may be kept: what is made of them is made without holding anybody up.
 	var servers []*pool.HostRecord
 	var instances []*pool.Instance
+	var projects []*pool.ProjectRecord
 	m.View(func(st *pool.State) {
-		servers, instances = slices.Collect(st.Hosts()), slices.Collect(st.Instances())
+		servers, instances, projects = slices.Collect(st.Hosts()), slices.Collect(st.Instances()), slices.Collect(st.Projects())
 	})
+	for _, p := range projects {
+		for _, class := range slices.Sorted(maps.Keys(p.Quota)) {
+			if limit := p.Quota[class]; limit > 0 {
+				l := made("q"+p.Name+" "+string(class), map[string]string{"project": p.Name, "class": string(class)})
+				put(MetricQuota, l, 100*float64(p.Used[class])/float64(limit))
+			}
+		}
+	}
 	for _, h := range servers {
 		l := made("h"+string(h.ID), map[string]string{alerting.HostLabel: string(h.ID)})
 		hosts[h.ID] = l

@@ -44,6 +44,7 @@ func (s *State) foldOwn(e *Event) error {
 			return err
 		}
 	}
+	parts = s.look(parts, e, p)
 	if err := s.fold(e, p); err != nil {
 		s.takeBack()
 		return err

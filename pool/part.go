@@ -24,6 +24,32 @@ type Part interface {
 	Load(saved []byte) (Part, error)
 }
 
+// Onlooker is a Part that wants to know of the pool's own events too.
+type Onlooker interface {
+	Part
+	// Look returns the part as it is after an event of the pool's own, whose data is payload and which is about to be folded into st, and
+	// whether it is another one. It is quick, and keeps neither st nor payload; the records that it finds in st may be kept.
+	Look(st *State, e *Event, payload any) (Part, bool)
+}
+
+// look lets those of the parts know of an event that want to.
+func (s *State) look(parts []Part, e *Event, payload any) []Part {
+	shared := true
+	for k, p := range parts {
+		o, ok := p.(Onlooker)
+		if !ok {
+			continue
+		}
+		if n, changed := o.Look(s, e, payload); changed {
+			if shared {
+				parts, shared = slices.Clone(parts), false
+			}
+			parts[k] = n
+		}
+	}
+	return parts
+}
+
 // PartEvent returns an event of a part's own kind, without its envelope; whoever appends it completes it.
 func PartEvent(kind string, version int, data any) (Event, error) {
 	b, err := json.Marshal(data)

@@ -20,7 +20,22 @@ type Command struct {
 	Withdraw    *Acknowledge      `json:"withdraw,omitempty"`
 	Step        *Step             `json:"step,omitempty"`
 	Done        *Done             `json:"done,omitempty"`
-	Epoch       int64             `json:"epoch,omitempty"` // of the leader, for Step and Done
+
+	SetReceiver    *Receiver      `json:"set_receiver,omitempty"`
+	RemoveReceiver string         `json:"remove_receiver,omitempty"`
+	SetRouting     *alert.Routing `json:"set_routing,omitempty"`
+	RemoveRouting  bool           `json:"remove_routing,omitempty"`
+	Report         *Happening     `json:"report,omitempty"`
+	Over           *Over          `json:"over,omitempty"`
+	Revive         string         `json:"revive,omitempty"` // the key of a message that is dead
+
+	Epoch int64 `json:"epoch,omitempty"` // of the leader, for Step, Done and Over
+}
+
+// Over is what became of messages.
+type Over struct {
+	Delivered []Settled `json:"delivered,omitempty"`
+	Dead      []Settled `json:"dead,omitempty"`
 }
 
 // SetSilence is a silence that is wanted, and the id that it gets if it is a new one.
@@ -77,7 +92,7 @@ func (p *Part) Decide(st *pool.State, command json.RawMessage, at time.Time) ([]
 	if err := read(command, &c); err != nil {
 		return nil, err
 	}
-	if (c.Step != nil || c.Done != nil) && c.Epoch != st.Epoch() {
+	if (c.Step != nil || c.Done != nil || c.Over != nil) && c.Epoch != st.Epoch() {
 		return nil, &pool.Error{Kind: pool.ErrNotLeader, Field: "epoch", Want: "the present leader's"}
 	}
 	switch {
@@ -112,6 +127,23 @@ func (p *Part) Decide(st *pool.State, command json.RawMessage, at time.Time) ([]
 		return encoded([]alert.Event{event}, err)
 	case c.Step != nil:
 		return p.step(st, *c.Step, at)
+	case c.SetReceiver != nil:
+		return p.setReceiver(*c.SetReceiver)
+	case c.RemoveReceiver != "":
+		return p.removeReceiver(c.RemoveReceiver)
+	case c.SetRouting != nil:
+		return p.setRouting(*c.SetRouting)
+	case c.RemoveRouting:
+		if p.routing == nil {
+			return nil, nil
+		}
+		return one(RoutingRemoved, struct{}{})
+	case c.Report != nil:
+		return c.Report.report()
+	case c.Over != nil:
+		return p.decideOver(c.Over.Delivered, c.Over.Dead)
+	case c.Revive != "":
+		return p.decideRevive(c.Revive)
 	case c.Done != nil:
 		for _, d := range p.due {
 			if d == c.Done.Due {
@@ -194,24 +226,32 @@ func (p *Part) step(st *pool.State, c Step, at time.Time) ([]pool.Event, error) 
 			break
 		}
 	}
+	for _, t := range now.announce(st, d, at) {
+		if err := add(Told, t); err == errNoSpace || size >= MostEvents {
+			break
+		} else if err != nil && err != errTooLarge {
+			return nil, err
+		}
+	}
 	return events, nil
 }
 
 // Settled says whether all has been decided that was to be told at a moment.
 func (p *Part) Settled(st *pool.State, last, at time.Time) bool {
 	d := p.dispatcher(st)
-	return len(d.Plan(p.groups, p.Alerts(), last, at).Events) == 0
+	return len(d.Plan(p.groups, p.Alerts(), last, at).Events) == 0 && len(p.announce(st, d, at)) == 0
 }
 
 // dispatcher returns the dispatcher that knows which things are quiet.
 func (p *Part) dispatcher(st *pool.State) alert.Dispatcher {
-	d := p.dispatch
+	d := p.config.Dispatch
 	d.Ledger = st.Identity()
-	if d.Route == nil { // nobody is told; acknowledgements end all the same
-		d.Route = func(alert.Labels) []alert.Target { return nil }
-	}
+	d.Route = p.Targets
 	own := d.Quiet
 	d.Quiet = func(l alert.Labels) string {
+		if l.Get(EventLabel) != "" { // that it is suspended is what is to be told
+			return ""
+		}
 		if why := Quiet(st, l); why != "" || own == nil {
 			return why
 		}

@@ -57,25 +57,39 @@ const (
 
 // Part is what the ledger knows of alerts. It is immutable.
 type Part struct {
-	dispatch alert.Dispatcher // whom to tell; its Quiet is added to
+	config Config
 
 	rules    map[string]alert.Rule
 	alerts   map[alert.Labels]alert.Alert // firing, and resolved of late
 	due      []Due                        // in the order in which they came
 	groups   *alert.State
 	revision pool.Revision // of the last change of rules
+
+	receivers map[string]Receiver
+	routing   *alert.Routing
+	configure int64 // grows with each change of receivers and of routing
+	outbox    outbox
+	happened  happened
 }
 
-// New returns the part of a ledger without alerts. Dispatch says whom alerts are told to; it is not written down.
-func New(dispatch alert.Dispatcher) *Part {
-	return &Part{dispatch: dispatch, groups: new(alert.State)}
+// Config is what is not written down.
+type Config struct {
+	Dispatch   alert.Dispatcher // its Quiet is added to; without Route, it is told by Routing
+	Routing    alert.Routing    // while the ledger has none
+	Receivers  []string         // that there are besides those in the ledger
+	FiringOnly []string         // of those, the ones that do not want to know what is resolved
+}
+
+// New returns the part of a ledger without alerts.
+func New(c Config) *Part {
+	return &Part{config: c, groups: new(alert.State)}
 }
 
 // Of returns the part of a State.
 func Of(st *pool.State) *Part {
 	p, ok := st.Part(Name)
 	if !ok {
-		return New(alert.Dispatcher{})
+		return New(Config{})
 	}
 	return p.(*Part)
 }
@@ -116,7 +130,7 @@ func (p *Part) Causes(st *pool.State, at time.Time) func(alert.Labels) map[strin
 	return func(l alert.Labels) map[string][]alert.Cause {
 		causes := make(map[string][]alert.Cause)
 		targets := d.Route(l)
-		if p.dispatch.Route == nil {
+		if !p.Tells() {
 			targets = []alert.Target{{}}
 		}
 		for _, t := range targets {
@@ -131,7 +145,11 @@ func (p *Part) Causes(st *pool.State, at time.Time) func(alert.Labels) map[strin
 // Fold implements pool.Part.
 func (p *Part) Fold(e *pool.Event) (pool.Part, error) {
 	if e.Kind == pool.KindForgotten {
-		return p, nil // nothing in it is kept under a subject
+		var f pool.Forgotten
+		if err := read(e.Data, &f); err != nil {
+			return nil, err
+		}
+		return p.forget(f.Subject), nil
 	}
 	if e.Version != 1 {
 		return nil, &pool.Error{Kind: pool.ErrUnknownKind, Field: "version", Value: e.Kind}
@@ -161,12 +179,21 @@ func (p *Part) Fold(e *pool.Event) (pool.Part, error) {
 		if k := slices.Index(n.due, d.Due); k >= 0 {
 			n.due = slices.Delete(n.due, k, k+1)
 		}
+	case ReceiverSet, ReceiverRemoved, RoutingSet, RoutingRemoved:
+		err = n.foldReceivers(e)
+	case Delivered, Died, Revived:
+		err = n.foldMessages(e)
+	case Reported, Told:
+		err = n.foldHappened(e)
 	default:
 		if !slices.Contains(groupKinds(), e.Kind) {
 			return nil, &pool.Error{Kind: pool.ErrUnknownKind, Value: e.Kind}
 		}
 		n.groups = p.groups.Clone()
 		err = Error(n.groups.Apply(e.Kind, e.Data, e.Time))
+		if err == nil && e.Kind == alert.GroupNotified {
+			err = n.queue(e.Data, e.Time)
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -278,14 +305,27 @@ type saved struct {
 	Alerts   []alert.Alert `json:"alerts,omitempty"`
 	Due      []Due         `json:"due,omitempty"`
 	Groups   *alert.State  `json:"groups,omitempty"`
+
+	Receivers  []Receiver           `json:"receivers,omitempty"`
+	Routing    *alert.Routing       `json:"routing,omitempty"`
+	Configured int64                `json:"configured,omitempty"`
+	Messages   []*Message           `json:"messages,omitempty"`
+	Log        []Past               `json:"log,omitempty"`
+	Outbox     int64                `json:"outbox,omitempty"`
+	Happened   []Happening          `json:"happened,omitempty"`
+	Seq        int64                `json:"seq,omitempty"`
+	Told       map[string]time.Time `json:"told,omitempty"`
 }
 
 // Save implements pool.Part.
 func (p *Part) Save() ([]byte, error) {
-	if p.revision == 0 && len(p.alerts) == 0 && len(p.due) == 0 && p.groups.Empty() {
+	if p.revision == 0 && len(p.alerts) == 0 && len(p.due) == 0 && p.groups.Empty() && p.configure == 0 && p.outbox.version == 0 && p.happened.seq == 0 {
 		return nil, nil
 	}
-	return json.Marshal(saved{p.Rules(), p.revision, p.Alerts(), p.due, p.groups})
+	return json.Marshal(saved{
+		p.Rules(), p.revision, p.Alerts(), p.due, p.groups, p.Receivers(), p.routing, p.configure,
+		p.outbox.all, p.outbox.log, p.outbox.version, p.happened.list(), p.happened.seq, p.happened.told,
+	})
 }
 
 // Load implements pool.Part.
@@ -294,9 +334,10 @@ func (p *Part) Load(b []byte) (pool.Part, error) {
 	if err := read(b, &s); err != nil {
 		return nil, err
 	}
-	n := New(p.dispatch)
+	n := New(p.config)
+	n.rules = make(map[string]alert.Rule, len(s.Rules))
 	for _, r := range s.Rules {
-		n.rules = with(n.rules, r.Name, r)
+		n.rules[r.Name] = r
 	}
 	n.revision, n.due = s.Revision, s.Due
 	n.alerts = make(map[alert.Labels]alert.Alert, len(s.Alerts))
@@ -306,5 +347,18 @@ func (p *Part) Load(b []byte) (pool.Part, error) {
 	if s.Groups != nil {
 		n.groups = s.Groups
 	}
+	n.receivers = make(map[string]Receiver, len(s.Receivers))
+	for _, r := range s.Receivers {
+		n.receivers[r.Name] = r
+	}
+	n.routing, n.configure = s.Routing, s.Configured
+	for _, m := range s.Messages {
+		if m == nil || (m.Notification == nil) == (m.Event == nil) {
+			return nil, &pool.Error{Kind: pool.ErrInvalid, Field: "messages", Want: "a notification or an event"}
+		}
+	}
+	n.outbox = outbox{s.Messages, s.Log, s.Outbox}
+	n.happened.set(s.Happened)
+	n.happened.seq, n.happened.told = s.Seq, s.Told
 	return n, nil
 }

@@ -25,6 +25,8 @@ func dispatch() alert.Dispatcher {
 	}}
 }
 
+func config() alerting.Config { return alerting.Config{Dispatch: dispatch()} }
+
 func save(t *testing.T, p pool.Part) string {
 	t.Helper()
 	b, err := p.Save()
@@ -46,7 +48,14 @@ func TestRandomLives(t *testing.T) {
 	kinds := make(map[string]int)
 	for seed := range uint64(40) {
 		r := rand.New(rand.NewPCG(seed, 9))
-		st := pool.NewState(alerting.New(dispatch()))
+		routed := seed%2 == 1 // by what stands in the ledger
+		config := config()
+		if routed {
+			config = alerting.Config{Receivers: []string{"pager"}, FiringOnly: []string{"pager"}}
+		}
+		st := pool.NewState(alerting.New(config))
+		sent := make(map[string]bool) // what was ever to be delivered
+		over := make(map[string]bool)
 		revision, now := pool.Revision(0), time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 		apply := func(events ...pool.Event) {
 			revision++
@@ -54,6 +63,10 @@ func TestRandomLives(t *testing.T) {
 				e := &events[n]
 				e.ID, e.Revision, e.Index, e.Time = fmt.Sprint(revision, "/", n), revision, n, now
 				kinds[e.Kind]++
+				if e.Private != nil {
+					e.Salt = []byte("sixteen bytes of")
+					e.Seal()
+				}
 				require.NoError(t, st.Apply(e))
 			}
 		}
@@ -66,7 +79,33 @@ func TestRandomLives(t *testing.T) {
 			var c alerting.Command
 			l := labelled(t, []string{"CPU", "Disk"}[r.IntN(2)], r.IntN(4))
 			var changed []alert.Change
-			switch r.IntN(9) {
+			switch r.IntN(16) {
+			case 9:
+				c.SetReceiver = &alerting.Receiver{Name: []string{"ops", "boss"}[r.IntN(2)], Type: "webhook", Settings: json.RawMessage(fmt.Sprintf(`{"n":%d}`, r.IntN(3))), Sealed: []byte("sealed"), FiringOnly: r.IntN(2) == 0}
+			case 10:
+				c.RemoveReceiver = []string{"ops", "boss"}[r.IntN(2)]
+			case 11:
+				tree := routing(t, r)
+				c.SetRouting = &tree
+			case 12:
+				if c.RemoveRouting = r.IntN(3) == 0; !c.RemoveRouting {
+					c.Report = &alerting.Happening{Kind: "backup-failed", Title: "the backup has failed", Labels: l}
+				}
+			case 13, 14:
+				c.Over = new(alerting.Over)
+				for _, m := range alerting.Of(st).Messages() {
+					switch r.IntN(4) {
+					case 0:
+						c.Over.Delivered = append(c.Over.Delivered, alerting.Settled{Key: m.Key, Attempts: 1})
+						over[m.Key] = true
+					case 1:
+						c.Over.Dead = append(c.Over.Dead, alerting.Settled{Key: m.Key, Attempts: 3, Error: "refused"})
+					}
+				}
+			case 15:
+				for _, m := range alerting.Of(st).Messages() {
+					c.Revive = m.Key
+				}
 			case 0:
 				c.SetRule = &alert.Rule{Name: l.Get("alertname"), Measure: alert.Measure{Metric: "cpu_percent"}, Test: alert.Test{Is: alert.Over, Value: float64(r.IntN(100))}}
 			case 1:
@@ -89,7 +128,8 @@ func TestRandomLives(t *testing.T) {
 				}
 			default:
 				a, ok := firing[l]
-				if ok {
+				if r.IntN(3) == 0 { // only time goes by
+				} else if ok {
 					delete(firing, l)
 					a.Phase, a.Ended = alert.Resolved, now
 					changed = []alert.Change{{Alert: a}}
@@ -110,20 +150,36 @@ func TestRandomLives(t *testing.T) {
 			if err != nil {
 				continue
 			}
+			for _, e := range events {
+				if n := (alert.Notification{}); e.Kind == alert.GroupNotified {
+					require.NoError(t, json.Unmarshal(e.Data, &n))
+					sent[n.Key] = true
+				}
+			}
 			if len(events) > 0 {
 				apply(events...)
+			}
+			there := make(map[string]bool)
+			for _, m := range alerting.Of(st).Messages() {
+				there[m.Key] = true
+				require.NoError(t, m.Message(st.Identity(), "").Check())
+				require.False(t, over[m.Key], "what was delivered is not there any more")
+			}
+			for key := range sent {
+				require.True(t, there[key] || over[key], "what was decided on is there until it is delivered")
 			}
 			require.Equal(t, was, save(t, before), "what was handed out does not change")
 			is := alerting.Of(st)
 			if now := save(t, is); now != "" {
-				back, err := alerting.New(dispatch()).Load([]byte(now))
+				back, err := alerting.New(config).Load([]byte(now))
 				require.NoError(t, err)
 				require.Equal(t, now, save(t, back))
 			}
 			if r.IntN(4) == 0 { // and go on with what was saved
 				snapshot, err := st.Snapshot().Bytes()
 				require.NoError(t, err)
-				st = restored(t, snapshot)
+				st, err = pool.ReadSnapshot(bytes.NewReader(snapshot), alerting.New(config))
+				require.NoError(t, err)
 			}
 			for l, a := range firing {
 				got, ok := alerting.Of(st).Alert(l)
@@ -135,15 +191,34 @@ func TestRandomLives(t *testing.T) {
 	for _, kind := range []string{
 		alerting.RuleSet, alerting.RuleRemoved, alerting.Changed, alerting.Acted, alert.SilenceSet, alert.SilenceEnded, alert.AlertAcknowledged,
 		alert.AcknowledgementWithdrawn, alert.AcknowledgementEnded, alert.GroupNotified, alert.GroupQuiet,
+		alerting.ReceiverSet, alerting.ReceiverRemoved, alerting.RoutingSet, alerting.RoutingRemoved, alerting.Delivered, alerting.Died, alerting.Revived,
+		alerting.Reported, alerting.Told,
 	} {
 		require.NotZero(t, kinds[kind], kind)
 	}
 }
 
+// routing returns a tree of routes to receivers that there may be.
+func routing(t *testing.T, r *rand.Rand) alert.Routing {
+	t.Helper()
+	match := func(name, value string) alert.Matchers {
+		m, err := alert.NewMatcher(name, alert.Equal, value)
+		require.NoError(t, err)
+		return alert.Matchers{m}
+	}
+	return alert.Routing{Root: alert.Route{
+		Receivers: []string{"pager"}, GroupBy: []string{"alertname"},
+		Routes: []alert.Route{
+			{Match: match("alertname", "CPU"), Receivers: []string{[]string{"ops", "boss", "pager"}[r.IntN(3)]}, Wait: alert.Duration(time.Duration(r.IntN(60)) * time.Second)},
+			{Match: match("event", "backup-failed"), Receivers: []string{"pager"}},
+		},
+	}}
+}
+
 // TestAStormFitsIntoBatches: a thousand alerts with long texts are written down step by step, none of which is more than a batch may be.
 func TestAStormFitsIntoBatches(t *testing.T) {
 	t.Parallel()
-	st := pool.NewState(alerting.New(dispatch()))
+	st := pool.NewState(alerting.New(config()))
 	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	step := func(all []alert.Change) int {
 		b, err := json.Marshal(alerting.Command{Step: &alerting.Step{Changes: all}})
@@ -190,14 +265,14 @@ func TestAStormFitsIntoBatches(t *testing.T) {
 
 func restored(t *testing.T, snapshot []byte) *pool.State {
 	t.Helper()
-	st, err := pool.ReadSnapshot(bytes.NewReader(snapshot), alerting.New(dispatch()))
+	st, err := pool.ReadSnapshot(bytes.NewReader(snapshot), alerting.New(config()))
 	require.NoError(t, err)
 	return st
 }
 
 func alone(t *testing.T) *pool.State {
 	t.Helper()
-	st := pool.NewState(alerting.New(dispatch()))
+	st := pool.NewState(alerting.New(config()))
 	opened, err := pool.NewEvent(pool.KindOpened, &pool.Opened{Ledger: "ledger"})
 	require.NoError(t, err)
 	opened.ID, opened.Revision, opened.Time = "1", 1, noon()
@@ -304,7 +379,7 @@ func TestATooLargeGroupHoldsUpNothingElse(t *testing.T) {
 // TestAcknowledgementsEndThoughNobodyIsTold: without targets, too, what has ended is not remembered for ever.
 func TestAcknowledgementsEndThoughNobodyIsTold(t *testing.T) {
 	t.Parallel()
-	st := pool.NewState(alerting.New(alert.Dispatcher{}))
+	st := pool.NewState(alerting.New(alerting.Config{}))
 	a := alert.Alert{Labels: labelled(t, "CPU", 1), Phase: alert.Firing, Active: noon(), Fired: noon()}
 	require.NoError(t, do(t, st, alerting.Command{Step: &alerting.Step{Changes: []alert.Change{{Alert: a}}}}, noon()))
 	require.NoError(t, do(t, st, alerting.Command{Acknowledge: &alerting.Acknowledge{Labels: a.Labels, By: "alice"}}, noon()))
@@ -335,4 +410,111 @@ func TestWhatASnapshotHoldsIsBounded(t *testing.T) {
 	require.Less(t, n, 80)
 	_, err := st.Snapshot().Bytes()
 	require.NoError(t, err)
+}
+
+// apply appends events to the books of a State.
+func apply(t *testing.T, st *pool.State, at time.Time, events ...pool.Event) {
+	t.Helper()
+	for n := range events {
+		e := &events[n]
+		e.ID, e.Revision, e.Index, e.Time = fmt.Sprint(st.Head()+1, "/", n), st.Head()+1, n, at
+		if e.Private != nil {
+			e.Salt = []byte("sixteen bytes of")
+			e.Seal()
+		}
+	}
+	for n := range events {
+		require.NoError(t, st.Apply(&events[n]))
+	}
+}
+
+func command(t *testing.T, st *pool.State, at time.Time, c alerting.Command) error {
+	t.Helper()
+	b, err := json.Marshal(c)
+	require.NoError(t, err)
+	events, err := alerting.Of(st).Decide(st, b, at)
+	if err == nil {
+		apply(t, st, at, events...)
+	}
+	return err
+}
+
+func ledger(t *testing.T, c alerting.Config) (*pool.State, time.Time) {
+	t.Helper()
+	st, at := pool.NewState(alerting.New(c)), time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	opened, err := pool.NewEvent(pool.KindOpened, &pool.Opened{Ledger: "ledger"})
+	require.NoError(t, err)
+	apply(t, st, at, opened)
+	return st, at
+}
+
+// What is sealed goes with its subject, and a ledger in which it is forgotten gives the same books.
+func TestForgottenSecrets(t *testing.T) {
+	t.Parallel()
+	st, at := ledger(t, alerting.Config{})
+	require.NoError(t, command(t, st, at, alerting.Command{SetReceiver: &alerting.Receiver{Name: "ops", Type: "webhook", Sealed: []byte("sealed")}}))
+	r, ok := alerting.Of(st).Receiver("ops")
+	require.True(t, ok)
+	require.Equal(t, "sealed", string(r.Sealed))
+	before := alerting.Of(st).Configured()
+	forgotten, err := pool.NewEvent(pool.KindForgotten, &pool.Forgotten{Subject: "receiver/ops"})
+	require.NoError(t, err)
+	apply(t, st, at, forgotten)
+	r, ok = alerting.Of(st).Receiver("ops")
+	require.True(t, ok)
+	require.Empty(t, r.Sealed)
+	require.Greater(t, alerting.Of(st).Configured(), before, "whoever has made a notifier of it makes another")
+	require.NotContains(t, save(t, alerting.Of(st)), "sealed\"")
+}
+
+// What became of messages is the leader's to say.
+func TestOverIsTheLeaders(t *testing.T) {
+	t.Parallel()
+	st, at := ledger(t, alerting.Config{Receivers: []string{"log"}})
+	over := &alerting.Over{Delivered: []alerting.Settled{{Key: "x"}}}
+	require.NoError(t, command(t, st, at, alerting.Command{Over: over, Epoch: st.Epoch()}))
+	require.ErrorIs(t, command(t, st, at, alerting.Command{Over: over, Epoch: st.Epoch() + 1}), pool.ErrNotLeader)
+}
+
+// However much happens and waits, what is kept of it is bounded, and what goes is the oldest.
+func TestMessagesAreBounded(t *testing.T) {
+	t.Parallel()
+	m, err := alert.NewMatcher(alerting.EventLabel, alert.Match, ".+")
+	require.NoError(t, err)
+	receivers := make([]string, alert.MaxReceivers)
+	for n := range receivers {
+		receivers[n] = fmt.Sprintf("log-%02d", n)
+	}
+	st, at := ledger(t, alerting.Config{Receivers: receivers, Routing: alert.Routing{Root: alert.Route{Routes: []alert.Route{{Match: alert.Matchers{m}, Receivers: receivers}}}}})
+	large := strings.Repeat("x", alerting.MostReported-100)
+	require.ErrorIs(t, command(t, st, at, alerting.Command{Report: &alerting.Happening{Kind: "a", Title: large + large}}), pool.ErrInvalid)
+	for n := range 2*alerting.MostHappened + 10 {
+		require.NoError(t, command(t, st, at, alerting.Command{Report: &alerting.Happening{Kind: "kind", Title: fmt.Sprint("number ", n)}}))
+	}
+	at = at.Add(time.Minute)
+	require.NoError(t, command(t, st, at, alerting.Command{Step: new(alerting.Step)}))
+	waiting := alerting.Of(st).Messages()
+	require.Len(t, waiting, len(receivers))
+	require.Less(t, waiting[0].Size, 100<<10)
+	require.NoError(t, waiting[0].Message("ledger", "").Check())
+	require.True(t, strings.HasSuffix(waiting[0].Event.Text, "more"))
+	require.Equal(t, "5010 times kind", waiting[0].Event.Title)
+	key := waiting[0].Key
+	dead := []alerting.Settled{{Key: key, Attempts: 2, Error: "refused"}}
+	require.NoError(t, command(t, st, at, alerting.Command{Over: &alerting.Over{Dead: dead}}))
+	require.NoError(t, command(t, st, at, alerting.Command{Over: &alerting.Over{Dead: dead}}))
+	require.Len(t, alerting.Of(st).Log(), 1, "once")
+	for n := range alerting.MostWaiting / len(receivers) {
+		at = at.Add(10 * time.Minute)
+		require.NoError(t, command(t, st, at, alerting.Command{Report: &alerting.Happening{Kind: "late", Title: fmt.Sprint("late ", n)}}))
+		at = at.Add(time.Minute)
+		require.NoError(t, command(t, st, at, alerting.Command{Step: new(alerting.Step)}))
+	}
+	all := alerting.Of(st).Messages()
+	require.LessOrEqual(t, len(all), alerting.MostWaiting+len(receivers))
+	require.False(t, all[1].Dead.IsZero(), "the oldest that waited")
+	require.Equal(t, "too many messages wait", all[1].Error)
+	require.True(t, all[len(all)-1].Dead.IsZero())
+	require.NoError(t, command(t, st, at, alerting.Command{Over: &alerting.Over{Delivered: []alerting.Settled{{Key: key}}}}), "one that is dead has arrived all the same")
+	require.ErrorIs(t, command(t, st, at, alerting.Command{Revive: key}), pool.ErrNotFound)
 }

@@ -26,7 +26,7 @@ func places() map[string]place {
 		return out
 	}
 	return map[string]place{
-		"":              {ours: []string{"alert", "alert/detect", "hypervisor", "internal/alerting", "internal/ring", "pool", "quota", "scheduler", "scheduler/packing", "scheduler/rebalance", "scheduler/whatif"}},
+		"":              {ours: []string{"alert", "alert/detect", "hypervisor", "internal/alerting", "internal/ring", "notify", "notify/delivery", "pool", "quota", "scheduler", "scheduler/packing", "scheduler/rebalance", "scheduler/whatif"}},
 		"internal/ring": {ours: []string{"hypervisor", "pool", "quota", "scheduler", "scheduler/lifetime", "scheduler/rebalance"}},
 		"scheduler":     {ours: []string{"pool"}},
 		"quota":         {ours: []string{"pool"}},
@@ -35,7 +35,7 @@ func places() map[string]place {
 		"alert":         {ours: []string{"alert/detect"}},
 		"alert/detect":  {},
 
-		"internal/alerting": {ours: []string{"alert", "pool"}},
+		"internal/alerting": {ours: []string{"alert", "notify", "pool"}},
 
 		"scheduler/packing":  {ours: []string{"pool"}},
 		"scheduler/lifetime": {ours: []string{"pool", "scheduler"}},
@@ -103,6 +103,7 @@ func places() map[string]place {
 		"pool/ledgerfile": {ours: []string{"pool"}},
 
 		"notify":            {ours: []string{"pool"}},
+		"notify/delivery":   {ours: []string{"notify", "pool"}},
 		"notify/notifytest": {ours: []string{"notify"}},
 		"notify/twilio":     {ours: []string{"notify"}},
 		"notify/jira":       {ours: []string{"notify"}},

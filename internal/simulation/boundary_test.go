@@ -27,6 +27,9 @@ func (w *world) calls() []string {
 	if w.forwards {
 		out = append(out, "forward")
 	}
+	if w.tells {
+		out = append(out, "notify")
+	}
 	return out
 }
 

@@ -7,8 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/hypervisor/fake"
+	"github.com/berthage/berthage/internal/alerting"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -46,7 +48,7 @@ type unrecorded struct {
 
 func newMonitor(w *world) *monitor {
 	return &monitor{
-		w: w, st: pool.NewState(), seen: make(map[string]bool), held: make(map[pool.MachineID]time.Time), born: make(map[pool.InstanceID]time.Time),
+		w: w, st: pool.NewState(berthage.Parts()...), seen: make(map[string]bool), held: make(map[pool.MachineID]time.Time), born: make(map[pool.InstanceID]time.Time),
 		holdings:   make(map[pool.InstanceID]*holding),
 		unrecorded: make(map[unrecorded]time.Time), orphans: make(map[unrecorded]bool),
 	}
@@ -116,6 +118,9 @@ func (m *monitor) follow() {
 
 // remember keeps what promises ask for, and checks what an event books.
 func (m *monitor) remember(e *pool.Event) {
+	if strings.HasPrefix(e.Kind, alerting.Name+".") {
+		return
+	}
 	p, err := e.Payload()
 	m.w.must(err)
 	m.reserved(e, p)
@@ -327,7 +332,7 @@ func (m *monitor) compare(p *process) {
 			return
 		case st.Head() < m.st.Head():
 			if p.mirror == nil {
-				p.mirror = pool.NewState()
+				p.mirror = pool.NewState(berthage.Parts()...)
 			}
 			want = p.mirror
 			for want.Head() < st.Head() {

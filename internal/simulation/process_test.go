@@ -108,6 +108,9 @@ func (p *process) config() berthage.Config {
 			Mode: berthage.RebalanceAutomatic, Goal: goals[w.seed/4%3], Every: time.Second, Settle: 2 * time.Second, AtATime: 3, PerHost: 2, Cold: w.seed/4%2 == 0,
 		}
 	}
+	if w.tells {
+		p.watches(&c)
+	}
 	if w.leases {
 		c.Scratch = &scratch{p}
 	}

@@ -91,14 +91,14 @@ func TestSimulation(t *testing.T) {
 
 // faultKinds returns the names of all faults.
 func faultKinds() []string {
-	return []string{
+	return append(receiverFaults(), []string{
 		"driver: refuse", "driver: unavailable", "driver: drop", "driver: lose", "driver: late", "driver: duplicate",
 		"driver: spoil", "driver: shorten", "driver: hang", "driver: slow",
 		"host dead", "host cut off", "host returned",
 		"store: refused", "store: lost request", "store: lost reply", "store: late", "store outage", "daemon cut off from the store",
 		"forward: request lost", "forward: reply lost",
 		"daemon paused", "daemon ended in order", "clock jump",
-	}
+	}...)
 }
 
 // Every fault that is injected stands in the document that says what the simulation proves.

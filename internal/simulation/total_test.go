@@ -101,7 +101,7 @@ func (s *total) line() string {
 		return n
 	}
 	line := fmt.Sprintf("launches=%d crashes=%d faults=%d", s.Launches, sum(s.Crashes), sum(faults))
-	for _, b := range []breach{orphans, duplicates, leaks, overcommit, strangers, stuck} {
+	for _, b := range []breach{orphans, duplicates, leaks, overcommit, strangers, stuck, untold} {
 		line += fmt.Sprintf(" %s=%d", b, s.Breaches[b])
 	}
 	return line
@@ -137,7 +137,7 @@ func (s *total) enough(t *testing.T) {
 			t.Errorf("%s: only %d times", k, faults[k])
 		}
 	}
-	w := &world{leases: true, forwards: true}
+	w := &world{leases: true, forwards: true, tells: true}
 	for _, c := range w.calls() {
 		for _, after := range []bool{false, true} {
 			if p := (point{c, after}).String(); s.Crashes[p] < leastCrash {

@@ -42,6 +42,7 @@ const (
 	overcommit breach = "overcommit_seconds"
 	strangers  breach = "strangers"
 	stuck      breach = "stuck"
+	untold     breach = "messages" // lost, in another order, or sent to whom they are not for
 )
 
 // world is one simulation. Its random source, and what is not under mu, are of the goroutine of play only.
@@ -60,6 +61,7 @@ type world struct {
 	preempts   bool // and have others give way
 	reserves   bool // places are reserved
 	bursts     bool // the region, or a host, is taken for want of room only, and left again
+	tells      bool // rules are evaluated, and messages sent
 	rules      bool // a host is tainted, and the members of some clusters must not share one
 
 	hosts    []pool.Host
@@ -69,6 +71,7 @@ type world struct {
 	faulty   *ledgertest.Faulty
 	scratch  pool.Scratch
 	monitor  *monitor
+	post     *post
 	commands []command
 	wrongs   []disturbance
 	tokens   int
@@ -120,6 +123,10 @@ func newWorld(seed uint64, target int) *world {
 	w.rules = seed%3 == 1
 	w.bursts = seed%5 == 2 || seed%4 == 3
 	w.reserves = seed%8 == 1 || seed%8 == 6
+	w.tells, w.post = seed%2 == 1, newPost()
+	if w.tells {
+		w.wrongs = append(w.wrongs, disturbance{40, (*world).receiverOutage})
+	}
 	w.commands = w.asks()
 	daemons := 1
 	if seed%3 != 0 {
@@ -172,7 +179,7 @@ func newWorld(seed uint64, target int) *world {
 	w.monitor = newMonitor(w)
 	for _, c := range w.calls() {
 		w.aims = append(w.aims, point{c, false}, point{c, true})
-		if c == "fence" || c == "forward" { // which are seldom reached in time
+		if c == "fence" || c == "forward" || c == "notify" { // which are seldom reached in time
 			w.aims = append(w.aims, point{c, false}, point{c, true})
 		}
 	}
@@ -282,6 +289,9 @@ func (w *world) heal() {
 	for _, undo := range w.undo {
 		undo()
 	}
+	for _, name := range receiverNames {
+		w.receiver(name, false)
+	}
 	w.callers.Wait()
 	for end := time.Now().Add(patience); ; {
 		for n := range w.seats {
@@ -301,7 +311,7 @@ func (w *world) heal() {
 		if time.Now().After(end) || w.hopeless() {
 			break
 		}
-		if w.atRest() && time.Since(w.monitor.changed) > 2*latest {
+		if w.atRest() && w.told() && time.Since(w.monitor.changed) > 2*latest {
 			break
 		}
 	}
@@ -379,6 +389,7 @@ func (w *world) final() {
 			w.broken(stuck, "daemon %d is at revision %d of %d", n, r, w.monitor.st.Head())
 		}
 	}
+	w.messages()
 	w.mu.Lock()
 	promises := w.promises
 	w.mu.Unlock()

@@ -2,6 +2,7 @@ package mail_test
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"os"
 	"os/exec"
@@ -31,7 +32,7 @@ func postfix(t *testing.T, c certificate) map[string]string {
 	pem, key := filepath.Join(dir, "certificate.pem"), filepath.Join(dir, "key.pem")
 	require.NoError(t, os.WriteFile(pem, c.pem, 0o600))
 	require.NoError(t, os.WriteFile(key, c.key, 0o600))
-	cmd := exec.Command("./postfix.sh", pem, key, user)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "./postfix.sh", pem, key, user)
 	cmd.Env = append(os.Environ(), "BERTHAGE_MAIL_PASSWORD="+password)
 	stdin, err := cmd.StdinPipe()
 	require.NoError(t, err)

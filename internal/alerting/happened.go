@@ -1,0 +1,418 @@
+package alerting
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/berthage/berthage/alert"
+	"github.com/berthage/berthage/pool"
+)
+
+// The kinds of event of things that happened.
+const (
+	Reported = "alert.event"       // Happening: somebody else reports it
+	Told     = "alert.events.told" // told: those of a kind up to one of them are being told
+)
+
+// EventLabel is the label that says of what kind something is that happened. A route that has a matcher for it is asked whom to
+// tell; to those who only want to know of alerts it is not told.
+const EventLabel = "event"
+
+// The kinds of thing that happen, by what they say of one, and of several. Others are reported by somebody else.
+const (
+	InstanceSuspended = "instance-suspended"
+	InstanceDeleting  = "instance-deleting"
+	InstanceFailed    = "instance-failed"
+	ClusterSuspended  = "cluster-suspended"
+	ClusterDeleting   = "cluster-deleting"
+	ReservationLapsed = "reservation-lapsed"
+	HostLost          = "host-lost"
+	HostBack          = "host-back"
+	HostFenced        = "host-fenced"
+	HostRemoved       = "host-removed"
+)
+
+func phrases(kind string) (one, many string, s alert.Severity) {
+	switch kind {
+	case InstanceSuspended:
+		return "instance # is suspended", "# instances are suspended", alert.Low
+	case InstanceDeleting:
+		return "instance # is being deleted", "# instances are being deleted", alert.Medium
+	case InstanceFailed:
+		return "instance # has failed", "# instances have failed", alert.High
+	case ClusterSuspended:
+		return "cluster # is suspended", "# clusters are suspended", alert.Low
+	case ClusterDeleting:
+		return "cluster # is being deleted", "# clusters are being deleted", alert.Medium
+	case ReservationLapsed:
+		return "the reservation # has lapsed", "# reservations have lapsed", alert.Medium
+	case HostLost:
+		return "host # does not answer", "# hosts do not answer", alert.Critical
+	case HostBack:
+		return "host # answers again", "# hosts answer again", alert.Low
+	case HostFenced:
+		return "host # is switched off", "# hosts are switched off", alert.High
+	case HostRemoved:
+		return "host # is removed", "# hosts are removed", alert.Medium
+	}
+	return kind + ": #", "# times " + kind, alert.Low
+}
+
+// Happening is something that happened, until it has been told or is too old for it. It is immutable.
+type Happening struct {
+	Seq    int64        `json:"seq,omitempty"` // grows
+	Kind   string       `json:"kind"`
+	At     time.Time    `json:"at,omitzero"`
+	Labels alert.Labels `json:"labels,omitzero"` // what it is about
+	Name   string       `json:"name,omitempty"`  // of that
+	Reason string       `json:"reason,omitempty"`
+
+	// Of what somebody else reports; else they follow from the kind.
+	Severity alert.Severity `json:"severity,omitempty"`
+	Title    string         `json:"title,omitempty"`
+	Text     string         `json:"text,omitempty"`
+}
+
+// The bounds on what is kept of things that happened: how many, and for how long they can still be told.
+const (
+	MostHappened = 5_000
+	TellWithin   = time.Hour
+	MostReported = 16 << 10 // bytes of the texts of one that is reported
+)
+
+// cell is one of a list, the newest first. It is shared by all later lists.
+type cell struct {
+	Happening
+	before *cell
+}
+
+// happened is what happened and has not been told yet.
+type happened struct {
+	newest *cell
+	count  int
+	seq    int64
+	told   map[string]time.Time // when something of a kind was told last; replaced, not changed
+}
+
+func (h *happened) add(one Happening) {
+	h.seq++
+	one.Seq = h.seq
+	h.newest = &cell{one, h.newest}
+	if h.count++; h.count >= 2*MostHappened { // seldom enough that it costs nothing
+		h.set(h.list()[MostHappened:])
+	}
+}
+
+// list returns what is kept, the oldest first.
+func (h *happened) list() []Happening {
+	out := make([]Happening, h.count)
+	k := h.count
+	for c := h.newest; c != nil && k > 0; c = c.before {
+		k--
+		out[k] = c.Happening
+	}
+	return out[k:]
+}
+
+func (h *happened) set(list []Happening) {
+	h.newest, h.count = nil, len(list)
+	for _, one := range list {
+		h.newest = &cell{one, h.newest}
+	}
+}
+
+// Look implements pool.Onlooker.
+func (p *Part) Look(st *pool.State, e *pool.Event, payload any) (pool.Part, bool) {
+	one := Happening{At: e.Time}
+	switch v := payload.(type) {
+	case *pool.Wanted:
+		switch {
+		case v.Want == pool.Suspended:
+			one.Kind = InstanceSuspended
+		case v.Want == pool.Absent:
+			one.Kind = InstanceDeleting
+		default:
+			return p, false
+		}
+		i, ok := st.Instance(v.Instance)
+		if !ok || i.Want == v.Want {
+			return p, false
+		}
+		one.instance(i, v.Reason)
+	case *pool.Ended:
+		i, ok := st.Instance(v.Instance)
+		if !ok || e.Kind != pool.KindFailed {
+			return p, false
+		}
+		one.Kind = InstanceFailed
+		one.instance(i, v.Reason)
+	case *pool.Lapsed:
+		i, ok := st.Instance(v.Instance)
+		if !ok || v.Released {
+			return p, false
+		}
+		one.Kind = ReservationLapsed
+		one.instance(i, "")
+	case *pool.ClusterActed:
+		c, ok := st.Cluster(v.Cluster)
+		if !ok || c.Want == v.Want {
+			return p, false
+		}
+		switch v.Want {
+		case pool.Suspended:
+			one.Kind = ClusterSuspended
+		case pool.Absent:
+			one.Kind = ClusterDeleting
+		default:
+			return p, false
+		}
+		one.Name = string(c.ID)
+		one.label("cluster", string(c.ID), "project", c.ID.Project())
+	case *pool.HostConditions:
+		h, ok := st.Host(v.Host)
+		if !ok {
+			return p, false
+		}
+		is, was := v.Conditions.Has, h.Conditions.Has
+		switch {
+		case is(pool.Fenced) && !was(pool.Fenced):
+			one.Kind = HostFenced
+		case is(pool.Unreachable) && !was(pool.Unreachable):
+			one.Kind = HostLost
+		case was(pool.Unreachable) && !is(pool.Unreachable):
+			one.Kind = HostBack
+		default:
+			return p, false
+		}
+		one.host(v.Host, v.Reason)
+	case *pool.HostRemoved:
+		one.Kind = HostRemoved
+		one.host(v.Host, "")
+	default:
+		return p, false
+	}
+	n := *p
+	n.happened.add(one)
+	return &n, true
+}
+
+// label sets the labels; values that are empty are none.
+func (h *Happening) label(pairs ...string) {
+	set := map[string]string{EventLabel: h.Kind}
+	for k := 0; k+1 < len(pairs); k += 2 {
+		if pairs[k+1] != "" {
+			set[pairs[k]] = pairs[k+1]
+		}
+	}
+	h.Labels, _ = alert.NewLabels(set) // names of the pool are within the bounds of labels
+}
+
+func (h *Happening) instance(i *pool.Instance, reason string) {
+	h.Name, h.Reason = cmp.Or(i.Name, string(i.ID)), reason
+	h.label(InstanceLabel, string(i.ID), "vm", i.Name, "project", i.Project)
+}
+
+func (h *Happening) host(id pool.HostID, reason string) {
+	h.Name, h.Reason = string(id), reason
+	h.label(HostLabel, string(id))
+}
+
+// title returns in one line what happened.
+func (h *Happening) title() string {
+	one, _, _ := phrases(h.Kind)
+	return cmp.Or(h.Title, strings.Replace(one, "#", cmp.Or(h.Name, h.Labels.String()), 1))
+}
+
+func (h *Happening) severity() alert.Severity {
+	_, _, s := phrases(h.Kind)
+	return cmp.Or(h.Severity, s)
+}
+
+// line returns in one line what happened among others of its kind.
+func (h *Happening) line() string {
+	out := h.At.UTC().Format("2006-01-02 15:04 UTC") + ": " + h.title()
+	if project := h.Labels.Get("project"); project != "" {
+		out += " (project " + project + ")"
+	}
+	for _, text := range []string{h.Reason, h.Text} {
+		if text != "" {
+			out += ": " + text
+		}
+	}
+	return out
+}
+
+// Announcement is what several receivers are told of things of one kind that happened.
+type Announcement struct {
+	Receivers []string       `json:"receivers"`
+	Kind      string         `json:"kind"`
+	Severity  alert.Severity `json:"severity,omitempty"`
+	Title     string         `json:"title"`
+	Text      string         `json:"text,omitempty"`
+	Labels    alert.Labels   `json:"labels,omitzero"` // that all of them have
+	Count     int            `json:"count"`
+}
+
+// told is that those of a kind which happened up to one of them are told, or are not to be.
+type told struct {
+	Ledger   string         `json:"ledger"` // for the keys
+	Kind     string         `json:"kind"`
+	Upto     int64          `json:"upto"`
+	Messages []Announcement `json:"messages,omitempty"`
+}
+
+// mostText is of how many bytes an announcement's text is at most; how many more there are is said.
+const mostText = 64 << 10
+
+// announce decides what is due to be told of what happened: each kind once in an interval, so that much of it at once is few messages.
+func (p *Part) announce(st *pool.State, d alert.Dispatcher, at time.Time) []told {
+	if p.happened.count == 0 {
+		return nil
+	}
+	type kind struct {
+		due  time.Time
+		of   map[string][]Happening // by those who are told
+		who  map[string][]string
+		upto int64
+	}
+	kinds := make(map[string]*kind)
+	causes := d.CausesOf(p.groups, p.Alerts())
+	for _, h := range p.happened.list() {
+		if at.Sub(h.At) > TellWithin {
+			continue
+		}
+		receivers, wait, interval := p.whom(d, causes, h, at)
+		if len(receivers) == 0 {
+			continue
+		}
+		k := kinds[h.Kind]
+		if k == nil {
+			k = &kind{due: h.At.Add(wait), of: make(map[string][]Happening), who: make(map[string][]string)}
+			if last, ok := p.happened.told[h.Kind]; ok && last.Add(interval).After(k.due) {
+				k.due = last.Add(interval)
+			}
+			kinds[h.Kind] = k
+		}
+		who := strings.Join(receivers, "\x00")
+		k.of[who], k.who[who] = append(k.of[who], h), receivers
+		k.upto = h.Seq
+	}
+	var out []told
+	for _, name := range slices.Sorted(maps.Keys(kinds)) {
+		k := kinds[name]
+		if k.due.After(at) {
+			continue
+		}
+		t := told{Ledger: st.Identity(), Kind: name, Upto: k.upto}
+		for _, who := range slices.Sorted(maps.Keys(k.of)) {
+			t.Messages = append(t.Messages, announcement(name, k.who[who], k.of[who]))
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
+// whom returns who is told of something, and the times of who is told first: those to whom it goes because of its label. Without
+// that it would be told to everybody who wants to know of alerts.
+func (p *Part) whom(d alert.Dispatcher, causes func(alert.Target, alert.Labels, time.Time) []alert.Cause, h Happening, at time.Time) (receivers []string, wait, interval time.Duration) {
+	others := d.Route(h.Labels.Without(EventLabel))
+	for _, t := range d.Route(h.Labels) {
+		if slices.ContainsFunc(others, func(o alert.Target) bool { return o.ID == t.ID }) || len(causes(t, h.Labels, at)) > 0 {
+			continue
+		}
+		if len(receivers) == 0 {
+			wait, interval = cmp.Or(t.Wait, alert.DefaultWait), cmp.Or(t.Interval, alert.DefaultInterval)
+		}
+		for _, r := range t.Receivers {
+			if !slices.Contains(receivers, r.Name) {
+				receivers = append(receivers, r.Name)
+			}
+		}
+	}
+	slices.Sort(receivers)
+	return receivers, max(wait, 0), interval
+}
+
+func announcement(kind string, receivers []string, all []Happening) Announcement {
+	first := all[0]
+	out := Announcement{Receivers: receivers, Kind: kind, Severity: first.severity(), Title: first.title(), Labels: first.Labels, Count: len(all)}
+	if len(all) > 1 {
+		_, many, _ := phrases(kind)
+		out.Title = strings.Replace(many, "#", strconv.Itoa(len(all)), 1)
+	}
+	var lines strings.Builder
+	for k, h := range all {
+		var other []string
+		for name, value := range out.Labels.All() {
+			if h.Labels.Get(name) != value {
+				other = append(other, name)
+			}
+		}
+		out.Labels = out.Labels.Without(other...)
+		line := h.line()
+		if lines.Len()+len(line) > mostText && k > 0 {
+			lines.WriteString("and " + strconv.Itoa(len(all)-k) + " more\n")
+			break
+		}
+		lines.WriteString(line + "\n")
+	}
+	out.Text = strings.TrimSuffix(lines.String(), "\n")
+	return out
+}
+
+// foldHappened folds what is reported, and what is told.
+func (p *Part) foldHappened(e *pool.Event) error {
+	if e.Kind == Reported {
+		var one Happening
+		if err := read(e.Data, &one); err != nil {
+			return err
+		}
+		one.At = e.Time
+		p.happened.add(one)
+		return nil
+	}
+	var t told
+	if err := read(e.Data, &t); err != nil {
+		return err
+	}
+	p.happened.told = with(p.happened.told, t.Kind, e.Time)
+	p.happened.set(slices.DeleteFunc(p.happened.list(), func(h Happening) bool { return h.Kind == t.Kind && h.Seq <= t.Upto }))
+	p.outbox = p.outbox.clone()
+	for k, m := range t.Messages {
+		for _, receiver := range m.Receivers {
+			key := hashed("event", t.Ledger, t.Kind, strconv.FormatInt(t.Upto, 10), strconv.Itoa(k), receiver)
+			p.outbox.push(&Message{Key: key, Receiver: receiver, Queued: e.Time, Size: len(m.Text) + len(m.Title) + 512, Event: &m}, e.Time)
+		}
+	}
+	return nil
+}
+
+// report decides on something that somebody else reports.
+func (h Happening) report() ([]pool.Event, error) {
+	if err := pool.ValidName(h.Kind); err != nil {
+		return nil, pool.InField("kind", err)
+	}
+	if n := len(h.Title) + len(h.Text); n > MostReported || h.Title == "" {
+		return nil, &pool.Error{Kind: pool.ErrInvalid, Field: "title, text", Value: strconv.Itoa(n) + " bytes", Want: "a title, and at most 16 KiB of both"}
+	}
+	switch h.Severity {
+	case "", alert.Critical, alert.High, alert.Medium, alert.Low:
+	default:
+		return nil, &pool.Error{Kind: pool.ErrInvalid, Field: "severity", Value: string(h.Severity), Want: "critical, high, medium or low"}
+	}
+	set := h.Labels.Map()
+	if set == nil {
+		set = make(map[string]string)
+	}
+	set[EventLabel] = h.Kind
+	labels, err := alert.NewLabels(set)
+	if err != nil {
+		return nil, Error(err)
+	}
+	h.Labels, h.Seq, h.At, h.Name, h.Reason = labels, 0, time.Time{}, "", ""
+	return one(Reported, h)
+}
