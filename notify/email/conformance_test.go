@@ -2,6 +2,7 @@ package email_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"fmt"
 	"html"
@@ -194,7 +195,7 @@ func codes() map[int]int {
 
 // pass is what a server does that asks another one by HTTP what to answer. The user's name says on which port.
 func pass(e envelope) string {
-	r, err := http.NewRequest(http.MethodPost, "http://127.0.0.1:"+strings.TrimPrefix(e.user, "gate-"), bytes.NewReader(e.mail))
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "http://127.0.0.1:"+strings.TrimPrefix(e.user, "gate-"), bytes.NewReader(e.mail))
 	if err != nil {
 		return "close"
 	}

@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -385,6 +387,42 @@ func TestWhomItMayCall(t *testing.T) {
 		require.ErrorIs(t, err, notify.ErrBroken)
 	}
 	require.Zero(t, s.connections())
+}
+
+// A relay that is not on this machine is never talked to in the clear, whatever the Guard allows.
+func TestInsecureIsForLoopback(t *testing.T) {
+	t.Parallel()
+	addresses, err := net.InterfaceAddrs()
+	require.NoError(t, err)
+	var own netip.Addr
+	for _, a := range addresses {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && !p.Addr().IsLoopback() {
+			own = p.Addr()
+		}
+	}
+	if !own.IsValid() {
+		t.Skip("needs an address that is not of the loopback interface")
+	}
+	l, err := net.Listen("tcp", netip.AddrPortFrom(own, 0).String())
+	require.NoError(t, err)
+	defer l.Close()
+	heard := make(chan string, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = io.WriteString(conn, "220 mail.example ESMTP\r\n")
+		b, _ := io.ReadAll(conn)
+		heard <- string(b)
+	}()
+	c := config(&server{address: l.Addr().String()}, nil)
+	c.Security = email.InsecureLoopback
+	c.Client = notify.NewClient(notify.ClientConfig{Guard: notify.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}}, Timeout: 5 * time.Second})
+	n, err := email.New(c)
+	require.NoError(t, err)
+	require.ErrorIs(t, n.Notify(t.Context(), notifytest.Firing()), notify.ErrBroken)
+	require.Empty(t, <-heard)
 }
 
 func TestCancelledAnywhere(t *testing.T) {

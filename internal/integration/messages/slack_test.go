@@ -43,6 +43,19 @@ func slackTable(blocks slackgo.Blocks) error {
 			text("header", b.Text, slackgo.PlainTextType, 150)
 		case *slackgo.SectionBlock:
 			text("section", b.Text, slackgo.MarkdownType, 3000)
+		case *slackgo.ActionBlock:
+			for _, e := range b.Elements.ElementSet {
+				button, ok := e.(*slackgo.ButtonBlockElement)
+				if !ok {
+					faults = errors.Join(faults, fmt.Errorf("an element of type %s, which is none of ours", e.ElementType()))
+					continue
+				}
+				text("button", button.Text, slackgo.PlainTextType, 75)
+				faults = errors.Join(faults, rules(
+					button.ActionID != "" && len(button.ActionID) <= 255, "a button without a name",
+					button.Value != "" && len(button.Value) <= 2000, "a button without a value",
+				))
+			}
 		default:
 			faults = errors.Join(faults, fmt.Errorf("a block of type %s, which is none of ours", b.BlockType()))
 		}
@@ -142,9 +155,9 @@ func TestSlackBlocks(t *testing.T) {
 	s := new(workspace)
 	server := httptest.NewServer(s)
 	defer server.Close()
-	hook, err := slack.NewWebhook(slack.WebhookConfig{URL: notify.NewSecret(server.URL + "/services/T0/B0/x"), HTTP: client()})
+	hook, err := slack.NewWebhook(slack.WebhookConfig{URL: notify.NewSecret(server.URL + "/services/T0/B0/x"), HTTP: client(), Look: slack.Look{Acknowledge: true}})
 	require.NoError(t, err)
-	bot, err := slack.NewBot(slack.BotConfig{Token: notify.NewSecret("xoxb-1"), Channel: "C0123456789", Endpoint: server.URL, HTTP: client()})
+	bot, err := slack.NewBot(slack.BotConfig{Token: notify.NewSecret("xoxb-1"), Channel: "C0123456789", Endpoint: server.URL, HTTP: client(), Look: slack.Look{Acknowledge: true}})
 	require.NoError(t, err)
 	judged := 0
 	for _, k := range kinds() {
