@@ -26,7 +26,7 @@ func Types() []Type {
 }
 
 func secretURL(about, example string) Field {
-	return Field{Name: "url", Kind: URL, Required: true, Secret: true, About: about, Example: example}
+	return Field{Name: "url", Kind: URL, Required: true, Secret: true, Where: true, About: about, Example: example}
 }
 
 func endpoint(public string) Field {
