@@ -200,6 +200,10 @@ func (m *model) answer() {
 	l.status = want
 	switch {
 	case former:
+	case want == delivery.Dead:
+		if b.broken {
+			b.alone = m.now.Add(m.policy.BrokenEvery)
+		}
 	case err == nil:
 		b.failures, b.broken, b.alone = 0, false, time.Time{}
 	case want == delivery.Waiting:

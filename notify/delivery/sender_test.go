@@ -581,6 +581,44 @@ func TestEnded(t *testing.T) {
 	require.Zero(t, b.attempts())
 }
 
+// All methods but Run may be called at any time by anybody.
+func TestConcurrentReaders(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o, b := newOutbox(), &inbox{}
+		o.to["r"] = b
+		var n atomic.Int32
+		b.answer = func(context.Context, notify.Message) error {
+			if n.Add(1)%2 == 0 {
+				return errDown
+			}
+			return nil
+		}
+		var s delivery.Sender
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for range 200 {
+					s.Health()
+					s.Attempts()
+					s.Progress("r:1:1")
+					s.Reset("r")
+					time.Sleep(time.Millisecond)
+				}
+			})
+		}
+		defer run(t, &s, o)()
+		for i := range 100 {
+			o.put("r", strconv.Itoa(i%5), i)
+			time.Sleep(time.Millisecond)
+		}
+		wg.Wait()
+		pass(time.Minute)
+		require.Zero(t, o.waiting())
+		require.Len(t, b.keys(), 100)
+	})
+}
+
 func TestRunIsRefused(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

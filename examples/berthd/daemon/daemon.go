@@ -136,6 +136,7 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 		if d.backups, err = ledger.NewBackups(d.config, d.store, d.log); err != nil {
 			return err
 		}
+		d.backups.Failed = d.backupFailed
 		d.metrics.Backups(d.backups.Status)
 	}
 	if d.config.History > 0 {

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -47,4 +48,15 @@ func (d *Daemon) messaging() berthage.Messaging {
 		}
 	}
 	return m
+}
+
+// backupFailed has it told that a backup could not be written.
+func (d *Daemon) backupFailed(ctx context.Context, why error) error {
+	err := d.manager.As("berthd", "backups").Messages().Announce(ctx, berthage.Event{
+		Kind: "backup-failed", Severity: alert.High, Title: "The backup of the ledger has failed", Text: why.Error(),
+	})
+	if err != nil {
+		d.log.Warn("nobody is told that the backup has failed", "error", err)
+	}
+	return err
 }

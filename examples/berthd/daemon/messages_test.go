@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -357,6 +358,26 @@ func TestMessages(t *testing.T) {
 	r.post("/api/v1/events", object{"kind": "backup failed", "title": "x"}).problem(422, "invalid-value")
 	r.post("/api/v1/events", object{"kind": "a"}).problem(422, "schema-violation")
 	require.NotContains(t, strings.ToLower(r.log.String()), "panic")
+}
+
+// The daemon has it told, once, that its backups fail.
+func TestAFailedBackupIsTold(t *testing.T) {
+	t.Parallel()
+	h := newHook(t)
+	dir := t.TempDir()
+	recipients, backups := filepath.Join(dir, "recipients.txt"), filepath.Join(dir, "backups")
+	require.NoError(t, os.WriteFile(recipients, []byte(recipient), 0o600))
+	r := start(t, 1, watchful, loopback, func(c *config.Config, _ *daemon.Options) {
+		c.BackupEvery, c.BackupRecipients, c.BackupDir = 1500*time.Millisecond, recipients, backups // their names have seconds
+	})
+	r.call(http.MethodPut, receiversPath+"/ops", object{"type": "webhook", "secrets": object{"url": h.URL}}).want(http.StatusOK)
+	r.call(http.MethodPut, routesPath, object{"root": object{"routes": []any{object{"match": []any{object{"name": "event", "value": "backup-failed"}}, "receivers": []any{"ops"}, "wait": "0s"}}}}).want(http.StatusOK)
+	require.NoError(t, os.RemoveAll(backups))
+	r.eventually(func() bool { return len(h.told()) == 1 })
+	require.Equal(t, "The backup of the ledger has failed", h.told()[0]["commonAnnotations"].(object)["summary"])
+	require.Equal(t, "backup-failed", h.told()[0]["commonLabels"].(object)["alertname"])
+	r.eventually(func() bool { return strings.Count(r.log.String(), "backup failed") > 2 })
+	require.Len(t, h.told(), 1)
 }
 
 // A file has receivers, whose secrets stand elsewhere, and routes; they count while the ledger has none.

@@ -170,6 +170,28 @@ func TestSecretsAreKept(t *testing.T) {
 	}
 }
 
+// An address that is a secret itself says where the other secrets go.
+func TestSecretsDoNotFollowAnAddress(t *testing.T) {
+	t.Parallel()
+	k := keys(t, receivers.NewKey())
+	old := receivers.Receiver{Name: "ops", Type: "webhook"}
+	sealed, err := k.Seal(old.Name, old.Type, secrets(t, `{"url": "https://a.example/1", "headers": ["Authorization: Bearer canary"]}`))
+	require.NoError(t, err)
+	keep := func(text string) (receivers.Receiver, error) {
+		return k.Keep(receivers.Receiver{Name: "ops", Type: "webhook", Secrets: secrets(t, text)}, old, sealed)
+	}
+	_, err = keep(`{"url": "https://evil.example/"}`)
+	require.Equal(t, "secrets.headers", fieldOf(t, err))
+	for _, text := range []string{`{"url": "https://a.example/1"}`, `{}`} {
+		got, err := keep(text)
+		require.NoError(t, err)
+		require.Equal(t, []string{"headers", "url"}, got.Secrets.Set())
+	}
+	got, err := keep(`{"url": "https://b.example/", "headers": "", "signing": ""}`)
+	require.NoError(t, err)
+	require.Equal(t, []string{"url"}, got.Secrets.Set())
+}
+
 func FuzzOpen(f *testing.F) {
 	k := keys(f, receivers.NewKey())
 	sealed, err := k.Seal("ops", "slack", receivers.Secrets{})

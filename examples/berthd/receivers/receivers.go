@@ -32,7 +32,7 @@ type Field struct {
 	Kind     Kind
 	Required bool
 	Secret   bool     // it is never shown, and stands under secrets; an address with a token in it is one
-	Where    bool     // it says where the secrets are sent: who changes it has to give them anew
+	Where    bool     // it says where the others are sent: who changes it has to give those that are secret anew
 	Choices  []string // the only values of a text; none: any
 	About    string
 	Example  string

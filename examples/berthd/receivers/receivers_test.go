@@ -1,9 +1,14 @@
 package receivers_test
 
 import (
+	"bufio"
+	"crypto/tls"
+	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -51,6 +56,68 @@ func newService(t *testing.T) *service {
 	return s
 }
 
+// mail is a mail server that takes down what it is told. It returns where it is and who has signed its certificate: itself.
+func (s *service) mail(t *testing.T) (address, ca string) {
+	t.Helper()
+	tlsServer := httptest.NewUnstartedServer(nil)
+	tlsServer.StartTLS() // for its certificate, which is that of 127.0.0.1
+	t.Cleanup(tlsServer.Close)
+	l, err := tls.Listen("tcp", "127.0.0.1:0", tlsServer.TLS)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go s.speak(conn)
+		}
+	}()
+	pem := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: tlsServer.Certificate().Raw})
+	return l.Addr().String(), string(pem)
+}
+
+// speak is one conversation, with AUTH PLAIN and without anything else.
+func (s *service) speak(conn net.Conn) {
+	defer func() { _ = conn.Close() }()
+	in, data := bufio.NewReader(conn), false
+	fmt.Fprint(conn, "220 mail.example ESMTP\r\n")
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return
+		}
+		line = strings.TrimRight(line, "\r\n")
+		said := line
+		if auth, ok := strings.CutPrefix(line, "AUTH PLAIN "); ok {
+			b, _ := base64.StdEncoding.DecodeString(auth)
+			said = string(b)
+		}
+		s.mu.Lock()
+		fmt.Fprintln(&s.said, said)
+		s.mu.Unlock()
+		switch verb, _, _ := strings.Cut(strings.ToUpper(line), " "); {
+		case data && line == ".":
+			data = false
+			fmt.Fprint(conn, "250 taken\r\n")
+		case data:
+		case verb == "EHLO":
+			fmt.Fprint(conn, "250-mail.example\r\n250-8BITMIME\r\n250 AUTH PLAIN\r\n")
+		case verb == "AUTH":
+			fmt.Fprint(conn, "235 welcome\r\n")
+		case verb == "DATA":
+			data = true
+			fmt.Fprint(conn, "354 go on\r\n")
+		case verb == "QUIT":
+			fmt.Fprint(conn, "221 bye\r\n")
+			return
+		default:
+			fmt.Fprint(conn, "250 ok\r\n")
+		}
+	}
+}
+
 func (s *service) heard() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,6 +156,15 @@ func all() map[string]struct {
 	}
 	return map[string]one{
 		"discord": {`{}`, `{"url": "%s/api/webhooks/1/canary"}`, []string{"/api/webhooks/1/canary"}},
+		"email": {
+			`{"server": "%m", "security": "tls", "ca": "%c", "username": "berth", "hello": "berth.example", "from": "Berth <alerts@from.example>", "to": ["ops@to.example", "dev@to.example"],
+				"reply_to": "answers@reply.example", "list_id": "list.example", "subject": "about {{.Labels.alertname}}", "text": "plain on {{(index .Firing 0).Labels.vm}}", "html": "<b>rich on {{(index .Firing 0).Labels.vm}}</b>"}`,
+			`{"password": "canary"}`, []string{"EHLO berth.example", "\x00berth\x00canary", "MAIL FROM:<alerts@from.example>", "RCPT TO:<ops@to.example>", "RCPT TO:<dev@to.example>", "answers@reply.example", "<list.example>", "about HighCPU", "plain on web-1", "<b>rich on web-1</b>"},
+		},
+		"email-sms": {
+			`{"server": "%m", "security": "tls", "ca": "%c", "username": "berth", "hello": "berth.example", "from": "alerts@from.example", "to": ["123@gateway.example"], "most": 20, "subject": "code-7"}`,
+			`{"password": "canary"}`, []string{"EHLO berth.example", "RCPT TO:<123@gateway.example>", "Subject: code-7", "\x00berth\x00canary", "[FIRING:1] HighCPU"},
+		},
 		"jira": {
 			`{"url": "%s", "cloud": true, "user": "me@jira.example", "project": "OPS", "issue_type": "Incident", "labels": ["night"], "resolve": "Done", "reopen": "Reopen", "reopen_within": "24h"}`,
 			`{"token": "canary"}`, []string{"/rest/api/3/", "me@jira.example canary", `"OPS"`, "Incident", "night", "resolutiondate", "1440", `"id":"55"`},
@@ -119,9 +195,13 @@ func TestEveryFieldOfEveryTypeIsUsed(t *testing.T) {
 			t.Parallel()
 			s := newService(t)
 			one := table[typ.Name]
-			given := strings.ReplaceAll(one.settings+one.secrets, "%s", s.URL)
-			settings := json.RawMessage(strings.ReplaceAll(one.settings, "%s", s.URL))
-			r := receivers.Receiver{Name: "ops", Type: typ.Name, Settings: settings, Secrets: secrets(t, strings.ReplaceAll(one.secrets, "%s", s.URL))}
+			fill := strings.NewReplacer("%s", s.URL)
+			if strings.Contains(one.settings, "%m") {
+				server, ca := s.mail(t)
+				fill = strings.NewReplacer("%m", server, "%c", strings.ReplaceAll(ca, "\n", `\n`))
+			}
+			given, settings := one.settings+one.secrets, json.RawMessage(fill.Replace(one.settings))
+			r := receivers.Receiver{Name: "ops", Type: typ.Name, Settings: settings, Secrets: secrets(t, fill.Replace(one.secrets))}
 			for _, f := range typ.Fields {
 				require.Contains(t, given, `"`+f.Name+`"`, "the table above leaves a field out")
 				require.NotEmpty(t, f.About)
@@ -178,31 +258,38 @@ func fieldOf(t *testing.T, err error) string {
 func TestWhatIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ typ, settings, secrets, field string }{
-		"no such type":            {"pigeon", `{}`, `{}`, "type"},
-		"settings are a list":     {"discord", `[]`, `{}`, "settings"},
-		"an unknown setting":      {"discord", `{"colour": 1}`, `{"url": "https://d.example/canary"}`, "settings.colour"},
-		"a secret among settings": {"discord", `{"url": "https://d.example/canary"}`, `{}`, "settings.url"},
-		"a setting among secrets": {"slack", `{"channel": "C0123456789"}`, `{"token": "xoxb-canary", "channel": "canary"}`, "secrets.channel"},
-		"an unknown secret":       {"discord", `{}`, `{"token": "canary"}`, "secrets.token"},
-		"two of one":              {"discord", `{}`, `{"url": ["https://d.example/canary", "https://d.example/canary"]}`, "secrets.url"},
-		"no URL":                  {"discord", `{}`, `{"url": "canary"}`, "secrets.url"},
-		"two lines":               {"slack", `{"channel": "C0123456789"}`, `{"token": "xoxb\ncanary"}`, "secrets.token"},
-		"a token in a setting":    {"jira", `{"url": "https://me:canary@j.example", "project": "A"}`, `{"token": "canary"}`, "settings.url"},
-		"one in a query":          {"telegram", `{"chat": "@a", "endpoint": "https://j.example/?key=canary"}`, `{"token": "1:canary"}`, "settings.endpoint"},
-		"a number":                {"telegram", `{"chat": "@a", "topic": "seven"}`, `{"token": "1:canary"}`, "settings.topic"},
-		"half a number":           {"telegram", `{"chat": "@a", "topic": 1.5}`, `{"token": "1:canary"}`, "settings.topic"},
-		"a number beyond":         {"twilio", `{"account": "AC0123456789abcdef0123456789abcdef", "from": "+15005550006", "to": "+15005550006", "most": 4294967616}`, `{"secret": "canary"}`, "settings.most"},
-		"yes":                     {"jira", `{"url": "https://j.example", "project": "A", "cloud": "yes"}`, `{"token": "canary"}`, "settings.cloud"},
-		"a list":                  {"jira", `{"url": "https://j.example", "project": "A", "labels": "a"}`, `{"token": "canary"}`, "settings.labels"},
-		"a duration":              {"jira", `{"url": "https://j.example", "project": "A", "reopen_within": "a day"}`, `{"token": "canary"}`, "settings.reopen_within"},
-		"a text":                  {"slack", `{"channel": 7}`, `{"token": "xoxb-canary"}`, "settings.channel"},
-		"a long text":             {"slack", `{"channel": "` + strings.Repeat("C", 1<<15) + `"}`, `{"token": "xoxb-canary"}`, "settings.channel"},
-		"what the notifier knows": {"slack", `{"channel": "#general"}`, `{"token": "xoxb-canary"}`, "settings.channel"},
-		"a template":              {"slack", `{"channel": "C0123456789", "template": "{{"}`, `{"token": "xoxb-canary"}`, "settings.template"},
-		"a secret that it knows":  {"pagerduty", `{}`, `{"routing_key": "canary"}`, "secrets.routing_key"},
-		"one of a list":           {"webhook", `{}`, `{"url": "https://w.example", "signing": ["` + signing + `", "canary"]}`, "secrets.signing[1]"},
-		"a header":                {"webhook", `{}`, `{"url": "https://w.example", "headers": ["canary"]}`, "secrets.headers"},
-		"a header of ours":        {"webhook", `{}`, `{"url": "https://w.example", "headers": ["webhook-id: canary"]}`, "secrets.headers"},
+		"no such type":             {"pigeon", `{}`, `{}`, "type"},
+		"settings are a list":      {"discord", `[]`, `{}`, "settings"},
+		"an unknown setting":       {"discord", `{"colour": 1}`, `{"url": "https://d.example/canary"}`, "settings.colour"},
+		"a secret among settings":  {"discord", `{"url": "https://d.example/canary"}`, `{}`, "settings.url"},
+		"a setting among secrets":  {"slack", `{"channel": "C0123456789"}`, `{"token": "xoxb-canary", "channel": "canary"}`, "secrets.channel"},
+		"an unknown secret":        {"discord", `{}`, `{"token": "canary"}`, "secrets.token"},
+		"two of one":               {"discord", `{}`, `{"url": ["https://d.example/canary", "https://d.example/canary"]}`, "secrets.url"},
+		"no URL":                   {"discord", `{}`, `{"url": "canary"}`, "secrets.url"},
+		"two lines":                {"slack", `{"channel": "C0123456789"}`, `{"token": "xoxb\ncanary"}`, "secrets.token"},
+		"a token in a setting":     {"jira", `{"url": "https://me:canary@j.example", "project": "A"}`, `{"token": "canary"}`, "settings.url"},
+		"one in a query":           {"telegram", `{"chat": "@a", "endpoint": "https://j.example/?key=canary"}`, `{"token": "1:canary"}`, "settings.endpoint"},
+		"a number":                 {"telegram", `{"chat": "@a", "topic": "seven"}`, `{"token": "1:canary"}`, "settings.topic"},
+		"half a number":            {"telegram", `{"chat": "@a", "topic": 1.5}`, `{"token": "1:canary"}`, "settings.topic"},
+		"a number beyond":          {"twilio", `{"account": "AC0123456789abcdef0123456789abcdef", "from": "+15005550006", "to": "+15005550006", "most": 4294967616}`, `{"secret": "canary"}`, "settings.most"},
+		"yes":                      {"jira", `{"url": "https://j.example", "project": "A", "cloud": "yes"}`, `{"token": "canary"}`, "settings.cloud"},
+		"a list":                   {"jira", `{"url": "https://j.example", "project": "A", "labels": "a"}`, `{"token": "canary"}`, "settings.labels"},
+		"a duration":               {"jira", `{"url": "https://j.example", "project": "A", "reopen_within": "a day"}`, `{"token": "canary"}`, "settings.reopen_within"},
+		"a text":                   {"slack", `{"channel": 7}`, `{"token": "xoxb-canary"}`, "settings.channel"},
+		"a long text":              {"slack", `{"channel": "` + strings.Repeat("C", 1<<15) + `"}`, `{"token": "xoxb-canary"}`, "settings.channel"},
+		"what the notifier knows":  {"slack", `{"channel": "#general"}`, `{"token": "xoxb-canary"}`, "settings.channel"},
+		"a template":               {"slack", `{"channel": "C0123456789", "template": "{{"}`, `{"token": "xoxb-canary"}`, "settings.template"},
+		"a secret that it knows":   {"pagerduty", `{}`, `{"routing_key": "canary"}`, "secrets.routing_key"},
+		"one of a list":            {"webhook", `{}`, `{"url": "https://w.example", "signing": ["` + signing + `", "canary"]}`, "secrets.signing[1]"},
+		"no address":               {"email", `{"server": "m.example", "from": "x", "to": ["a@b.example"]}`, `{}`, "settings.from"},
+		"nobody":                   {"email", `{"server": "m.example", "from": "a@b.example", "to": []}`, `{}`, "settings.to"},
+		"a choice":                 {"email", `{"server": "m.example", "from": "a@b.example", "to": ["a@b.example"], "security": "none"}`, `{}`, "settings.security"},
+		"no certificate":           {"email", `{"server": "m.example", "from": "a@b.example", "to": ["a@b.example"], "ca": "-----"}`, `{}`, "settings.ca"},
+		"a password for nobody":    {"email", `{"server": "m.example", "from": "a@b.example", "to": ["a@b.example"]}`, `{"password": "canary"}`, "secrets.password"},
+		"one of several templates": {"email", `{"server": "m.example", "from": "a@b.example", "to": ["a@b.example"], "text": "{{", "html": "x"}`, `{}`, "settings.text"},
+		"text messages of a mail":  {"email-sms", `{"server": "m.example", "from": "a@b.example", "to": ["a@b.example"], "most": 5}`, `{}`, "settings.most"},
+		"a header":                 {"webhook", `{}`, `{"url": "https://w.example", "headers": ["canary"]}`, "secrets.headers"},
+		"a header of ours":         {"webhook", `{}`, `{"url": "https://w.example", "headers": ["webhook-id: canary"]}`, "secrets.headers"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

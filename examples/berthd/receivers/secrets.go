@@ -91,7 +91,7 @@ func (k *Keys) Keep(next, old Receiver, sealed []byte) (Receiver, error) {
 	if err != nil {
 		return next, &pool.Error{Op: "keep secrets", Kind: pool.ErrWrongState, Field: "secrets." + missing[0], Want: "all secrets anew", Cause: errors.New(err.Error())} // whose kind is another matter
 	}
-	moved, err := t.moved(old, next)
+	moved, err := t.moved(old, next, had)
 	if err != nil {
 		return next, err
 	}
@@ -112,8 +112,8 @@ func (k *Keys) Keep(next, old Receiver, sealed []byte) (Receiver, error) {
 	return next, nil
 }
 
-// moved names a field by which messages go elsewhere than before; empty: there is none.
-func (t Type) moved(old, next Receiver) (string, error) {
+// moved names a field by which messages go elsewhere than before; empty: there is none. Had are the secrets of old.
+func (t Type) moved(old, next Receiver, had Secrets) (string, error) {
 	was, err := object(old.Settings)
 	if err != nil {
 		return "settings", nil // what is not known has changed
@@ -132,9 +132,16 @@ func (t Type) moved(old, next Receiver) (string, error) {
 		return ""
 	}
 	for _, f := range t.Fields {
-		if f.Where && text(was[f.Name]) != text(is[f.Name]) {
+		said, mentioned := next.Secrets[f.Name]
+		switch {
+		case !f.Where:
+		case f.Secret && mentioned && !slices.EqualFunc(said, had[f.Name], same):
+			return "secrets." + f.Name, nil
+		case !f.Secret && text(was[f.Name]) != text(is[f.Name]):
 			return "settings." + f.Name, nil
 		}
 	}
 	return "", nil
 }
+
+func same(a, b notify.Secret) bool { return a.Reveal() == b.Reveal() }

@@ -1,10 +1,13 @@
 package receivers
 
 import (
+	"crypto/x509"
 	"strings"
+	"time"
 
 	"github.com/berthage/berthage/notify"
 	"github.com/berthage/berthage/notify/discord"
+	"github.com/berthage/berthage/notify/email"
 	"github.com/berthage/berthage/notify/jira"
 	"github.com/berthage/berthage/notify/pagerduty"
 	"github.com/berthage/berthage/notify/slack"
@@ -12,15 +15,18 @@ import (
 	"github.com/berthage/berthage/notify/telegram"
 	"github.com/berthage/berthage/notify/twilio"
 	"github.com/berthage/berthage/notify/webhook"
+	"github.com/berthage/berthage/pool"
 )
 
 // Types returns all types, by name.
 func Types() []Type {
-	return []Type{discordType(), jiraType(), pagerDutyType(), slackType(), slackWebhookType(), teamsType(), telegramType(), twilioType(), webhookType()}
+	return []Type{
+		discordType(), emailType(), smsType(), jiraType(), pagerDutyType(), slackType(), slackWebhookType(), teamsType(), telegramType(), twilioType(), webhookType(),
+	}
 }
 
 func secretURL(about, example string) Field {
-	return Field{Name: "url", Kind: URL, Required: true, Secret: true, About: about, Example: example}
+	return Field{Name: "url", Kind: URL, Required: true, Secret: true, Where: true, About: about, Example: example}
 }
 
 func endpoint(public string) Field {
@@ -37,6 +43,90 @@ func discordType() Type {
 		Fields: []Field{secretURL("The webhook's URL", "https://discord.com/api/webhooks/ID/TOKEN")},
 		make: func(m *Maker, v values) (notify.Notifier, error) {
 			return discord.New(discord.Config{URL: v.secret("url"), HTTP: m.client()})
+		},
+	}
+}
+
+// mailFields are what mails and text messages by mail have in common.
+func mailFields(to string) []Field {
+	return []Field{
+		{Name: "server", Kind: Text, Required: true, Where: true, About: "Name of the mail server, with a port if it is an unusual one", Example: "smtp.example.com"},
+		{Name: "security", Kind: Text, Choices: []string{string(email.StartTLS), string(email.Implicit), string(email.InsecureLoopback)}, About: "How the connection is protected; empty: starttls. insecure-loopback is for a relay on this machine"},
+		{Name: "ca", Kind: Template, Where: true, About: "Certificates in PEM that may have signed the server's; empty: those that this machine trusts"},
+		{Name: "username", Kind: Text, About: "Empty: no authentication"},
+		{Name: "password", Kind: Text, Secret: true, About: "Of the user"},
+		{Name: "hello", Kind: Text, About: "By which name the server is greeted", Example: "berth.example.com"},
+		{Name: "from", Kind: Text, Required: true, About: "Whose mails they are", Example: "Berth <alerts@example.com>"},
+		{Name: "to", Kind: List, Required: true, About: to, Example: "ops@example.com"},
+	}
+}
+
+// mail reads them.
+func (m *Maker) mail(v values) (email.Config, error) {
+	c := email.Config{
+		Server: v.text("server"), Security: email.Security(v.text("security")), Username: v.text("username"), Password: v.secret("password"), Hello: v.text("hello"),
+		From: v.text("from"), To: v.list("to"), Client: notify.NewClient(notify.ClientConfig{Guard: m.Guard, Timeout: time.Minute}),
+	}
+	if pem := v.text("ca"); pem != "" {
+		if c.RootCAs = x509.NewCertPool(); !c.RootCAs.AppendCertsFromPEM([]byte(pem)) {
+			return c, notify.Invalid("ca", "certificates in PEM")
+		}
+	}
+	return c, nil
+}
+
+func emailType() Type {
+	return Type{
+		Name: "email", About: "Mails, which list every alert; those of an incident are a thread",
+		Fields: append(mailFields("Addresses; everyone sees everyone"),
+			Field{Name: "reply_to", Kind: Text, About: "Whom an answer goes to; empty: whose mails they are", Example: "ops@example.com"},
+			Field{Name: "list_id", Kind: Text, About: "Of the header List-Id, by which filters sort", Example: "alerts.example.com"},
+			Field{Name: "subject", Kind: Template, About: "Of the subject; what changes in it breaks threads. Empty: what the group is made by", Example: "{{.GroupLabels.alertname}}"},
+			Field{Name: "text", Kind: Template, About: "Of the plain text; empty: a line for each alert", Example: "{{range .Firing}}{{.Summary}}\n{{end}}"},
+			Field{Name: "html", Kind: Template, About: "Of the HTML; empty: a table", Example: "<ul>{{range .Firing}}<li>{{.Summary}}{{end}}</ul>"},
+		),
+		make: func(m *Maker, v values) (notify.Notifier, error) {
+			c, err := m.mail(v)
+			if err != nil {
+				return nil, err
+			}
+			c.ReplyTo, c.ListID = v.text("reply_to"), v.text("list_id")
+			for _, t := range []struct {
+				name  string
+				to    **notify.Template
+				parse func(string) (*notify.Template, error)
+			}{{"subject", &c.Look.Subject, plainTemplate}, {"text", &c.Look.Text, plainTemplate}, {"html", &c.Look.HTML, notify.ParseHTML}} {
+				if text := v.text(t.name); text != "" {
+					if *t.to, err = t.parse(text); err != nil {
+						return nil, &pool.Error{Op: "configure receiver", Kind: pool.ErrInvalid, Field: t.name, Want: "a template", Cause: err}
+					}
+				}
+			}
+			return email.New(c)
+		},
+	}
+}
+
+func plainTemplate(text string) (*notify.Template, error) { return notify.ParseText(text, nil) }
+
+func smsType() Type {
+	return Type{
+		Name: "email-sms", About: "Text messages to telephones, by a gateway that makes them of mails",
+		Fields: append(mailFields("Addresses at the gateway"),
+			Field{Name: "most", Kind: Number, as: "sms.most", About: "Characters of a message, 20 to 1600; absent: 160"},
+			Field{Name: "subject", Kind: Text, About: "As the gateway wants it; empty: there is none"},
+		),
+		make: func(m *Maker, v values) (notify.Notifier, error) {
+			c, err := m.mail(v)
+			if err != nil {
+				return nil, err
+			}
+			most := v.number("most")
+			if most < 0 || most > twilio.MaxBody {
+				most = -1 // which is refused
+			}
+			c.SMS = &email.SMS{Most: int(most), Subject: v.text("subject")}
+			return email.New(c)
 		},
 	}
 }

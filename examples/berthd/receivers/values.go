@@ -93,7 +93,7 @@ func (t Type) check(r Receiver) (values, error) {
 		case !f.Required:
 		case f.Secret && len(v.secrets[f.Name]) == 0:
 			return v, invalid("secrets."+f.Name, "", f.About)
-		case !f.Secret && (given == nil || given == ""):
+		case !f.Secret && (given == nil || given == "" || f.Kind == List && len(v.list(f.Name)) == 0):
 			return v, invalid("settings."+f.Name, "", f.About)
 		}
 	}
