@@ -161,6 +161,7 @@ func pagerDutyType() Type {
 		Name: "pagerduty", About: "A service of PagerDuty, by its Events API v2",
 		Fields: []Field{
 			{Name: "routing_key", Kind: Text, Required: true, Secret: true, About: "The integration key of the service: 32 letters and digits"},
+			{Name: "webhook_secret", Kind: List, Secret: true, About: "Of a V3 webhook subscription to /hooks/pagerduty/ and the receiver's name: who acknowledges in PagerDuty acknowledges here; two while it is changed"},
 			{Name: "source", Kind: Text, About: "What is named as the source of events; empty: berthage"},
 			endpoint(pagerduty.Endpoint),
 		},
@@ -170,12 +171,18 @@ func pagerDutyType() Type {
 	}
 }
 
+// button is the secret by which it is known that a button was pressed.
+func button() Field {
+	return Field{Name: "signing_secret", Kind: Text, Secret: true, About: "Of the Slack app: puts a button under what fires by which it is acknowledged, where Slack reaches berthd at /hooks/slack"}
+}
+
 func slackType() Type {
 	return Type{
 		Name: "slack", About: "A channel of Slack, by a bot: one message for each incident, which is changed, with a thread",
 		Fields: []Field{
 			{Name: "channel", Kind: Text, Required: true, About: "Id of the channel, of which the bot is a member", Example: "C0123456789"},
 			{Name: "token", Kind: Text, Required: true, Secret: true, About: "The bot's token, with the scope chat:write", Example: "xoxb-..."},
+			button(),
 			body(),
 			endpoint(slack.Endpoint),
 		},
@@ -194,7 +201,7 @@ func slackType() Type {
 func slackWebhookType() Type {
 	return Type{
 		Name: "slack-webhook", About: "A channel of Slack, by an incoming webhook: a message for everything",
-		Fields: []Field{secretURL("The webhook's URL", "https://hooks.slack.com/services/..."), body()},
+		Fields: []Field{secretURL("The webhook's URL", "https://hooks.slack.com/services/..."), button(), body()},
 		make: func(m *Maker, v values) (notify.Notifier, error) {
 			look, err := slackLook(v)
 			if err != nil {
@@ -206,6 +213,7 @@ func slackWebhookType() Type {
 }
 
 func slackLook(v values) (look slack.Look, err error) {
+	look.Acknowledge = len(v.secrets["signing_secret"]) > 0
 	if text := v.text("template"); text != "" {
 		look.Body, err = notify.ParseText(text, slack.Escape)
 	}
