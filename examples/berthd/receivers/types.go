@@ -10,6 +10,7 @@ import (
 	"github.com/berthage/berthage/notify/email"
 	"github.com/berthage/berthage/notify/jira"
 	"github.com/berthage/berthage/notify/pagerduty"
+	"github.com/berthage/berthage/notify/shoutrrr"
 	"github.com/berthage/berthage/notify/slack"
 	"github.com/berthage/berthage/notify/teams"
 	"github.com/berthage/berthage/notify/telegram"
@@ -21,7 +22,7 @@ import (
 // Types returns all types, by name.
 func Types() []Type {
 	return []Type{
-		discordType(), emailType(), smsType(), jiraType(), pagerDutyType(), slackType(), slackWebhookType(), teamsType(), telegramType(), twilioType(), webhookType(),
+		discordType(), emailType(), smsType(), jiraType(), pagerDutyType(), shoutrrrType(), slackType(), slackWebhookType(), teamsType(), telegramType(), twilioType(), webhookType(),
 	}
 }
 
@@ -167,6 +168,24 @@ func pagerDutyType() Type {
 		},
 		make: func(m *Maker, v values) (notify.Notifier, error) {
 			return pagerduty.New(pagerduty.Config{RoutingKey: v.secret("routing_key"), Source: v.text("source"), Endpoint: v.text("endpoint"), HTTP: m.client()})
+		},
+	}
+}
+
+// shoutrrrType has those of its services of which a Guard sees where they connect.
+func shoutrrrType() Type {
+	return Type{
+		Name: "shoutrrr", About: "ntfy, Gotify, Pushover, Mattermost or Rocket.Chat, by the library shoutrrr",
+		Fields: []Field{
+			{Name: "url", Kind: Text, Required: true, Secret: true, Where: true, About: "The service's URL as shoutrrr has it", Example: "ntfy://:TOKEN@ntfy.example/ops"},
+			{Name: "most", Kind: Number, About: "Characters of a message, 20 to 4000; absent: 1000"},
+		},
+		make: func(m *Maker, v values) (notify.Notifier, error) {
+			most := v.number("most")
+			if most < 0 || most > shoutrrr.MaxText {
+				most = -1 // which is refused
+			}
+			return shoutrrr.New(shoutrrr.Config{URL: v.secret("url"), Most: int(most), HTTP: m.client()})
 		},
 	}
 }
