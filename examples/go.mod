@@ -2,10 +2,9 @@ module github.com/berthage/berthage/examples
 
 go 1.26.0
 
-replace (
-	github.com/berthage/berthage => ..
-	github.com/berthage/berthage/notify/shoutrrr => ../notify/shoutrrr
-)
+replace github.com/berthage/berthage => ..
+
+replace github.com/berthage/berthage/notify/shoutrrr => ../notify/shoutrrr
 
 require (
 	filippo.io/age v1.3.2
