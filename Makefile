@@ -146,7 +146,7 @@ test-alerts: ## rules on package alert and on the real promtool, messages of it 
 	@cat "$(REPORTS)"/alerts*
 
 .PHONY: test-mail
-test-mail: ## mails to emersion/go-smtp and to Debian's Postfix, read back from its mailbox
+test-mail: ## mails to emersion/go-smtp and to Debian's Postfix, read back from its mailbox, and in threads by Notmuch
 	$(call go-test,$@)
 
 .PHONY: test-messages
