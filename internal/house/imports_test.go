@@ -36,6 +36,7 @@ func places() map[string]place {
 		"alert/detect":  {},
 
 		"internal/alerting": {ours: []string{"alert", "notify", "pool"}},
+		"auth":              {ours: []string{"pool"}},
 
 		"scheduler/packing":  {ours: []string{"pool"}},
 		"scheduler/lifetime": {ours: []string{"pool", "scheduler"}},
