@@ -171,6 +171,14 @@ func (s *State) Access(projects Lineage, r Request, now time.Time) Access {
 	return a
 }
 
+// Good returns nil for as long as an identity is to be heard, and otherwise the *Refusal: for whoever holds one for longer than a request.
+func (s *State) Good(by Identity, now time.Time) error {
+	if why := s.good(by, now); why != "" {
+		return Unauthenticated(why, nil)
+	}
+	return nil
+}
+
 // good returns why an identity is not, or is no more, to be heard; empty if it is.
 func (s *State) good(by Identity, now time.Time) Reason {
 	p, ok := s.principals.get(by.Principal)

@@ -93,8 +93,8 @@ func (a APITokens) Authenticate(ctx context.Context, c Credential) (Identity, er
 	p, _ := s.Principal(t.Principal)
 	who := Identity{Principal: p.ID, Limits: slices.Clone(t.Limits), Generation: p.Generation, Token: t.ID, Expires: t.Expires}
 	now := time.Now()
-	if why := s.good(who, now); why != "" {
-		return Identity{}, Unauthenticated(why, nil)
+	if err := s.Good(who, now); err != nil {
+		return Identity{}, err
 	}
 	if err := a.use(ctx, id, now); err != nil {
 		return Identity{}, err
@@ -192,8 +192,8 @@ func (a *StaticTokens) Authenticate(ctx context.Context, c Credential) (Identity
 	p, _ := s.Principal(by.Principal)
 	by.Generation = p.Generation
 	by.Groups, by.Limits = slices.Clone(by.Groups), slices.Clone(by.Limits)
-	if why := s.good(by, time.Now()); why != "" {
-		return Identity{}, Unauthenticated(why, nil)
+	if err := s.Good(by, time.Now()); err != nil {
+		return Identity{}, err
 	}
 	return by, nil
 }
