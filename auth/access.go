@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -230,9 +231,13 @@ func (s *State) bound(row Row, path []string, own bool, r Request) Access {
 		return Access{Allowed: true}
 	}
 	why := NoBinding
+	p, _ := s.principals.get(r.By.Principal)
 	for b := range s.bindingsOf(r.By) {
 		if row.Shared&r.Verb != 0 {
 			return Access{Allowed: true, Binding: b.ID}
+		}
+		if p.Project != "" && !slices.Contains(path, p.Project) {
+			return Access{Reason: OutOfScope} // or a project's admins would have what its service account was given elsewhere
 		}
 		anyones, owns := row.may(b.Role)
 		within := b.Scope.covers(r.Verb, path, own)

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,6 +48,18 @@ type SetSecond struct {
 	Secret    []byte   `json:"secret"`
 	Recovery  []string `json:"recovery,omitempty"` // digests of codes, as auth/totp makes them
 }
+
+// String says nothing, so that what is printed by mistake is no loss.
+func (SetPassword) String() string { return "[password]" }
+
+// GoString is String.
+func (SetPassword) GoString() string { return "[password]" }
+
+// String says nothing, likewise.
+func (SetSecond) String() string { return "[second factor]" }
+
+// GoString is String.
+func (SetSecond) GoString() string { return "[second factor]" }
 
 // UseRecovery is that one of a principal's recovery codes is used up. A second time it is pool.ErrConflict.
 type UseRecovery struct {
@@ -341,6 +354,9 @@ func (d *decision) bind(b Binding) error {
 			return &pool.Error{Kind: pool.ErrNotFound, Field: "principal", Value: b.Principal}
 		}
 		bound = len(p.Bindings)
+		if path, ok := d.projects.path(b.Scope.Project); p.Project != "" && (!ok || !slices.Contains(path, p.Project)) {
+			return invalid("scope", b.Scope.Project, "a project in which the service account lies, or one below it")
+		}
 	}
 	if d.s.bindings.n >= MaxBindings || b.Group != "" && bound >= MaxGroupBinds || b.Group == "" && bound >= MaxBound {
 		return invalid("bindings", "", "at most 200 of a principal, 1000 of a group, 100000 of all")

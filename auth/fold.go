@@ -35,6 +35,8 @@ func (s *State) Fold(e *pool.Event) (pool.Part, error) {
 		r := new(record)
 		if old, ok := s.principals.get(f.Put.ID); ok {
 			*r = *old
+		} else {
+			r.Generation = e.Revision // what one of the same id held before it was removed stays void
 		}
 		disabled, generation := r.Disabled, r.Generation
 		r.Principal = *f.Put

@@ -42,9 +42,11 @@ type books struct {
 	now    time.Time
 }
 
-func newBooks(t *testing.T) *books {
+func newBooks(t *testing.T) *books { return newBooksIn(t, tree()) }
+
+func newBooksIn(t *testing.T, parents map[string]string) *books {
 	t.Helper()
-	b := &books{t: t, now: noon(), st: empty()}
+	b := &books{t: t, now: noon(), st: pool.NewState(auth.New(func(*pool.State) auth.Lineage { return lineage(parents) }))}
 	e, err := pool.NewEvent(pool.KindOpened, &pool.Opened{Ledger: "ledger"})
 	require.NoError(t, err)
 	b.apply(e)

@@ -22,14 +22,14 @@ const (
 type Principal struct {
 	ID       string `json:"id"` // as pool.ValidName
 	Kind     Kind   `json:"kind"`
-	Project  string `json:"project,omitempty"`  // that a service account lies in, whose admins see to it
+	Project  string `json:"project,omitempty"`  // that a service account lies in: its admins see to it, and it may nothing outside of it
 	Disabled bool   `json:"disabled,omitempty"` // nothing it holds is good
 
 	Name  string `json:"name,omitempty"`  // to sign in with: unique, printable, no spaces, compared as it is
 	Email string `json:"email,omitempty"` // for people to read; nothing is decided by it
 	Login string `json:"login,omitempty"` // of the user that is made for it on machines, see State.Guest
 
-	// Generation is the revision at which all that it held was last made void: a password changed, a sign-out everywhere.
+	// Generation is the revision at which all that it held was last made void: a password changed, a sign-out everywhere, its own making.
 	Generation pool.Revision `json:"generation,omitempty"`
 }
 
@@ -120,6 +120,18 @@ type SecondFactor struct {
 	Used     []int         `json:"used,omitempty"`     // which of them have been
 	Changed  pool.Revision `json:"changed"`
 }
+
+// String says nothing, so that what is printed by mistake is no loss.
+func (Password) String() string { return "[password]" }
+
+// GoString is String.
+func (Password) GoString() string { return "[password]" }
+
+// String says nothing, likewise.
+func (SecondFactor) String() string { return "[second factor]" }
+
+// GoString is String.
+func (SecondFactor) GoString() string { return "[second factor]" }
 
 // Key is a public SSH key of somebody.
 type Key struct {

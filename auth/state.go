@@ -6,6 +6,7 @@ import (
 	"io"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/berthage/berthage/pool"
@@ -235,6 +236,34 @@ func (s *State) Guest(principal, login string, at time.Time) pool.Guest {
 		}
 	}
 	return g
+}
+
+// About returns which thing an event of the part is about, for whoever shows events to those who may read it; false for an event of another
+// kind. What it was before it was removed is asked of the State before.
+func (s *State) About(e *pool.Event) (Thing, bool) {
+	var f fact
+	kind, ok := strings.CutPrefix(e.Kind, Name+".")
+	if !ok || read(e.Data, &f) != nil {
+		return Thing{}, false
+	}
+	of, _, _ := strings.Cut(kind, ".")
+	resource, ok := map[string]Resource{
+		"principal": Users, "password": Credentials, "second": Credentials, "recovery": Credentials, "binding": Bindings, "token": Tokens, "key": Keys,
+	}[of]
+	t := Thing{Resource: resource, Owner: f.Principal}
+	switch {
+	case f.Put != nil:
+		t.Owner, t.Project = f.Put.ID, f.Put.Project
+	case f.Binding != nil:
+		t.Owner, t.Project = f.Binding.Principal, f.Binding.Scope.Project
+	case resource == Bindings:
+		b, _ := s.Binding(f.ID)
+		t.Project = b.Scope.Project
+	default:
+		p, _ := s.Principal(f.Principal)
+		t.Project = p.Project
+	}
+	return t, ok
 }
 
 func find[T any](in []T, is func(T) bool) (T, bool) {

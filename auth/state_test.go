@@ -2,8 +2,12 @@ package auth_test
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	crand "crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -116,6 +120,139 @@ func TestTheOldStateStays(t *testing.T) {
 	b.auth().Tokens("uma")[0].ID = "changed"
 	b.auth().Keys("uma")[0].Line = "changed"
 	require.Equal(t, was[len(was)-1], save(t, b.auth()), "nor by what is done to the answers")
+}
+
+// TestAbout: every event of the part is about a thing that the table knows, in its project and of its owner.
+func TestAbout(t *testing.T) {
+	t.Parallel()
+	b := eventful(t)
+	b.do(auth.Command{Token: func() *auth.Token {
+		_, token, err := auth.NewToken("test")
+		require.NoError(t, err)
+		token.Principal, token.Limits, token.Expires = "bot", []auth.Limit{{Role: auth.Viewer, Scope: in("eng")}}, noon().Add(time.Hour)
+		return &token
+	}()})
+	rows := make(map[auth.Resource]auth.Row)
+	for _, row := range auth.Table() {
+		rows[row.Resource] = row
+	}
+	got := make(map[string]auth.Thing)
+	st := empty()
+	for _, e := range b.events {
+		thing, ok := auth.Of(st).About(&e)
+		require.Equal(t, strings.HasPrefix(e.Kind, "auth."), ok, e.Kind)
+		if ok {
+			require.NotZero(t, rows[thing.Resource].Admin&auth.Read, e.Kind)
+			got[e.Kind+" "+thing.Owner] = thing
+		}
+		require.NoError(t, st.Apply(&e))
+	}
+	for kind, want := range map[string]auth.Thing{
+		"auth.principal.put uma":      {Resource: auth.Users, Owner: "uma"},
+		"auth.principal.put bot":      {Resource: auth.Users, Project: "eng", Owner: "bot"},
+		"auth.principal.removed rita": {Resource: auth.Users, Owner: "rita"},
+		"auth.password.set uma":       {Resource: auth.Credentials, Owner: "uma"},
+		"auth.second.set uma":         {Resource: auth.Credentials, Owner: "uma"},
+		"auth.recovery.used uma":      {Resource: auth.Credentials, Owner: "uma"},
+		"auth.binding.put uma":        {Resource: auth.Bindings, Project: "eng", Owner: "uma"},
+		"auth.binding.put ":           {Resource: auth.Bindings, Project: "eng"},
+		"auth.binding.removed rita":   {Resource: auth.Bindings, Project: "rival", Owner: "rita"},
+		"auth.token.put bot":          {Resource: auth.Tokens, Project: "eng", Owner: "bot"},
+		"auth.key.put uma":            {Resource: auth.Keys, Owner: "uma"},
+	} {
+		require.Equal(t, want, got[kind], kind)
+	}
+	for _, e := range []pool.Event{{Kind: "alert.fired", Data: json.RawMessage("{}")}, {Kind: "authority.x", Data: json.RawMessage("{}")}, {Kind: "auth.dragon.put", Data: json.RawMessage("{}")}, {Kind: "auth.key.put", Data: json.RawMessage("x")}} {
+		_, ok := b.auth().About(&e)
+		require.False(t, ok, e.Kind)
+	}
+}
+
+// TestRandomCommands: whatever happens, what is saved is all that is known, and everything is found again by all its names.
+func TestRandomCommands(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(20) {
+		r := rand.New(rand.NewPCG(seed, 9))
+		b := company(t)
+		some := func(of ...string) string { return of[r.IntN(len(of))] }
+		who := func() string { return some("root", "olga", "uma", "vic", "x1", "x2", "bot") }
+		id := func() string { return some("i1", "i2", "i3", "i4") }
+		scope := func() auth.Scope { return auth.Scope{Project: some("corp", "eng", "web"), Own: r.IntN(2) == 0} }
+		done := 0
+		for range 300 {
+			c := auth.Command{Program: true}
+			switch r.IntN(13) {
+			case 0:
+				c.Put = &auth.Principal{ID: who(), Kind: auth.Person, Name: some("a", "b", "c", "d", "e")}
+			case 1:
+				c.Remove = who()
+			case 2:
+				c.Disable = who()
+			case 3:
+				c.Enable = who()
+			case 4:
+				c.Set = &auth.SetPassword{Principal: who(), Hash: argon()}
+			case 5:
+				c.Second = &auth.SetSecond{Principal: who(), Secret: make([]byte, 20), Recovery: []string{sha("a")}}
+			case 6:
+				f, _ := b.auth().Second("uma")
+				c.Recover = &auth.UseRecovery{Principal: "uma", If: f.Changed}
+			case 7:
+				c.Bind = &auth.Binding{ID: id(), Principal: who(), Role: auth.Roles()[r.IntN(4)], Scope: scope()}
+			case 8:
+				c.Bind = &auth.Binding{ID: id(), Group: some("g", "h"), Role: auth.Roles()[r.IntN(4)], Scope: scope()}
+			case 9:
+				c.Unbind = some(id(), "b-root", "b-uma")
+			case 10:
+				_, token, err := auth.NewToken("test")
+				require.NoError(t, err)
+				token.Principal, token.Limits, token.Expires = who(), []auth.Limit{{Role: auth.Viewer, Scope: in("eng")}}, noon().Add(time.Hour)
+				c.Token = &token
+			case 11:
+				c.Key = &auth.Key{ID: id(), Principal: who(), Line: sshLine()}
+			case 12:
+				c.Take = &auth.PrincipalsKey{Principal: who(), ID: id()}
+			}
+			events, err := b.try(c)
+			if err == nil && len(events) > 0 {
+				done++
+			}
+		}
+		require.Greater(t, done, 50)
+		loaded, err := auth.New(nil).Load([]byte(save(t, b.auth())))
+		require.NoError(t, err)
+		for _, s := range []*auth.State{b.auth(), loaded.(*auth.State)} {
+			require.Equal(t, save(t, b.auth()), save(t, s))
+			names, admins := make(map[string]bool), 0
+			for p := range s.Principals() {
+				if p.Name != "" {
+					require.False(t, names[p.Name])
+					names[p.Name] = true
+					found, ok := s.Named(p.Name)
+					require.True(t, ok)
+					require.Equal(t, p, found)
+				}
+				for _, token := range s.Tokens(p.ID) {
+					found, ok := s.Token(token.ID)
+					require.True(t, ok)
+					require.Equal(t, token, found)
+				}
+			}
+			for bound := range s.Bindings() {
+				found, ok := s.Binding(bound.ID)
+				require.True(t, ok)
+				require.Equal(t, bound, found)
+				if p, ok := s.Principal(bound.Principal); ok && !p.Disabled && bound.Role == auth.Admin && bound.Scope.Everything {
+					admins++
+				}
+			}
+			require.Positive(t, admins, "somebody can still administer")
+			for _, name := range []string{"a", "b", "c", "d", "e", "root@corp", "uma@corp"} {
+				_, ok := s.Named(name)
+				require.Equal(t, names[name], ok)
+			}
+		}
+	}
 }
 
 // TestForgotten: once somebody is forgotten nothing personal is left, whether that is folded with or without what was private.
@@ -458,6 +595,13 @@ func TestBounds(t *testing.T) {
 	}
 	_, err := b.try(auth.Command{Program: true, Bind: &auth.Binding{ID: "more", Principal: "uma", Role: auth.Viewer, Scope: in("eng")}})
 	require.ErrorIs(t, err, pool.ErrInvalid)
+	for n := range auth.MaxKeys + 1 {
+		public, _, err := ed25519.GenerateKey(crand.Reader)
+		require.NoError(t, err)
+		blob := append([]byte("\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x20"), public...)
+		_, err = b.try(auth.Command{Program: true, Key: &auth.Key{ID: fmt.Sprint("k", n), Principal: "uma", Line: "ssh-ed25519 " + base64.StdEncoding.EncodeToString(blob)}})
+		require.Equal(t, n == auth.MaxKeys, err != nil)
+	}
 	limits := []auth.Limit{{Role: auth.Viewer, Scope: in("eng")}}
 	add := func() error {
 		_, token, err := auth.NewToken("test")

@@ -59,7 +59,7 @@ func Table() []Row {
 		{Resource: Users, Self: Read | Update, Admin: all | Operate}, // Operate: rename, disable, sign out everywhere
 		{Resource: Bindings, Self: Read, Admin: Read | Create | Delete},
 		{Resource: Tokens, Self: Read | Create | Delete, Admin: Read | Create | Delete},
-		{Resource: Credentials, Self: Update, Admin: change}, // passwords and second factors
+		{Resource: Credentials, Self: Read | Update, Admin: Read | change}, // passwords and second factors; Read: that there are some
 		{Resource: Keys, Self: all, Admin: all},
 		{Resource: Sessions, Self: Read | Delete, Admin: Read | Delete},
 
@@ -72,7 +72,7 @@ func Table() []Row {
 // wants reports whether only an identity with all of its principal's rights may: a token that could make another token, or set a
 // password, could give itself the rights that it was made without.
 func wantsWhole(r Resource, v Verb) bool {
-	return r == Credentials || r == Tokens && v == Create
+	return r == Credentials && v != Read || r == Tokens && v == Create
 }
 
 // The resources.

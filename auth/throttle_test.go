@@ -161,6 +161,7 @@ func TestAttemptsAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		th := throttle()
+		th.Scratch = slow{th.Scratch}
 		var passed int
 		var mu sync.Mutex
 		var wg sync.WaitGroup
@@ -191,6 +192,15 @@ type keyed struct {
 func (k keyed) Put(ctx context.Context, key string, value []byte, prev int64, ttl time.Duration) (int64, error) {
 	k.keys[key] = true
 	return k.Scratch.Put(ctx, key, value, prev, ttl)
+}
+
+// slow is a Scratch of which all have read before one writes.
+type slow struct{ pool.Scratch }
+
+func (s slow) Get(ctx context.Context, key string) ([]byte, int64, error) {
+	v, version, err := s.Scratch.Get(ctx, key)
+	time.Sleep(time.Millisecond)
+	return v, version, err
 }
 
 func TestThrottleIsBounded(t *testing.T) {

@@ -85,7 +85,7 @@ func TestAPITokens(t *testing.T) {
 
 		who, err := try(text)
 		require.NoError(t, err)
-		require.Equal(t, auth.Identity{Principal: "uma", Limits: token.Limits, Token: token.ID, Expires: token.Expires.UTC().Truncate(time.Second)}, who)
+		require.Equal(t, auth.Identity{Principal: "uma", Limits: token.Limits, Generation: b.whole("uma").Generation, Token: token.ID, Expires: token.Expires.UTC().Truncate(time.Second)}, who)
 		now := b.now
 		allowed := func() auth.Reason {
 			return b.auth().Access(lineage(tree()), auth.Request{By: who, Verb: auth.Create, Thing: auth.Thing{Resource: auth.Instances, Project: "web", Owner: "uma"}}, now).Reason
@@ -272,6 +272,13 @@ func TestNothingSecretIsShown(t *testing.T) {
 	slog.New(slog.NewTextHandler(&log, nil)).Info("in", "credential", c)
 	j, err := json.Marshal(c)
 	require.NoError(t, err)
+	set, second := auth.SetPassword{Hash: "canary"}, auth.SetSecond{Secret: []byte("canary"), Recovery: []string{"canary"}}
+	command := auth.Command{Set: &set, Second: &second}
+	kept := []any{set, second, command, auth.Password{Hash: "canary"}, auth.SecondFactor{Secret: []byte("canary")}}
+	for _, v := range kept {
+		require.NotContains(t, fmt.Sprintf("%v %+v %#v %s", v, v, v, v), "canary")
+		require.NotContains(t, fmt.Sprintf("%v %+v %#v", v, v, v), "99 97 110")
+	}
 	for _, shown := range []string{fmt.Sprint(c), fmt.Sprintf("%+v %#v %s %q", c, c, c, c), log.String(), string(j)} {
 		require.NotContains(t, shown, "canary")
 	}
