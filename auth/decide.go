@@ -80,8 +80,9 @@ const (
 	MaxBindings   = 100_000 // of all
 	MaxGroupBinds = 1000    // of one group
 	MaxBound      = 200     // of one principal
-	MaxTokens     = 100     // of one principal, which have not expired
-	MaxKeys       = 50      // of one principal
+	MaxTokens     = 50      // of one principal, which have not expired
+	MaxKeys       = 20      // of one principal
+	MaxLine       = 4096    // bytes of a key
 	MaxRecovery   = 20      // codes
 	MaxSecret     = 512     // bytes of the secret of a second factor
 	MaxCommand    = 256 << 10
@@ -405,7 +406,7 @@ func (d *decision) token(t Token) error {
 		good++
 	}
 	if good >= MaxTokens {
-		return invalid("tokens", "", "at most 100 of a principal")
+		return invalid("tokens", "", "at most 50 of a principal")
 	}
 	return d.add(TokenPut, fact{Principal: p.ID, Token: &t}, private{})
 }
@@ -439,7 +440,7 @@ func (d *decision) key(k Key) error {
 		}
 	}
 	if _, ok := find(p.Keys, func(o Key) bool { return o.ID == k.ID }); !ok && len(p.Keys) >= MaxKeys {
-		return invalid("keys", "", "at most 50 of a principal")
+		return invalid("keys", "", "at most 20 of a principal")
 	}
 	line := k.Line
 	k.Line = ""

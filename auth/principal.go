@@ -153,6 +153,9 @@ func (k Key) Valid() error {
 	if !k.Expires.IsZero() && !k.NotBefore.Before(k.Expires) {
 		return invalid("expires", k.Expires.UTC().Format(time.RFC3339), "after not_before")
 	}
+	if len(k.Line) > MaxLine {
+		return invalid("line", "", "at most 4096 bytes")
+	}
 	return pool.InField("line", pool.ValidSSHKey(k.Line))
 }
 

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// sharded is a map that is never changed: with returns another one, which shares all but one in shards of what it holds. The zero
+// sharded is a map that is not changed once somebody has it: with returns another one, which shares all but one in shards of what it holds. The zero
 // value is empty.
 type sharded[V any] struct {
 	in *[shards]map[string]V
@@ -55,6 +55,20 @@ func (m sharded[V]) edit(key string, f func(map[string]V)) sharded[V] {
 	}
 	f(in[k])
 	return sharded[V]{&in, n + len(in[k])}
+}
+
+// set changes the map itself: only for one that nobody else has seen yet, nor anything that was made of it.
+func (m *sharded[V]) set(key string, v V) {
+	if m.in == nil {
+		m.in = new([shards]map[string]V)
+	}
+	in := &m.in[shard(key)]
+	if *in == nil {
+		*in = make(map[string]V)
+	}
+	m.n -= len(*in)
+	(*in)[key] = v
+	m.n += len(*in)
 }
 
 // all yields what is in it by key.

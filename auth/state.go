@@ -306,12 +306,29 @@ func (s *State) Load(b []byte) (pool.Part, error) {
 		if r == nil || r.ID == "" {
 			return nil, invalid("principals", "", "principals with an id")
 		}
-		n.put(r)
+		if _, twice := n.principals.get(r.ID); twice {
+			return nil, invalid("principals", r.ID, "every principal once")
+		}
+		n.load(r)
 	}
 	for _, b := range in.Groups {
 		n.putGroup(b)
 	}
 	return n, nil
+}
+
+// load adds a principal to a State of which nobody has seen anything yet.
+func (s *State) load(r *record) {
+	s.principals.set(r.ID, r)
+	if r.Name != "" {
+		s.names.set(r.Name, r.ID)
+	}
+	for _, t := range r.Tokens {
+		s.tokens.set(t.ID, r.ID)
+	}
+	for _, b := range r.Bindings {
+		s.bindings.set(b.ID, r.ID)
+	}
 }
 
 // put replaces what is known of a principal, on a State that nobody else sees yet.

@@ -94,7 +94,7 @@ func TestSnapshot(t *testing.T) {
 
 func TestSnapshotsThatAreNone(t *testing.T) {
 	t.Parallel()
-	for _, bad := range []string{"", "x", "[]", `{"principals":[null]}`, `{"principals":[{}]}`, `{"who":1}`, `{} {}`, `{"principals":[{"id":"a","pass":"canary"}]}`} {
+	for _, bad := range []string{"", "x", "[]", `{"principals":[null]}`, `{"principals":[{}]}`, `{"principals":[{"id":"a"},{"id":"a"}]}`, `{"who":1}`, `{} {}`, `{"principals":[{"id":"a","pass":"canary"}]}`} {
 		_, err := auth.New(nil).Load([]byte(bad))
 		require.ErrorIs(t, err, pool.ErrInvalid, bad)
 		require.NotContains(t, err.Error(), "canary")
@@ -423,6 +423,7 @@ func TestCommands(t *testing.T) {
 		"revoke nothing":         {auth.Command{Revoke: "ghost"}, missing},
 		"key of nobody":          {auth.Command{Key: key(func(k *auth.Key) { k.Principal = "ghost" })}, missing},
 		"key that is none":       {auth.Command{Key: key(func(k *auth.Key) { k.Line = "-----BEGIN OPENSSH PRIVATE KEY-----canary" })}, invalid},
+		"key without end":        {auth.Command{Key: key(func(k *auth.Key) { k.Line += strings.Repeat("x", auth.MaxLine) })}, invalid},
 		"key with options":       {auth.Command{Key: key(func(k *auth.Key) { k.Line = `command="canary" ` + sshLine() })}, invalid},
 		"key with a line":        {auth.Command{Key: key(func(k *auth.Key) { k.Line += "\ncanary" })}, invalid},
 		"key that ends first":    {auth.Command{Key: key(func(k *auth.Key) { k.NotBefore, k.Expires = noon(), noon() })}, invalid},

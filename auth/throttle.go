@@ -31,7 +31,8 @@ import (
 //
 // An address is of IPv6 the network of 64 bits, which is what one customer has. Names and addresses are not stored, only a few bits of a
 // keyed digest: they fall into a fixed number of counts, which bounds what an attacker can make the store hold to about 200,000 short
-// values, and who shares one with a victim cannot be told without the key.
+// values, and who shares one with a victim cannot be told without the key. Beside them there is a list of addresses for each account that
+// was signed in to.
 type Throttle struct {
 	Scratch pool.Scratch
 	Key     []byte // of the digests, random, the same in all daemons; at least 16 bytes
@@ -106,7 +107,7 @@ func (t Throttle) Begin(ctx context.Context, account string, from netip.Addr) (*
 		return nil, invalid("key", "", "at least 16 random bytes")
 	}
 	address := network(from)
-	a := &Attempt{t: t, known: t.name("known", account), tag: hex.EncodeToString(t.sum("tag", account, address)[:8])}
+	a := &Attempt{t: t, known: "auth/throttle/known/" + hex.EncodeToString(t.sum("known", account)[:16]), tag: hex.EncodeToString(t.sum("tag", account, address)[:8])}
 	a.counters = []counter{
 		{t.name("pair", account, address), freePair, pairWait},
 		{t.name("address", address), freeAddress, otherWait},

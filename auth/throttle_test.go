@@ -219,7 +219,7 @@ func TestThrottleIsBounded(t *testing.T) {
 		}
 	}
 	for k := range keys {
-		require.Regexp(t, `^auth/throttle/(pair|address|account|known)/[0-9a-f]{1,4}$`, k)
+		require.Regexp(t, `^auth/throttle/((pair|address|account)/[0-9a-f]{1,4}|known/[0-9a-f]{32})$`, k)
 	}
 }
 
