@@ -45,7 +45,7 @@ func Table() []Row {
 		{Resource: Machines, Viewer: Read, Operator: Operate},                               // unknown and held ones; Operate: release
 		{Resource: Plans, Viewer: Read, Operator: Create | Delete | Operate},                // what-if, capacity, moves, replays; Operate: carry out
 		{Resource: Rebalancing, Viewer: Read, Operator: Update},
-		{Resource: Metrics, Viewer: Read},
+		{Resource: Metrics, Viewer: Read, Operator: Create}, // Create: write samples
 
 		// Alerts and who is told.
 		{Resource: Alerts, Viewer: Read, Own: Update, Operator: Update}, // Update: acknowledge
@@ -53,7 +53,7 @@ func Table() []Row {
 		{Resource: Silences, Viewer: Read, Operator: Create | change},
 		{Resource: Receivers, Operator: Read | Use, Admin: Create | change}, // Use: send a test
 		{Resource: Routes, Operator: Read, Admin: Create | change},
-		{Resource: Messages, Operator: Read | Use}, // Use: send again
+		{Resource: Messages, Operator: Read | Create | Use}, // Create: tell of an event, Use: send again
 
 		// Who may do what. People lie in no project, service accounts in theirs; a binding lies in the project of its scope.
 		{Resource: Users, Self: Read | Update, Admin: all | Operate}, // Operate: rename, disable, sign out everywhere
