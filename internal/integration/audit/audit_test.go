@@ -1,0 +1,284 @@
+package audit_test
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/transparency-dev/merkle/proof"
+	"github.com/transparency-dev/merkle/rfc6962"
+	"github.com/transparency-dev/merkle/testonly"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/berthage/berthage/auth/audit"
+	"github.com/berthage/berthage/pool"
+)
+
+// logs are one list of leaves in the three implementations.
+type logs struct {
+	leaves [][32]byte
+	ours   *audit.Log
+	sumdb  stored
+	google *testonly.Tree
+}
+
+// stored is a tlog.HashReader.
+type stored []tlog.Hash
+
+func (s stored) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
+	var out []tlog.Hash
+	for _, i := range indexes {
+		if i < 0 || i >= int64(len(s)) {
+			return nil, errors.New("not there")
+		}
+		out = append(out, s[i])
+	}
+	return out, nil
+}
+
+// open makes a ledger of at least n real events, partly in its archive, partly forgotten.
+func open(t testing.TB, n int) *logs {
+	t.Helper()
+	ledger, random := pool.NewMemoryLedger(), mathrand.New(mathrand.NewPCG(1, 2))
+	opened, err := pool.NewEvent(pool.KindOpened, &pool.Opened{Ledger: "JUDGED"})
+	require.NoError(t, err)
+	opened.ID = "opened"
+	batch, at := []pool.Event{opened}, pool.Revision(0)
+	for events := 0; events < n; {
+		var err error
+		at, err = ledger.Append(t.Context(), at, batch...)
+		require.NoError(t, err)
+		events += len(batch)
+		batch = nil
+		for i := range 1 + random.IntN(9) {
+			e := pool.Event{ID: fmt.Sprint(at, ".", i), Kind: "test.event", Version: 1, Actor: "ada", Data: []byte(`{}`)}
+			if i%4 == 0 {
+				e.Subject, e.Private, e.Salt = fmt.Sprint(at%3), []byte("198.51.100.7"), []byte("sixteen bytes or more")
+				e.Seal()
+			}
+			batch = append(batch, e)
+		}
+	}
+	require.NoError(t, ledger.Compact(t.Context(), at/2, nil))
+	require.NoError(t, ledger.Forget(t.Context(), "1"))
+
+	l := &logs{ours: &audit.Log{History: audit.Of(ledger)}, google: testonly.New(rfc6962.DefaultHasher)}
+	require.NoError(t, l.ours.Follow(t.Context()))
+	for b, err := range pool.History(t.Context(), ledger, 0) {
+		require.NoError(t, err)
+		for i := range b.Events {
+			leaf := b.Events[i].Leaf()
+			hashes, err := tlog.StoredHashesForRecordHash(int64(len(l.leaves)), leaf, l.sumdb)
+			require.NoError(t, err)
+			l.leaves, l.sumdb = append(l.leaves, leaf), append(l.sumdb, hashes...)
+			l.google.Append(leaf[:])
+		}
+	}
+	return l
+}
+
+func slices(in [][32]byte) [][]byte {
+	var out [][]byte
+	for i := range in {
+		out = append(out, in[i][:])
+	}
+	return out
+}
+
+func arrays[H ~[32]byte](in []H) [][32]byte {
+	var out [][32]byte
+	for i := range in {
+		out = append(out, in[i])
+	}
+	return out
+}
+
+func hashes(in [][32]byte) (out []tlog.Hash) {
+	for i := range in {
+		out = append(out, in[i])
+	}
+	return out
+}
+
+// root has all three agree on the root of the first size leaves.
+func (l *logs) root(t *testing.T, size int64) [32]byte {
+	t.Helper()
+	ours, err := l.ours.Root(t.Context(), size)
+	require.NoError(t, err)
+	sumdb, err := tlog.TreeHash(size, l.sumdb)
+	require.NoError(t, err)
+	require.Equal(t, ours, [32]byte(sumdb))
+	require.Equal(t, ours[:], l.google.HashAt(uint64(size)))
+	return ours
+}
+
+// inclusion has all three make the same proof, and each accept it.
+func (l *logs) inclusion(t *testing.T, leaf, size int64, root [32]byte) [][32]byte {
+	t.Helper()
+	ours, err := l.ours.Inclusion(t.Context(), leaf, size)
+	require.NoError(t, err)
+	sumdb, err := tlog.ProveRecord(size, leaf, l.sumdb)
+	require.NoError(t, err)
+	google, err := l.google.InclusionProof(uint64(leaf), uint64(size))
+	require.NoError(t, err)
+	require.Equal(t, ours, arrays(sumdb), "%d in %d", leaf, size)
+	require.Equal(t, slices(ours), append([][]byte(nil), google...), "%d in %d", leaf, size)
+	require.True(t, l.included(leaf, size, l.leaves[leaf], root, ours, t))
+	return ours
+}
+
+// included has all three judge one proof alike.
+func (l *logs) included(leaf, size int64, hash, root [32]byte, p [][32]byte, t *testing.T) bool {
+	t.Helper()
+	ours := audit.VerifyInclusion(hash, leaf, size, root, p) == nil
+	require.Equal(t, ours, tlog.CheckRecord(hashes(p), size, root, leaf, hash) == nil, "%d in %d", leaf, size)
+	require.Equal(t, ours, proof.VerifyInclusion(rfc6962.DefaultHasher, uint64(leaf), uint64(size), hash[:], slices(p), root[:]) == nil, "%d in %d", leaf, size)
+	return ours
+}
+
+func (l *logs) consistency(t *testing.T, old, size int64, oldRoot, root [32]byte) [][32]byte {
+	t.Helper()
+	ours, err := l.ours.Consistency(t.Context(), old, size)
+	require.NoError(t, err)
+	google, err := l.google.ConsistencyProof(uint64(old), uint64(size))
+	require.NoError(t, err)
+	require.Equal(t, slices(ours), append([][]byte(nil), google...), "%d to %d", old, size)
+	if old > 0 {
+		sumdb, err := tlog.ProveTree(size, old, l.sumdb)
+		require.NoError(t, err)
+		require.Equal(t, ours, arrays(sumdb), "%d to %d", old, size)
+	}
+	require.True(t, l.consistent(old, size, oldRoot, root, ours, t))
+	return ours
+}
+
+func (l *logs) consistent(old, size int64, oldRoot, root [32]byte, p [][32]byte, t *testing.T) bool {
+	t.Helper()
+	ours := audit.VerifyConsistency(old, size, oldRoot, root, p) == nil
+	require.Equal(t, ours, proof.VerifyConsistency(rfc6962.DefaultHasher, uint64(old), uint64(size), slices(p), oldRoot[:], root[:]) == nil, "%d to %d", old, size)
+	if old > 0 { // it knows no empty tree
+		require.Equal(t, ours, tlog.CheckTree(hashes(p), size, root, old, oldRoot) == nil, "%d to %d", old, size)
+	}
+	return ours
+}
+
+// All sizes up to 130, all leaves and all smaller sizes of each: the same proofs, accepted by all; and what is wrong with one
+// of them is wrong for all.
+func TestEverySmallTree(t *testing.T) {
+	t.Parallel()
+	l := open(t, 130)
+	random := mathrand.New(mathrand.NewPCG(3, 4))
+	roots := [][32]byte{}
+	for size := range int64(131) {
+		roots = append(roots, l.root(t, size))
+	}
+	refused := 0
+	for size := int64(1); size <= 130; size++ {
+		for leaf := range size {
+			p := l.inclusion(t, leaf, size, roots[size])
+			if !l.included(random.Int64N(size), 1+random.Int64N(130), l.leaves[leaf], roots[random.IntN(130)], hurt(random, p), t) {
+				refused++
+			}
+		}
+		for old := range size + 1 {
+			p := l.consistency(t, old, size, roots[old], roots[size])
+			if old = 1 + random.Int64N(size); !l.consistent(old, size, roots[old], roots[random.IntN(131)], hurt(random, p), t) {
+				refused++
+			}
+		}
+	}
+	require.Greater(t, refused, 15000)
+}
+
+// hurt changes a proof, or leaves it alone.
+func hurt(random *mathrand.Rand, p [][32]byte) [][32]byte {
+	p = append([][32]byte(nil), p...)
+	if len(p) == 0 {
+		return p
+	}
+	switch i := random.IntN(len(p)); random.IntN(4) {
+	case 0:
+		p[i][random.IntN(32)] ^= 1 << random.IntN(8)
+	case 1:
+		return append(p[:i], p[i+1:]...)
+	case 2:
+		return append(p, p[i])
+	}
+	return p
+}
+
+// Random ones of a ledger that is large enough for every way in which a Log finds its hashes.
+func TestRandomTrees(t *testing.T) {
+	t.Parallel()
+	l := open(t, 5000)
+	random := mathrand.New(mathrand.NewPCG(5, 6))
+	for i := range 600 {
+		size := 1 + random.Int64N(int64(len(l.leaves)))
+		if i%5 == 0 {
+			size = 256 * (1 + size/512)
+		}
+		root := l.root(t, size)
+		leaf, old := random.Int64N(size), random.Int64N(size+1)
+		l.inclusion(t, leaf, size, root)
+		l.consistency(t, old, size, l.root(t, old), root)
+	}
+}
+
+// A signed head is a signed note that others read, theirs is one that we read, and a key's text is the same on both sides.
+func TestSignedNotes(t *testing.T) {
+	t.Parallel()
+	l := open(t, 100)
+	head, err := l.ours.Head()
+	require.NoError(t, err)
+	head.Time = time.Date(2026, 11, 29, 8, 30, 0, 0, time.UTC)
+	for _, ledger := range []string{"JUDGED", "golden copy+1"} {
+		head.Ledger = ledger
+		public, private, err := ed25519.GenerateKey(rand.Reader)
+		require.NoError(t, err)
+		key := audit.Key{Ledger: ledger, Public: public}
+		text, err := note.NewEd25519VerifierKey(audit.Origin(ledger), public)
+		require.NoError(t, err)
+		require.Equal(t, text, key.String())
+		signed, err := audit.Sign(head, private)
+		require.NoError(t, err)
+		verifier, err := note.NewVerifier(key.String())
+		require.NoError(t, err)
+		opened, err := note.Open(signed, note.VerifierList(verifier))
+		require.NoError(t, err)
+		require.Len(t, opened.Sigs, 1)
+
+		secret, text, err := note.GenerateKey(rand.Reader, audit.Origin(ledger))
+		require.NoError(t, err)
+		theirs, err := audit.ParseKey(text)
+		require.NoError(t, err)
+		require.Equal(t, ledger, theirs.Ledger)
+		signer, err := note.NewSigner(secret)
+		require.NoError(t, err)
+		both, err := note.Sign(opened, signer)
+		require.NoError(t, err)
+		for _, keys := range [][]audit.Key{{theirs}, {key}, {key, theirs}} {
+			got, err := audit.Open(both, keys...)
+			require.NoError(t, err)
+			require.Equal(t, head, got)
+		}
+		for i := range 8 * len(signed) {
+			bad := []byte(string(signed))
+			bad[i/8] ^= 1 << (i % 8)
+			_, ours := audit.Open(bad, key)
+			_, theirs := note.Open(bad, note.VerifierList(verifier))
+			if theirs != nil {
+				require.Error(t, ours, "bit %d is wrong for the other implementation: %v", i, theirs)
+			}
+		}
+		root := base64.StdEncoding.EncodeToString(head.Root[:])
+		require.Equal(t, []string{audit.Origin(ledger), fmt.Sprint(head.Size), root}, strings.Split(opened.Text, "\n")[:3], "as checkpoints have it")
+	}
+}
