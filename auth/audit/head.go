@@ -227,3 +227,9 @@ func (h Head) Follows(old Head, proof [][32]byte) error {
 	}
 	return VerifyConsistency(old.Size, h.Size, old.Root, h.Root, proof)
 }
+
+// LedgerOf returns the identity that a signed head gives itself, before it has been opened: whose keys are needed to do so.
+func LedgerOf(note []byte) (string, bool) {
+	line, _, _ := strings.Cut(string(note[:min(len(note), maxNote)]), "\n")
+	return ledgerOf(line)
+}
