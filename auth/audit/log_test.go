@@ -275,7 +275,7 @@ func TestLog(t *testing.T) {
 		}
 		require.Equal(t, audit.Head{Ledger: "FIRST", Revision: pool.Revision(len(sizes)), Size: size, Root: tree.Root()}, head)
 		random := rand.New(rand.NewPCG(5, uint64(n)))
-		for range 200 {
+		for range 60 {
 			size := 1 + random.Int64N(size)
 			i, old := random.Int64N(size), random.Int64N(size+1)
 			root, err := log.Root(t.Context(), size)
@@ -329,7 +329,7 @@ func TestLogOfAChangedHistory(t *testing.T) {
 // Personal data that is forgotten takes no proof with it: those made before still hold, those made after are the same.
 func TestForgetLeavesEveryProofValid(t *testing.T) {
 	t.Parallel()
-	l := filled(t, 700)
+	l := filled(t, 400)
 	leaves, _, _ := leavesOf(t, l)
 	require.NoError(t, l.Compact(t.Context(), 20, nil))
 	proofs := func() (all [][][32]byte, head audit.Head) {

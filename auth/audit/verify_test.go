@@ -57,7 +57,8 @@ func TestVerify(t *testing.T) {
 	require.Equal(t, last, end)
 	require.Equal(t, last.Root, mustRoot(t, log))
 
-	for _, p := range at {
+	for i := 0; i < len(at); i += 11 {
+		p := at[i]
 		bad := changed(audit.Of(l), p)
 		where, differ, err := audit.Differ(t.Context(), audit.Of(l), bad)
 		require.NoError(t, err)

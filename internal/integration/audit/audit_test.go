@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
@@ -11,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/leodido/go-syslog/v4"
+	"github.com/leodido/go-syslog/v4/octetcounting"
+	"github.com/leodido/go-syslog/v4/rfc5424"
 	"github.com/stretchr/testify/require"
 	"github.com/transparency-dev/merkle/proof"
 	"github.com/transparency-dev/merkle/rfc6962"
@@ -281,4 +285,31 @@ func TestSignedNotes(t *testing.T) {
 		root := base64.StdEncoding.EncodeToString(head.Root[:])
 		require.Equal(t, []string{audit.Origin(ledger), fmt.Sprint(head.Size), root}, strings.Split(opened.Text, "\n")[:3], "as checkpoints have it")
 	}
+}
+
+// Another implementation reads what is sent as syslog, octet counts included, and finds in it what was put in, whatever that was.
+func TestSyslogIsReadByOthers(t *testing.T) {
+	t.Parallel()
+	s := audit.Syslog{Host: "db-1", App: "berthd", Process: "42"}
+	var entries []audit.Entry
+	var stream []byte
+	for i, text := range []string{"ada", "two\nlines", "\r\n<14>1 - - - - - - forged", "\x1b[2J\x00", "\u202e\u2028", "\xff", `a "quoted" ] \ name`, strings.Repeat("é", 4000), ""} {
+		e := audit.Entry{Time: time.Date(2026, 11, 29, 12, 0, i, 1000, time.UTC), Actor: text, Action: text, Target: text, Result: audit.Refused, Detail: text}
+		entries, stream = append(entries, e), s.Append(stream, &e)
+	}
+	n := 0
+	octetcounting.NewParser(syslog.WithListener(func(r *syslog.Result) {
+		require.NoError(t, r.Error)
+		m, e := r.Message.(*rfc5424.SyslogMessage), entries[n]
+		require.EqualValues(t, 13, *m.Facility)
+		require.EqualValues(t, 5, *m.Severity)
+		require.Equal(t, e.Time, m.Timestamp.UTC())
+		require.Equal(t, "db-1", *m.Hostname)
+		require.Equal(t, "berthd", *m.Appname)
+		require.Equal(t, "42", *m.ProcID)
+		require.Nil(t, m.StructuredData)
+		require.Equal(t, string(e.AppendJSON(nil)), *m.Message)
+		n++
+	})).Parse(bytes.NewReader(stream))
+	require.Len(t, entries, n)
 }
