@@ -97,18 +97,9 @@ func (l *Log) Follow(ctx context.Context) error {
 
 // Add adds the events of the next batch. One that is not the next is pool.ErrCorrupt, and nothing is added.
 func (l *Log) Add(b pool.Batch) error {
-	if b.Revision != l.revision+1 || len(b.Events) == 0 {
-		return &pool.Error{Kind: pool.ErrCorrupt, Field: "revision", Value: number(b.Revision), Want: number(l.revision+1) + ", with its events"}
-	}
-	ledger := l.ledger
-	for i := range b.Events {
-		var err error
-		if e := &b.Events[i]; e.Revision != b.Revision || e.Index != i {
-			return &pool.Error{Kind: pool.ErrCorrupt, Field: "event", Value: Position{e.Revision, e.Index}.String(), Want: Position{b.Revision, i}.String()}
-		}
-		if ledger, err = identity(&b.Events[i], ledger); err != nil {
-			return err
-		}
+	ledger, err := follows(b, l.revision, l.ledger)
+	if err != nil {
+		return err
 	}
 	for i := range b.Events {
 		if len(l.tail) == 0 {
@@ -122,24 +113,6 @@ func (l *Log) Add(b pool.Batch) error {
 	}
 	l.revision, l.ledger = b.Revision, ledger
 	return nil
-}
-
-// identity returns the identity of the ledger after an event.
-func identity(e *pool.Event, before string) (string, error) {
-	if e.Kind != pool.KindOpened && e.Kind != pool.KindImported {
-		return before, nil
-	}
-	p, err := e.Payload()
-	if err != nil {
-		return "", pool.InField("revision "+number(e.Revision), err)
-	}
-	switch p := p.(type) {
-	case *pool.Opened:
-		return p.Ledger, nil
-	case *pool.Imported:
-		return p.Ledger, nil
-	}
-	return before, nil
 }
 
 // carry adds the hash of a complete tile, and of every subtree that it completes.

@@ -15,21 +15,17 @@ import (
 // which one it is: what differs is between the two. Other errors are those of the history.
 func Verify(ctx context.Context, history History, heads ...Head) (Head, error) {
 	heads = slices.SortedStableFunc(slices.Values(heads), func(a, b Head) int { return cmp.Compare(a.Size, b.Size) })
-	var log Log
+	var tip Tip
 	good := "the beginning"
 	for b, err := range history(ctx, 0) {
 		if err != nil {
 			return Head{}, err
 		}
-		if err := log.Add(b); err != nil {
+		if err := tip.Add(b); err != nil {
 			return Head{}, err
 		}
-		for ; len(heads) > 0 && heads[0].Size <= log.size; heads = heads[1:] {
-			want := heads[0]
-			got, err := log.Head()
-			if err != nil {
-				return Head{}, err
-			}
+		for ; len(heads) > 0 && heads[0].Size <= tip.tree.Size(); heads = heads[1:] {
+			want, got := heads[0], tip.Head()
 			if got.Time = want.Time; got != want {
 				return Head{}, &pool.Error{Kind: ErrProof, Field: "history up to revision " + number(want.Revision), Want: "the one of the head of ledger " + pool.Quote(want.Ledger) +
 					" that was signed at " + want.Time.Format(time.RFC3339) + "; what is another one stands after " + good}
@@ -38,9 +34,9 @@ func Verify(ctx context.Context, history History, heads ...Head) (Head, error) {
 		}
 	}
 	if len(heads) > 0 {
-		return Head{}, &pool.Error{Kind: ErrProof, Field: "history", Want: "one that goes on up to revision " + number(heads[0].Revision) + ", of which a head was signed; it ends at revision " + number(log.revision)}
+		return Head{}, &pool.Error{Kind: ErrProof, Field: "history", Want: "one that goes on up to revision " + number(heads[0].Revision) + ", of which a head was signed; it ends at revision " + number(tip.revision)}
 	}
-	return log.Head()
+	return tip.Head(), nil
 }
 
 // Differ returns where two histories begin to differ, and false if one is the beginning of the other. Errors are those of the histories.

@@ -24,7 +24,7 @@ import (
 // Audit runs "berthd audit" as Run runs "berthd ledger".
 func Audit(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return group{"berthd audit", "proves what stands in a ledger, and verifies such proofs", []command{
-		auditVerifyCommand(), headCommand(), proveCommand(), checkCommand(), auditKeyCommand(),
+		auditVerifyCommand(), headCommand(), proveCommand(), checkCommand(), auditLogCommand(), auditKeyCommand(),
 	}}.run(ctx, args, stdout, stderr)
 }
 
