@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,11 +25,11 @@ import (
 // collector is the other end: it takes connections one after another, or refuses them.
 type collector struct {
 	conns chan net.Conn
-	up    bool
+	up    atomic.Bool
 }
 
 func (c *collector) dial(context.Context) (net.Conn, error) {
-	if !c.up {
+	if !c.up.Load() {
 		return nil, errors.New("refused")
 	}
 	here, there := net.Pipe()
@@ -36,7 +37,11 @@ func (c *collector) dial(context.Context) (net.Conn, error) {
 	return here, nil
 }
 
-func newCollector() *collector { return &collector{conns: make(chan net.Conn, 10), up: true} }
+func newCollector() *collector {
+	c := &collector{conns: make(chan net.Conn, 10)}
+	c.up.Store(true)
+	return c
+}
 
 // entries reads n lines of a connection.
 func entries(t *testing.T, r *bufio.Reader, n int) (out []audit.Entry) {
@@ -81,15 +86,16 @@ func TestForwarderReconnects(t *testing.T) {
 		}
 		conn := <-c.conns
 		got := entries(t, bufio.NewReaderSize(conn, 16), 2)
-		c.up = false
+		c.up.Store(false)
 		require.NoError(t, conn.Close())
 		for n := 5; n < 20; n++ {
 			f.Send(numbered(n))
 			time.Sleep(20 * time.Second)
 		}
+		synctest.Wait()
 		require.False(t, f.Status().Connected)
 		require.Equal(t, 1, strings.Count(said.String(), "cannot be sent"), "not at every try: %s", said.String())
-		c.up = true
+		c.up.Store(true)
 		conn = <-c.conns
 		r := bufio.NewReader(conn)
 		got = append(got, entries(t, r, 18)...)
@@ -155,7 +161,7 @@ func TestForwarderGapIsInItsPlace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := newCollector()
-		c.up = false
+		c.up.Store(false)
 		f := &audit.Forwarder{Dial: c.dial, Format: audit.JSONLines{}, MostBytes: 700}
 		large := numbered(2)
 		large.Detail = strings.Repeat("x", 400)
@@ -164,7 +170,7 @@ func TestForwarderGapIsInItsPlace(t *testing.T) {
 		f.Send(large) // does not fit
 		f.Send(numbered(3))
 		require.EqualValues(t, 2, f.Status().Lost, "with what says so it does not fit either")
-		c.up = true
+		c.up.Store(true)
 		stop := run(t, f)
 		r := bufio.NewReader(<-c.conns)
 		require.Equal(t, "action 2", entries(t, r, 2)[1].Action)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -94,6 +95,12 @@ func TestNoHead(t *testing.T) {
 	}
 	_, err = audit.Open([]byte(sign(text+"\n")), publicOf("FIRST", 1))
 	require.NoError(t, err, "the way in which the others are signed")
+	other := publicOf("SECOND", 1).String() // the same key, in the name of another ledger
+	id, err := hex.DecodeString(strings.Split(other, "+")[1])
+	require.NoError(t, err)
+	line := "— berthage/ledger/SECOND " + base64.StdEncoding.EncodeToString(append(id, ed25519.Sign(keyOf(1), []byte(text+"\n"))...)) + "\n"
+	_, err = audit.Open([]byte(text+"\n\n"+line), publicOf("SECOND", 1))
+	require.ErrorIs(t, err, audit.ErrSignature)
 	for _, c := range []struct{ old, new string }{
 		{"berthage/ledger/FIRST\n", "berthage/ledger/%46IRST\n"}, {"berthage/ledger/FIRST\n", "berthage/ledger/\n"}, {"berthage/ledger/FIRST\n", "FIRST\n"},
 		{"berthage/ledger/FIRST\n", "berthage/ledger/FIRST\nFIRST\n"}, {"\n12\n", "\n012\n"}, {"\n12\n", "\n+12\n"}, {"\n12\n", "\n0\n"}, {"\n12\n", "\n6\n"},
