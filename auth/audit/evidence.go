@@ -80,7 +80,8 @@ func (v *Evidence) MarshalJSON() ([]byte, error) {
 	return json.Marshal(out)
 }
 
-// UnmarshalJSON implements json.Unmarshaler. Errors are pool.ErrInvalid.
+// UnmarshalJSON implements json.Unmarshaler. It reads what MarshalJSON writes, blanks aside, and no other form of the same. Errors are
+// pool.ErrInvalid.
 func (v *Evidence) UnmarshalJSON(b []byte) error {
 	wrong := func(want string, cause error) error {
 		return &pool.Error{Kind: pool.ErrInvalid, Field: "evidence", Want: want, Cause: cause}
@@ -94,8 +95,8 @@ func (v *Evidence) UnmarshalJSON(b []byte) error {
 	if err := dec.Decode(&in); err != nil {
 		return wrong("an event, its place and a head, as JSON", err)
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) || in.Version != 1 || in.Data != nil && in.Bytes != nil {
-		return wrong("one of version 1, with its data once", nil)
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) || in.Version != 1 || in.Data != nil && in.Bytes != nil || in.Time.Nanosecond()%1000 != 0 {
+		return wrong("one of version 1, with its data once, and a time of whole microseconds", nil)
 	}
 	out := Evidence{Leaf: in.Leaf, Head: []byte(in.Head), Event: pool.Event{
 		Revision: in.Revision, Index: in.Index, ID: in.ID, Time: in.Time.UTC(), Actor: in.Actor, Cause: in.Cause, Epoch: in.Epoch, Kind: in.Kind,
@@ -109,6 +110,11 @@ func (v *Evidence) UnmarshalJSON(b []byte) error {
 			return wrong("hashes of 32 bytes", nil)
 		}
 		out.Path = append(out.Path, [32]byte(p))
+	}
+	var plain bytes.Buffer // what a person reads in it must be what is verified: no name twice, no time between those that there are
+	again, err := out.MarshalJSON()
+	if err != nil || json.Compact(&plain, b) != nil || !bytes.Equal(plain.Bytes(), again) {
+		return wrong("JSON in the form in which it is written, blanks aside", err)
 	}
 	*v = out
 	return nil

@@ -252,6 +252,22 @@ func TestEvidence(t *testing.T) {
 		_, err = got.Verify(publicOf("FIRST", 1))
 		require.ErrorIs(t, err, pool.ErrInvalid)
 	}
+	two := evidenceOf(t, l, audit.Position{Revision: 2})
+	good, err := json.MarshalIndent(&two, " ", "\t")
+	require.NoError(t, err)
+	require.NoError(t, new(audit.Evidence).UnmarshalJSON(good))
+	for old, other := range map[string]string{ // each says something else to a person, or in another way
+		`"actor": "ada"`:        `"actor": "eve", "Actor": "ada"`,
+		`"kind": `:              `"kind": "other", "kind": `,
+		`"leaf": 1`:             `"leaf": 1e0`,
+		`"cause": "request"`:    `"cause": "\u0072equest"`,
+		`2026-11-29T08:00:01Z"`: `2026-11-29T08:00:01.0000009Z"`,
+		`08:00:01Z"`:            `09:00:01+01:00"`,
+	} {
+		bad := strings.Replace(string(good), old, other, 1)
+		require.NotEqual(t, string(good), bad, old)
+		require.ErrorIs(t, new(audit.Evidence).UnmarshalJSON([]byte(bad)), pool.ErrInvalid, bad)
+	}
 	for _, text := range []string{"", "{}", "[]", `{"berthage_evidence":2}`, `{"berthage_evidence":1,"more":1}`, `{"berthage_evidence":1} {}`, `{"berthage_evidence":1,"path":["AAAA"]}`,
 		`{"berthage_evidence":1,"data":"","data_base64":"AA=="}`, strings.Repeat(" ", 9<<20)} {
 		var v audit.Evidence
