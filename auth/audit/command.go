@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"time"
 
 	"github.com/berthage/berthage/pool"
 )
@@ -50,7 +51,12 @@ func read(e *pool.Event, v any) error {
 	if e.Version != 1 {
 		return &pool.Error{Kind: pool.ErrUnknownKind, Field: "version", Value: e.Kind}
 	}
-	dec := json.NewDecoder(bytes.NewReader(e.Data))
+	return decode(e.Kind, e.Data, v)
+}
+
+// decode reads one value of JSON, in which every field must be known.
+func decode(what string, b []byte, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(v)
 	if err == nil {
@@ -58,10 +64,23 @@ func read(e *pool.Event, v any) error {
 			return nil
 		}
 	}
-	return &pool.Error{Kind: pool.ErrInvalid, Field: e.Kind, Want: "its data, and nothing else", Cause: err}
+	return &pool.Error{Kind: pool.ErrInvalid, Field: what, Want: "its data, and nothing else", Cause: err}
 }
 
-// Part returns the part of a State that accepts the events of this package. It knows nothing: they are facts that nothing is decided on.
+// Record is what the part takes as a command, by berthage.Manager.Decide: it becomes the events of this package, with the actor and the cause of
+// the Manager that it is given to.
+type Record struct {
+	Command  *Command   `json:"command,omitempty"`
+	From     string     `json:"from,omitempty"`    // the command's
+	Subject  string     `json:"subject,omitempty"` // the principal, with whom From is forgotten; needed where that is given
+	Refusals []Refusals `json:"refusals,omitempty"`
+}
+
+// mostRefusals bounds those of one Record: of two minutes of a Counter that has its bound.
+const mostRefusals = 2 * (defaultMost + 1)
+
+// Part returns the part of a State that accepts the events of this package, and takes a Record. It knows nothing: they are facts that nothing is
+// decided on.
 func Part() pool.Part { return part{} }
 
 type part struct{}
@@ -82,6 +101,40 @@ func (p part) Fold(e *pool.Event) (pool.Part, error) {
 		err = &pool.Error{Kind: pool.ErrUnknownKind, Field: "kind", Value: e.Kind}
 	}
 	return p, err
+}
+
+// Decide implements berthage.Decider.
+func (part) Decide(_ *pool.State, command json.RawMessage, _ time.Time) ([]pool.Event, error) {
+	var r Record
+	if err := decode("record", command, &r); err != nil {
+		return nil, err
+	}
+	var events []pool.Event
+	if c := r.Command; c != nil {
+		if r.From != "" && r.Subject == "" {
+			return nil, &pool.Error{Kind: pool.ErrInvalid, Field: "subject", Want: "whose address it is"}
+		}
+		e, err := (&Command{Action: cut(c.Action), Target: cut(c.Target), Decision: cut(c.Decision), Result: c.Result, Detail: cut(c.Detail), From: cut(r.From)}).Event(r.Subject)
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, e)
+	}
+	if len(r.Refusals) > mostRefusals {
+		return nil, &pool.Error{Kind: pool.ErrInvalid, Field: "refusals", Value: number(len(r.Refusals)), Want: "at most " + number(mostRefusals)}
+	}
+	for _, refused := range r.Refusals {
+		refused.Principal, refused.Action, refused.Reason = cut(refused.Principal), cut(refused.Action), cut(refused.Reason)
+		if refused.Count < 1 {
+			return nil, &pool.Error{Kind: pool.ErrInvalid, Field: "refusals.count", Value: number(refused.Count), Want: "at least 1"}
+		}
+		e, err := refused.Event()
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, e)
+	}
+	return events, nil
 }
 
 // Save implements pool.Part.

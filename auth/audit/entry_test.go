@@ -113,6 +113,34 @@ func TestPart(t *testing.T) {
 		_, err := audit.Part().Fold(&e)
 		require.Error(t, err)
 	}
+	// A record becomes the same events, by the command of a Manager.
+	d := audit.Part().(interface {
+		Decide(*pool.State, json.RawMessage, time.Time) ([]pool.Event, error)
+	})
+	record, err := json.Marshal(audit.Record{Command: &audit.Command{Action: "x", Result: audit.Done, Detail: strings.Repeat("y", 9999)}, From: "198.51.100.7", Subject: "ada",
+		Refusals: []audit.Refusals{{Principal: "eve", Minute: noon(), Count: 3, Action: "z"}}})
+	require.NoError(t, err)
+	events, err := d.Decide(st, record, noon())
+	require.NoError(t, err)
+	require.Len(t, events, 2)
+	command, err := audit.ReadCommand(&events[0])
+	require.NoError(t, err)
+	require.Equal(t, audit.Command{Action: "x", Result: audit.Done, Detail: strings.Repeat("y", 509) + "...", From: "198.51.100.7"}, command)
+	require.Equal(t, "ada", events[0].Subject)
+	require.NotContains(t, string(events[0].Data), "198.51.100.7")
+	counted, err := audit.ReadRefusals(&events[1])
+	require.NoError(t, err)
+	require.EqualValues(t, 3, counted.Count)
+	none, err := d.Decide(st, json.RawMessage("{}"), noon())
+	require.NoError(t, err)
+	require.Empty(t, none)
+	many, err := json.Marshal(audit.Record{Refusals: make([]audit.Refusals, 3000)})
+	require.NoError(t, err)
+	for _, bad := range []string{"", "[]", `{"more":1}`, `{} {}`, `{"refusals":[{"count":0}]}`, `{"command":{},"from":"198.51.100.7"}`, string(many)} {
+		_, err := d.Decide(st, json.RawMessage(bad), noon())
+		require.ErrorIs(t, err, pool.ErrInvalid, bad)
+	}
+
 	_, err = audit.Part().Load([]byte("{}"))
 	require.ErrorIs(t, err, pool.ErrInvalid)
 }

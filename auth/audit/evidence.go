@@ -3,8 +3,6 @@ package audit
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"io"
 	"time"
 	"unicode/utf8"
 
@@ -89,13 +87,11 @@ func (v *Evidence) UnmarshalJSON(b []byte) error {
 	if len(b) > maxEvidence {
 		return wrong("at most 8 MiB", nil)
 	}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
 	var in evidence
-	if err := dec.Decode(&in); err != nil {
-		return wrong("an event, its place and a head, as JSON", err)
+	if err := decode("evidence", b, &in); err != nil {
+		return err
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) || in.Version != 1 || in.Data != nil && in.Bytes != nil || in.Time.Nanosecond()%1000 != 0 {
+	if in.Version != 1 || in.Data != nil && in.Bytes != nil || in.Time.Nanosecond()%1000 != 0 {
 		return wrong("one of version 1, with its data once, and a time of whole microseconds", nil)
 	}
 	out := Evidence{Leaf: in.Leaf, Head: []byte(in.Head), Event: pool.Event{

@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
@@ -22,7 +23,10 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/auth/audit"
+	"github.com/berthage/berthage/hypervisor"
+	"github.com/berthage/berthage/hypervisor/fake"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -312,4 +316,71 @@ func TestSyslogIsReadByOthers(t *testing.T) {
 		n++
 	})).Parse(bytes.NewReader(stream))
 	require.Len(t, entries, n)
+}
+
+// A Manager takes records as commands: from where and why a command came, and what was refused, stand in the ledger with whose command it was. Once the
+// address is forgotten the evidence of the event still holds.
+func TestAManagerRecords(t *testing.T) {
+	t.Parallel()
+	ctx, stop := context.WithCancel(t.Context())
+	ledger := pool.NewMemoryLedger()
+	m, err := berthage.Open(ctx, berthage.Config{
+		Drivers: map[string]hypervisor.Driver{"sim": fake.New(fake.Config{Name: "sim"})}, Ledger: ledger, Parts: []pool.Part{audit.Part()},
+	})
+	require.NoError(t, err)
+	done := make(chan error)
+	go func() { done <- m.Run(ctx) }()
+	defer func() {
+		stop()
+		<-done
+	}()
+	require.NoError(t, m.As("ada", "request-1").Decide(ctx, "audit", audit.Record{
+		Command: &audit.Command{Action: "launch instance", Target: "web-1", Decision: "binding b1", Result: audit.Refused, Detail: "over quota"}, From: "198.51.100.7", Subject: "ada",
+		Refusals: []audit.Refusals{{Principal: "eve", Minute: time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC), Count: 70, Action: "delete host"}},
+	}))
+	require.ErrorIs(t, m.Decide(ctx, "audit", "x"), pool.ErrInvalid)
+	entries := func() (out []audit.Entry) {
+		for b, err := range pool.History(ctx, ledger, 0) {
+			require.NoError(t, err)
+			for i := range b.Events {
+				if strings.HasPrefix(b.Events[i].Kind, "audit.") {
+					out = append(out, audit.EntryOf(&b.Events[i]))
+				}
+			}
+		}
+		return out
+	}
+	all := entries()
+	require.Len(t, all, 2)
+	require.Equal(t, []string{"ada", "198.51.100.7", "launch instance", "web-1", "binding b1", "refused", "over quota", "request-1"},
+		[]string{all[0].Actor, all[0].From, all[0].Action, all[0].Target, all[0].Decision, string(all[0].Result), all[0].Detail, all[0].Correlation})
+	require.Equal(t, "eve", all[1].Actor)
+	require.EqualValues(t, 70, all[1].Count)
+
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	log := &audit.Log{History: audit.Of(ledger)}
+	require.NoError(t, log.Follow(ctx))
+	head, err := log.Head()
+	require.NoError(t, err)
+	head.Time = time.Date(2026, 11, 29, 12, 1, 0, 0, time.UTC)
+	note, err := audit.Sign(head, private)
+	require.NoError(t, err)
+	leaf, event, err := log.Find(ctx, *all[0].Event)
+	require.NoError(t, err)
+	path, err := log.Inclusion(ctx, leaf, head.Size)
+	require.NoError(t, err)
+	_, err = m.Forget(ctx, "ada")
+	require.NoError(t, err)
+	require.Empty(t, entries()[0].From)
+	_, forgotten, err := log.Find(ctx, *all[0].Event)
+	require.NoError(t, err)
+	require.Empty(t, forgotten.Private)
+	for _, e := range []pool.Event{event, forgotten} {
+		_, err = (&audit.Evidence{Event: e, Leaf: leaf, Path: path, Head: note}).Verify(audit.Key{Ledger: head.Ledger, Public: public})
+		require.NoError(t, err)
+	}
+	end, err := audit.Verify(ctx, audit.Of(ledger), head)
+	require.NoError(t, err)
+	require.Greater(t, end.Size, head.Size)
 }
