@@ -34,6 +34,7 @@ func places() map[string]place {
 		"pool":          {},
 		"alert":         {ours: []string{"alert/detect"}},
 		"alert/detect":  {},
+		"auth/audit":    {ours: []string{"pool"}},
 
 		"internal/alerting": {ours: []string{"alert", "notify", "pool"}},
 		"auth":              {ours: []string{"pool"}},
