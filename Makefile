@@ -95,8 +95,9 @@ importing-check: ## fail if an importer gets other modules than docs/importing.m
 check: lint tidy-check generate-check ## lint, tidy-check and generate-check
 
 .PHONY: screenshot
-screenshot: ## take docs/dashboard.png, docs/plan.png and docs/charts.png anew, in a real browser
-	BERTHD_SCREENSHOT="$(CURDIR)/docs/dashboard.png" BERTHD_SCREENSHOT_PLAN="$(CURDIR)/docs/plan.png" BERTHD_SCREENSHOT_CHARTS="$(CURDIR)/docs/charts.png" go test -C examples -count=1 ./berthd/browser
+screenshot: ## take docs/dashboard.png, docs/plan.png, docs/charts.png and docs/messages.png anew, in a real browser
+	BERTHD_SCREENSHOT="$(CURDIR)/docs/dashboard.png" BERTHD_SCREENSHOT_PLAN="$(CURDIR)/docs/plan.png" BERTHD_SCREENSHOT_CHARTS="$(CURDIR)/docs/charts.png" \
+	BERTHD_SCREENSHOT_MESSAGES="$(CURDIR)/docs/messages.png" go test -C examples -count=1 ./berthd/browser
 
 .PHONY: docs
 docs: ## check links, code, commands and claims in the documents
@@ -106,10 +107,13 @@ docs: ## check links, code, commands and claims in the documents
 
 # What runs in which part: packages, after a colon if they are not the root module's, less those in the directories after exclamation marks.
 # A package of tests that stands in no part, or in two, fails test-house.
-PARTS := $(EXTRA) test-unit test-sim test-mutants test-alerts test-ledgers test-drivers test-browser test-vm
+PARTS := $(EXTRA) test-unit test-sim test-mutants test-alerts test-acceptance test-messages test-mail test-ledgers test-drivers test-browser test-vm
 test-unit-packages := ./...!/hypervisor examples:./...!/browser!/customdriver \
-	$(addprefix internal/integration:./,drivers guest/... importing readme testbed vmfleet)
+	$(addprefix internal/integration:./,drivers guest/... importing readme testbed vmfleet) notify/shoutrrr:./...
 test-alerts-packages := $(addprefix internal/integration:./,alertmanager rulefiles)
+test-acceptance-packages := internal/integration:./acceptance
+test-mail-packages := internal/integration:./mail
+test-messages-packages := internal/integration:./messages
 test-ledgers-packages := $(addprefix internal/integration:./,fleet ledgers)
 test-drivers-packages := ./hypervisor/libvirt ./hypervisor/...!/libvirt examples:./customdriver internal/integration:./script
 test-drivers-timeout := 30m
@@ -140,6 +144,24 @@ test-alerts: ## rules on package alert and on the real promtool, messages of it 
 	@mkdir -p "$(REPORTS)" && rm -f "$(REPORTS)"/alerts*
 	$(call go-test,$@)
 	@cat "$(REPORTS)"/alerts*
+
+.PHONY: test-mail
+test-mail: ## mails to emersion/go-smtp and to Debian's Postfix, read back from its mailbox
+	$(call go-test,$@)
+
+.PHONY: test-messages
+test-messages: export BERTHAGE_REPORTS := $(REPORTS)
+test-messages: ## what receivers send, judged by prism, slack-go, Standard Webhooks and our own tables; how many requests by whom
+	@mkdir -p "$(REPORTS)" && rm -f "$(REPORTS)"/messages*
+	$(call go-test,$@)
+	@cat "$(REPORTS)"/messages*
+
+.PHONY: test-acceptance
+test-acceptance: export BERTHAGE_REPORTS := $(REPORTS)
+test-acceptance: ## Alertmanager's own acceptance suite on packages alert and notify, and how many of its tests pass
+	@mkdir -p "$(REPORTS)" && rm -f "$(REPORTS)"/acceptance
+	$(call go-test,$@)
+	@cat "$(REPORTS)"/acceptance
 
 .PHONY: test-ledgers
 test-ledgers: ## the ledger suite on SQLite, PostgreSQL and MariaDB, and a table of what passed where

@@ -254,7 +254,7 @@ func (o *outbox) Notifier(receiver string) (notify.Notifier, bool) {
 func (o *outbox) Settled(ctx context.Context, results []delivery.Result) error {
 	var over alerting.Over
 	for _, r := range results {
-		s := alerting.Settled{Key: r.Key}
+		s := alerting.Settled{Key: r.Key, Queued: r.Queued}
 		if p, ok := o.m.courier.sender.Progress(r.Key); ok {
 			s.Attempts = p.Attempts
 		}

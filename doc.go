@@ -30,6 +30,7 @@
 // # Packages
 //
 // pool has the nouns, the books and the storage contracts; scheduler places; quota limits; hypervisor is the
-// contract of drivers, its sub-packages are the drivers, a simulated fleet and a conformance suite. Each can
+// contract of drivers, its sub-packages are the drivers, a simulated fleet and a conformance suite; alert
+// watches and decides who is told, notify tells, its sub-packages are the receivers. Each can
 // be imported alone, and these imports bring in nothing beyond the standard library.
 package berthage

@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/alert"
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/hypervisor/fake"
+	"github.com/berthage/berthage/notify"
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/quota"
 	"github.com/berthage/berthage/scheduler"
@@ -144,4 +146,41 @@ func ExampleManager_Reserve() {
 	// web-1 reserved on sim/h01
 	// web-0 running on sim/h00
 	// web-1 running on sim/h01
+}
+
+// Who is told of what, and a test that a receiver is reached.
+func ExampleManager_Messages() {
+	ctx := context.Background()
+	critical, err := alert.ParseMatchers(`severity="critical"`, alert.EitherSyntax)
+	must(err)
+	chat := notify.Func(func(_ context.Context, m notify.Message) error {
+		fmt.Println("chat:", m.Title())
+		return nil
+	})
+	m, err := berthage.Open(ctx, berthage.Config{
+		Ledger:   pool.NewMemoryLedger(),
+		Drivers:  map[string]hypervisor.Driver{"sim": fake.New(fake.Config{Name: "sim", Hosts: hosts(2)})},
+		Alerting: berthage.Alerting{Every: 15 * time.Second},
+		Messaging: berthage.Messaging{
+			Receivers: map[string]notify.Notifier{"chat": chat, "pager": chat}, // or receivers of packages below notify
+			Routing: alert.Routing{Root: alert.Route{
+				Receivers: []string{"chat"}, GroupBy: []string{"alertname"},
+				Routes: []alert.Route{{Match: critical, Receivers: []string{"pager", "chat"}}},
+			}},
+		},
+	})
+	must(err)
+	defer m.Close()
+	must(m.Messages().Test(ctx, "chat"))
+	down, err := alert.NewLabels(map[string]string{"alertname": "HostDown", "host": "sim/h00", "severity": "critical"})
+	must(err)
+	for _, target := range m.Messages().Preview(down) {
+		for _, r := range target.Receivers {
+			fmt.Println(target.ID, "tells", r.Name)
+		}
+	}
+	// Output:
+	// chat: This is a test
+	// {}/{severity="critical"} tells pager
+	// {}/{severity="critical"} tells chat
 }

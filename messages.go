@@ -128,6 +128,13 @@ func (a Messages) Receivers() []ReceiverStatus {
 	return out
 }
 
+// Receiver returns the receiver in the ledger of that name with its sealed secrets, for whoever has sealed them.
+func (a Messages) Receiver(name string) (r Receiver, ok bool) {
+	a.m.View(func(st *pool.State) { r, ok = alerting.Of(st).Receiver(name) })
+	r.Sealed = slices.Clone(r.Sealed)
+	return r, ok
+}
+
 // SetReceiver makes a receiver, or replaces the one of that name. What waits for it is tried again at once. pool.ErrInvalid: Messaging.Make
 // makes nothing of it.
 func (a Messages) SetReceiver(ctx context.Context, r Receiver) error {

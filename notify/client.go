@@ -35,6 +35,7 @@ type ClientConfig struct {
 // concurrent use.
 type Client struct {
 	http    http.Client
+	dialer  net.Dialer
 	timeout time.Duration
 	agent   string
 }
@@ -47,11 +48,10 @@ func NewClient(c ClientConfig) *Client {
 	if c.UserAgent == "" {
 		c.UserAgent = "berthage"
 	}
-	dialer := &net.Dialer{Timeout: c.Timeout, Control: c.Guard.Control}
-	out := &Client{timeout: c.Timeout, agent: c.UserAgent}
+	out := &Client{timeout: c.Timeout, agent: c.UserAgent, dialer: net.Dialer{Timeout: c.Timeout, Control: c.Guard.Control}}
 	out.http = http.Client{
 		Transport: &http.Transport{
-			DialContext: dialer.DialContext, TLSHandshakeTimeout: c.Timeout, DisableKeepAlives: true,
+			DialContext: out.dialer.DialContext, TLSHandshakeTimeout: c.Timeout, DisableKeepAlives: true,
 			MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true,
 		},
 		CheckRedirect: func(r *http.Request, via []*http.Request) error {
@@ -120,6 +120,41 @@ func (c *Client) Do(ctx context.Context, r Request) (Answer, error) {
 	}
 }
 
+// Dial connects to a receiver that does not speak HTTP, by host and port: "mail.example.com:587". The Guard holds for it too. The connection
+// is good for the Client's Timeout and for MaxAnswer bytes of answers; it is the caller's, who closes it. The error is an *Error.
+func (c *Client) Dial(ctx context.Context, op, address string) (net.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, &Error{Op: op, Kind: ErrTemporary, Cause: context.Cause(ctx)}
+	}
+	end := time.Now().Add(c.timeout)
+	conn, err := c.dialer.DialContext(ctx, "tcp", address)
+	if err == nil {
+		err = conn.SetDeadline(end)
+	}
+	if err != nil {
+		return nil, Request{Op: op}.failed(ctx, err, false)
+	}
+	return &metered{conn, MaxAnswer}, nil
+}
+
+// metered is a connection from which no more than left bytes are read.
+type metered struct {
+	net.Conn
+	left int
+}
+
+// ErrAnswer is what reading from a connection of Client.Dial says when MaxAnswer bytes have been read.
+var ErrAnswer = errors.New("the answer does not end")
+
+func (m *metered) Read(p []byte) (int, error) {
+	if m.left <= 0 {
+		return 0, ErrAnswer
+	}
+	n, err := m.Conn.Read(p[:min(len(p), m.left)])
+	m.left -= n
+	return n, err
+}
+
 // failed is what has become of a request without an answer. Errors of net/http have the URL in them, and those of parsing an
 // answer what the answer said, so that none is passed on.
 func (r Request) failed(ctx context.Context, err error, sent bool) error {
@@ -153,26 +188,26 @@ func forbidden(err error) error {
 
 // excerpt returns what can be shown of a text that the service wrote.
 func (r Request) excerpt(s string) string {
-	return pool.Quote(Cut(Line(strings.TrimSpace(r.redact(s))), 60))
-}
-
-func (r Request) redact(s string) string {
-	var forms []string
-	for _, secret := range append(slices.Clone(r.Secrets), r.URL) {
-		forms = append(forms, secret.forms()...)
-	}
+	secrets := append(slices.Clone(r.Secrets), r.URL)
 	for _, v := range r.Header["Authorization"] {
 		_, credentials, _ := strings.Cut(v, " ")
-		forms = append(forms, credentials)
+		secrets = append(secrets, NewSecret(credentials))
 	}
-	for _, f := range forms {
-		for _, f := range []string{f, jsonText(f)} {
-			if f != "" {
-				s = strings.ReplaceAll(s, f, redacted)
+	return Excerpt(s, secrets...)
+}
+
+// Excerpt returns what can be shown of a text that a service wrote: the beginning, in quotes, without the secrets.
+func Excerpt(s string, secrets ...Secret) string {
+	for _, secret := range secrets {
+		for _, f := range secret.forms() {
+			for _, f := range []string{f, jsonText(f)} {
+				if f != "" {
+					s = strings.ReplaceAll(s, f, redacted)
+				}
 			}
 		}
 	}
-	return s
+	return pool.Quote(Cut(Line(strings.TrimSpace(s)), 60))
 }
 
 func jsonText(s string) string {

@@ -232,3 +232,23 @@ func (a Alert) line(status string, at time.Time) string {
 func (m Message) Text(most int) string {
 	return List(m.Lines(), m.FiringMore+m.ResolvedMore, most, Runes)
 }
+
+// Brief returns the message for a telephone, within most by the measure (see [CutBy]): its title, of more than one alert as many lines as there is
+// room for, and the link if it takes no more than half.
+func (m Message) Brief(most int, length func(string) int) string {
+	link := WebLink(m.Link)
+	if link != "" {
+		link = "\n" + link
+	}
+	if length(link) > most/2 {
+		link = ""
+	}
+	room := most - length(link)
+	text := CutBy(m.Title(), room, length)
+	if left := room - length(text) - 1; left >= 20 && (m.Event != nil || len(m.Lines()) > 1) {
+		if body := List(m.Lines(), m.FiringMore+m.ResolvedMore, left, length); body != "" {
+			text += "\n" + body
+		}
+	}
+	return text + link
+}

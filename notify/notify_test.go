@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -243,4 +246,60 @@ func TestSeverityOfAlerts(t *testing.T) {
 		m := notify.Message{Firing: []notify.Alert{{Labels: map[string]string{"severity": is}}, {Labels: map[string]string{"severity": "low"}}}}
 		require.Equal(t, want, m.Severity(), is)
 	}
+}
+
+// A receiver that does not speak HTTP is called as carefully as the others.
+func TestDial(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				b := make([]byte, 64<<10)
+				for {
+					if _, err := conn.Write(b); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	_, err = notify.NewClient(notify.ClientConfig{}).Dial(t.Context(), "test", l.Addr().String())
+	require.ErrorIs(t, err, notify.ErrForbidden)
+	require.ErrorIs(t, err, notify.ErrBroken)
+
+	c := notify.NewClient(notify.ClientConfig{Guard: loopback(), Timeout: 30 * time.Second})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = c.Dial(ctx, "test", l.Addr().String())
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, err, notify.ErrTemporary)
+
+	conn, err := c.Dial(t.Context(), "test", l.Addr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	n, err := io.Copy(io.Discard, conn)
+	require.ErrorIs(t, err, notify.ErrAnswer)
+	require.EqualValues(t, notify.MaxAnswer, n)
+
+	conn, err = notify.NewClient(notify.ClientConfig{Guard: loopback(), Timeout: time.Millisecond}).Dial(t.Context(), "test", l.Addr().String())
+	if err == nil { // else it took longer than that
+		defer conn.Close()
+		time.Sleep(2 * time.Millisecond)
+		_, err = conn.Read(make([]byte, 1))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	}
+}
+
+func TestExcerpt(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, `"no, [secret] and [secret] are not it"`, notify.Excerpt("no, ca+nary and ca%2Bnary\nare not it", notify.NewSecret("ca+nary")))
+	require.LessOrEqual(t, len(notify.Excerpt(strings.Repeat("x", 1000))), 70)
 }

@@ -34,6 +34,8 @@ type Settled struct {
 	Key      string `json:"key"`
 	Attempts int    `json:"attempts,omitempty"`
 	Error    string `json:"error,omitempty"` // of a dead one, why
+
+	Queued time.Time `json:"queued,omitzero"` // since when it waited; of another wait than the present one nothing is recorded but that it has arrived
 }
 
 // The bounds on what is kept of messages: how many wait, how many that are dead can be sent again, and of how many that are over it
@@ -280,8 +282,11 @@ func (p *Part) decideOver(delivered, dead []Settled) ([]pool.Event, error) {
 	}{{Delivered, delivered}, {Died, dead}} {
 		known := slices.DeleteFunc(slices.Clone(of.all), func(s Settled) bool {
 			m := state[s.Key]
-			return m == nil || of.kind == Died && !m.Dead.IsZero()
+			return m == nil || of.kind == Died && (!m.Dead.IsZero() || !s.Queued.IsZero() && !s.Queued.Equal(m.Queued))
 		})
+		for k := range known {
+			known[k].Queued = time.Time{}
+		}
 		if len(known) == 0 {
 			continue
 		}

@@ -504,6 +504,13 @@ func TestMessagesAreBounded(t *testing.T) {
 	require.NoError(t, command(t, st, at, alerting.Command{Over: &alerting.Over{Dead: dead}}))
 	require.NoError(t, command(t, st, at, alerting.Command{Over: &alerting.Over{Dead: dead}}))
 	require.Len(t, alerting.Of(st).Log(), 1, "once")
+	at = at.Add(time.Minute)
+	require.NoError(t, command(t, st, at, alerting.Command{Revive: key}))
+	dead[0].Queued = waiting[0].Queued
+	require.NoError(t, command(t, st, at, alerting.Command{Over: &alerting.Over{Dead: dead}}))
+	require.True(t, alerting.Of(st).Messages()[0].Dead.IsZero(), "what became of it before it was sent again says nothing of now")
+	dead[0].Queued = at
+	require.NoError(t, command(t, st, at, alerting.Command{Over: &alerting.Over{Dead: dead}}))
 	for n := range alerting.MostWaiting / len(receivers) {
 		at = at.Add(10 * time.Minute)
 		require.NoError(t, command(t, st, at, alerting.Command{Report: &alerting.Happening{Kind: "late", Title: fmt.Sprint("late ", n)}}))

@@ -113,6 +113,13 @@ func places() map[string]place {
 		"notify/slack":      {ours: []string{"notify"}},
 		"notify/pagerduty":  {ours: []string{"notify"}},
 		"notify/webhook":    {ours: []string{"notify"}},
+		"notify/email": {
+			ours: []string{"notify"},
+			outside: why(
+				"github.com/wneessen/go-mail", "speaks SMTP, STARTTLS and SCRAM, which net/smtp does not, and writes mails",
+				"golang.org/x/crypto", "of go-mail",
+				"golang.org/x/text", "of go-mail"),
+		},
 
 		"internal/inturn": {},
 

@@ -50,7 +50,7 @@ type Attempt struct {
 // Progress is how far an item has come.
 type Progress struct {
 	Status   Status    // what is not Waiting has yet to be written down
-	Attempts int       // that have ended
+	Attempts int       // that have ended since its receiver was Reset
 	InFlight bool      // one is under way
 	NextTry  time.Time // not before; zero while one is under way, and while the item waits for another one of its Order
 	Error    string    // of the last attempt, if that failed

@@ -34,7 +34,8 @@ type Queue struct {
 // ends with Done. An item that Done or Plan has settled stays settled, and holds back those behind it, until it is listed no more. Of
 // several items with the same key the first counts.
 //
-// The cost grows with the number of items; that of the other methods does not, but for Reset, and for Plan when an item has got too old.
+// The cost grows with the number of items. That of Done does not, and that of Plan only when one has got too old; it grows with the number
+// of receivers.
 func (q *Queue) Set(items []Item, now time.Time) {
 	if q.entries == nil {
 		q.entries, q.receivers = make(map[string]*entry), make(map[string]*receiver)
@@ -275,22 +276,21 @@ func (q *Queue) judge(e *entry, err error, now time.Time) {
 		return
 	}
 	r.err, r.failed = text(err), now
-	if forGood(err) {
-		e.status = Dead
-		if r.state != Broken {
-			r.state = Failing
-		}
-		return
-	}
-	r.failures++
 	if errors.Is(err, notify.ErrBroken) {
 		r.state = Broken
 	} else if r.state != Broken {
 		r.state = Failing
 	}
-	e.ready = now.Add(p.Backoff(e.Key, e.attempts))
 	if r.state == Broken {
 		r.again = now.Add(p.BrokenEvery)
+	}
+	if forGood(err) {
+		e.status = Dead
+		return
+	}
+	r.failures++
+	e.ready = now.Add(p.Backoff(e.Key, e.attempts))
+	if r.state == Broken {
 		e.ready = r.again // another one's turn first
 	} else if r.failures >= p.Failures {
 		r.again = latest(r.again, now.Add(p.Backoff(r.name, r.failures)))

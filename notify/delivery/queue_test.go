@@ -301,8 +301,11 @@ func TestBrokenReceiver(t *testing.T) {
 	}
 	require.Equal(t, []string{"5", "1", "4", "5", "1", "4", "5", "1", "4", "5", "1", "4"}, tried)
 	got, _ := d.upTo(time.Hour)
+	require.Equal(t, delivery.Dead, d.done(got, errRefused).Status, "but for its own sake")
+	got, after := d.upTo(time.Hour)
+	require.Equal(t, 5*time.Minute, after)
 	require.Equal(t, delivery.Delivered, d.done(got, nil).Status)
-	require.Equal(t, "1 4", d.after(5*time.Minute))
+	require.Equal(t, "4", d.after(5*time.Minute))
 }
 
 func TestTooOld(t *testing.T) {
@@ -336,6 +339,7 @@ func TestTooOld(t *testing.T) {
 	require.Empty(t, d.dead, "they are dead once")
 	d.done("1", errDown)
 	require.Empty(t, d.plan())
+	require.Len(t, d.dead, 1)
 	require.Equal(t, "1", d.dead[0].Key)
 	d.drop("1", "2", "3")
 	got, _ := d.upTo(time.Hour)

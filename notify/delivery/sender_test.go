@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,10 +143,14 @@ func (b *inbox) Notify(ctx context.Context, m notify.Message) error {
 			return err
 		}
 	}
+	b.take(m.Key)
+	return nil
+}
+
+func (b *inbox) take(key string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.got, b.at = append(b.got, m.Key), append(b.at, time.Now())
-	return nil
+	b.got, b.at = append(b.got, key), append(b.at, time.Now())
 }
 
 func (b *inbox) keys() []string {
@@ -285,6 +291,105 @@ func TestHandOver(t *testing.T) {
 			require.Equal(t, []string{"0", "0", "0", "1", "2", "3"}, of)
 		}
 	})
+}
+
+// Three processes hand over at any moment, receivers answer anything, and the ledger fails now and then. Nothing is lost, what arrives
+// twice has the same key, and nothing arrives behind what comes later in its incident.
+func TestThreeSenders(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(10) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var mu sync.Mutex
+				r := rand.New(rand.NewPCG(seed, 7))
+				chance := func(n int) int { mu.Lock(); defer mu.Unlock(); return r.IntN(n) }
+				var well atomic.Bool
+				var under atomic.Int32
+				o := newOutbox()
+				o.settle = func(ctx context.Context, _ []delivery.Result) error {
+					if well.Load() {
+						return nil
+					}
+					time.Sleep(time.Duration(chance(10_000)) * time.Millisecond)
+					if chance(3) == 0 {
+						return pool.ErrUnavailable
+					}
+					return ctx.Err()
+				}
+				boxes := make([]*inbox, 5)
+				for i := range boxes {
+					boxes[i] = &inbox{answer: func(ctx context.Context, m notify.Message) error {
+						require.LessOrEqual(t, under.Add(1), int32(64))
+						defer under.Add(-1)
+						select {
+						case <-ctx.Done():
+							return ctx.Err()
+						case <-time.After(time.Duration(chance(10_000)) * time.Millisecond):
+						}
+						switch c := chance(20); {
+						case well.Load() || c < 10:
+							return nil
+						case c < 12:
+							boxes[i].take(m.Key) // and its answer is lost
+							return errDown
+						case c < 17:
+							return errDown
+						case c < 18:
+							return errLater(time.Duration(chance(600)) * time.Second)
+						case c < 19:
+							return errBroken
+						}
+						panic("once more")
+					}}
+					o.to[strconv.Itoa(i)] = boxes[i]
+				}
+				put := make(map[string]int)
+				var senders [3]delivery.Sender
+				for n := range 60 {
+					s := &senders[chance(3)]
+					stop := run(t, s, o)
+					for range chance(20) {
+						to, incident := strconv.Itoa(chance(len(boxes))), strconv.Itoa(chance(4))
+						o.put(to, incident, put[to+":"+incident])
+						put[to+":"+incident]++
+						pass(time.Duration(chance(30_000)) * time.Millisecond)
+					}
+					if n == 40 {
+						s.Reset("0")
+					}
+					stop()
+				}
+				well.Store(true)
+				defer run(t, &senders[0], o)()
+				pass(3 * time.Hour)
+				require.Zero(t, o.waiting())
+				twice := 0
+				for _, b := range boxes {
+					at := make(map[string]int) // how many of an incident have arrived
+					for _, key := range b.keys() {
+						p := strings.Split(key, ":")
+						n, err := strconv.Atoi(p[2])
+						require.NoError(t, err)
+						switch i := p[0] + ":" + p[1]; n {
+						case at[i]:
+							at[i]++
+						case at[i] - 1:
+							twice++
+						default:
+							require.Failf(t, "out of order", "%s after %d", key, at[i]-1)
+						}
+					}
+					for i, n := range at {
+						require.Equal(t, put[i], n, "some of incident %s are lost", i)
+						delete(put, i)
+					}
+				}
+				require.Empty(t, put)
+				require.Positive(t, twice, "the script tries nothing")
+			})
+		})
+	}
 }
 
 // What could not be written down is kept, is not sent again by the same process, and is written down later, by a later
@@ -474,6 +579,44 @@ func TestEnded(t *testing.T) {
 		require.NoError(t, new(delivery.Sender).Run(ctx, o))
 	}
 	require.Zero(t, b.attempts())
+}
+
+// All methods but Run may be called at any time by anybody.
+func TestConcurrentReaders(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o, b := newOutbox(), &inbox{}
+		o.to["r"] = b
+		var n atomic.Int32
+		b.answer = func(context.Context, notify.Message) error {
+			if n.Add(1)%2 == 0 {
+				return errDown
+			}
+			return nil
+		}
+		var s delivery.Sender
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for range 200 {
+					s.Health()
+					s.Attempts()
+					s.Progress("r:1:1")
+					s.Reset("r")
+					time.Sleep(time.Millisecond)
+				}
+			})
+		}
+		defer run(t, &s, o)()
+		for i := range 100 {
+			o.put("r", strconv.Itoa(i%5), i)
+			time.Sleep(time.Millisecond)
+		}
+		wg.Wait()
+		pass(time.Minute)
+		require.Zero(t, o.waiting())
+		require.Len(t, b.keys(), 100)
+	})
 }
 
 func TestRunIsRefused(t *testing.T) {

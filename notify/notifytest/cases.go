@@ -144,6 +144,9 @@ func refused(code int, kind error) func(*probe) {
 }
 
 func (p *probe) wants(err error, code int, kind error) {
+	if own, ok := p.Codes[code]; ok {
+		code = own
+	}
 	var e *notify.Error
 	switch {
 	case err == nil:

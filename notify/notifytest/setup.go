@@ -2,6 +2,7 @@ package notifytest
 
 import (
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -19,6 +20,12 @@ type Setup struct {
 	Secrets []string
 	// Limits are those of the service, which the fake enforces.
 	Limits []Limit
+
+	// Codes are what the service says instead of an HTTP status, if it does not speak HTTP: of SMTP, 451 for 500. A test of such a receiver
+	// puts a server before the fake that passes on each message as one request and translates the answer.
+	Codes map[int]int
+	// Without are the cases that cannot happen in the service's protocol, each with the reason, which Run repeats.
+	Without map[string]string
 
 	HasIncident bool // deliveries carry Incident
 	HasKey      bool // deliveries carry Key
@@ -108,9 +115,17 @@ func alert() notify.Alert {
 // Run judges a notifier, a subtest for each case.
 func Run(t *testing.T, s Setup) {
 	t.Helper()
+	for name := range s.Without {
+		if !slices.ContainsFunc(Cases(), func(c Case) bool { return c.Name == name }) {
+			t.Errorf("there is no case %q to go without", name)
+		}
+	}
 	for _, c := range Cases() {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
+			if why := s.Without[c.Name]; why != "" {
+				t.Skipf("cannot happen here: %s", why)
+			}
 			for _, fault := range c.Judge(t.Context(), s) {
 				t.Errorf("%s\nThe rule: %s", fault, c.Rule)
 			}

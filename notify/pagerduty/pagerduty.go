@@ -5,6 +5,8 @@
 // acknowledged there too. All carry the Incident as dedup_key, by which PagerDuty keeps one incident open, however often a message arrives. A
 // notify.Event triggers an incident of its own, which a person has to close.
 //
+// [Webhook] reads what PagerDuty sends when somebody acknowledges there.
+//
 // Limits that are kept: a summary of 1,024 characters, an event of 512,000 bytes, beyond which custom_details are left out. Its own 429 and 5xx
 // are temporary. A pass of the tests shows that requests are as the documents say, not that the service takes them.
 package pagerduty

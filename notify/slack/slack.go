@@ -6,6 +6,8 @@
 // A [Bot] keeps one message per incident: it is changed to what is true now, and what happens is told in its thread. Which message that is it
 // keeps in Notes. An event is a message of its own. It needs the scope chat:write and has to be a member of the channel.
 //
+// With Look.Acknowledge there is a button under what fires, and [Interaction] reads what Slack sends when it is pressed.
+//
 // Slack knows no message again: one whose answer was lost can be shown twice. A bot's messages carry Key and Incident as metadata.
 //
 // Names and texts are shown as they are: &, < and > are escaped, so that nobody is mentioned and no link hides where it leads, and blocks are
@@ -60,8 +62,17 @@ type metadata struct {
 }
 
 type block struct {
-	Type string `json:"type"`
-	Text *text  `json:"text,omitempty"`
+	Type     string    `json:"type"`
+	Text     *text     `json:"text,omitempty"`
+	Elements []element `json:"elements,omitempty"`
+}
+
+// element is a button.
+type element struct {
+	Type   string `json:"type"`
+	Text   text   `json:"text"`
+	Action string `json:"action_id"`
+	Value  string `json:"value"`
 }
 
 type text struct {
@@ -75,12 +86,15 @@ type Look struct {
 	// Body makes the text below the title, in mrkdwn; parse it with Escape. Nil: a line for each alert. If it fails, or makes nothing, it is
 	// as if it were nil: a mistake in a template keeps no alert from arriving.
 	Body *notify.Template
+	// Acknowledge puts a button under what fires, for an app whose Interactivity Request URL leads to where Interaction reads what Slack sends. An
+	// incoming webhook has to be that of such an app.
+	Acknowledge bool
 }
 
 func (l Look) message(m notify.Message) message {
 	out := message{
 		Text:   Escape(notify.CutBy(m.Title(), MaxSection, length)),
-		Blocks: []block{{"header", &text{Type: "plain_text", Text: notify.Cut(m.Title(), MaxHeader)}}},
+		Blocks: []block{{Type: "header", Text: &text{Type: "plain_text", Text: notify.Cut(m.Title(), MaxHeader)}}},
 	}
 	var link string
 	if href := notify.WebLink(m.Link); href != "" {
@@ -97,9 +111,10 @@ func (l Look) message(m notify.Message) message {
 	}
 	for _, s := range []string{body, link} {
 		if strings.TrimSpace(s) != "" {
-			out.Blocks = append(out.Blocks, block{"section", &text{"mrkdwn", s, true}})
+			out.Blocks = append(out.Blocks, block{Type: "section", Text: &text{"mrkdwn", s, true}})
 		}
 	}
+	out.Blocks = append(out.Blocks, l.acknowledgeable(m)...)
 	return out
 }
 

@@ -38,6 +38,11 @@ type post struct {
 			Type, Text string
 			Verbatim   bool
 		}
+		Elements []struct {
+			Type, Value string
+			Action      string `json:"action_id"`
+			Text        struct{ Type, Text string }
+		}
 	}
 	Metadata struct {
 		Type    string            `json:"event_type"`
@@ -116,6 +121,12 @@ func valid(p post) bool {
 		return false
 	}
 	for _, b := range p.Blocks {
+		if b.Type == "actions" {
+			if len(b.Elements) != 1 || b.Text != nil || b.Elements[0].Type != "button" || b.Elements[0].Text.Type != "plain_text" || len(b.Elements[0].Value) > 2000 {
+				return false
+			}
+			continue
+		}
 		most := map[string]int{"header": 150, "section": 3000}[b.Type]
 		if b.Text == nil || b.Text.Text == "" || notify.Runes(b.Text.Text) > most || b.Type == "header" && b.Text.Type != "plain_text" {
 			return false
@@ -129,7 +140,7 @@ func (s *workspace) judge(p post) {
 	special := regexp.MustCompile(`<([^>]*)>?`)
 	texts := []string{p.Text}
 	for _, b := range p.Blocks {
-		if b.Text.Type == "mrkdwn" {
+		if b.Text != nil && b.Text.Type == "mrkdwn" {
 			texts = append(texts, b.Text.Text)
 			if !b.Text.Verbatim {
 				s.harm = append(s.harm, "not verbatim")
@@ -157,6 +168,9 @@ func (s *workspace) Delivered() []notifytest.Delivery {
 	for _, p := range s.posts {
 		d := notifytest.Delivery{Key: p.Metadata.Payload["key"], Incident: p.Metadata.Payload["incident"], Text: p.Text, Fields: map[string]string{}}
 		for _, b := range p.Blocks {
+			if b.Text == nil {
+				continue
+			}
 			d.Text += "\n" + b.Text.Text
 			if d.Fields[b.Type] == "" {
 				d.Fields[b.Type] = b.Text.Text
@@ -184,7 +198,8 @@ func bot() notifytest.Setup {
 	s := webhook()
 	s.HasIncident = true
 	s.New = func(url string, client *notify.Client) (notify.Notifier, error) {
-		return slack.NewBot(slack.BotConfig{Token: notify.NewSecret(token), Channel: channel, Endpoint: url, HTTP: client})
+		c := slack.BotConfig{Token: notify.NewSecret(token), Channel: channel, Endpoint: url, HTTP: client, Look: slack.Look{Acknowledge: true}}
+		return slack.NewBot(c)
 	}
 	return s
 }

@@ -88,7 +88,7 @@ func (n *Notifier) Notify(ctx context.Context, m notify.Message) error {
 	if err := m.Check(); err != nil || m.Moot() {
 		return err
 	}
-	form := url.Values{"To": {n.c.To}, "Body": {n.render(m)}}
+	form := url.Values{"To": {n.c.To}, "Body": {m.Brief(n.c.Most, notify.Units)}}
 	if isSID(n.c.From, "MG") {
 		form.Set("MessagingServiceSid", n.c.From)
 	} else {
@@ -112,21 +112,3 @@ func (n *Notifier) Notify(ctx context.Context, m notify.Message) error {
 // unreachable are Twilio's codes for a number that cannot be sent to, or from: 21211 and 21614 not a number for text messages, 21610 it has
 // unsubscribed, 21408 and 21612 not from here, 21603 and 21606 no such sender, 21608 not verified in a trial.
 func unreachable() []int { return []int{21211, 21408, 21603, 21606, 21608, 21610, 21612, 21614} }
-
-func (n *Notifier) render(m notify.Message) string {
-	link := notify.WebLink(m.Link)
-	if link != "" {
-		link = "\n" + link
-	}
-	if notify.Units(link) > n.c.Most/2 {
-		link = ""
-	}
-	room := n.c.Most - notify.Units(link)
-	text := notify.CutBy(m.Title(), room, notify.Units)
-	if left := room - notify.Units(text) - 1; left >= 20 && (m.Event != nil || len(m.Lines()) > 1) {
-		if body := notify.List(m.Lines(), m.FiringMore+m.ResolvedMore, left, notify.Units); body != "" {
-			text += "\n" + body
-		}
-	}
-	return text + link
-}

@@ -27,6 +27,7 @@ import (
 	"github.com/berthage/berthage/examples/berthd/history"
 	"github.com/berthage/berthage/examples/berthd/operation"
 	"github.com/berthage/berthage/examples/berthd/problem"
+	"github.com/berthage/berthage/examples/berthd/receivers"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -42,6 +43,8 @@ type Config struct {
 	Drain      <-chan struct{}   // closed when event streams are to end
 	CostWeight float64           // of the Manager's scheduler, for replays by another policy
 	History    *history.History  // what was measured; nil: nothing is kept
+	Keys       *receivers.Keys   // seal the secrets of receivers
+	Maker      *receivers.Maker  // makes the notifiers of those that are checked or tried
 }
 
 // api is what the handlers share.
@@ -105,6 +108,9 @@ func Register(mux *http.ServeMux, c Config) {
 	a.registerAlerts()
 	a.registerSilences()
 	a.registerRules()
+	a.registerReceivers()
+	a.registerRouting()
+	a.registerMessages()
 	a.registerHistory()
 	a.registerStatus()
 	a.registerSession()
@@ -126,6 +132,7 @@ func tags() []*huma.Tag {
 		{Name: "Machines", Description: "What is on the hosts beside the books."},
 		{Name: "Plans", Description: "What would be, how many hosts a demand takes, and moves that would gain something."},
 		{Name: "Alerts", Description: "What is wrong, by which rules, who has taken it on, and what is not to be told."},
+		{Name: "Messages", Description: "Who is told of alerts and events, in which way, and what became of it."},
 		{Name: "History", Description: "What was measured of hosts and instances. Prometheus's own interface, /api/v1/query and its siblings, is there beside it, and is described by Prometheus."},
 		{Name: "Daemon", Description: "The daemon itself, and who is signed in."},
 	}

@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -55,7 +57,11 @@ type Config struct {
 	Rebalance berthage.Rebalance // moves that would gain something: off, recommended or made
 
 	Alerts     time.Duration // between two evaluations of alert rules; 0: none are evaluated
-	AlertRules string        // file of rules, and of what they may have run; empty: the Manager's own rules
+	AlertRules string        // file of rules, of what they may have run, and of whom to tell; empty: the Manager's own rules
+
+	NotifyAllow []netip.Prefix // networks beside the public Internet in which receivers may be
+	PublicURL   string         // where people reach the dashboard, for links in messages; empty: they have none
+	SecretsKey  string         // file of the keys that seal receivers' secrets; empty: secrets-key, in the data directory, which is made
 
 	BackupEvery      time.Duration // between two backups of the ledger; 0: none are written
 	BackupKeep       int           // how many are kept
@@ -177,6 +183,9 @@ func (c Config) Check() error {
 		return fmt.Errorf("history-size: %d: zero or more", c.HistorySize)
 	case len(c.Scrape) > 0 && c.History == 0:
 		return fmt.Errorf("scrape needs history: how often, such as 15s")
+	}
+	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.RawQuery != "" || u.Fragment != "" || u.User != nil) {
+		return fmt.Errorf("public-url: %q: an address such as https://berthd.example", c.PublicURL)
 	}
 	if c.SimBuild < 0 || c.SimBoot < 0 {
 		return fmt.Errorf("sim-build and sim-boot: zero or more")

@@ -3,6 +3,7 @@ package config_test
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -48,6 +49,11 @@ func TestPrecedence(t *testing.T) {
 	c, err = load(t, `{"rebalance": "automatic"}`, nil, "--simulate", "1", "--rebalance", "off")
 	require.NoError(t, err)
 	require.Equal(t, berthage.RebalanceOff, c.Rebalance.Mode)
+
+	c, err = load(t, `{"notify_allow": "10.1.2.3/24, 192.168.7.1,fd00::/8"}`, map[string]string{"BERTHD_SECRETS_KEY": "/run/keys"}, "--simulate", "1")
+	require.NoError(t, err)
+	require.Equal(t, "[10.1.2.0/24 192.168.7.1/32 fd00::/8]", fmt.Sprint(c.NotifyAllow))
+	require.Equal(t, "/run/keys", c.SecretsKey)
 
 	c, err = load(t, file, nil, "--libvirt", "qemu+ssh://root@h2/system", "--libvirt", "qemu:///system")
 	require.NoError(t, err)
@@ -117,6 +123,9 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 		"hetzner unbounded":   {file: `{"hetzner": [{"token_file": "t", "locations": [{"location": "fsn1"}]}]}`, want: "how many servers"},
 		"hetzner by a fence":  {file: `{"hetzner": [{"token_file": "t", "locations": [{"location": "fsn1", "servers": 1, "fence": ["/bin/true"]}]}]}`, want: "no server that could be switched off"},
 		"hetzner as a text":   {file: `{"hetzner": "token"}`, want: "hetzner: a list of objects"},
+		"no network":          {args: []string{"--simulate", "1", "--notify-allow", "10.1.2.0/24,intranet"}, want: "notify-allow"},
+		"no address":          {args: []string{"--simulate", "1", "--public-url", "berthd.example"}, want: "public-url"},
+		"a zone":              {args: []string{"--simulate", "1", "--notify-allow", "fe80::1%eth0"}, want: "notify-allow"},
 		"a weight below 0":    {file: `{"simulate": 1, "cost_weight": -1}`, want: "cost-weight: -1: zero or more"},
 		"a weight in words":   {file: `{"simulate": 1, "load_weight": "much"}`, want: "load_weight: \"much\": a number"},
 		"no number":           {file: `{"simulate": 1, "cost_weight": "NaN"}`, want: "cost-weight: NaN"},

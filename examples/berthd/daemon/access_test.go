@@ -149,7 +149,7 @@ func TestNoSecretsInTheLog(t *testing.T) {
 		require.NotContains(t, r.log.String(), secret)
 	}
 	if runtime.GOOS != "windows" {
-		for _, name := range []string{"token", "ledger.db", "simulated-fleet.jsonl"} {
+		for _, name := range []string{"token", "secrets-key", "ledger.db", "simulated-fleet.jsonl"} {
 			info, err := os.Stat(r.config.Data + "/" + name)
 			require.NoError(t, err)
 			require.Zero(t, info.Mode().Perm()&0o077, "%s can be read by others", name)
@@ -166,6 +166,7 @@ func TestDocumentedExamplesWork(t *testing.T) {
 	id := r.launch(vm("example"))
 	r.cluster("x1", 1)
 	fill := strings.NewReplacer("{driver}", "sim", "{host}", "node-0001", "{project}", "default", "{name}", "x1", "{id}", id)
+	r.call(http.MethodPut, receiversPath+"/ops", object{"type": "discord", "secrets": object{"url": "https://127.0.0.1:1/none"}}).want(http.StatusOK)
 	of := map[string]string{"/alerts/{id}": r.firing("Example"), "/silences/{id}": r.silence()}
 	path := func(path string) string {
 		for part, id := range of {

@@ -15,6 +15,9 @@ import (
 
 	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/alert"
+	"github.com/berthage/berthage/examples/berthd/receivers"
+	"github.com/berthage/berthage/notify"
+	"github.com/berthage/berthage/pool"
 )
 
 // alertFile is what the file says that --alert-rules names: YAML, or JSON, which is YAML too. Rules are written as the API has them.
@@ -24,6 +27,10 @@ type alertFile struct {
 	Inhibit  []alert.InhibitRule `json:"inhibit"`  // what is not told while something else fires
 	Hooks    map[string][]string `json:"hooks"`    // commands that rules may have run, by name
 	DryRun   bool                `json:"dry_run"`  // whatever rules want done is recorded and not done
+
+	Receivers []receivers.Configured `json:"receivers"` // who can be told, beside those in the ledger
+	Route     alert.Route            `json:"route"`     // the root of who is told, while the ledger has none
+	Times     []alert.Times          `json:"times"`     // that routes name
 }
 
 // mostAlertFile bounds the file in bytes.
@@ -63,10 +70,45 @@ func readAlertFile(name string) (alertFile, error) {
 			err = fmt.Errorf("hooks: %q: a command and its arguments", name)
 		}
 	}
+	if err == nil {
+		err = f.routing().Validate()
+	}
 	if err != nil {
 		return f, fmt.Errorf("alert-rules: %s: %w", name, err)
 	}
 	return f, nil
+}
+
+func (f alertFile) routing() alert.Routing { return alert.Routing{Root: f.Route, Times: f.Times} }
+
+// notifiers makes the file's receivers, and says which of them do not want to know what is over.
+func (f alertFile) notifiers(m *receivers.Maker) (all map[string]notify.Notifier, firingOnly []string, err error) {
+	all = make(map[string]notify.Notifier, len(f.Receivers))
+	for n, c := range f.Receivers {
+		at := fmt.Sprintf("alert-rules: receivers[%d]", n)
+		if err := pool.ValidName(c.Name); err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", at, err)
+		}
+		if all[c.Name] != nil {
+			return nil, nil, fmt.Errorf("%s: the name %s stands twice", at, pool.Quote(c.Name))
+		}
+		r, err := c.Resolve(os.Getenv)
+		if err == nil {
+			all[c.Name], err = m.Make(r)
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s, %s: %w", at, c.Name, err)
+		}
+		if c.FiringOnly {
+			firingOnly = append(firingOnly, c.Name)
+		}
+	}
+	for _, name := range f.routing().Receivers() {
+		if all[name] == nil {
+			return nil, nil, fmt.Errorf("alert-rules: route: there is no receiver %s", pool.Quote(name))
+		}
+	}
+	return all, firingOnly, nil
 }
 
 // apply makes the file a part of what the Manager is told.

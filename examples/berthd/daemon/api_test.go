@@ -252,7 +252,12 @@ func TestEveryListIsPaged(t *testing.T) {
 		r.post("/api/v1/rebalance-plans", object{}).want(http.StatusCreated)
 		r.firing(fmt.Sprint("Paged", n))
 		r.silence()
+		r.call(http.MethodPut, fmt.Sprint(receiversPath, "/r", n), object{"type": "discord", "secrets": object{"url": "http://127.0.0.1:1/refused"}}).want(http.StatusOK)
 	}
+	r.call(http.MethodPut, routesPath, object{"root": object{"receivers": []any{"r0", "r1", "r2"}, "wait": "0s"}}).want(http.StatusOK)
+	r.eventually(func() bool {
+		return len(r.get(messagesPath).items()) > 2 && len(r.get(messagesPath+"/attempts").items()) > 2
+	})
 	lists := 0
 	fill := strings.NewReplacer("{driver}", "sim", "{host}", "node-0001", "{project}", "default", "{name}", "c0")
 	for path, item := range r.lists() {
@@ -278,7 +283,7 @@ func TestEveryListIsPaged(t *testing.T) {
 		r.get(path+"?limit=1001").problem(422, "schema-violation")
 		r.get(path+"?cursor=!").problem(422, "invalid-value")
 	}
-	require.Equal(t, 17, lists)
+	require.Equal(t, 21, lists)
 }
 
 func TestFilters(t *testing.T) {

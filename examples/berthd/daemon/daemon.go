@@ -24,6 +24,7 @@ import (
 	"github.com/berthage/berthage/examples/berthd/ledger"
 	"github.com/berthage/berthage/examples/berthd/metrics"
 	"github.com/berthage/berthage/examples/berthd/operation"
+	"github.com/berthage/berthage/examples/berthd/receivers"
 	"github.com/berthage/berthage/hypervisor/fake"
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/scheduler"
@@ -52,6 +53,8 @@ type Daemon struct {
 	token   string
 	ops     *operation.Log
 	metrics *metrics.Metrics
+	keys    *receivers.Keys // seal the secrets of receivers
+	maker   *receivers.Maker
 	backups *ledger.Backups // nil: none are written
 	handler http.Handler
 
@@ -97,10 +100,13 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 	if d.store, err = datadir.OpenStore(ctx, d.config.Data); err != nil {
 		return fmt.Errorf("open the ledger: %w", err)
 	}
+	if err = d.receivers(); err != nil {
+		return err
+	}
 	if d.drivers, err = assemble(ctx, d.config, o.Fleet, d.log); err != nil {
 		return err
 	}
-	alerting, err := d.alerting()
+	alerting, messaging, err := d.alerting()
 	if err != nil {
 		return err
 	}
@@ -110,7 +116,7 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 		Drivers: d.drivers.all, Ledger: d.store, Logger: d.log,
 		Poll: d.config.Poll, Grace: d.config.Grace, Evacuation: d.config.Evacuation, FenceAfter: d.config.FenceAfter, Preempt: d.config.Preempt,
 		Rebalance: d.config.Rebalance, Measure: d.config.Measure, Lifetimes: d.config.Lifetimes, Worth: d.config.Worth, BurstFor: d.config.BurstFor,
-		Alerting:  alerting,
+		Alerting: alerting, Messaging: messaging,
 		Scheduler: &scheduler.Scheduler{CostWeight: d.config.CostWeight, LoadWeight: d.config.LoadWeight},
 	})
 	if err != nil {
@@ -130,6 +136,7 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 		if d.backups, err = ledger.NewBackups(d.config, d.store, d.log); err != nil {
 			return err
 		}
+		d.backups.Failed = d.backupFailed
 		d.metrics.Backups(d.backups.Status)
 	}
 	if d.config.History > 0 {
@@ -140,7 +147,7 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 	d.handler = d.routes(api.Config{
 		Manager: d.manager, Operations: d.ops, Guard: d.guard, Logger: d.log, Version: d.version,
 		Drivers: d.drivers.kinds, URL: d.URL, Drain: d.drain, CostWeight: d.config.CostWeight,
-		History: d.History(),
+		History: d.History(), Keys: d.keys, Maker: d.maker,
 	})
 	return nil
 }

@@ -76,6 +76,7 @@ func TestTheCommandsOfOperations(t *testing.T) {
 	r.status(id, "running")
 
 	require.Contains(t, run("Alerts"), `"phase":"active"`)
+	require.Contains(t, run("Messages"), `{"targets":[{"id":"{}","receivers":["ops"]`)
 
 	run("Resizing")
 	web := r.get("/api/v1/instances?name=web-1").items()[0]

@@ -77,21 +77,23 @@ func (d *Daemon) History() *history.History {
 	return d.measured.history
 }
 
-// alerting says how the Manager watches. What was measured answers rules in PromQL, where it is kept.
-func (d *Daemon) alerting() (berthage.Alerting, error) {
+// alerting says how the Manager watches and whom it tells. What was measured answers rules in PromQL, where it is kept.
+func (d *Daemon) alerting() (berthage.Alerting, berthage.Messaging, error) {
 	a := berthage.Alerting{Every: d.config.Alerts, Checkpoints: d.store}
 	if d.config.History > 0 {
 		a.Querier = querier{d}
 	}
+	m := d.messaging()
 	if d.config.AlertRules == "" {
-		return a, nil
+		return a, m, nil
 	}
 	f, err := readAlertFile(d.config.AlertRules)
-	if err != nil {
-		return a, err
+	if err == nil {
+		f.apply(&a)
+		m.Routing = f.routing()
+		m.Receivers, m.FiringOnly, err = f.notifiers(d.maker)
 	}
-	f.apply(&a)
-	return a, nil
+	return a, m, err
 }
 
 // querier answers rules in PromQL. The history is opened after the Manager.

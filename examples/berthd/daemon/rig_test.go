@@ -336,7 +336,7 @@ func (r *rig) lists() map[string]string {
 	for path, item := range r.doc.Paths.Map() {
 		if item.Get != nil && strings.HasPrefix(item.Get.OperationID, "list-") {
 			schema := item.Get.Responses.Value("200").Value.Content["application/json"].Schema.Value.Properties["items"].Value.Items.Value
-			for _, key := range []string{"machine", "name", "id"} {
+			for _, key := range []string{"key", "machine", "name", "id"} {
 				if schema.Properties[key] != nil && !(key == "machine" && schema.Properties["native"] != nil) {
 					out[path] = key // the last, which is the one that is unique
 				}

@@ -27,6 +27,7 @@ func (d *Daemon) routes(a api.Config) http.Handler {
 	mux.Handle("GET /docs", pages)
 	mux.Handle("GET /plan", pages)
 	mux.Handle("GET /alerts", pages)
+	mux.Handle("GET /messages", pages)
 	mux.Handle("GET /charts", pages)
 	mux.Handle("GET /problems/{kind}", pages)
 	mux.Handle("GET /assets/", pages)
@@ -45,7 +46,7 @@ func public(r *http.Request) bool {
 		return false
 	}
 	switch p {
-	case "/", "/docs", "/plan", "/alerts", "/charts", "/health", "/health/live", "/favicon.ico":
+	case "/", "/docs", "/plan", "/alerts", "/messages", "/charts", "/health", "/health/live", "/favicon.ico":
 		return true
 	}
 	return strings.HasPrefix(p, "/assets/") || strings.HasPrefix(p, "/problems/")

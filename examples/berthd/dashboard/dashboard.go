@@ -1,4 +1,4 @@
-// Package dashboard serves berthd's pages: the dashboard, its plans and charts, the description of the API, and the explanations of
+// Package dashboard serves berthd's pages: the dashboard, its plans, alerts, messages and charts, the description of the API, and the explanations of
 // problems. All are files within the program; what they show they ask of the API, as the user who is signed
 // in. Nothing is loaded from anywhere else, and nothing is in line, so that the strictest content security
 // policy holds.
@@ -59,6 +59,8 @@ func New() *Pages {
 			p.files["/plan"] = f
 		case "assets/alerts.html":
 			p.files["/alerts"] = f
+		case "assets/messages.html":
+			p.files["/messages"] = f
 		case "assets/charts.html":
 			p.files["/charts"] = f
 		case "assets/problem.html":

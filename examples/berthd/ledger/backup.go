@@ -22,6 +22,9 @@ import (
 
 // Backups writes encrypted copies of a ledger to a directory, on a schedule, and keeps the newest.
 type Backups struct {
+	// Failed is told by Run that a backup has failed after one that had not, and again with the next failure if it returns an error. Nil: nobody is.
+	Failed func(ctx context.Context, err error) error
+
 	ledger     pool.Ledger
 	dir        string
 	every      time.Duration
@@ -93,7 +96,7 @@ const mostRetry = time.Hour
 // Run writes a backup whenever the newest is older than the interval, until ctx ends. After a failure it tries
 // again sooner, at growing intervals.
 func (b *Backups) Run(ctx context.Context) {
-	retry := time.Minute
+	retry, told := time.Minute, false
 	for {
 		wait := time.Until(b.Status().Success.Add(b.every))
 		if b.Status().LastError != "" {
@@ -113,7 +116,11 @@ func (b *Backups) Run(ctx context.Context) {
 			return
 		case err != nil:
 			b.log.Error("backup failed", "dir", b.dir, "error", err)
+			if b.Failed != nil && !told {
+				told = b.Failed(ctx, err) == nil
+			}
 		default:
+			told = false
 			b.log.Info("backup written", "file", name, "revision", int64(h.Last))
 		}
 	}

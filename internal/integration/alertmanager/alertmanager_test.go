@@ -16,7 +16,7 @@ import (
 // version is the Alertmanager that judges.
 const version = "v0.34.2"
 
-// Groups, repetition, inhibition, silences and what is resolved are told as Alertmanager tells them, and to those to whom it does.
+// Groups, repetition, inhibition, silences and what is resolved are told as Alertmanager tells them, to those to whom it does, and as its webhook tells them.
 func TestAgainstAlertmanager(t *testing.T) {
 	if testing.Short() {
 		t.Skip("Alertmanager is much to compile")
@@ -43,7 +43,7 @@ func TestAgainstAlertmanager(t *testing.T) {
 	out, err := run("test", "-count=1", "-v", "-vet=off", ".")
 	require.NoError(t, err, "%s", out)
 	var said []string
-	for _, what := range []string{`scripts=\d+ notifications=\d+`, `trees=\d+ targets=\d+`} {
+	for _, what := range []string{`scripts=\d+ notifications=\d+`, `trees=\d+ targets=\d+`, `messages=\d+ alerts=\d+`} {
 		found := regexp.MustCompile(what).FindString(out)
 		require.NotEmpty(t, found, "%s", out)
 		said = append(said, found)

@@ -1,9 +1,9 @@
 // The page of alerts: what is wrong now, who has taken it on, by which rules, and what is not to be told.
 import { get, onSignedOut, request } from "./api.js";
-import { arrange, byID, data, h, icon, text } from "./dom.js";
-import { ago, count } from "./format.js";
+import { byID, data, h, icon, text } from "./dom.js";
+import { ago } from "./format.js";
 import { follow, Pace } from "./live.js";
-import { away, list } from "./page.js";
+import { away, list, show } from "./page.js";
 import { setupTheme } from "./theme.js";
 import { ask, attempt, confirm, problem, toast } from "./ui.js";
 
@@ -11,7 +11,6 @@ const again = 5000; // ms: pending alerts come and go without an event
 
 const tones = { firing: "full", pending: "high", resolved: "ok", active: "calm", expired: "ok" };
 const chip = (word, tone = tones[word] ?? "calm") => h("span", { class: "chip", data: { tone } }, word);
-const empty = (words) => h("li", { class: "empty" }, words);
 
 // about names what an alert is about.
 const about = (l) => l.vm ?? l.host ?? l.vm_id ?? "";
@@ -115,26 +114,6 @@ async function rule(old) {
   })) await load();
 }
 
-// show makes the rows of a list, keeping those that have not changed and the focus.
-const shown = new Map();
-function show(id, items, key, row, none) {
-  const before = shown.get(id) ?? new Map(), now = new Map();
-  const rows = items.map((x) => {
-    const was = JSON.stringify([x, Math.floor(Date.now() / 30e3)]), old = before.get(key(x));
-    let el = old?.el;
-    if (!old || old.was !== was) {
-      el = row(x);
-      const verb = old?.el.contains(document.activeElement) && document.activeElement.dataset.verb;
-      if (verb) queueMicrotask(() => el.querySelector(`[data-verb="${verb}"]`)?.focus());
-    }
-    now.set(key(x), { was, el });
-    return el;
-  });
-  shown.set(id, now);
-  arrange(byID(id + "-list"), rows.length ? rows : [empty(none)]);
-  text(byID(id + "-count"), count(items.length));
-}
-
 const order = { firing: 0, pending: 1, resolved: 2, active: 0, expired: 2 };
 const severities = { critical: 0, high: 1, medium: 2, low: 3 };
 let known = [];
@@ -160,6 +139,7 @@ async function begin() {
     out = true;
     away("You are not signed in", h("p", {}, "Sign in on the dashboard, and come back."));
   });
+  byID("alerts-find").value = new URLSearchParams(location.search).get("find") ?? ""; // by a link in a message
   byID("alerts-phase").addEventListener("input", showAlerts);
   byID("alerts-find").addEventListener("input", showAlerts);
   byID("rules-add").addEventListener("click", (e) => attempt(e.currentTarget, () => rule()));
