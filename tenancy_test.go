@@ -327,3 +327,50 @@ func TestMovingAProject(t *testing.T) {
 		require.Equal(t, before, b.m.Status().Revision, "nothing new")
 	})
 }
+
+// A request to raise a quota is asked, decided and carried out in the ledger, by whom the Manager says; the decision and the new
+// limits are one batch.
+func TestQuotaRequests(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		b := tenants(t, pool.Project{}, pool.Project{Quota: cores(1)})
+		_, err := b.m.Launch(ctx, one("shop", "first"))
+		require.NoError(t, err)
+		l := one("shop", "second")
+		l.Wait = true
+		w, err := b.m.Launch(ctx, l)
+		require.NoError(t, err)
+		asked, err := b.m.As("u-1", "").AskQuota(ctx, quota.Ask{Project: "shop", ID: "r1", Quota: cores(3), Reason: "a sale"})
+		require.NoError(t, err)
+		require.Equal(t, [2]string{"open", "u-1"}, [2]string{string(asked.Status), asked.By})
+		_, err = b.m.As("u-1", "").AskQuota(ctx, quota.Ask{Project: "nowhere", ID: "r1", Quota: cores(3), Reason: "a sale"})
+		require.ErrorIs(t, err, pool.ErrNotFound)
+		head := b.m.Status().Revision
+		given, err := b.m.As("boss", "").DecideQuota(ctx, quota.Decision{Project: "shop", ID: "r1", Status: quota.Granted, Quota: cores(2)})
+		require.NoError(t, err)
+		require.Equal(t, "boss", given.DecidedBy)
+		var kinds []string
+		for batch, err := range b.ledger.Read(ctx, head) {
+			require.NoError(t, err)
+			for _, e := range batch.Events {
+				if e.Actor == "boss" {
+					require.Equal(t, head+1, batch.Revision)
+					kinds = append(kinds, e.Kind)
+				}
+			}
+		}
+		require.Equal(t, []string{quota.KindDecided, pool.KindProjectPut}, kinds)
+		require.Equal(t, "running", settle(t, b.m, w.ID).Status(), "the quota allows it now")
+		b.stop()
+		again := open(t, b.fleet, b.ledger)
+		defer again.Close()
+		require.Equal(t, []quota.Request{given}, again.QuotaRequests("shop"))
+		require.Empty(t, again.QuotaRequests("lab"))
+		again.View(func(st *pool.State) {
+			p, _ := st.Project("shop")
+			require.Equal(t, cores(2), p.Quota)
+			require.Equal(t, "org", p.Parent)
+		})
+	})
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/berthage/berthage/hypervisor/fake"
 	"github.com/berthage/berthage/internal/alerting"
 	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/quota"
 )
 
 type (
@@ -118,7 +119,7 @@ func (m *monitor) follow() {
 
 // remember keeps what promises ask for, and checks what an event books.
 func (m *monitor) remember(e *pool.Event) {
-	if strings.HasPrefix(e.Kind, alerting.Name+".") {
+	if strings.HasPrefix(e.Kind, alerting.Name+".") || strings.HasPrefix(e.Kind, quota.PartName+".") {
 		return
 	}
 	p, err := e.Payload()
