@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"time"
 
 	"github.com/berthage/berthage/internal/ring"
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/quota"
+	"github.com/berthage/berthage/quota/showback"
 )
 
 // AskQuota asks for higher limits of a project, or of an owner within it, in the name of the Manager's caller, and returns the
@@ -53,4 +55,39 @@ func (m *Manager) requests() (r quota.Requests) {
 		}
 	})
 	return r
+}
+
+// Usage measures what projects have used from one moment to another, exactly, from the ledger: see package quota/showback. A zero from
+// is the beginning of the ledger, a zero until is now. It folds the books as Replay does, with the same errors, and so takes as long; the
+// present books are not touched.
+func (m *Manager) Usage(ctx context.Context, from, until time.Time) (*showback.Usage, error) {
+	const op = "measure usage"
+	if until.IsZero() { // by whichever clock is ahead: what is written has happened
+		until = time.Now()
+		m.View(func(st *pool.State) {
+			if last := st.Time(); until.Before(last) {
+				until = last
+			}
+		})
+	}
+	books, err := m.ring.Past(ctx, from, nil)
+	if err != nil {
+		return nil, named(err, op)
+	}
+	meter, err := showback.New(books, from, until)
+	if err != nil {
+		return nil, named(err, op)
+	}
+	for b, err := range m.ring.History(ctx, books.Head()) {
+		if err != nil {
+			return nil, named(err, op)
+		}
+		if len(b.Events) > 0 && !b.Events[0].Time.Before(until) {
+			break
+		}
+		if err := meter.Add(b); err != nil {
+			return nil, named(err, op)
+		}
+	}
+	return meter.Usage(), nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/berthage/berthage/hypervisor/fake"
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/quota"
+	"github.com/berthage/berthage/quota/showback"
 )
 
 func cores(n int64) pool.Resources { return pool.Resources{pool.CPU: n * pool.Core} }
@@ -372,5 +374,54 @@ func TestQuotaRequests(t *testing.T) {
 			require.Equal(t, cores(2), p.Quota)
 			require.Equal(t, "org", p.Parent)
 		})
+	})
+}
+
+// What was used is told from the ledger, from a checkpoint on and from before it, of what is gone too.
+func TestUsage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		b := tenants(t, pool.Project{}, pool.Project{})
+		defer b.stop()
+		began := time.Now()
+		i, err := b.m.For("u-1").Launch(ctx, one("shop", "first"))
+		require.NoError(t, err)
+		settle(t, b.m, i.ID)
+		time.Sleep(time.Hour)
+		middle := time.Now()
+		_, err = b.m.Compact(ctx)
+		require.NoError(t, err)
+		time.Sleep(time.Hour)
+		_, err = b.m.Delete(ctx, i.ID)
+		require.NoError(t, err)
+		settle(t, b.m, i.ID)
+		time.Sleep(time.Hour)
+
+		cores := func(u *showback.Usage) string {
+			for _, l := range u.Lines() {
+				if l.Class == pool.CPU {
+					require.Equal(t, showback.Key{Project: "shop", Owner: "u-1", Driver: "sim", Class: pool.CPU}, l.Key)
+					return l.Held.String()
+				}
+			}
+			return ""
+		}
+		all, err := b.m.Usage(ctx, time.Time{}, time.Time{})
+		require.NoError(t, err)
+		first, err := b.m.Usage(ctx, began, middle)
+		require.NoError(t, err)
+		second, err := b.m.Usage(ctx, middle, time.Now())
+		require.NoError(t, err)
+		joined, err := first.Join(second)
+		require.NoError(t, err)
+		require.Equal(t, cores(all), cores(joined))
+		require.Regexp(t, `^360000[0-9](\.[0-9]+)?$`, cores(first), "an hour of one core")
+		require.Regexp(t, `^360000[0-9](\.[0-9]+)?$`, cores(second), "and one more")
+		none, err := b.m.Usage(ctx, time.Now().Add(-time.Minute), time.Time{})
+		require.NoError(t, err)
+		require.Empty(t, none.Lines())
+		_, err = b.m.Usage(ctx, middle, began)
+		require.ErrorIs(t, err, pool.ErrInvalid)
 	})
 }

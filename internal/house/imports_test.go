@@ -26,14 +26,15 @@ func places() map[string]place {
 		return out
 	}
 	return map[string]place{
-		"":              {ours: []string{"alert", "alert/detect", "hypervisor", "internal/alerting", "internal/ring", "notify", "notify/delivery", "pool", "quota", "scheduler", "scheduler/packing", "scheduler/rebalance", "scheduler/whatif"}},
-		"internal/ring": {ours: []string{"hypervisor", "pool", "quota", "scheduler", "scheduler/lifetime", "scheduler/rebalance"}},
-		"scheduler":     {ours: []string{"pool"}},
-		"quota":         {ours: []string{"pool"}},
-		"hypervisor":    {ours: []string{"pool"}},
-		"pool":          {},
-		"alert":         {ours: []string{"alert/detect"}},
-		"alert/detect":  {},
+		"":               {ours: []string{"alert", "alert/detect", "hypervisor", "internal/alerting", "internal/ring", "notify", "notify/delivery", "pool", "quota", "quota/showback", "scheduler", "scheduler/packing", "scheduler/rebalance", "scheduler/whatif"}},
+		"internal/ring":  {ours: []string{"hypervisor", "pool", "quota", "scheduler", "scheduler/lifetime", "scheduler/rebalance"}},
+		"scheduler":      {ours: []string{"pool"}},
+		"quota":          {ours: []string{"pool"}},
+		"quota/showback": {ours: []string{"pool"}},
+		"hypervisor":     {ours: []string{"pool"}},
+		"pool":           {},
+		"alert":          {ours: []string{"alert/detect"}},
+		"alert/detect":   {},
 
 		"internal/alerting": {ours: []string{"alert", "notify", "pool"}},
 
