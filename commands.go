@@ -159,9 +159,11 @@ func (m *Manager) PutFlavor(ctx context.Context, f pool.Flavor) error {
 	return named(m.do(ctx, ring.Command{Put: &ring.Put{Flavor: &f}}), "put flavor")
 }
 
-// PutProject adds a project or replaces its quota. A quota below what is used stops further use only.
+// PutProject adds a project or replaces all that is said of it, where it lies too. A quota below what is used stops further use
+// only; that a project comes to lie in another one is refused with *quota.Exceeded where the limits of that one, or of those
+// above it, do not allow for what it brings.
 func (m *Manager) PutProject(ctx context.Context, p pool.Project) error {
-	p.Quota = maps.Clone(p.Quota)
+	p = p.Clone()
 	return named(m.do(ctx, ring.Command{Put: &ring.Put{Project: &p}}), "put project")
 }
 
@@ -175,7 +177,7 @@ func (m *Manager) RemoveFlavor(ctx context.Context, name string) error {
 	return named(m.do(ctx, ring.Command{Remove: &ring.Remove{Flavor: name}}), "remove flavor")
 }
 
-// RemoveProject removes a project that has no instances.
+// RemoveProject removes a project that has no instances and in which no others lie.
 func (m *Manager) RemoveProject(ctx context.Context, name string) error {
 	return named(m.do(ctx, ring.Command{Remove: &ring.Remove{Project: name}}), "remove project")
 }

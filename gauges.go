@@ -150,7 +150,7 @@ func (g *gauges) of(m *Manager, told map[pool.HostID][]hypervisor.Sample, now ti
 		for _, class := range slices.Sorted(maps.Keys(p.Quota)) {
 			if limit := p.Quota[class]; limit > 0 {
 				l := made("q"+p.Name+" "+string(class), map[string]string{"project": p.Name, "class": string(class)})
-				put(MetricQuota, l, 100*float64(p.Used[class])/float64(limit))
+				put(MetricQuota, l, 100*float64(p.Total()[class])/float64(limit))
 			}
 		}
 	}

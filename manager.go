@@ -66,7 +66,21 @@ func Open(ctx context.Context, c Config) (*Manager, error) {
 // As returns the same Manager with another name for its caller: actor and cause (a request's id, say) stand
 // in the events of the commands given through it.
 func (m *Manager) As(actor, cause string) *Manager {
-	return &Manager{ring: m.ring, who: ring.Caller{Actor: clip(actor), Cause: clip(cause)}, auto: m.auto, meter: m.meter, alerter: m.alerter, courier: m.courier, parts: m.parts, worth: m.worth, log: m.log}
+	n := *m
+	n.who.Actor, n.who.Cause = clip(actor), clip(cause)
+	return &n
+}
+
+// For returns the same Manager for an owner: what is launched through it is counted for that user or service, by an id that
+// pool.ValidOwner takes, and within the limits that pool.Project.PerUser sets. Whose a cluster is all its members are, whoever scales
+// it. An empty owner is nobody, as before.
+//
+// Launch and CreateCluster have no field for it, since they are often read from what a caller has sent: who asks must not be able to
+// be somebody else. It is for whoever has authenticated the caller to say.
+func (m *Manager) For(owner string) *Manager {
+	n := *m
+	n.who.Owner = owner
+	return &n
 }
 
 // clip makes of any string what a ledger takes as an actor or cause: at most 255 bytes of text.

@@ -76,13 +76,9 @@ func (s *State) fold(e *Event, payload any) error {
 	case *Flavor:
 		s.flavors.set(p.Name, p)
 	case *Project:
-		n := ProjectRecord{Project: *p, Changed: e.Revision}
-		if old, ok := s.projects.get(p.Name); ok {
-			n.Used, n.Members = old.Used.copy(), old.Members // its own, see draft.settle
-		}
-		s.projects.set(p.Name, &n)
+		return s.putProject(e, p)
 	case *Named:
-		return s.remove(e.Kind, p.Name)
+		return s.remove(e, p.Name)
 	case *Launched:
 		return s.launch(e, p)
 	case *OfMachine:
@@ -218,8 +214,8 @@ func (s *State) hostOrNil(id HostID) *HostRecord {
 	return h
 }
 
-func (s *State) remove(kind, name string) error {
-	switch kind {
+func (s *State) remove(e *Event, name string) error {
+	switch e.Kind {
 	case KindImageRemoved:
 		if _, ok := s.images.get(name); !ok {
 			return notFound("image", name)
@@ -231,14 +227,7 @@ func (s *State) remove(kind, name string) error {
 		}
 		s.flavors.del(name)
 	case KindProjectRemoved:
-		p, ok := s.projects.get(name)
-		if !ok {
-			return notFound("project", name)
-		}
-		if p.Members > 0 {
-			return &Error{Kind: ErrInUse, Field: "project", Value: name, Want: "no instances in it"}
-		}
-		s.projects.del(name)
+		return s.removeProject(e, name)
 	}
 	return nil
 }

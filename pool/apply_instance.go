@@ -86,7 +86,7 @@ func (s *State) launch(e *Event, p *Launched) error {
 		return err
 	}
 	i := &Instance{
-		ID: p.Instance, Name: p.Name, Project: p.Project, Spec: p.Spec, Image: p.Image,
+		ID: p.Instance, Name: p.Name, Project: p.Project, Owner: p.Owner, Spec: p.Spec, Image: p.Image,
 		Want: p.Want, Is: Absent, Phase: Building, Place: p.Place,
 		Launched: e.Revision, Changed: e.Revision, At: e.Time,
 	}
@@ -100,7 +100,7 @@ func (s *State) launch(e *Event, p *Launched) error {
 			return invalid("index", strconv.Itoa(p.Index), "a member's number that was never used")
 		}
 		i.Cluster, i.Index = p.Cluster, p.Index
-		i.Project, i.Spec, i.Image = p.Cluster.Project(), c.Spec, c.Image
+		i.Project, i.Owner, i.Spec, i.Image = p.Cluster.Project(), c.Owner, c.Spec, c.Image
 	}
 	d := draft{at: e.Revision}
 	var err error

@@ -12,6 +12,7 @@ type draft struct {
 	hosts   [3]hostChange // an instance leaves one host, or the two of a move, and comes to another
 	n       int
 	project *ProjectRecord // as it is
+	owner   string         // of the instance
 	members int            // by how many more instances
 	charges [2]charge      // what it uses otherwise: an instance gives one place back, and takes another
 	charged int
@@ -121,7 +122,7 @@ func (d *draft) leave(s *State, i *Instance, hold bool) error {
 	} else if err := c.shift(s, i.Place.Allocation, -1); err != nil {
 		return err
 	}
-	return d.charge(s, i.Project, i.Place.Allocation, -1)
+	return d.charge(s, i, i.Place.Allocation, -1)
 }
 
 // take books a place for an instance, and charges it to its project.
@@ -129,7 +130,7 @@ func (d *draft) take(s *State, p Placement, i *Instance) error {
 	if err := d.come(s, p.Host, p.Allocation, i); err != nil {
 		return err
 	}
-	return d.charge(s, i.Project, p.Allocation, 1)
+	return d.charge(s, i, p.Allocation, 1)
 }
 
 // come books an allocation for an instance on a host and charges nobody.
@@ -184,11 +185,12 @@ func (d *draft) count(s *State, project string, change int) error {
 	return d.of(s, project)
 }
 
-// charge adds an allocation and one instance to what the project uses, or takes them from it: sign is 1 or -1.
-func (d *draft) charge(s *State, project string, a Allocation, sign int64) error {
+// charge adds an allocation and one instance to what the instance's project uses, or takes them from it: sign is 1 or -1.
+func (d *draft) charge(s *State, i *Instance, a Allocation, sign int64) error {
 	d.charges[d.charged] = charge{a.Resources, sign}
 	d.charged++
-	return d.of(s, project)
+	d.owner = i.Owner
+	return d.of(s, i.Project)
 }
 
 // settle makes the project's record what it is after the event. One that this overlay has made already is changed in its
@@ -199,29 +201,50 @@ func (d *draft) settle(s *State) error {
 	}
 	p := d.project
 	own := s.mayEdit() && s.projects.owns(p.Name)
-	used := p.Used
-	if !own || used == nil {
-		used = used.copy()
+	used, err := d.pay(p.Used, own)
+	if err != nil {
+		return InField("project "+Quote(p.Name), err)
 	}
-	for i := range d.charged {
-		if err := d.charges[i].to(used); err != nil {
-			for k := i - 1; k >= 0; k-- {
-				d.charges[k].back().to(used) // which has been, and so is no error
-			}
-			return InField("project "+Quote(p.Name), err)
+	var more []account
+	if d.charged > 0 && (p.Parent != "" || p.Children > 0 || d.owner != "") {
+		if more, err = d.payMore(s, p); err != nil {
+			d.payBack(used, d.charged)
+			return err
 		}
 	}
 	if !own {
-		p = &ProjectRecord{Project: p.Project, Members: p.Members}
+		p = p.draft()
 		s.projects.set(p.Name, p)
 	}
 	p.Used = used
 	p.Members += d.members
 	p.Changed = d.at
+	for _, a := range more {
+		a.set(s, d.at)
+	}
 	return nil
 }
 
-func (c charge) back() charge { return charge{c.resources, -c.sign} }
+// pay adds the charges to a sum, in its own map if that may be edited and else in a copy.
+func (d *draft) pay(used Resources, edit bool) (Resources, error) {
+	if !edit || used == nil {
+		used = used.copy()
+	}
+	for i := range d.charged {
+		if err := d.charges[i].to(used); err != nil {
+			d.payBack(used, i)
+			return nil, err
+		}
+	}
+	return used, nil
+}
+
+// payBack takes the first n charges back from a sum to which they have been added, and so is no error.
+func (d *draft) payBack(used Resources, n int) {
+	for _, c := range slices.Backward(d.charges[:n]) {
+		charge{c.resources, -c.sign}.to(used)
+	}
+}
 
 // to changes what a project uses, or says why that cannot be and changes nothing.
 func (c charge) to(used Resources) error {

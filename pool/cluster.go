@@ -31,6 +31,7 @@ const MaxCluster = 1000
 type Cluster struct {
 	ID      ClusterID `json:"id"`
 	Token   string    `json:"token"`             // of its creation; its members' ids derive from it
+	Owner   string    `json:"owner,omitempty"`   // whose its members are, see Instance.Owner
 	Spec    Spec      `json:"spec"`              // of every member, resolved; Guest is absent once forgotten
 	Image   Image     `json:"image"`             // as it was at creation
 	Asked   int       `json:"asked,omitempty"`   // members asked for at creation
@@ -75,6 +76,7 @@ type Skip struct {
 type ClusterPut struct {
 	Cluster ClusterID `json:"cluster"`
 	Token   string    `json:"token"`
+	Owner   string    `json:"owner,omitempty"`
 	Spec    Spec      `json:"spec"` // without Guest
 	Image   Image     `json:"image"`
 	Size    int       `json:"size,omitempty"` // asked for
@@ -107,7 +109,7 @@ func (s *State) foldCluster(e *Event, payload any) error {
 			return notFound("project", p.Cluster.Project())
 		}
 		c := &Cluster{
-			ID: p.Cluster, Token: p.Token, Spec: p.Spec, Image: p.Image, Asked: p.Size, Stagger: p.Stagger,
+			ID: p.Cluster, Token: p.Token, Owner: p.Owner, Spec: p.Spec, Image: p.Image, Asked: p.Size, Stagger: p.Stagger,
 			Want: Running, Launched: e.Revision, Changed: e.Revision,
 		}
 		c.Spec.Guest = p.Guest

@@ -165,6 +165,7 @@ func (e *encoder) launched(b []byte, p *Launched) []byte {
 	if !p.Until.IsZero() {
 		b = e.other(key(b, "until"), p.Until)
 	}
+	b = e.optionalText(b, "owner", p.Owner)
 	b = e.optionalText(b, "cluster", string(p.Cluster))
 	b = optionalNumber(b, "index", int64(p.Index))
 	return append(b, '}')

@@ -110,25 +110,3 @@ func (f Flavor) Resolve(s Spec) (Spec, error) {
 	}
 	return out, nil
 }
-
-// Project is a tenant. Quota holds its limits per class, Instances among them; an absent class is not
-// limited, and a limit of zero allows nothing.
-type Project struct {
-	Name   string    `json:"name"`
-	Quota  Resources `json:"quota"`
-	Weight int       `json:"weight,omitempty"` // of its share where instances wait for places; 0: 1
-}
-
-// MaxWeight is the largest weight of a project.
-const MaxWeight = 1000
-
-// Valid reports, as an error, what is malformed.
-func (p Project) Valid() error {
-	if err := ValidName(p.Name); err != nil {
-		return err
-	}
-	if p.Weight < 0 || p.Weight > MaxWeight {
-		return invalid("weight", strconv.Itoa(p.Weight), "0 to "+strconv.Itoa(MaxWeight))
-	}
-	return InField("quota", p.Quota.Valid())
-}

@@ -176,8 +176,9 @@ type Instance struct {
 	ID      InstanceID `json:"id"`
 	Name    string     `json:"name"`
 	Project string     `json:"project"`
-	Spec    Spec       `json:"spec"`  // resolved: with the flavor's sizes; Guest is absent once forgotten
-	Image   Image      `json:"image"` // as it was at launch
+	Owner   string     `json:"owner,omitempty"` // whose it is, for whom Project.PerUser holds; empty: nobody's
+	Spec    Spec       `json:"spec"`            // resolved: with the flavor's sizes; Guest is absent once forgotten
+	Image   Image      `json:"image"`           // as it was at launch
 	Want    Power      `json:"want"`
 	Is      Power      `json:"is"`
 	Phase   Phase      `json:"phase"`

@@ -98,8 +98,9 @@ type Launched struct {
 	Waits    bool       `json:"waits,omitempty"`  // for a place: Place is empty
 	Reason   string     `json:"reason,omitempty"` // why it waits
 	Until    time.Time  `json:"until,omitzero"`   // reserved until then, and not to be built before it is committed
+	Owner    string     `json:"owner,omitempty"`  // see Instance.Owner
 
-	// Of a member of a cluster: Project, Spec and Image are the cluster's, and left out here.
+	// Of a member of a cluster: Project, Owner, Spec and Image are the cluster's, and left out here.
 	Cluster ClusterID `json:"cluster,omitempty"`
 	Index   int       `json:"index,omitempty"`
 

@@ -280,10 +280,21 @@ func (l *loading) instance(v *savedInstance) error {
 			}
 			l.derived[m.Host].come(i)
 		}
-		if err := p.used.sum(i.Place.Allocation.Resources); err != nil {
+		paid := charge{i.Place.Allocation.Resources, 1}
+		if err := paid.to(p.used); err != nil {
 			return err
 		}
-		p.used[Instances]++
+		if i.Owner != "" {
+			of := owned{i.Project, i.Owner}
+			used, _ := l.s.owners.get(of)
+			if used == nil {
+				used = make(Resources)
+				l.s.owners.set(of, used)
+			}
+			if err := paid.to(used); err != nil {
+				return err
+			}
+		}
 	}
 	l.s.setInstance(nil, i)
 	return nil
@@ -397,6 +408,9 @@ func (l *loading) check() error {
 		if d := l.projects[name]; !p.Used.Equal(d.used) || p.Members != d.members {
 			return corruptSnapshot("project "+Quote(name), "used: "+d.used.String())
 		}
+	}
+	if err := l.s.deriveProjects(); err != nil {
+		return err
 	}
 	for id, c := range l.s.clusters.all() {
 		slices.Sort(l.members[id])

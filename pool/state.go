@@ -30,6 +30,7 @@ type State struct {
 	images    table[string, *Image]
 	flavors   table[string, *Flavor]
 	projects  table[string, *ProjectRecord]
+	owners    table[owned, Resources] // what the instances of each owner take of each project, if any
 	clusters  table[ClusterID, *Cluster]
 	totals    table[Class, Sum]
 	parts     []Part // in the order of their names; see foldPart
@@ -71,15 +72,6 @@ func (h *HostRecord) Free() Resources {
 		free[c] -= n
 	}
 	return free
-}
-
-// ProjectRecord is a project with what its instances take; Used has Instances as a class, the number of
-// those that hold a place.
-type ProjectRecord struct {
-	Project
-	Used    Resources
-	Members int // instances, failed ones included
-	Changed Revision
 }
 
 // Tombstone is what remains of an instance that has ended: enough to know its machines as ours and dead.
@@ -128,6 +120,7 @@ func (s *State) OverlayInto(o *State) {
 	s.images.overlay(&o.images)
 	s.flavors.overlay(&o.flavors)
 	s.projects.overlay(&o.projects)
+	s.owners.overlay(&o.owners)
 	s.clusters.overlay(&o.clusters)
 	s.totals.overlay(&o.totals)
 	o.parts = s.parts
@@ -179,6 +172,7 @@ func (s *State) Absorb(o *State) {
 	s.images.absorb(&o.images)
 	s.flavors.absorb(&o.flavors)
 	s.projects.absorb(&o.projects)
+	s.owners.absorb(&o.owners)
 	s.clusters.absorb(&o.clusters)
 	s.totals.absorb(&o.totals)
 	s.parts = o.parts
@@ -193,7 +187,7 @@ func (s *State) Clone() *State {
 		identity: s.identity, holder: s.holder, epoch: s.epoch, head: s.head, time: s.time,
 		hosts: s.hosts.clone(), removed: s.removed.clone(), instances: s.instances.clone(),
 		waiting: s.waiting.clone(), keeping: s.keeping.clone(), ended: s.ended.clone(), held: s.held.clone(), images: s.images.clone(),
-		flavors: s.flavors.clone(), projects: s.projects.clone(), clusters: s.clusters.clone(), totals: s.totals.clone(), parts: s.parts,
+		flavors: s.flavors.clone(), projects: s.projects.clone(), owners: s.owners.clone(), clusters: s.clusters.clone(), totals: s.totals.clone(), parts: s.parts,
 		root:      true,
 		unsettled: make(map[InstanceID]struct{}),
 		onHost:    make(map[HostID]map[InstanceID]struct{}),

@@ -99,7 +99,12 @@ func (c *chance) cluster() pool.ClusterID {
 	return pool.NewClusterID(pick(c, []string{"p", "q", "r"}), pick(c, []string{"a", "b"}))
 }
 
+var everyOwner = []string{"", "u-1", "u-1", "u-2"}
+
 func (c *chance) event() pool.Event {
+	if _, ok := c.s.Project("p"); !ok && c.IntN(4) == 0 { // without it little happens
+		return c.tape.event(pool.KindProjectPut, &pool.Project{Name: "p"})
+	}
 	id := pick(c, everyInstance)
 	if all := c.s.SortedInstances(); len(all) > 0 && c.IntN(10) > 0 {
 		id = pick(c, all).ID
@@ -126,7 +131,12 @@ func (c *chance) event() pool.Event {
 	case 1:
 		return c.tape.event(pool.KindConfirmed, &pool.Confirmed{Ledger: pick(c, []string{c.s.Identity(), "ledger"})})
 	}
-	what := c.IntN(45)
+	what := c.IntN(46)
+	if what == 45 && c.IntN(2) == 0 { // projects that lie one in another, as deep as they may
+		p := &pool.Project{Name: fmt.Sprint("s", 1+c.IntN(9))}
+		p.Parent = pick(c, []string{p.Name[:1] + string(p.Name[1]-1), "p", "q", ""})
+		return c.tape.event(pool.KindProjectPut, p)
+	}
 	if (what >= 25 && what <= 32 || what >= 40 && what < 44) && c.IntN(4) > 0 { // mostly of those that can be moved or resized, or are
 		moved, sized := what >= 27 && what <= 29, what == 31 || what >= 40
 		for _, i := range c.s.SortedInstances() {
@@ -144,7 +154,14 @@ func (c *chance) event() pool.Event {
 	case 3:
 		return c.tape.event(pool.KindHostRemoved, &pool.HostRemoved{Host: pick(c, everyHost)})
 	case 4:
-		return c.tape.event(pool.KindProjectPut, &pool.Project{Name: pick(c, []string{"p", "p", "q", "r", "s"}), Quota: pool.Resources{pool.CPU: c.Int64N(100)}})
+		p := &pool.Project{Name: pick(c, []string{"p", "p", "q", "r", "s"}), Quota: pool.Resources{pool.CPU: c.Int64N(100)}}
+		if c.IntN(3) == 0 {
+			p.Parent = pick(c, []string{"p", "q", "r", "s", "s1", "s2", "s9"})
+		}
+		if c.IntN(3) == 0 {
+			p.PerUser, p.Users = pool.Resources{pool.CPU: c.Int64N(100)}, map[string]pool.Resources{"u-1": {pool.CPU: 0}}
+		}
+		return c.tape.event(pool.KindProjectPut, p)
 	case 5:
 		return c.tape.event(pool.KindProjectRemoved, &pool.Named{Name: pick(c, []string{"p", "q", "r", "s"})})
 	case 6:
@@ -166,7 +183,7 @@ func (c *chance) event() pool.Event {
 	case 12, 13, 14, 15:
 		id := pick(c, everyInstance)
 		l := &pool.Launched{
-			Instance: id, Name: "web", Project: project, Want: pool.Running, Place: c.place(0),
+			Instance: id, Name: "web", Project: project, Owner: pick(c, everyOwner), Want: pool.Running, Place: c.place(0),
 			Spec: pool.Spec{Image: project, Labels: pick(c, []map[string]string{{"tier": "gold"}, {"tier": "lead", "app": "db"}, nil}), Guest: pool.Guest{User: "ada", SSHKeys: []string{"k"}}},
 		}
 		if c.IntN(4) == 0 {
@@ -239,7 +256,7 @@ func (c *chance) event() pool.Event {
 	case 33:
 		return c.tape.event(pick(c, []string{pool.KindDiscarding, pool.KindDiscarded, pool.KindReplacing}), &pool.Of{Instance: id})
 	case 34:
-		return c.tape.event(pool.KindClusterPut, &pool.ClusterPut{Cluster: c.cluster(), Token: project, Spec: pool.Spec{Image: project, Guest: pool.Guest{User: "ada"}}})
+		return c.tape.event(pool.KindClusterPut, &pool.ClusterPut{Cluster: c.cluster(), Token: project, Owner: pick(c, everyOwner), Spec: pool.Spec{Image: project, Guest: pool.Guest{User: "ada"}}})
 	case 35:
 		return c.tape.event(pool.KindClusterActed, &pool.ClusterActed{Cluster: c.cluster(), Size: c.IntN(9), Want: pool.Running,
 			Op: pool.ClusterOp{Verb: "scale", Reason: pick(c, words), Skipped: []pool.Skip{{Index: 1, Reason: "no"}}}})

@@ -92,6 +92,7 @@ func portrait(s *pool.State, private bool) map[string]string {
 	}
 	for p := range s.Projects() {
 		put("project "+p.Name, p)
+		put("owners of "+p.Name, maps.Collect(s.Owners(p.Name)))
 	}
 	put("waiting", s.WaitingCount())
 	for i := range s.Waiting() {
@@ -144,7 +145,7 @@ func checkBooks(t testing.TB, s *pool.State, root bool) {
 	devices := map[pool.HostID]map[string]int64{}
 	gpus := map[pool.HostID]map[pool.GPULoad]int{}
 	placed, heldOn := map[pool.HostID][]pool.InstanceID{}, map[pool.HostID][]pool.MachineID{}
-	projects := map[string]pool.Resources{}
+	projects, subtrees, owners := map[string]pool.Resources{}, map[string]pool.Resources{}, map[[2]string]pool.Resources{}
 	var unsettled []pool.InstanceID
 	arriving, members := map[pool.HostID]int{}, map[pool.ClusterID][]int{}
 	book := func(h pool.HostID, a pool.Allocation) {
@@ -192,7 +193,15 @@ func checkBooks(t testing.TB, s *pool.State, root bool) {
 			meet(m.Host, i)
 		}
 		meet(i.Place.Host, i)
-		projects[i.Project] = sum(t, projects[i.Project], i.Place.Allocation.Resources, pool.Resources{pool.Instances: 1})
+		one := sum(t, i.Place.Allocation.Resources, pool.Resources{pool.Instances: 1})
+		projects[i.Project] = sum(t, projects[i.Project], one)
+		for p := range s.Above(i.Project) {
+			subtrees[p.Name] = sum(t, subtrees[p.Name], one)
+		}
+		if i.Owner != "" {
+			key := [2]string{i.Project, i.Owner}
+			owners[key] = sum(t, owners[key], one)
+		}
 		_, ok := s.Ended(i.ID)
 		require.False(t, ok, "an instance that is there has not ended")
 	}
@@ -271,10 +280,30 @@ func checkBooks(t testing.TB, s *pool.State, root bool) {
 	require.Equal(t, totals, s.Totals())
 	require.Equal(t, hosts, s.HostCount())
 	require.Equal(t, instances, s.InstanceCount())
+	children := map[string]int{}
+	for p := range s.Projects() {
+		children[p.Parent]++
+	}
 	for p := range s.Projects() {
 		require.True(t, projects[p.Name].Equal(p.Used), "%s uses %v, its instances %v", p.Name, p.Used, projects[p.Name])
 		delete(projects, p.Name)
+		require.True(t, subtrees[p.Name].Equal(p.Total()), "%s and what is below it use %v, their instances %v", p.Name, p.Total(), subtrees[p.Name])
+		require.Equal(t, children[p.Name], p.Children, p.Name)
+		require.Equal(t, p.Children > 0, p.Subtree != nil, p.Name)
+		depth := 0
+		for range s.Above(p.Name) {
+			depth++
+		}
+		require.LessOrEqual(t, depth, pool.MaxDepth)
+		for owner, used := range s.Owners(p.Name) {
+			key := [2]string{p.Name, owner}
+			require.True(t, owners[key].Equal(used), "%v uses %v, its instances %v", key, used, owners[key])
+			require.NotEmpty(t, used)
+			require.True(t, used.Equal(s.OwnerUsed(p.Name, owner)))
+			delete(owners, key)
+		}
 	}
+	require.Empty(t, owners, "owners that the books do not know")
 	require.Empty(t, projects, "instances of projects that are not there")
 	waits, keeps := map[pool.InstanceID]bool{}, map[pool.InstanceID]bool{}
 	for i := range s.Instances() {

@@ -2,6 +2,7 @@ package quota_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -98,6 +99,84 @@ func TestCheckHoldsTheLimits(t *testing.T) {
 			}
 		}
 	}
+}
+
+// books are projects that lie one in another, "a/b/c" in "a/b" in "a", with what owners use of them.
+func books(t *testing.T, projects []pool.Project, used map[string]map[string]int64) *pool.State {
+	t.Helper()
+	st := pool.NewState()
+	apply := func(kind string, payload any) {
+		e, err := pool.NewEvent(kind, payload)
+		require.NoError(t, err)
+		e.Revision = st.Head() + 1
+		require.NoError(t, st.Apply(&e))
+	}
+	apply(pool.KindHostPut, &pool.HostPut{Host: pool.Host{ID: "d/h", Inventory: map[pool.Class]pool.Inventory{"x": {Total: 1000}}}})
+	for _, p := range projects {
+		apply(pool.KindProjectPut, &p)
+		for owner, n := range used[p.Name] {
+			apply(pool.KindLaunched, &pool.Launched{Instance: pool.NewInstanceID("l", p.Name, owner), Name: "i", Project: p.Name, Owner: owner,
+				Place: pool.Placement{Host: "d/h", Allocation: pool.Allocation{Resources: pool.Resources{"x": n}}}})
+		}
+	}
+	return st
+}
+
+func TestAllow(t *testing.T) {
+	t.Parallel()
+	x := func(n int64) pool.Resources { return pool.Resources{"x": n} }
+	st := books(t, []pool.Project{
+		{Name: "org", Quota: pool.Resources{"x": 20, pool.Instances: 9}},
+		{Name: "team", Parent: "org", Quota: x(15), PerUser: x(0)},
+		{Name: "web", Parent: "team", Quota: x(10), PerUser: x(6), Users: map[string]pool.Resources{"u-9": x(9)}},
+		{Name: "free", Parent: "org"},
+	}, map[string]map[string]int64{"web": {"u-1": 3, "": 2}, "team": {"": 7}, "free": {"u-1": 4}})
+	for name, c := range map[string]struct {
+		project, owner string
+		demand         pool.Resources
+		text           string
+		never          bool
+	}{
+		"what all allow":             {"web", "", x(3), "", false},
+		"the owner's":                {"web", "u-1", x(4), `owner "u-1" in project "web" over quota: x: 4 asked, 3 free of 6`, false},
+		"just the owner's":           {"web", "u-1", x(3), "", false},
+		"another's":                  {"web", "u-9", x(3), "", false},
+		"the owner's for ever":       {"web", "u-1", x(7), `project "web" over quota: x: 7 asked, 5 free of 10`, true},
+		"its own":                    {"web", "", x(6), `project "web" over quota: x: 6 asked, 5 free of 10`, false},
+		"one above":                  {"web", "", x(4), `project "team", in which "web" lies, over quota: x: 4 asked, 3 free of 15`, false},
+		"two above":                  {"free", "u-1", x(5), `project "org", in which "free" lies, over quota: x: 5 asked, 4 free of 20`, false},
+		"never above":                {"free", "", x(21), `project "org", in which "free" lies, over quota: x: 21 asked, 4 free of 20`, true},
+		"a limit that only org has":  {"free", "", pool.Resources{pool.Instances: 6}, `project "org", in which "free" lies, over quota: instances: 6 asked, 5 free of 9`, false},
+		"an owner who is to have 0":  {"team", "u-1", x(1), `owner "u-1" in project "team" over quota: x: 1 asked, 0 free of 0`, true},
+		"limits of owners not above": {"web", "u-9", pool.Resources{"x": 1}, "", false},
+		"no such project":            {"nobody", "", x(1), `project "nobody" not found`, false},
+		"negative":                   {"free", "", x(-1), `demand.x "-1" invalid: zero or more`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := quota.Allow(st, c.project, c.owner, c.demand)
+			if c.text == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.EqualError(t, err, c.text)
+			var e *quota.Exceeded
+			if errors.As(err, &e) {
+				require.Equal(t, c.never, e.Never)
+				r := e.Redacted()
+				require.Equal(t, e.Asked == "", r == e)
+				require.NotContains(t, r.Error(), `"org"`)
+				require.NotContains(t, r.Error(), `"team", in`)
+				js, err := json.Marshal(r)
+				require.NoError(t, err)
+				require.NotContains(t, string(js), "org")
+			}
+		})
+	}
+	p, _ := st.Project("web")
+	require.Equal(t, []quota.Line{{Class: pool.Instances, Used: 1}, {Class: "x", Limited: true, Limit: 6, Used: 3, Free: 3}}, quota.ReportOwner(st, p, "u-1"))
+	p, _ = st.Project("org")
+	require.Equal(t, []quota.Line{{Class: pool.Instances, Limited: true, Limit: 9, Used: 4, Free: 5}, {Class: "x", Limited: true, Limit: 20, Used: 16, Free: 4}}, quota.Report(p))
 }
 
 func TestReport(t *testing.T) {

@@ -26,15 +26,16 @@ func places() map[string]place {
 		return out
 	}
 	return map[string]place{
-		"":              {ours: []string{"alert", "alert/detect", "hypervisor", "internal/alerting", "internal/ring", "notify", "notify/delivery", "pool", "quota", "scheduler", "scheduler/packing", "scheduler/rebalance", "scheduler/whatif"}},
-		"internal/ring": {ours: []string{"hypervisor", "pool", "quota", "scheduler", "scheduler/lifetime", "scheduler/rebalance"}},
-		"scheduler":     {ours: []string{"pool"}},
-		"quota":         {ours: []string{"pool"}},
-		"hypervisor":    {ours: []string{"pool"}},
-		"pool":          {},
-		"alert":         {ours: []string{"alert/detect"}},
-		"alert/detect":  {},
-		"auth/audit":    {ours: []string{"pool"}},
+		"":               {ours: []string{"alert", "alert/detect", "hypervisor", "internal/alerting", "internal/ring", "notify", "notify/delivery", "pool", "quota", "quota/showback", "scheduler", "scheduler/packing", "scheduler/rebalance", "scheduler/whatif"}},
+		"internal/ring":  {ours: []string{"hypervisor", "pool", "quota", "scheduler", "scheduler/lifetime", "scheduler/rebalance"}},
+		"scheduler":      {ours: []string{"pool"}},
+		"quota":          {ours: []string{"pool"}},
+		"quota/showback": {ours: []string{"pool"}},
+		"hypervisor":     {ours: []string{"pool"}},
+		"pool":           {},
+		"alert":          {ours: []string{"alert/detect"}},
+		"alert/detect":   {},
+		"auth/audit":     {ours: []string{"pool"}},
 
 		"internal/alerting": {ours: []string{"alert", "notify", "pool"}},
 		"auth":              {ours: []string{"pool"}},

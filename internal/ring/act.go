@@ -3,11 +3,13 @@ package ring
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 	"unicode"
 
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/quota"
 )
 
 // action is a planned verb on one machine.
@@ -334,7 +336,14 @@ func (l *leadership) moot(a action) bool {
 }
 
 // reason is an error's text for the books: short, in one line.
-func reason(err error) string { return printable(err.Error(), 400) }
+func reason(err error) string {
+	text := err.Error()
+	var over *quota.Exceeded
+	if errors.As(err, &over) { // it is shown to those who see the instance, and not what it lies in
+		text = strings.ReplaceAll(text, over.Error(), over.Redacted().Error())
+	}
+	return printable(text, 400)
+}
 
 // printable returns at most most characters of a text, in one line.
 func printable(text string, most int) string {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/quota"
 )
 
 // Put adds or replaces an image, a flavor or a project: exactly one field is set.
@@ -36,13 +37,43 @@ func (c *Put) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 		if err := c.Project.Valid(); err != nil {
 			return nil, pool.InField("project", err)
 		}
-		// For quotas a limit of zero and no limit differ, so that Equal will not do.
-		if old, ok := st.Project(c.Project.Name); ok && reflect.DeepEqual(old.Quota, c.Project.Quota) && old.Weight == c.Project.Weight {
+		if old, ok := st.Project(c.Project.Name); ok && old.Project.Equal(*c.Project) {
 			return nil, nil
+		}
+		if err := adopts(st, c.Project); err != nil {
+			return nil, err
 		}
 		return one(pool.KindProjectPut, c.Project)
 	}
 	return nil, invalid("put", "", "exactly one of image, flavor, project")
+}
+
+// adopts reports, as an error, why a project cannot lie where it is to lie from now on: because of the form of the tree, or of the quotas of those
+// that it comes to lie in, which are to hold for what it brings.
+func adopts(st *pool.State, p *pool.Project) error {
+	was := ""
+	old, there := st.Project(p.Name)
+	if there {
+		was = old.Parent
+	}
+	if p.Parent == was {
+		return nil
+	}
+	if err := st.CheckParent(p.Name, p.Parent); err != nil {
+		return pool.InField("project", err)
+	}
+	if !there {
+		return nil
+	}
+	for q := range st.Above(p.Parent) {
+		if st.Lies(was, q.Name) { // it lies there already
+			return nil
+		}
+		if err := quota.Check(q, old.Total()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Remove removes an image, a flavor or a project: exactly one field names it. Instances keep the image and
@@ -70,8 +101,8 @@ func (c *Remove) decide(_ *rules, st *pool.State) ([]pool.Event, error) {
 		if !ok {
 			return nil, notFound("project", c.Project)
 		}
-		if p.Members > 0 {
-			return nil, &pool.Error{Kind: pool.ErrInUse, Field: "project", Value: c.Project, Want: "no instances in it"}
+		if err := p.Removable(); err != nil {
+			return nil, err
 		}
 		return one(pool.KindProjectRemoved, &pool.Named{Name: c.Project})
 	}

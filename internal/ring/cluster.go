@@ -44,7 +44,7 @@ func (c *CreateCluster) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		switch {
 		case old.Token != c.Token:
 			return nil, &pool.Error{Kind: pool.ErrExists, Field: "cluster", Value: string(id)}
-		case !c.made(old), isReserved(st, old) && c.until.IsZero():
+		case !c.made(old), r.others(old.Owner), isReserved(st, old) && c.until.IsZero():
 			return nil, errToken(c.Token)
 		}
 		return nil, nil
@@ -73,9 +73,14 @@ func (c *CreateCluster) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r.owner != "" {
+		if err := pool.ValidOwner(r.owner); err != nil {
+			return nil, err
+		}
+	}
 	d := r.draft(st)
 	d.until = c.until
-	if err := d.add(pool.KindClusterPut, &pool.ClusterPut{Cluster: id, Token: c.Token, Spec: req.Spec, Image: req.Image, Size: c.Size, Stagger: c.Stagger}); err != nil {
+	if err := d.add(pool.KindClusterPut, &pool.ClusterPut{Cluster: id, Token: c.Token, Owner: r.owner, Spec: req.Spec, Image: req.Image, Size: c.Size, Stagger: c.Stagger}); err != nil {
 		return nil, err
 	}
 	grow := func() (pool.ClusterOp, error) { return d.grow(id, c.Size, c.BestEffort, c.Wait) }
@@ -370,16 +375,12 @@ func (d *drafting) member(id pool.ClusterID, refused error) error {
 	if !ok {
 		return notFound("cluster", string(id))
 	}
-	project, ok := d.st.Project(id.Project())
-	if !ok {
-		return notFound("project", id.Project())
-	}
 	launched := d.rules.launched()
 	launched.Instance, launched.Name, launched.Want = c.Member(d.st.Identity(), c.Next), id.Name()+"-"+strconv.Itoa(c.Next), c.Want
 	launched.Cluster, launched.Index, launched.Until = id, c.Next, d.until
 	if refused != nil {
 		launched.Waits = true // why stands in the cluster's record
-		if err := mayWait(d.st, project, refused); err != nil {
+		if err := mayWait(d.st, id.Project(), c.Owner, refused); err != nil {
 			return err
 		}
 		return d.add(pool.KindLaunched, launched)
@@ -395,7 +396,7 @@ func (d *drafting) member(id pool.ClusterID, refused error) error {
 	if placed.Allocation.Shape == "" { // members are alike, but for the shapes as which they are booked
 		d.demand = demand
 	}
-	if err := quota.Check(project, demand); err != nil {
+	if err := quota.Allow(d.st, id.Project(), c.Owner, demand); err != nil {
 		return err
 	}
 	launched.Place = pool.Placement{Host: placed.Host, Allocation: placed.Allocation}

@@ -11,10 +11,12 @@ import (
 	"github.com/berthage/berthage/pool"
 )
 
-// Caller says in whose name an input is decided: it becomes the events' Actor and Cause.
+// Caller says in whose name an input is decided: it becomes the events' Actor and Cause, and the Owner of what is launched. No
+// command has a field for the owner: who asks cannot say that it is somebody else.
 type Caller struct {
 	Actor string `json:"actor"`
 	Cause string `json:"cause,omitempty"`
+	Owner string `json:"owner,omitempty"` // empty: nobody
 }
 
 // input is anything that may become events. decide is pure: it reads st and the rules, changes neither, and
@@ -271,7 +273,7 @@ func (r *Ring) guarded(f func() error) (err error) {
 // decideOne decides one input and adds its events to the batch, all of them or none. What a ledger would not
 // take is refused here, so that one caller's events cannot spoil another's.
 func (r *Ring) decideOne(p *pending, b *batch, rules *rules) error {
-	rules.drafted = nil
+	rules.drafted, rules.owner = nil, p.caller.Owner
 	events, err := r.decide(p.in, b.overlay, rules)
 	if err == nil && len(events) > 0 {
 		err = r.take(p, b, events, rules)

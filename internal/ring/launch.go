@@ -40,7 +40,7 @@ func (c *Launch) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 		return nil, nil
 	}
 	if old, ok := st.Instance(id); ok {
-		if !c.made(old) || old.Phase == pool.Reserved && c.until.IsZero() {
+		if !c.made(old) || r.others(old.Owner) || old.Phase == pool.Reserved && c.until.IsZero() {
 			return nil, errToken(c.Token)
 		}
 		return nil, nil
@@ -56,15 +56,20 @@ func (c *Launch) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	if want == "" {
 		want = pool.Running
 	}
-	project, _ := st.Project(c.Project)
+	if r.owner != "" {
+		if err := pool.ValidOwner(r.owner); err != nil {
+			return nil, err
+		}
+	}
 	launched := r.launched()
 	launched.Instance, launched.Name, launched.Project, launched.Want, launched.Until = id, c.Name, c.Project, want, c.until
+	launched.Owner = r.owner
 	launched.Spec, launched.Image, launched.Guest = req.Spec, req.Image, req.Spec.Guest
 	launched.Spec.Guest = pool.Guest{}
-	launched.Place, err = r.first(st, project, req, demand)
+	launched.Place, err = r.first(st, req, demand)
 	if err != nil && c.Wait {
 		launched.Waits, launched.Reason = true, reason(err)
-		err = mayWait(st, project, err)
+		err = mayWait(st, c.Project, r.owner, err)
 	}
 	if err != nil {
 		return nil, err
@@ -72,9 +77,9 @@ func (c *Launch) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	return r.one(pool.KindLaunched, launched)
 }
 
-// first finds the first place of an instance, as far as its project's quota allows one.
-func (r *rules) first(st *pool.State, project *pool.ProjectRecord, req scheduler.Request, demand pool.Resources) (pool.Placement, error) {
-	if err := quota.Check(project, demand); err != nil {
+// first finds the first place of an instance, as far as quotas allow one.
+func (r *rules) first(st *pool.State, req scheduler.Request, demand pool.Resources) (pool.Placement, error) {
+	if err := quota.Allow(st, req.Project, r.owner, demand); err != nil {
 		return pool.Placement{}, err
 	}
 	d, err := r.place(r.scheduler, st, req)
@@ -82,7 +87,7 @@ func (r *rules) first(st *pool.State, project *pool.ProjectRecord, req scheduler
 		return pool.Placement{}, err
 	}
 	if d.Allocation.Shape != "" { // booked as the shape, which may be larger
-		if err := quota.Check(project, quota.Demand(d.Allocation)); err != nil {
+		if err := quota.Allow(st, req.Project, r.owner, quota.Demand(d.Allocation)); err != nil {
 			return pool.Placement{}, err
 		}
 	}
@@ -122,6 +127,10 @@ func (c *Launch) resolve(r *rules, st *pool.State) (scheduler.Request, pool.Reso
 func errToken(token string) error {
 	return &pool.Error{Kind: pool.ErrExists, Field: "token", Value: token, Want: "a token of its own for each different request"}
 }
+
+// others reports whether what a token stands for is somebody else's: an earlier version, or a caller without a name, has
+// not said whose it is.
+func (r *rules) others(owner string) bool { return owner != "" && owner != r.owner }
 
 // made reports whether an instance of the same token is what this request asks for.
 func (c *Launch) made(i *pool.Instance) bool {

@@ -19,7 +19,7 @@ const mostWaiting = 10_000
 
 // mayWait says whether an instance that has been refused for cause may wait: what stood in its way can pass, and there is
 // room in the queue. What can never be placed is refused with its reason, since it would wait for ever.
-func mayWait(st *pool.State, project *pool.ProjectRecord, cause error) error {
+func mayWait(st *pool.State, project, owner string, cause error) error {
 	var full *scheduler.Refusal
 	var over *quota.Exceeded
 	switch {
@@ -28,10 +28,8 @@ func mayWait(st *pool.State, project *pool.ProjectRecord, cause error) error {
 			return cause
 		}
 	case errors.As(cause, &over):
-		for _, l := range over.Lines {
-			if l.Asked > l.Limit {
-				return cause
-			}
+		if over.Never {
+			return cause
 		}
 	default:
 		return cause
@@ -39,14 +37,40 @@ func mayWait(st *pool.State, project *pool.ProjectRecord, cause error) error {
 	if st.WaitingCount() >= mostWaiting {
 		return &pool.Error{Kind: pool.ErrUnavailable, Field: "wait", Want: "a queue with fewer instances in it; try again later"}
 	}
-	p := *project
-	p.Used = p.Used.Clone()
+	waiting, own := make(map[string]int64), int64(0) // by project
 	for i := range st.Waiting() {
-		if i.Project == p.Name {
-			p.Used[pool.Instances]++
+		waiting[i.Project]++
+		if i.Project == project && i.Owner == owner {
+			own++
 		}
 	}
-	return quota.Check(&p, pool.Resources{pool.Instances: 1})
+	below := make(map[string]int64) // those that lie in a project included
+	for name, n := range waiting {
+		for p := range st.Above(name) {
+			below[p.Name] += n
+		}
+	}
+	one := func(name string, limits, used pool.Resources, more int64) error {
+		p := &pool.ProjectRecord{Project: pool.Project{Name: name, Quota: limits}, Used: used.Clone()}
+		p.Used[pool.Instances] += more
+		return quota.Check(p, pool.Resources{pool.Instances: 1})
+	}
+	for p := range st.Above(project) {
+		err := one(p.Name, p.Quota, p.Total(), below[p.Name])
+		if err == nil && p.Name == project {
+			err = one(p.Name, p.LimitsOf(owner), st.OwnerUsed(project, owner), own)
+			if errors.As(err, &over) {
+				over.Owner = owner
+			}
+		}
+		if err != nil {
+			if p.Name != project && errors.As(err, &over) {
+				over.Asked = project
+			}
+			return err
+		}
+	}
+	return nil
 }
 
 // Queue returns the instances that wait for a place in the order in which they are offered what becomes free: by priority;
@@ -261,14 +285,32 @@ func roomier(old, h *pool.HostRecord) bool {
 	return h.Conditions != old.Conditions || !maps.Equal(old.Full, h.Full) || !reflect.DeepEqual(old.Host, h.Host)
 }
 
-// looser reports whether a project may take what it might not before.
+// looser reports whether a project, one that lies in it, or an owner there may take what it might not before.
 func looser(old, p *pool.ProjectRecord) bool {
 	for class := range old.Used {
 		if p.Used[class] < old.Used[class] {
 			return true
 		}
 	}
-	return !maps.Equal(old.Quota, p.Quota) || old.Weight != p.Weight
+	for class := range old.Subtree {
+		if p.Total()[class] < old.Subtree[class] {
+			return true
+		}
+	}
+	return !p.Project.Equal(old.Project)
+}
+
+// concerns reports whether a project's quota, or that of one that it lies in, allows more.
+func (f *freed) concerns(st *pool.State, project string) bool {
+	if len(f.projects) == 0 {
+		return false
+	}
+	for p := range st.Above(project) {
+		if _, ok := f.projects[p.Name]; ok {
+			return true
+		}
+	}
+	return false
 }
 
 // admit places those who wait, in their order, as far as what has been freed allows.
@@ -298,7 +340,7 @@ func (a admit) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 			break
 		}
 		on := hosts
-		if _, ok := a.freed.projects[i.Project]; ok || a.freed.all {
+		if a.freed.all || a.freed.concerns(st, i.Project) {
 			on = nil
 		} else if len(hosts) == 0 {
 			continue
@@ -320,15 +362,11 @@ func (a admit) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 
 // turn finds a place for an instance that waits: on one of the hosts, or on any.
 func (r *rules) turn(st *pool.State, i *pool.Instance, hosts []pool.HostID) (pool.Placement, error) {
-	project, ok := st.Project(i.Project)
-	if !ok {
-		return pool.Placement{}, notFound("project", i.Project)
-	}
 	demand, err := i.Spec.Demand()
 	if err != nil {
 		return pool.Placement{}, err
 	}
-	if err := quota.Check(project, quota.Demand(pool.Allocation{Resources: demand})); err != nil {
+	if err := quota.Allow(st, i.Project, i.Owner, quota.Demand(pool.Allocation{Resources: demand})); err != nil {
 		return pool.Placement{}, err
 	}
 	req := r.anew(i, i.Spec, nil)
@@ -344,7 +382,7 @@ func (r *rules) turn(st *pool.State, i *pool.Instance, hosts []pool.HostID) (poo
 	req = r.expected(st, req)
 	d, err := r.placing.choose(r.kept(r.scheduler, st, i.Spec.Priority, i.ID), st, req)
 	if err == nil {
-		err = quota.Check(project, quota.Demand(d.Allocation)) // on an aggregate the shape may be larger
+		err = quota.Allow(st, i.Project, i.Owner, quota.Demand(d.Allocation)) // on an aggregate the shape may be larger
 	}
 	if err == nil {
 		r.placed(st, req, d.Host)
@@ -356,9 +394,8 @@ func (r *rules) turn(st *pool.State, i *pool.Instance, hosts []pool.HostID) (poo
 func allowed(st *pool.State) iter.Seq2[*pool.Instance, bool] {
 	return func(yield func(*pool.Instance, bool) bool) {
 		for _, i := range Queue(st) {
-			project, ok := st.Project(i.Project)
 			demand, err := i.Spec.Demand()
-			ok = ok && err == nil && quota.Check(project, quota.Demand(pool.Allocation{Resources: demand})) == nil
+			ok := err == nil && quota.Allow(st, i.Project, i.Owner, quota.Demand(pool.Allocation{Resources: demand})) == nil
 			if !yield(i, ok) {
 				return
 			}

@@ -216,15 +216,11 @@ func (r *rules) among(not func(*pool.HostRecord) string) *scheduler.Scheduler {
 	return &s
 }
 
-// grows reports, as an error, that the project's quota does not allow what a new place of an instance takes
+// grows reports, as an error, that the quotas of the instance's project, of those that it lies in, or of its owner do not allow what a new place of an instance takes
 // beyond its present one: on an aggregate it may be booked as a larger shape.
 func grows(st *pool.State, i *pool.Instance, a pool.Allocation) error {
-	project, ok := st.Project(i.Project)
-	if !ok {
-		return notFound("project", i.Project)
-	}
 	if !i.Placed() {
-		return quota.Check(project, quota.Demand(a))
+		return quota.Allow(st, i.Project, i.Owner, quota.Demand(a))
 	}
 	more := make(pool.Resources)
 	for c, n := range a.Resources {
@@ -232,5 +228,5 @@ func grows(st *pool.State, i *pool.Instance, a pool.Allocation) error {
 			more[c] = n - i.Place.Allocation.Resources[c]
 		}
 	}
-	return quota.Check(project, more)
+	return quota.Allow(st, i.Project, i.Owner, more)
 }

@@ -13,6 +13,7 @@ import (
 // open, and the moment of the decision.
 type rules struct {
 	now          time.Time
+	owner        string // of what is launched, see Caller.Owner
 	scheduler    *scheduler.Scheduler
 	limits       pool.Limits
 	maxPlaces    int

@@ -70,11 +70,7 @@ func (d *drafting) growWithSpare(id pool.ClusterID, c *CreateCluster) (pool.Clus
 	}
 	placed := 0
 	for _, p := range places {
-		project, ok := d.st.Project(id.Project())
-		if !ok {
-			return op, notFound("project", id.Project())
-		}
-		if err := quota.Check(project, quota.Demand(p.Allocation)); err != nil {
+		if err := quota.Allow(d.st, id.Project(), made.Owner, quota.Demand(p.Allocation)); err != nil {
 			short = err
 			break
 		}

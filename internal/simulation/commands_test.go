@@ -48,7 +48,7 @@ func (w *world) asks() []command {
 		return func(i *pool.Instance) bool { return i.Phase == pool.Active && i.Is == p && i.Want != pool.Absent }
 	}
 	any := func(i *pool.Instance) bool { return i.Want != pool.Absent || i.Launched%8 == 0 } // now and then one that is being deleted
-	return append(append(w.lifeAsks(), w.reserveAsks()...), []command{
+	return append(append(append(w.lifeAsks(), w.reserveAsks()...), w.tenantAsks()...), []command{
 		{"launch", 40, []string{"create", "start"}, launch},
 		{"delete", 3, []string{"destroy"}, remove(any)},
 		{"delete a new one", 4, nil, remove(func(i *pool.Instance) bool {
@@ -119,7 +119,7 @@ func launch(w *world) attempt {
 	token := fmt.Sprintf("vm-%d", max(1, w.tokens-w.random.IntN(4)*w.random.IntN(4)))
 	l := w.order(token)
 	return func(ctx context.Context, m *berthage.Manager) (promise, error) {
-		i, err := m.Launch(ctx, l)
+		i, err := m.For(w.owner(token)).Launch(ctx, l)
 		if err != nil {
 			return nil, err
 		}
@@ -216,6 +216,9 @@ func addHost(w *world) attempt {
 }
 
 func setQuota(w *world) attempt {
+	if w.tenants {
+		return setTenant(w)
+	}
 	p := pool.Project{Name: projects[w.random.IntN(len(projects))], Quota: pool.Resources{
 		pool.Instances: int64(6 + w.random.IntN(8)), pool.CPU: int64(8+w.random.IntN(12)) * pool.Core,
 	}}

@@ -193,7 +193,7 @@ func createCluster(w *world) attempt {
 		Token: l.Token, Project: l.Project, Name: l.Name, Spec: l.Spec, Size: 1 + n%4, BestEffort: n%3 == 0, Stagger: n % 3,
 	}
 	return func(ctx context.Context, m *berthage.Manager) (promise, error) {
-		v, err := m.CreateCluster(ctx, c)
+		v, err := m.For(w.owner(c.Token)).CreateCluster(ctx, c)
 		if err != nil {
 			return nil, err
 		}

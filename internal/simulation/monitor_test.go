@@ -106,8 +106,15 @@ func (m *monitor) follow() {
 			if e.Time.Before(m.st.Time()) || e.Epoch < m.st.Epoch() {
 				m.w.broken(leaks, "revision %d, %s: time or epoch run back: %v, %d after %v, %d", b.Revision, e.Kind, e.Time, e.Epoch, m.st.Time(), m.st.Epoch())
 			}
+			var before map[scope]pool.Resources
+			if charges(e) {
+				before = m.charged()
+			}
 			if err := m.st.Apply(e); err != nil {
 				m.w.broken(leaks, "revision %d, %s: %v", b.Revision, e.Kind, err)
+			}
+			if before != nil {
+				m.limited(e, before)
 			}
 			m.remember(e)
 		}
@@ -118,7 +125,7 @@ func (m *monitor) follow() {
 
 // remember keeps what promises ask for, and checks what an event books.
 func (m *monitor) remember(e *pool.Event) {
-	if strings.HasPrefix(e.Kind, alerting.Name+".") {
+	if strings.HasPrefix(e.Kind, alerting.Name+".") || m.ofQuotas(e) {
 		return
 	}
 	p, err := e.Payload()
@@ -302,6 +309,7 @@ func (m *monitor) sums() {
 	for p := range m.st.Projects() {
 		same("project "+p.Name, p.Used)
 	}
+	m.tenantSums()
 	for h := range m.st.Hosts() {
 		same(string(h.ID), h.Used)
 		for d, n := range h.DeviceUsed {
@@ -438,7 +446,7 @@ func differ(a, b *pool.State, after pool.Revision) string {
 		}
 	}
 	for p := range a.Projects() {
-		if q, ok := b.Project(p.Name); !ok || !p.Used.Equal(q.Used) || !p.Quota.Equal(q.Quota) || p.Members != q.Members {
+		if q, ok := b.Project(p.Name); !ok || !p.Used.Equal(q.Used) || !p.Total().Equal(q.Total()) || !p.Project.Equal(q.Project) || p.Members != q.Members {
 			return fmt.Sprintf("project %+v, not %+v", p, q)
 		}
 	}

@@ -44,8 +44,8 @@ func (w *world) outcome() outcome {
 	o := outcome{
 		Seed: w.seed, Launches: w.monitor.launches, Took: w.took, Called: w.called, Faulted: w.faulted, Strays: w.strays,
 		Counts: w.counts, Crashes: make(map[string]int), Breaches: w.breaches, Reports: w.reports,
-		Settings: fmt.Sprintf("sweeper %v, unique %v, settling known %v, %d daemons, leases %v by the wall clock %v, forwarding %v",
-			w.sweeps, w.unique, w.known, len(w.seats), w.leases, w.jumpy, w.forwards),
+		Settings: fmt.Sprintf("sweeper %v, unique %v, settling known %v, %d daemons, leases %v by the wall clock %v, forwarding %v, tenants %v",
+			w.sweeps, w.unique, w.known, len(w.seats), w.leases, w.jumpy, w.forwards, w.tenants),
 	}
 	for k, n := range w.fleet.Injected() {
 		o.Counts["driver: "+string(k)] += n

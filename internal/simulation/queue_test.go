@@ -46,10 +46,9 @@ func (m *monitor) gaveWay(e *pool.Event, id pool.InstanceID) {
 
 // waits checks, when all is calm, that an instance that waits could not be placed anywhere.
 func (m *monitor) waits(i *pool.Instance) {
-	p, ok := m.st.Project(i.Project)
 	demand, err := i.Spec.Demand()
 	m.w.must(err)
-	if !ok || quota.Check(p, quota.Demand(pool.Allocation{Resources: demand})) != nil {
+	if quota.Allow(m.st, i.Project, i.Owner, quota.Demand(pool.Allocation{Resources: demand})) != nil {
 		return
 	}
 	kept := make(map[pool.HostID]bool)
@@ -63,7 +62,7 @@ func (m *monitor) waits(i *pool.Instance) {
 			continue
 		}
 		d, err := new(scheduler.Scheduler).PlaceAt(h, scheduler.Request{Spec: i.Spec, Image: i.Image, Project: i.Project, Now: m.st.Time()})
-		if err == nil && quota.Check(p, quota.Demand(d.Allocation)) == nil {
+		if err == nil && quota.Allow(m.st, i.Project, i.Owner, quota.Demand(d.Allocation)) == nil {
 			m.w.broken(stuck, "instance %s waits, and host %s has room for it", i.ID, h.ID)
 			return
 		}

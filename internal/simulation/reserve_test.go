@@ -71,7 +71,7 @@ func reserve(w *world) attempt {
 		}
 	}
 	return func(ctx context.Context, m *berthage.Manager) (promise, error) {
-		v, err := m.Reserve(ctx, ask)
+		v, err := m.For(w.owner(token)).Reserve(ctx, ask)
 		return func(m *monitor) string {
 			if m.holdings[v.ID] == nil {
 				return "reservation " + token + " was accepted, and the books do not know it"

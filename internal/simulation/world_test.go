@@ -62,6 +62,7 @@ type world struct {
 	reserves   bool // places are reserved
 	bursts     bool // the region, or a host, is taken for want of room only, and left again
 	tells      bool // rules are evaluated, and messages sent
+	tenants    bool // projects lie one in another, and what owners have is limited
 	rules      bool // a host is tainted, and the members of some clusters must not share one
 
 	hosts    []pool.Host
@@ -81,6 +82,7 @@ type world struct {
 	dark     map[pool.HostID]time.Time // hosts that do not return before
 	clusters int
 	holds    int
+	asked    int // requests for quota
 	undo     []func()
 	ahead    time.Duration // of the store's clock
 	aimEnds  time.Time
@@ -123,6 +125,7 @@ func newWorld(seed uint64, target int) *world {
 	w.rules = seed%3 == 1
 	w.bursts = seed%5 == 2 || seed%4 == 3
 	w.reserves = seed%8 == 1 || seed%8 == 6
+	w.tenants = seed%4 == 1 || seed%4 == 2
 	w.tells, w.post = seed%2 == 1, newPost()
 	if w.tells {
 		w.wrongs = append(w.wrongs, disturbance{40, (*world).receiverOutage})
@@ -272,6 +275,12 @@ func (w *world) catalogue() error {
 		m = w.at(0).open()
 	}
 	errs := []error{m.PutImage(ctx, pool.Image{Name: "debian-12", User: "debian", Sources: map[string]string{driverName: "debian"}})}
+	if w.tenants {
+		for _, p := range append([]string{top}, projects...) {
+			errs = append(errs, m.PutProject(ctx, w.tenant(p)))
+		}
+		return errors.Join(errs...)
+	}
 	for _, p := range projects {
 		errs = append(errs, m.PutProject(ctx, pool.Project{Name: p, Quota: pool.Resources{pool.Instances: 14}}))
 	}

@@ -32,6 +32,7 @@ var golden = []struct {
 	{"kinds2", "0a1baa8bc29c4d62f2f2741c0f57335fe0162fa86e0c4e2542620aa37cdabdc3", kinds2},
 	{"kinds3", "48425c68a5ae956334bfbe2ddeeff6b8e5718cb4e3d546377257ae6739a942dd", kinds3},
 	{"kinds4", "63ea56f6f9212a57317216959926c9acb1bb56f6d6556f9c3d280640060c5fd0", kinds4},
+	{"kinds5", "e1f51eb18d457b9bc6aa67d49a8c5977ac2a6976fec9fe7073726d498613e677", kinds5},
 	{"form2", "3fff8518683ddf1a035ea099104b7f3761cfb21d88a2e1bb050b8fc3a66e8b93", kinds1}, // those above are in the first form of the file
 }
 
@@ -237,6 +238,27 @@ func kinds4(t *testing.T) *pool.MemoryLedger {
 	return l
 }
 
+// kinds5 has projects that lie one in another, limits for owners, and whose instances and clusters are.
+func kinds5(t *testing.T) *pool.MemoryLedger {
+	t.Helper()
+	l, add := tape(t)
+	cpu := pool.Allocation{Resources: pool.Resources{pool.CPU: 1000}}
+	add(pool.KindOpened, &pool.Opened{Ledger: "golden"})
+	add(pool.KindHostPut, &pool.HostPut{Host: pool.Host{ID: "sim/h1", Name: "h1", Conditions: pool.Ready, Inventory: map[pool.Class]pool.Inventory{pool.CPU: {Total: 8000}}}})
+	add(pool.KindProjectPut, &pool.Project{Name: "org", Quota: pool.Resources{pool.CPU: 8000}})
+	add(pool.KindProjectPut, &pool.Project{Name: "p", Parent: "org", PerUser: pool.Resources{pool.CPU: 0}, Users: map[string]pool.Resources{"u-1": {pool.CPU: 2000, pool.Instances: 0}}})
+	a := pool.NewInstanceID("golden", "p", "a")
+	add(pool.KindLaunched, &pool.Launched{Instance: a, Name: "a", Project: "p", Owner: "u-1", Want: pool.Running,
+		Place: pool.Placement{Host: "sim/h1", Allocation: cpu}, Spec: pool.Spec{Image: "debian-12", Resources: cpu.Resources}})
+	cluster := pool.NewClusterID("p", "web")
+	add(pool.KindClusterPut, &pool.ClusterPut{Cluster: cluster, Token: "t", Owner: "u-2", Spec: pool.Spec{Image: "debian-12", Resources: cpu.Resources}, Size: 1})
+	add(pool.KindLaunched, &pool.Launched{Instance: pool.NewClusterMember("golden", cluster, "t", 0), Name: "web-0", Want: pool.Running,
+		Place: pool.Placement{Host: "sim/h1", Allocation: cpu}, Cluster: cluster})
+	add(pool.KindProjectPut, &pool.Project{Name: "lab", Parent: "p"})
+	add(pool.KindProjectPut, &pool.Project{Name: "lab", Parent: "org"})
+	return l
+}
+
 // TestGolden: files that earlier programs have written are read, folded and imported, for ever.
 func TestGolden(t *testing.T) {
 	t.Parallel()
@@ -321,6 +343,16 @@ func TestGolden(t *testing.T) {
 		require.Equal(t, token == "b", i.Spec.Replaceable)
 	}
 	require.EqualValues(t, 4*pool.GiB, st.Total(pool.StorageStandard).Used)
+
+	st = states["kinds5"]
+	org, ok := st.Project("org")
+	require.True(t, ok)
+	require.Equal(t, pool.Resources{pool.CPU: 2000, pool.Instances: 2}, org.Total())
+	require.Equal(t, 2, org.Children)
+	require.Equal(t, pool.Resources{pool.CPU: 1000, pool.Instances: 1}, st.OwnerUsed("p", "u-2"))
+	p, ok := st.Project("p")
+	require.True(t, ok)
+	require.Equal(t, pool.Resources{pool.CPU: 2000, pool.Instances: 0}, p.LimitsOf("u-1"), "a limit of zero is one")
 }
 
 // kindsOfPool reads the kinds that package pool has from its source.
