@@ -23,9 +23,9 @@ func Example_manager() {
 		panic(err)
 	}
 	defer m.Close()
-	books := auth.Books{State: func(context.Context) (s *auth.State, projects auth.Lineage, err error) {
-		m.View(func(st *pool.State) { s = auth.Of(st) })
-		return s, nil, nil
+	books := auth.Books{Read: func(_ context.Context, look func(*auth.State, auth.Lineage)) error {
+		m.View(func(st *pool.State) { look(auth.Of(st), auth.LineageOf(st)) })
+		return nil
 	}}
 
 	// The first admin, by the program itself.
@@ -35,8 +35,8 @@ func Example_manager() {
 	fmt.Println(err)
 
 	// Whatever she asks from now on is asked by her.
-	s, _, _ := books.State(ctx)
-	p, _ := s.Named("ada")
+	var p auth.Principal
+	m.View(func(st *pool.State) { p, _ = auth.Of(st).Named("ada") })
 	ada := auth.Identity{Principal: p.ID, Whole: true, Generation: p.Generation} // as an Authenticator returns it
 	fmt.Println(books.Authorize(ctx, auth.Request{By: ada, Verb: auth.Operate, Thing: auth.Thing{Resource: auth.Hosts}}))
 	err = m.As(ada.Principal, "request 1").Decide(ctx, auth.Name, auth.Command{By: &ada, Unbind: "b1"})
