@@ -109,7 +109,7 @@ docs: ## check links, code, commands and claims in the documents
 # A package of tests that stands in no part, or in two, fails test-house.
 PARTS := $(EXTRA) test-unit test-sim test-mutants test-alerts test-acceptance test-messages test-mail test-ledgers test-drivers test-browser test-vm
 test-unit-packages := ./...!/hypervisor examples:./...!/browser!/customdriver \
-	$(addprefix internal/integration:./,drivers guest/... importing readme testbed vmfleet) notify/shoutrrr:./...
+	$(addprefix internal/integration:./,audit drivers guest/... importing readme testbed vmfleet) notify/shoutrrr:./...
 test-alerts-packages := $(addprefix internal/integration:./,alertmanager rulefiles)
 test-acceptance-packages := internal/integration:./acceptance
 test-mail-packages := internal/integration:./mail
@@ -146,7 +146,7 @@ test-alerts: ## rules on package alert and on the real promtool, messages of it 
 	@cat "$(REPORTS)"/alerts*
 
 .PHONY: test-mail
-test-mail: ## mails to emersion/go-smtp and to Debian's Postfix, read back from its mailbox
+test-mail: ## mails to emersion/go-smtp and to Debian's Postfix, read back from its mailbox, and in threads by Notmuch
 	$(call go-test,$@)
 
 .PHONY: test-messages

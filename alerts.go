@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"github.com/berthage/berthage/alert"
 	"github.com/berthage/berthage/internal/alerting"
@@ -145,7 +146,23 @@ func (a Alerts) Unacknowledge(ctx context.Context, l alert.Labels) error {
 func (a Alerts) do(ctx context.Context, c alerting.Command) error { return a.m.toAlerts(ctx, c) }
 
 func (m *Manager) toAlerts(ctx context.Context, c alerting.Command) error {
-	b, err := json.Marshal(c)
+	return m.toPart(ctx, alerting.Name, c)
+}
+
+// Decider is a pool.Part that takes commands.
+type Decider = ring.Decider
+
+// Decide gives a command to one of Config.Parts, in the part's own form, which is written as JSON. It is decided on the books that the
+// events are appended to, as all commands are, by the Manager that leads. The error is the part's, or one of those of every command.
+func (m *Manager) Decide(ctx context.Context, part string, command any) error {
+	if !slices.Contains(m.parts, part) {
+		return &pool.Error{Op: "decide", Kind: pool.ErrNotFound, Field: "part", Value: part, Want: "one of Config.Parts"}
+	}
+	return m.toPart(ctx, part, command)
+}
+
+func (m *Manager) toPart(ctx context.Context, part string, command any) error {
+	b, err := json.Marshal(command)
 	if err != nil {
 		var not *json.UnsupportedValueError
 		if errors.As(err, &not) {
@@ -153,9 +170,9 @@ func (m *Manager) toAlerts(ctx context.Context, c alerting.Command) error {
 		}
 		return &pool.Error{Kind: pool.ErrInvalid, Cause: err}
 	}
-	return m.do(ctx, ring.Command{ToPart: &ring.ToPart{Part: alerting.Name, Command: b}})
+	return m.do(ctx, ring.Command{ToPart: &ring.ToPart{Part: part, Command: b}})
 }
 
-// Parts are what a Manager keeps in its ledger beside the books of the pool, knowing nothing yet: for whoever folds or verifies a ledger
-// without a Manager (pool.NewState, pool.ReadSnapshot).
-func Parts() []pool.Part { return parts(Alerting{}, Messaging{}) }
+// Parts are what a Manager keeps in its ledger beside the books of the pool, knowing nothing yet, and those of Config.Parts behind them: for
+// whoever folds or verifies a ledger without a Manager (pool.NewState, pool.ReadSnapshot).
+func Parts(own ...pool.Part) []pool.Part { return append(parts(Alerting{}, Messaging{}), own...) }

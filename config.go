@@ -3,9 +3,11 @@ package berthage
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/berthage/berthage/hypervisor"
+	"github.com/berthage/berthage/internal/alerting"
 	"github.com/berthage/berthage/internal/ring"
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/scheduler"
@@ -109,6 +111,10 @@ type Config struct {
 
 	// Messaging says how the Manager tells of alerts and of what happened. The zero value tells nobody.
 	Messaging Messaging
+
+	// Parts are what else is kept in the ledger, knowing nothing yet: the State of package auth, say, or something of your own. They
+	// are found by State.Part, and take commands by Manager.Decide if they are Deciders. Every Manager on a ledger has the same.
+	Parts []pool.Part
 }
 
 // Evacuation is when an instance is made anew on another host although its machine may still be on the first.
@@ -190,6 +196,17 @@ func (c Config) ring() (ring.Config, error) {
 	if err := c.Messaging.valid(); err != nil {
 		return ring.Config{}, &pool.Error{Op: "open", Kind: pool.ErrInvalid, Field: "Messaging", Cause: err}
 	}
+	for n, p := range c.Parts {
+		if p == nil {
+			return bad("Parts", "parts, not nil")
+		}
+		if err := pool.ValidName(p.Name()); err != nil {
+			return ring.Config{}, pool.InField("Parts", err)
+		}
+		if p.Name() == alerting.Name || slices.ContainsFunc(c.Parts[:n], func(o pool.Part) bool { return o.Name() == p.Name() }) {
+			return bad("Parts", "parts with names of their own, not "+pool.Quote(p.Name()))
+		}
+	}
 	limits := c.Limits
 	if limits == nil {
 		limits = pool.DefaultLimits()
@@ -202,6 +219,6 @@ func (c Config) ring() (ring.Config, error) {
 		Tail: or(c.Tail, 250*time.Millisecond), MaxCalls: or(c.MaxCalls, 4), MaxPolls: or(c.MaxPolls, 256), MaxPlaces: or(c.MaxPlaces, 3),
 		StrayAge: or(c.StrayAge, time.Minute), Evacuation: or(c.Evacuation, EvacuateFenced), FenceAfter: or(c.FenceAfter, 4*time.Minute), BurstFor: c.BurstFor,
 		Preempt: c.Preempt, ReserveFor: or(c.ReserveFor, min(15*time.Minute, or(c.MaxReserve, 15*time.Minute))), MaxReserve: or(c.MaxReserve, 24*time.Hour),
-		Lifetimes: c.Lifetimes, Parts: parts(c.Alerting, c.Messaging),
+		Lifetimes: c.Lifetimes, Parts: append(parts(c.Alerting, c.Messaging), c.Parts...),
 	}, nil
 }

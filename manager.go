@@ -22,6 +22,7 @@ type Manager struct {
 	meter   *meter
 	alerter *alerter
 	courier *courier
+	parts   []string         // names of those that the configuration has
 	worth   *scheduler.Worth // what room is worth; nil: nobody looks
 	log     *slog.Logger
 }
@@ -54,8 +55,12 @@ func Open(ctx context.Context, c Config) (*Manager, error) {
 	if err != nil {
 		return nil, &pool.Error{Op: "open", Kind: pool.ErrUnavailable, Cause: err}
 	}
+	var names []string
+	for _, p := range c.Parts {
+		names = append(names, p.Name())
+	}
 	c.Alerting.Checkpoints = or(c.Alerting.Checkpoints, c.Scratch)
-	return &Manager{ring: r, who: ring.Caller{Actor: "unnamed"}, auto: &rebalancer{c: c.Rebalance.filled()}, meter: t, alerter: newAlerter(c.Alerting), courier: newCourier(c.Messaging, rc.Logger), worth: worth, log: rc.Logger}, nil
+	return &Manager{ring: r, who: ring.Caller{Actor: "unnamed"}, auto: &rebalancer{c: c.Rebalance.filled()}, meter: t, alerter: newAlerter(c.Alerting), courier: newCourier(c.Messaging, rc.Logger), parts: names, worth: worth, log: rc.Logger}, nil
 }
 
 // As returns the same Manager with another name for its caller: actor and cause (a request's id, say) stand

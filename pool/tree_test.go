@@ -2,6 +2,7 @@ package pool_test
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"math/bits"
 	"testing"
@@ -60,4 +61,36 @@ func TestTreeVectors(t *testing.T) {
 		require.NoError(t, err)
 		tree.Add(sha256.Sum256(append([]byte{0}, entry...)))
 	}
+}
+
+// A tree that was written down and read back goes on as the other one does, at every size; what is none is refused.
+func TestTreeIsKept(t *testing.T) {
+	t.Parallel()
+	var tree pool.Tree
+	for n := range 300 {
+		b, err := tree.MarshalBinary()
+		require.NoError(t, err)
+		require.Len(t, b, 8+32*bits.OnesCount(uint(n)))
+		var back pool.Tree
+		require.NoError(t, back.UnmarshalBinary(b))
+		require.Equal(t, tree.Root(), back.Root())
+		require.Equal(t, tree.Size(), back.Size())
+		for i := range b {
+			require.ErrorIs(t, back.UnmarshalBinary(b[:i]), pool.ErrInvalid, "cut off at %d", i)
+		}
+		require.ErrorIs(t, back.UnmarshalBinary(append(b, 0)), pool.ErrInvalid)
+		clear(b) // it is the caller's
+		leaf := sha256.Sum256([]byte{0, byte(n), byte(n >> 8)})
+		tree.Add(leaf)
+		back.Add(leaf)
+		require.Equal(t, tree.Root(), back.Root())
+	}
+	for _, size := range []uint64{1<<62 + 1, 1<<63 - 1, 1 << 63, 1<<64 - 1} {
+		b := append(binary.BigEndian.AppendUint64(nil, size), make([]byte, 32*bits.OnesCount64(size))...)
+		require.ErrorIs(t, new(pool.Tree).UnmarshalBinary(b), pool.ErrInvalid)
+	}
+	var most pool.Tree
+	require.NoError(t, most.UnmarshalBinary(append(binary.BigEndian.AppendUint64(nil, pool.MaxTree), make([]byte, 32)...)))
+	most.Add([32]byte{})
+	require.EqualValues(t, pool.MaxTree+1, most.Size())
 }

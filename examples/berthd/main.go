@@ -4,6 +4,7 @@
 //	berthd --simulate 200            a simulated fleet, to try it out
 //	berthd --libvirt qemu:///system  real machines on this computer
 //	berthd ledger verify             look after the ledger: export, import, backups and the like
+//	berthd audit verify              prove what stands in it: signed heads, and events for others to check
 //	berthd link                      a link that signs a browser in, from the daemon that runs
 //	berthd --help                    every option
 //
@@ -38,6 +39,7 @@ const usage = `berthd runs a pool of hosts: virtual machines by REST API and das
   berthd [serve] [options]  run the daemon
   berthd link [options]     print a link that signs a browser in to the daemon that runs
   berthd ledger COMMAND     verify, export, import, compact or back up the ledger; berthd ledger help
+  berthd audit COMMAND      sign what the ledger is, prove what stands in it, verify both; berthd audit help
   berthd version            print the version
   berthd help               print this
 
@@ -50,9 +52,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		command, args = args[0], args[1:]
 	}
-	if command == "ledger" {
+	if command == "ledger" || command == "audit" {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
+		if command == "audit" {
+			return ledger.Audit(ctx, args, stdout, stderr)
+		}
 		return ledger.Run(ctx, args, stdout, stderr)
 	}
 	var err error

@@ -263,13 +263,6 @@ func TestAStormFitsIntoBatches(t *testing.T) {
 	t.Fatal("it does not come to rest")
 }
 
-func restored(t *testing.T, snapshot []byte) *pool.State {
-	t.Helper()
-	st, err := pool.ReadSnapshot(bytes.NewReader(snapshot), alerting.New(config()))
-	require.NoError(t, err)
-	return st
-}
-
 func alone(t *testing.T) *pool.State {
 	t.Helper()
 	st := pool.NewState(alerting.New(config()))

@@ -35,8 +35,31 @@ func places() map[string]place {
 		"pool":           {},
 		"alert":          {ours: []string{"alert/detect"}},
 		"alert/detect":   {},
+		"auth/audit":     {ours: []string{"pool"}},
 
 		"internal/alerting": {ours: []string{"alert", "notify", "pool"}},
+		"auth":              {ours: []string{"pool"}},
+		"auth/totp":         {ours: []string{"pool"}},
+		"auth/password": {
+			ours: []string{"pool"},
+			outside: why(
+				"golang.org/x/crypto", "argon2id, and bcrypt for what comes from elsewhere",
+				"golang.org/x/sys", "of x/crypto: what the processor can"),
+		},
+		"auth/login": {
+			ours: []string{"auth", "auth/password", "auth/totp", "pool"},
+			outside: why(
+				"golang.org/x/crypto", "of auth/password",
+				"golang.org/x/sys", "of auth/password"),
+		},
+		"auth/session": {
+			ours:    []string{"auth", "pool"},
+			outside: why("github.com/golang-jwt/jwt/v5", "signs and verifies access tokens"),
+		},
+		"auth/sshkey": {
+			ours:    []string{"pool"},
+			outside: why("golang.org/x/crypto", "reads SSH keys of all kinds"),
+		},
 
 		"scheduler/packing":  {ours: []string{"pool"}},
 		"scheduler/lifetime": {ours: []string{"pool", "scheduler"}},

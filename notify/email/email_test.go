@@ -149,6 +149,18 @@ func TestStorm(t *testing.T) {
 	require.Greater(t, shown, 100)
 	require.Contains(t, l.html, fmt.Sprintf("and %d more that fire", 600-shown))
 	require.Contains(t, l.text, fmt.Sprintf("and %d more\n", 600-shown))
+
+	event := notifytest.Event()
+	event.Event.Text = strings.Repeat("<语>\n", 500_000)
+	require.NoError(t, notifier(t, s, nil).Notify(t.Context(), event))
+	e = s.received()[2]
+	require.Less(t, len(e.mail), 7_000_000)
+	l = parse(t, e)
+	for _, part := range []string{l.text, l.html} {
+		require.Contains(t, part, "Host kvm-7 is lost")
+		require.Contains(t, part, "语")
+		require.Contains(t, part, notify.Mark)
+	}
 }
 
 func TestTemplates(t *testing.T) {
@@ -259,6 +271,16 @@ func answer(verb, with string) func(*server) {
 	}
 }
 
+// echo refuses a password by repeating it as it was sent.
+func echo(s *server) {
+	s.play = func(verb, argument string) string {
+		if verb == "AUTH" {
+			return "535 " + argument
+		}
+		return ""
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("250-"+strings.Repeat("x", 1000)+"\r\n", 3000)
@@ -290,6 +312,8 @@ func TestRefusals(t *testing.T) {
 		"a wrong password":           {server: func(*server) {}, change: func(c *email.Config) { c.Password = notify.NewSecret("wrong-canary") }, kind: notify.ErrBroken, status: 535, says: "not with [secret]"},
 		"a wrong password, LOGIN":    {server: func(s *server) { s.mechanisms = "LOGIN" }, change: func(c *email.Config) { c.Password = notify.NewSecret("wrong-canary") }, kind: notify.ErrBroken, status: 535},
 		"a wrong password, SCRAM":    {server: func(s *server) { s.mechanisms = "SCRAM-SHA-256" }, change: func(c *email.Config) { c.Password = notify.NewSecret("wrong-canary") }, kind: notify.ErrBroken, status: 535},
+		"what was said, repeated":    {server: echo, kind: notify.ErrBroken, status: 535, says: "PLAIN [secret]"},
+		"another name":               {server: func(*server) {}, change: func(c *email.Config) { c.Server = strings.Replace(c.Server, "127.0.0.1", "localhost", 1) }, kind: notify.ErrBroken, says: "x509"},
 		"no passwords for now":       {server: answer("AUTH", "454 later"), kind: notify.ErrTemporary, status: 454},
 		"no mechanism":               {server: func(s *server) { s.mechanisms = "GSSAPI" }, kind: notify.ErrBroken, says: "neither"},
 		"no authentication":          {server: func(s *server) { s.mechanisms = "-" }, kind: notify.ErrBroken, says: "neither"},

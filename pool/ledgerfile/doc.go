@@ -8,7 +8,8 @@
 //	sum SPACE json LF
 //
 // where sum is SHA-256, in hexadecimal, of the sum before it (of nothing, in the header) and the JSON. So a line
-// that was changed, left out, put elsewhere or added is found where it stands, and so is a file that ends early.
+// that was changed, left out, put elsewhere or added is found where it stands, and so is a file that ends early. Every
+// event has its leaf hash with it, so that the one that was changed is named by revision, index and kind.
 // The closing record counts batches, events and private parts, and has the root of the Merkle tree of RFC 6962,
 // section 2.1 over all events (pool.Tree), which is that of the ledger it was written from, on any engine.
 //

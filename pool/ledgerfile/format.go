@@ -14,8 +14,8 @@ import (
 	"github.com/berthage/berthage/pool"
 )
 
-// Version is that of the form which Write writes and Open reads.
-const Version = 1
+// Version is that of the form which Write writes. Open reads it and version 1, in which events have no leaf.
+const Version = 2
 
 // MaxLine bounds a line, in bytes. A batch has at most pool.MaxBatch bytes of data.
 const MaxLine = 32 << 20
@@ -68,6 +68,7 @@ type eventLine struct {
 	PrivateHash []byte    `json:"private_hash,omitempty"`
 	Private     *[]byte   `json:"private,omitempty"` // absent: forgotten, or left out
 	Salt        []byte    `json:"salt,omitempty"`
+	Leaf        []byte    `json:"leaf,omitempty"` // as pool.Event.Leaf has it; it says which event of a damaged line is to blame
 }
 
 type closingLine struct {

@@ -33,6 +33,7 @@ var golden = []struct {
 	{"kinds3", "48425c68a5ae956334bfbe2ddeeff6b8e5718cb4e3d546377257ae6739a942dd", kinds3},
 	{"kinds4", "63ea56f6f9212a57317216959926c9acb1bb56f6d6556f9c3d280640060c5fd0", kinds4},
 	{"kinds5", "e1f51eb18d457b9bc6aa67d49a8c5977ac2a6976fec9fe7073726d498613e677", kinds5},
+	{"form2", "3fff8518683ddf1a035ea099104b7f3761cfb21d88a2e1bb050b8fc3a66e8b93", kinds1}, // those above are in the first form of the file
 }
 
 // tape returns what appends events to a ledger, one after another.

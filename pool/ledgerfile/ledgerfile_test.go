@@ -255,7 +255,7 @@ func TestEditedOnPurpose(t *testing.T) {
 		old, new string
 		want     string
 	}{
-		"another actor":        {3, `"actor":"ada`, `"actor":"bob`, "line 9 damaged: a closing record of what stands before it"},
+		"another actor":        {3, `"actor":"ada`, `"actor":"bob`, `line 3 damaged: revision 2: event 2.0 ("test.data") as its leaf has it`},
 		"another private part": {3, `"private":"eyAi`, `"private":"eyAj`, "line 3 damaged: revision 2: the private part of event 1 as its hash has it"},
 		"no private part":      {3, `,"private":"eyAibiI6IDEgfQo=","salt":"c2l4dGVlbiBieXRlcyBvciBtb3Jl"`, ``, "line 9 damaged: a closing record"},
 		"an unknown field":     {3, `"revision":2`, `"revision":2,"newer":1`, "line 3 damaged: revision 2: a batch"},
@@ -268,8 +268,8 @@ func TestEditedOnPurpose(t *testing.T) {
 		"fewer revisions":      {1, `"last":7`, `"last":6`, "line 8 damaged: the closing record"},
 		"more revisions":       {1, `"last":7`, `"last":9223372036854775807`, "line 9 damaged: revision 8: a batch"},
 		"no private parts":     {1, `"private":true`, `"private":false`, "line 3 damaged: revision 2: no private parts"},
-		"a newer version":      {1, `"berthage_ledger":1`, `"berthage_ledger":2`, "version 1; use a newer program"},
-		"no version":           {1, `"berthage_ledger":1`, `"berthage_ledger":0`, "a header of version 1"},
+		"a newer version":      {1, `"berthage_ledger":2`, `"berthage_ledger":3`, "version 2; use a newer program"},
+		"no version":           {1, `"berthage_ledger":2`, `"berthage_ledger":0`, "a header of version 1 to 2"},
 		"no identity":          {1, `"identity":"first"`, `"identity":""`, "a header with an identity"},
 		"another count":        {9, `"events":19`, `"events":18`, "line 9 damaged: a closing record of what"},
 		"no closing":           {9, `"closing":true`, `"closing":false`, "line 9 damaged: a closing record of what"},

@@ -17,6 +17,7 @@ type Reader struct {
 	in      *bufio.Reader
 	n       int64 // lines read
 	chain   chain
+	version int
 	header  Header
 	summary Summary
 	whole   bool
@@ -41,12 +42,12 @@ func Open(r io.Reader) (*Reader, error) {
 	switch {
 	case h.Version > Version:
 		return nil, &pool.Error{Kind: ErrVersion, Field: "line 1", Value: number(h.Version), Want: "version " + number(Version) + "; use a newer program"}
-	case err != nil, h.Version != Version:
-		return nil, f.damaged("a header of version "+number(Version), err)
+	case err != nil, h.Version < 1:
+		return nil, f.damaged("a header of version 1 to "+number(Version), err)
 	case h.Last < 0 || h.First != min(1, h.Last) || (h.Identity == "") != (h.Last == 0):
 		return nil, f.damaged("a header with an identity and the revisions from 1 on", nil)
 	}
-	f.header = h.Header
+	f.header, f.version = h.Header, h.Version
 	return f, nil
 }
 
@@ -114,6 +115,9 @@ func (f *Reader) batch(at pool.Revision) (pool.Batch, error) {
 		return pool.Batch{}, f.damaged("revision "+number(at)+": "+want, cause)
 	}
 	text, err := f.line()
+	if changed := (*changedError)(nil); errors.As(err, &changed) {
+		return pool.Batch{}, f.damaged(changed.Error()+"; of revision "+number(at)+": "+blame(at, changed.text, f.version), nil)
+	}
 	if errors.Is(err, io.EOF) {
 		f.n++
 		return fail("the file goes on up to revision "+number(f.header.Last)+"; it is cut off", nil)
@@ -152,6 +156,9 @@ func (f *Reader) batch(at pool.Revision) (pool.Batch, error) {
 	for i := range checked {
 		if !checked[i].Time.Equal(events[i].Time) {
 			return fail("times of whole microseconds", nil)
+		}
+		if leaf := checked[i].Leaf(); f.version > 1 && !bytes.Equal(l.Events[i].Leaf, leaf[:]) {
+			return fail(event(at, i, checked[i].Kind)+" as its leaf has it", nil)
 		}
 	}
 	return pool.Batch{Revision: at, Events: checked}, nil
@@ -214,7 +221,7 @@ func (f *Reader) line() ([]byte, error) {
 	}
 	text := line[sumLen+1:]
 	if !bytes.Equal(f.chain.next(text), line[:sumLen]) {
-		return nil, f.damaged("the line that was written after the one before it; this one was changed, put elsewhere, or one is missing", nil)
+		return nil, f.damaged("", &changedError{text})
 	}
 	return text, nil
 }

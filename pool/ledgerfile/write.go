@@ -89,8 +89,10 @@ func Write(ctx context.Context, w io.Writer, from pool.Ledger, o Options) (Heade
 		line := batchLine{Revision: b.Revision, Events: make([]eventLine, len(b.Events))}
 		for i := range b.Events {
 			e := &b.Events[i]
-			tree.Add(e.Leaf())
+			leaf := e.Leaf()
+			tree.Add(leaf)
 			line.Events[i] = lineOf(e, h.Private)
+			line.Events[i].Leaf = leaf[:]
 			if line.Events[i].Private != nil {
 				got.Private++ // fewer than before, where something has been forgotten meanwhile
 			}

@@ -163,13 +163,13 @@ func scan(rows *sql.Rows) (e pool.Event, of int, err error) {
 		e.PrivateHash = nil // drivers differ in what they make of no bytes
 	}
 	if hash := e.Leaf(); string(leaf) != string(hash[:]) {
-		return e, of, corrupt(e.Revision, "event "+number(index)+" does not match its leaf hash")
+		return e, of, corrupt(e.Revision, "event "+number(index)+" ("+pool.Quote(e.Kind)+") does not match its leaf hash")
 	}
 	if kept.Valid {
 		stored := e.PrivateHash
 		e.Private, e.Salt = append([]byte{}, private...), append([]byte{}, salt...)
 		if e.Seal(); !bytes.Equal(stored, e.PrivateHash) {
-			return e, of, corrupt(e.Revision, "the private part of event "+number(index)+" does not match its hash")
+			return e, of, corrupt(e.Revision, "the private part of event "+number(index)+" ("+pool.Quote(e.Kind)+") does not match its hash")
 		}
 	}
 	return e, of, nil

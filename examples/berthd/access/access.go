@@ -97,20 +97,20 @@ func (g *Guard) authenticate(r *http.Request) (Who, error) {
 }
 
 func (g *Guard) bearer(r *http.Request, h []string) (Who, error) {
-	if err := g.admit(r); err != nil {
+	if err := g.Admit(r); err != nil {
 		return Who{}, err
 	}
 	scheme, token, _ := strings.Cut(h[0], " ")
 	sum := sha256.Sum256([]byte(strings.TrimSpace(token)))
 	if len(h) != 1 || !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(sum[:], g.token[:]) != 1 {
-		g.blame(r)
+		g.Blame(r)
 		return Who{}, problem.Unauthorized.New("the token is not right")
 	}
 	return Who{Actor: "api"}, nil
 }
 
-// admit returns an error when too many wrong credentials came from the request's address.
-func (g *Guard) admit(r *http.Request) error {
+// Admit returns an error, which is a problem, when too many wrong credentials came from the request's address.
+func (g *Guard) Admit(r *http.Request) error {
 	wait := g.throttle.wait(client(r), time.Now())
 	if wait <= 0 {
 		return nil
@@ -120,8 +120,8 @@ func (g *Guard) admit(r *http.Request) error {
 	return p
 }
 
-// blame notes a wrong credential.
-func (g *Guard) blame(r *http.Request) { g.throttle.blame(client(r), time.Now()) }
+// Blame notes a wrong credential.
+func (g *Guard) Blame(r *http.Request) { g.throttle.blame(client(r), time.Now()) }
 
 // reads reports whether the method changes nothing.
 func reads(method string) bool {

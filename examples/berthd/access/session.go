@@ -47,11 +47,11 @@ func (g *Guard) SignIn(r *http.Request, code string) (*http.Cookie, error) {
 	if err := notForeign(r); err != nil {
 		return nil, err
 	}
-	if err := g.admit(r); err != nil {
+	if err := g.Admit(r); err != nil {
 		return nil, err
 	}
 	if !g.codes.take(code, time.Now()) {
-		g.blame(r)
+		g.Blame(r)
 		return nil, problem.Unauthorized.New("the code is not right, has been used, or is too old; berthd link prints a new link")
 	}
 	value := random()

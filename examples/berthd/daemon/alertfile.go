@@ -81,8 +81,9 @@ func readAlertFile(name string) (alertFile, error) {
 
 func (f alertFile) routing() alert.Routing { return alert.Routing{Root: f.Route, Times: f.Times} }
 
-// notifiers makes the file's receivers, and says which of them do not want to know what is over.
-func (f alertFile) notifiers(m *receivers.Maker) (all map[string]notify.Notifier, firingOnly []string, err error) {
+// notifiers makes the file's receivers, and says which of them do not want to know what is over. Known are these receivers with their
+// secrets.
+func (f alertFile) notifiers(m *receivers.Maker, known map[string]receivers.Receiver) (all map[string]notify.Notifier, firingOnly []string, err error) {
 	all = make(map[string]notify.Notifier, len(f.Receivers))
 	for n, c := range f.Receivers {
 		at := fmt.Sprintf("alert-rules: receivers[%d]", n)
@@ -99,6 +100,7 @@ func (f alertFile) notifiers(m *receivers.Maker) (all map[string]notify.Notifier
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s, %s: %w", at, c.Name, err)
 		}
+		known[c.Name] = r
 		if c.FiringOnly {
 			firingOnly = append(firingOnly, c.Name)
 		}

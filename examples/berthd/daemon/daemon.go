@@ -55,6 +55,9 @@ type Daemon struct {
 	metrics *metrics.Metrics
 	keys    *receivers.Keys // seal the secrets of receivers
 	maker   *receivers.Maker
+
+	configured map[string]receivers.Receiver // those of the configuration, by name; never changed
+
 	backups *ledger.Backups // nil: none are written
 	handler http.Handler
 
@@ -80,7 +83,7 @@ func Open(ctx context.Context, c config.Config, o Options) (*Daemon, error) {
 	if o.Version == "" {
 		o.Version = "devel"
 	}
-	d := &Daemon{config: c, version: o.Version, log: o.Logger, out: o.Out, drain: make(chan struct{}), ops: operation.NewLog(keptOperations)}
+	d := &Daemon{config: c, version: o.Version, log: o.Logger, out: o.Out, drain: make(chan struct{}), ops: operation.NewLog(keptOperations), configured: make(map[string]receivers.Receiver)}
 	if err := d.open(ctx, o); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}

@@ -91,7 +91,7 @@ func (d *Daemon) alerting() (berthage.Alerting, berthage.Messaging, error) {
 	if err == nil {
 		f.apply(&a)
 		m.Routing = f.routing()
-		m.Receivers, m.FiringOnly, err = f.notifiers(d.maker)
+		m.Receivers, m.FiringOnly, err = f.notifiers(d.maker, d.configured)
 	}
 	return a, m, err
 }

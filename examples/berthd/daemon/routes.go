@@ -22,6 +22,8 @@ func (d *Daemon) routes(a api.Config) http.Handler {
 	mux.HandleFunc("GET /health", d.health)
 	mux.HandleFunc("GET /health/live", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, map[string]bool{"live": true}) })
 	mux.Handle("GET /metrics", d.metrics)
+	mux.HandleFunc("POST /hooks/slack", d.slackHook)
+	mux.HandleFunc("POST /hooks/pagerduty/{receiver}", d.pagerDutyHook)
 	pages := dashboard.New()
 	mux.Handle("GET /{$}", pages)
 	mux.Handle("GET /docs", pages)
@@ -36,10 +38,10 @@ func (d *Daemon) routes(a api.Config) http.Handler {
 }
 
 // public reports whether a request needs no credentials: signs of life, the pages' own files, which hold no
-// data, and signing in. A path that is not clean is none of these.
+// data, signing in, and what services say of acknowledgements, which they sign. A path that is not clean is none of these.
 func public(r *http.Request) bool {
 	p := r.URL.Path
-	if api.Public(r) {
+	if api.Public(r) || r.Method == http.MethodPost && path.Clean(p) == p && strings.HasPrefix(p, "/hooks/") {
 		return true
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead || path.Clean(p) != p {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/auth/audit"
 	"github.com/berthage/berthage/examples/berthd/config"
 	"github.com/berthage/berthage/examples/berthd/datadir"
 	"github.com/berthage/berthage/pool"
@@ -33,21 +34,30 @@ const (
 
 // command is one subcommand.
 type command struct {
-	name  string
-	about string // one line
-	help  string // what follows its options in its help
-	setup func(*flag.FlagSet, *call) func(context.Context) error
+	name    string
+	operand string // what may stand before its options; empty: nothing
+	about   string // one line
+	help    string // what follows its options in its help
+	setup   func(*flag.FlagSet, *call) func(context.Context) error
 }
 
-func commands() []command {
-	return []command{verifyCommand(), exportCommand(), importCommand(), confirmCommand(), compactCommand(), backupCommand(), restoreTestCommand(), keygenCommand()}
+// group is the subcommands of one command of berthd.
+type group struct {
+	name, about string
+	commands    []command
+}
+
+func commands() group {
+	return group{"berthd ledger", "looks after the ledger in a data directory", []command{
+		verifyCommand(), exportCommand(), importCommand(), confirmCommand(), compactCommand(), backupCommand(), restoreTestCommand(), keygenCommand(),
+	}}
 }
 
 // call is one run of a subcommand.
 type call struct {
 	stdout, stderr io.Writer
 	data, file     string // --data and --config
-	args           []string
+	operand        string
 }
 
 // usageError is a mistake in what was typed.
@@ -64,34 +74,41 @@ func (e damagedError) Unwrap() error { return e.error }
 // Run runs "berthd ledger" with the arguments after that and returns the exit code: 0; 1 when it could not be done;
 // 2 when it was not said right; 3 when a ledger or file is damaged or differs.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	return commands().run(ctx, args, stdout, stderr)
+}
+
+func (g group) run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
-		Usage(stdout)
+		g.usage(stdout)
 		return 0
 	}
-	for _, c := range commands() {
+	for _, c := range g.commands {
 		if c.name == args[0] {
-			return c.run(ctx, args[1:], stdout, stderr)
+			return c.run(ctx, g.name, args[1:], stdout, stderr)
 		}
 	}
-	fmt.Fprintf(stderr, "berthd ledger: %q is not a command; berthd ledger help tells them\n", args[0])
+	fmt.Fprintf(stderr, "%s: %q is not a command; %s help tells them\n", g.name, args[0], g.name)
 	return exitUsage
 }
 
-// Usage writes the list of subcommands.
-func Usage(w io.Writer) {
-	fmt.Fprint(w, "berthd ledger looks after the ledger in a data directory.\n\n")
-	for _, c := range commands() {
-		fmt.Fprintf(w, "  berthd ledger %-13s %s\n", c.name, c.about)
+// usage writes the list of subcommands.
+func (g group) usage(w io.Writer) {
+	fmt.Fprintf(w, "%s %s.\n\n", g.name, g.about)
+	for _, c := range g.commands {
+		fmt.Fprintf(w, "  %s %-13s %s\n", g.name, strings.TrimSpace(c.name+" "+c.operand), c.about)
 	}
-	fmt.Fprint(w, `
-berthd ledger COMMAND --help tells a command's options. The exit code is 0; 1 when it could not be done; 2 when
+	fmt.Fprintf(w, `
+%s COMMAND --help tells a command's options. The exit code is 0; 1 when it could not be done; 2 when
 it was not said right; 3 when a ledger or file is damaged, or differs from what it was compared with.
-`)
+`, g.name)
 }
 
-func (c command) run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	in := &call{stdout: stdout, stderr: stderr, args: args}
-	set := flag.NewFlagSet("berthd ledger "+c.name, flag.ContinueOnError)
+func (c command) run(ctx context.Context, group string, args []string, stdout, stderr io.Writer) int {
+	in := &call{stdout: stdout, stderr: stderr}
+	if c.operand != "" && len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		in.operand, args = args[0], args[1:]
+	}
+	set := flag.NewFlagSet(group+" "+c.name, flag.ContinueOnError)
 	set.SetOutput(io.Discard)
 	set.StringVar(&in.data, "data", "", "the `directory` of everything that the daemon keeps; default: the daemon's")
 	set.StringVar(&in.file, "config", "", "the daemon's JSON `file`")
@@ -99,7 +116,7 @@ func (c command) run(ctx context.Context, args []string, stdout, stderr io.Write
 	err := set.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintf(stdout, "berthd ledger %s: %s\n\n", c.name, c.about)
+		fmt.Fprintf(stdout, "%s %s: %s\n\n", group, c.name, c.about)
 		set.SetOutput(stdout)
 		set.PrintDefaults()
 		fmt.Fprint(stdout, c.help)
@@ -114,12 +131,13 @@ func (c command) run(ctx context.Context, args []string, stdout, stderr io.Write
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(stderr, "berthd ledger %s: %v\n", c.name, err)
+	fmt.Fprintf(stderr, "%s %s: %v\n", group, c.name, err)
 	switch {
 	case errors.As(err, new(usageError)):
-		fmt.Fprintf(stderr, "berthd ledger %s --help tells the options\n", c.name)
+		fmt.Fprintf(stderr, "%s %s --help tells the options\n", group, c.name)
 		return exitUsage
-	case errors.As(err, new(damagedError)), errors.Is(err, ledgerfile.ErrDamaged), errors.Is(err, pool.ErrCorrupt):
+	case errors.As(err, new(damagedError)), errors.Is(err, ledgerfile.ErrDamaged), errors.Is(err, pool.ErrCorrupt),
+		errors.Is(err, audit.ErrProof), errors.Is(err, audit.ErrSignature):
 		return exitDamaged
 	}
 	return exitFailed

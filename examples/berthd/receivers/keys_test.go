@@ -151,7 +151,7 @@ func TestSecretsAreKept(t *testing.T) {
 		"another type":           {"telegram", `{"chat": "@a"}`, `{}`, sealed, map[string][]string{}, nil, ""},
 		"nothing was sealed":     {"slack", `{"channel": "C1"}`, `{}`, nil, map[string][]string{}, nil, ""},
 		"what cannot be opened":  {"slack", `{"channel": "C1"}`, `{}`, sealed[:20], nil, pool.ErrWrongState, "secrets.token"},
-		"and need not be":        {"slack", `{"channel": "C1"}`, `{"token": "new"}`, sealed[:20], map[string][]string{"token": {"new"}}, nil, ""},
+		"and need not be":        {"slack", `{"channel": "C1"}`, `{"token": "new", "signing_secret": ""}`, sealed[:20], map[string][]string{"token": {"new"}}, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -169,9 +169,10 @@ func all() map[string]struct {
 			`{"url": "%s", "cloud": true, "user": "me@jira.example", "project": "OPS", "issue_type": "Incident", "labels": ["night"], "resolve": "Done", "reopen": "Reopen", "reopen_within": "24h"}`,
 			`{"token": "canary"}`, []string{"/rest/api/3/", "me@jira.example canary", `"OPS"`, "Incident", "night", "resolutiondate", "1440", `"id":"55"`},
 		},
-		"pagerduty":     {`{"source": "our-pool", "endpoint": "%s"}`, `{"routing_key": "0123456789abcdef0123456789abcdef"}`, []string{"0123456789abcdef0123456789abcdef", "our-pool"}},
-		"slack":         {`{"channel": "C0123456789", "template": "{{range .Firing}}on {{.Labels.vm}}{{end}}", "endpoint": "%s"}`, `{"token": "xoxb-canary"}`, []string{"chat.postMessage", "C0123456789", "Bearer xoxb-canary", "on web-1"}},
-		"slack-webhook": {`{"template": "{{range .Firing}}on {{.Labels.vm}}{{end}}"}`, `{"url": "%s/services/canary"}`, []string{"/services/canary", "on web-1"}},
+		"pagerduty":     {`{"source": "our-pool", "endpoint": "%s"}`, `{"routing_key": "0123456789abcdef0123456789abcdef", "webhook_secret": ["for the way back"]}`, []string{"0123456789abcdef0123456789abcdef", "our-pool"}},
+		"shoutrrr":      {`{"most": 20}`, `{"url": "ntfy://:canary@%h/ops?scheme=http"}`, []string{"/ops", "canary", "HighCPU"}},
+		"slack":         {`{"channel": "C0123456789", "template": "{{range .Firing}}on {{.Labels.vm}}{{end}}", "endpoint": "%s"}`, `{"token": "xoxb-canary", "signing_secret": "canary"}`, []string{"chat.postMessage", `"action_id":"acknowledge"`, "C0123456789", "Bearer xoxb-canary", "on web-1"}},
+		"slack-webhook": {`{"template": "{{range .Firing}}on {{.Labels.vm}}{{end}}"}`, `{"url": "%s/services/canary", "signing_secret": "canary"}`, []string{"/services/canary", `"action_id":"acknowledge"`, "on web-1"}},
 		"teams":         {`{}`, `{"url": "%s/workflows/canary"}`, []string{"/workflows/canary", "AdaptiveCard"}},
 		"telegram":      {`{"chat": "@us", "topic": 17, "endpoint": "%s"}`, `{"token": "123456:canary"}`, []string{"/bot123456:canary/", `"@us"`, `"message_thread_id":17`}},
 		"twilio": {
@@ -195,7 +196,7 @@ func TestEveryFieldOfEveryTypeIsUsed(t *testing.T) {
 			t.Parallel()
 			s := newService(t)
 			one := table[typ.Name]
-			fill := strings.NewReplacer("%s", s.URL)
+			fill := strings.NewReplacer("%s", s.URL, "%h", strings.TrimPrefix(s.URL, "http://"))
 			if strings.Contains(one.settings, "%m") {
 				server, ca := s.mail(t)
 				fill = strings.NewReplacer("%m", server, "%c", strings.ReplaceAll(ca, "\n", `\n`))

@@ -10,6 +10,7 @@ import (
 	"github.com/berthage/berthage/notify/email"
 	"github.com/berthage/berthage/notify/jira"
 	"github.com/berthage/berthage/notify/pagerduty"
+	"github.com/berthage/berthage/notify/shoutrrr"
 	"github.com/berthage/berthage/notify/slack"
 	"github.com/berthage/berthage/notify/teams"
 	"github.com/berthage/berthage/notify/telegram"
@@ -21,7 +22,7 @@ import (
 // Types returns all types, by name.
 func Types() []Type {
 	return []Type{
-		discordType(), emailType(), smsType(), jiraType(), pagerDutyType(), slackType(), slackWebhookType(), teamsType(), telegramType(), twilioType(), webhookType(),
+		discordType(), emailType(), smsType(), jiraType(), pagerDutyType(), shoutrrrType(), slackType(), slackWebhookType(), teamsType(), telegramType(), twilioType(), webhookType(),
 	}
 }
 
@@ -161,6 +162,7 @@ func pagerDutyType() Type {
 		Name: "pagerduty", About: "A service of PagerDuty, by its Events API v2",
 		Fields: []Field{
 			{Name: "routing_key", Kind: Text, Required: true, Secret: true, About: "The integration key of the service: 32 letters and digits"},
+			{Name: "webhook_secret", Kind: List, Secret: true, About: "Of a V3 webhook subscription to /hooks/pagerduty/ and the receiver's name: who acknowledges in PagerDuty acknowledges here; two while it is changed"},
 			{Name: "source", Kind: Text, About: "What is named as the source of events; empty: berthage"},
 			endpoint(pagerduty.Endpoint),
 		},
@@ -170,12 +172,36 @@ func pagerDutyType() Type {
 	}
 }
 
+// shoutrrrType has those of its services of which a Guard sees where they connect.
+func shoutrrrType() Type {
+	return Type{
+		Name: "shoutrrr", About: "ntfy, Gotify, Pushover, Mattermost or Rocket.Chat, by the library shoutrrr",
+		Fields: []Field{
+			{Name: "url", Kind: Text, Required: true, Secret: true, Where: true, About: "The service's URL as shoutrrr has it", Example: "ntfy://:TOKEN@ntfy.example/ops"},
+			{Name: "most", Kind: Number, About: "Characters of a message, 20 to 4000; absent: 1000"},
+		},
+		make: func(m *Maker, v values) (notify.Notifier, error) {
+			most := v.number("most")
+			if most < 0 || most > shoutrrr.MaxText {
+				most = -1 // which is refused
+			}
+			return shoutrrr.New(shoutrrr.Config{URL: v.secret("url"), Most: int(most), HTTP: m.client()})
+		},
+	}
+}
+
+// button is the secret by which it is known that a button was pressed.
+func button() Field {
+	return Field{Name: "signing_secret", Kind: Text, Secret: true, About: "Of the Slack app: puts a button under what fires by which it is acknowledged, where Slack reaches berthd at /hooks/slack"}
+}
+
 func slackType() Type {
 	return Type{
 		Name: "slack", About: "A channel of Slack, by a bot: one message for each incident, which is changed, with a thread",
 		Fields: []Field{
 			{Name: "channel", Kind: Text, Required: true, About: "Id of the channel, of which the bot is a member", Example: "C0123456789"},
 			{Name: "token", Kind: Text, Required: true, Secret: true, About: "The bot's token, with the scope chat:write", Example: "xoxb-..."},
+			button(),
 			body(),
 			endpoint(slack.Endpoint),
 		},
@@ -194,7 +220,7 @@ func slackType() Type {
 func slackWebhookType() Type {
 	return Type{
 		Name: "slack-webhook", About: "A channel of Slack, by an incoming webhook: a message for everything",
-		Fields: []Field{secretURL("The webhook's URL", "https://hooks.slack.com/services/..."), body()},
+		Fields: []Field{secretURL("The webhook's URL", "https://hooks.slack.com/services/..."), button(), body()},
 		make: func(m *Maker, v values) (notify.Notifier, error) {
 			look, err := slackLook(v)
 			if err != nil {
@@ -206,6 +232,7 @@ func slackWebhookType() Type {
 }
 
 func slackLook(v values) (look slack.Look, err error) {
+	look.Acknowledge = len(v.secrets["signing_secret"]) > 0
 	if text := v.text("template"); text != "" {
 		look.Body, err = notify.ParseText(text, slack.Escape)
 	}

@@ -77,50 +77,56 @@ func TestGoSMTP(t *testing.T) {
 	for _, security := range []email.Security{email.StartTLS, email.Implicit} {
 		t.Run(string(security), func(t *testing.T) {
 			t.Parallel()
-			b := new(box)
-			s := smtp.NewServer(b)
-			s.Domain, s.MaxMessageBytes, s.MaxLineLength = "mail.example", 10_240_000, 1000
-			s.TLSConfig = &tls.Config{Certificates: []tls.Certificate{c.pair}}
-			s.ReadTimeout, s.WriteTimeout = time.Minute, time.Minute
-			s.ErrorLog = discard{}
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			require.NoError(t, err)
-			address := l.Addr().String()
-			if security == email.Implicit {
-				l = tls.NewListener(l, s.TLSConfig)
-			}
-			done := make(chan error, 1)
-			go func() { done <- s.Serve(l) }()
-			defer func() {
-				require.NoError(t, s.Close())
-				if err := <-done; !errors.Is(err, smtp.ErrServerClosed) {
-					require.NoError(t, err)
-				}
-			}()
-			read := 0
-			o := office{
-				config: func(change func(*email.Config)) email.Config {
-					out := email.Config{
-						Server: address, Security: security, RootCAs: c.roots, Username: user, Password: notify.NewSecret(password),
-						From: "Berth <alerts@berth.example>", To: []string{"ops@berth.example"},
-					}
-					if change != nil {
-						change(&out)
-					}
-					return out
-				},
-				mails: func(n int) [][]byte { // what is sent is there
-					b.mu.Lock()
-					defer b.mu.Unlock()
-					require.Len(t, b.mails, read+n)
-					out := b.mails[read:]
-					read += n
-					return out
-				},
-			}
+			o := goSMTP(t, c, security)
 			o.letsIn(t)
 			o.takes(t)
 		})
+	}
+}
+
+// goSMTP starts a server of go-smtp.
+func goSMTP(t *testing.T, c certificate, security email.Security) office {
+	t.Helper()
+	b := new(box)
+	s := smtp.NewServer(b)
+	s.Domain, s.MaxMessageBytes, s.MaxLineLength = "mail.example", 10_240_000, 1000
+	s.TLSConfig = &tls.Config{Certificates: []tls.Certificate{c.pair}}
+	s.ReadTimeout, s.WriteTimeout = time.Minute, time.Minute
+	s.ErrorLog = discard{}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := l.Addr().String()
+	if security == email.Implicit {
+		l = tls.NewListener(l, s.TLSConfig)
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	t.Cleanup(func() {
+		require.NoError(t, s.Close())
+		if err := <-done; !errors.Is(err, smtp.ErrServerClosed) {
+			require.NoError(t, err)
+		}
+	})
+	read := 0
+	return office{
+		config: func(change func(*email.Config)) email.Config {
+			out := email.Config{
+				Server: address, Security: security, RootCAs: c.roots, Username: user, Password: notify.NewSecret(password),
+				From: "Berth <alerts@berth.example>", To: []string{"ops@berth.example"},
+			}
+			if change != nil {
+				change(&out)
+			}
+			return out
+		},
+		mails: func(n int) [][]byte { // what is sent is there
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			require.Len(t, b.mails, read+n)
+			out := b.mails[read:]
+			read += n
+			return out
+		},
 	}
 }
 

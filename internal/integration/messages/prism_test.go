@@ -34,9 +34,9 @@ func prismProgram(t *testing.T) (string, error) {
 		}
 	}
 	said, err := exec.CommandContext(t.Context(), "node", "--version").Output()
-	var major int
-	if _, no := fmt.Sscanf(string(said), "v%d", &major); err != nil || no != nil || major < 20 {
-		return "", fmt.Errorf("prism-cli %s runs on Node.js 20 or newer, and here is %q", prismVersion, strings.TrimSpace(string(said)))
+	var major, minor int
+	if _, no := fmt.Sscanf(string(said), "v%d.%d", &major, &minor); err != nil || no != nil || major < 20 || major == 20 && minor < 19 {
+		return "", fmt.Errorf("prism-cli %s runs on Node.js 20.19 or newer, and here is %q", prismVersion, strings.TrimSpace(string(said)))
 	}
 	cache := os.Getenv("BERTHAGE_CACHE")
 	if cache == "" {

@@ -26,10 +26,16 @@ type alert struct {
 }
 
 // cpuAlert makes the guest busy on every one of its cores until the rule for CPU has fired, compares what it measured with the processor
-// time of the qemu process, and lets the guest rest until the alert is resolved.
-func (w *world) cpuAlert(ctx context.Context, id, address string) error {
+// time of the qemu process, and lets the guest rest until the alert is resolved. Both is told by mail and by webhook.
+func (w *world) cpuAlert(ctx context.Context, name, id, address string) error {
 	pid, err := w.qemu()
 	if err != nil {
+		return err
+	}
+	if w.inbox, err = newInbox(); err != nil {
+		return err
+	}
+	if err := w.tellUs(ctx); err != nil {
 		return err
 	}
 	if err := prefer(ctx, pid); err != nil {
@@ -59,6 +65,9 @@ func (w *world) cpuAlert(ctx context.Context, id, address string) error {
 	if held := fired.Fired.Sub(fired.Active); held < w.o.alert || held > w.o.alert+time.Minute {
 		return fmt.Errorf("it fired after %s, with a rule that asks for %s", held, w.o.alert)
 	}
+	if err := w.arrived(ctx, name, "firing"); err != nil {
+		return err
+	}
 	var ours, theirs float64
 	const looks = 3
 	for range looks {
@@ -79,7 +88,7 @@ func (w *world) cpuAlert(ctx context.Context, id, address string) error {
 		return err
 	}
 	fmt.Println("the guest rests; HighCPU is resolved")
-	return nil
+	return w.arrived(ctx, name, "resolved")
 }
 
 // missionFor is how long the rule of the daemon's configuration asks for.

@@ -168,7 +168,7 @@ func (w *world) once(ctx context.Context) error {
 	}
 	fmt.Printf("from request to SSH: %.1f s\n", took.Seconds())
 	if w.o.alert > 0 {
-		if err := w.cpuAlert(ctx, id, address); err != nil {
+		if err := w.cpuAlert(ctx, name, id, address); err != nil {
 			return err
 		}
 	}

@@ -25,6 +25,7 @@ type world struct {
 	key     string // private key for SSH
 	public  string
 	daemon  *testbed.Berthd
+	inbox   *inbox // nil: berthd tells nobody
 }
 
 func newWorld(ctx context.Context, o options) (*world, error) {
@@ -69,6 +70,9 @@ func (w *world) close(ctx context.Context) error {
 	if w.daemon != nil {
 		errs = append(errs, w.daemon.Stop())
 	}
+	if w.inbox != nil {
+		errs = append(errs, w.inbox.close())
+	}
 	errs = append(errs, w.libvirt.Close(ctx))
 	if w.o.keep {
 		say("kept: %s", w.dir)
@@ -93,8 +97,9 @@ func (w *world) startDaemon(ctx context.Context) error {
 	}
 	var err error
 	w.daemon, err = testbed.StartBerthd(ctx, binary, w.dir, map[string]any{
-		"poll":    "2s",
-		"libvirt": []any{map[string]any{"uri": w.libvirt.URI, "name": "vm", "network": "default", "virt": os.Getenv("BERTHAGE_VIRT_TYPE")}},
+		"poll":         "2s",
+		"notify_allow": "127.0.0.0/8,::1",
+		"libvirt":      []any{map[string]any{"uri": w.libvirt.URI, "name": "vm", "network": "default", "virt": os.Getenv("BERTHAGE_VIRT_TYPE")}},
 	}, log)
 	if err != nil {
 		return err
