@@ -316,7 +316,7 @@ func TestMovingAProject(t *testing.T) {
 		}
 		_, err := b.m.Launch(ctx, one("shop", "vm"))
 		require.NoError(t, err)
-		exceeded(t, put("free", "shop", nil), "org", "")
+		require.Equal(t, "free", exceeded(t, put("free", "shop", nil), "org", "").Asked, "so that it can be redacted")
 		require.NoError(t, put("org", "", cores(3)))
 		require.NoError(t, put("free", "shop", nil))
 		require.NoError(t, put("org", "", cores(1)), "lowered below what is used")
