@@ -655,6 +655,7 @@ func TestProvidersThatAreRefused(t *testing.T) {
 		{name: "somebody", config: userinfo, before: func(i *issuer) { i.userinfo = one("sub", nil) }, want: oidc.WrongSubject},
 		{name: "what is said is none", config: userinfo, before: at("/userinfo", fails(200, "eyJ.eyJ.x")), want: oidc.BadUserinfo},
 		{name: "who it is twice", config: userinfo, before: at("/userinfo", fails(200, `{"sub":"root","sub":"u-1"}`)), want: oidc.BadUserinfo},
+		{name: "somebody and something behind", config: userinfo, before: at("/userinfo", fails(200, `{"sub":"u-1"}{"sub":"root"}`)), want: oidc.BadUserinfo},
 		{name: "groups there that are none", config: userinfo, before: func(i *issuer) { i.userinfo = one("groups", 7) }, want: oidc.BadClaims},
 		{name: "what is said elsewhere", config: userinfo, before: moved("/userinfo"), want: pool.ErrUnavailable},
 		{name: "what is said without end", config: userinfo, before: at("/userinfo", endless(`{"x":"`)), want: pool.ErrUnavailable},
