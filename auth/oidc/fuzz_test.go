@@ -2,6 +2,7 @@ package oidc_test
 
 import (
 	"encoding/json"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -22,10 +23,11 @@ func FuzzCallback(f *testing.F) {
 	}
 	f.Add("/login/corp/", "code=CODE&state=STATE")
 	f.Add("//login/corp", "code=CODE&state=STATE")
+	i := startIssuer(f, httptest.NewServer) // one for all, since most is not about it
+	i.document = func(d map[string]any) { delete(d, "authorization_response_iss_parameter_supported") }
+	p := i.provider()
 	f.Fuzz(func(t *testing.T, path, query string) {
-		i := newIssuer(t)
-		i.document = func(d map[string]any) { delete(d, "authorization_response_iss_parameter_supported") }
-		p := i.provider()
+		i.t, i.said = t, nil
 		to, pending, err := p.Begin(t.Context())
 		require.NoError(t, err)
 		back := i.authorize(to)
@@ -60,15 +62,17 @@ func FuzzToken(f *testing.F) {
 	for _, header := range []string{`{"alg":"none"}`, `{"alg":"ES256","crit":["exp"]}`, `{"alg":"ES256","ALG":"none"}`, `{"alg":"ES256","kid":null}`, `{"alg":"ES256","typ":"at+jwt"}`} {
 		f.Add(header, `{"sub":"u-1",`+rest+`}`)
 	}
+	i := startIssuer(f, httptest.NewServer)
+	p := i.provider()
 	f.Fuzz(func(t *testing.T, header, claims string) {
-		i := newIssuer(t)
+		i.t, i.said = t, nil
 		i.token = func(_, right []byte) string {
 			var o map[string]any
 			require.NoError(t, json.Unmarshal(right, &o))
 			return i.keys[0].sign([]byte(header), []byte(strings.NewReplacer(
 				"ISS", i.URL, "NONCE", o["nonce"].(string), "EXP", string(mustJSON(o["exp"])), "IAT", string(mustJSON(o["iat"]))).Replace(claims)))
 		}
-		c, err := login(t.Context(), i, i.provider())
+		c, err := login(t.Context(), i, p)
 		if err != nil {
 			require.Zero(t, c)
 			require.NotErrorIs(t, err, pool.ErrUnavailable)

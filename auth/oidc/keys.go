@@ -82,11 +82,11 @@ func readKey(raw json.RawMessage) (key, bool) {
 	case !ok1 || !ok2 || !ok3 || use != "" && use != "sig",
 		alg != "" && !slices.Contains(Algorithms(), Algorithm(alg)),
 		kind != "RSA" && kind != "EC" && kind != "OKP",
-		k.UnmarshalJSON(raw) != nil || !k.Valid() || !k.IsPublic():
+		k.UnmarshalJSON(raw) != nil || !k.Valid():
 		return key{}, false
 	}
 	out := key{id, Algorithm(alg), k.Key}
-	switch public := k.Key.(type) {
+	switch public := k.Key.(type) { // secret ones are of other types
 	case *rsa.PublicKey:
 		bits := public.N.BitLen()
 		return out, bits >= 2048 && bits <= 8192

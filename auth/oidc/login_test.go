@@ -468,7 +468,13 @@ func TestScratchFails(t *testing.T) {
 		require.ErrorIs(t, err, broken, call)
 		require.NotErrorIs(t, err, auth.ErrUnauthenticated)
 	}
-	i, s := newIssuer(t), pool.NewMemoryScratch()
+	i := newIssuer(t)
+	meanwhile := &failing{Scratch: pool.NewMemoryScratch(), call: "Delete", err: pool.ErrConflict}
+	_, err := login(t.Context(), i, i.provider(func(c *oidc.Config) { c.Scratch = meanwhile }))
+	require.ErrorIs(t, err, oidc.NotBegun, "somebody has finished it")
+	require.Zero(t, i.times("/token"))
+
+	s := pool.NewMemoryScratch()
 	for _, raw := range []string{"", "{", "{}", `{"state":"x"}`, "null"} {
 		p := i.provider(func(c *oidc.Config) { c.Scratch = &spoilt{s, []byte(raw)} })
 		_, err := login(t.Context(), i, p)
