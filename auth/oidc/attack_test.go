@@ -20,6 +20,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -541,13 +542,17 @@ func says(name string, v any) func(i *issuer) {
 	return func(i *issuer) { i.document = one(name, v) }
 }
 
-// endless answers for as long as somebody reads.
-func endless(begin string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		for _, err := w.Write([]byte(begin)); err == nil; {
-			_, err = w.Write([]byte(strings.Repeat(" ", 64<<10)))
+// endless answers for as long as somebody reads, which is not to be long.
+func endless(path, begin string) func(i *issuer) {
+	return func(i *issuer) {
+		var sent atomic.Int64
+		i.serve[path] = func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			for n, err := w.Write([]byte(begin)); err == nil; n, err = w.Write([]byte(strings.Repeat(" ", 64<<10))) {
+				sent.Add(int64(n))
+			}
 		}
+		i.t.Cleanup(func() { require.Less(i.t, sent.Load(), int64(16<<20), "bytes, with what lies in buffers") })
 	}
 }
 
@@ -589,7 +594,7 @@ func TestProvidersThatAreRefused(t *testing.T) {
 	run(t, []attack{
 		{name: "it is another", before: says("issuer", "https://evil.example"), want: pool.ErrUnavailable},
 		{name: "it is nobody", before: says("issuer", nil), want: pool.ErrUnavailable},
-		{name: "a document without end", before: at(document, endless(`{"x":"`)), want: pool.ErrUnavailable},
+		{name: "a document without end", before: endless(document, `{"x":"`), want: pool.ErrUnavailable},
 		{name: "a document elsewhere", before: moved(document), want: pool.ErrUnavailable},
 		{name: "a document that says it twice", before: func(i *issuer) {
 			i.serve[document] = func(w http.ResponseWriter, _ *http.Request) {
@@ -622,7 +627,7 @@ func TestProvidersThatAreRefused(t *testing.T) {
 		{name: "on a port that is not allowed", config: func(c *oidc.Config) { c.Guard.Ports = []uint16{1} }, want: notify.ErrForbidden},
 
 		{name: "keys elsewhere", before: moved("/keys"), want: pool.ErrUnavailable},
-		{name: "keys without end", before: at("/keys", endless(`{"keys":[`)), want: pool.ErrUnavailable},
+		{name: "keys without end", before: endless("/keys", `{"keys":[`), want: pool.ErrUnavailable},
 		{name: "keys that are none", before: at("/keys", fails(200, `{"keys":{}}`)), want: pool.ErrUnavailable},
 		{name: "no keys in the set", before: at("/keys", fails(200, `{"keys":[]}`)), want: pool.ErrUnavailable},
 		{name: "two sets of keys", before: at("/keys", fails(200, `{"keys":[],"keys":[]}`)), want: pool.ErrUnavailable},
@@ -642,7 +647,7 @@ func TestProvidersThatAreRefused(t *testing.T) {
 		}, want: pool.ErrUnavailable},
 
 		{name: "tokens elsewhere", before: moved("/token"), want: pool.ErrUnavailable}, // which would send the code there
-		{name: "tokens without end", before: at("/token", endless(`{"access_token":"`)), want: pool.ErrUnavailable},
+		{name: "tokens without end", before: endless("/token", `{"access_token":"`), want: pool.ErrUnavailable},
 		{name: "an error that repeats the code", before: at("/token", fails(500, `{"error":"server_error","error_description":"{form}"}`)), want: pool.ErrUnavailable},
 		{name: "an error without a form", before: at("/token", fails(502, `{form}`)), want: pool.ErrUnavailable},
 		{name: "an error that is a code", before: at("/token", fails(400, `{"error":"{form}"}`)), want: pool.ErrUnavailable},
@@ -658,7 +663,7 @@ func TestProvidersThatAreRefused(t *testing.T) {
 		{name: "somebody and something behind", config: userinfo, before: at("/userinfo", fails(200, `{"sub":"u-1"}{"sub":"root"}`)), want: oidc.BadUserinfo},
 		{name: "groups there that are none", config: userinfo, before: func(i *issuer) { i.userinfo = one("groups", 7) }, want: oidc.BadClaims},
 		{name: "what is said elsewhere", config: userinfo, before: moved("/userinfo"), want: pool.ErrUnavailable},
-		{name: "what is said without end", config: userinfo, before: at("/userinfo", endless(`{"x":"`)), want: pool.ErrUnavailable},
+		{name: "what is said without end", config: userinfo, before: endless("/userinfo", `{"x":"`), want: pool.ErrUnavailable},
 		{name: "a token that is not for asking", config: userinfo, before: func(i *issuer) { i.answer = one("token_type", "DPoP") }, want: oidc.BadUserinfo},
 	})
 }
