@@ -102,9 +102,6 @@ func (o object) seconds(name string) (s float64, has, ok bool) {
 	if !has {
 		return 0, false, true
 	}
-	if len(raw) > 20 || strings.Trim(string(raw), "0123456789.") != "" {
-		return 0, true, false
-	}
 	s, err := strconv.ParseFloat(string(raw), 64)
 	return s, true, err == nil && s > 0 && s < math.MaxInt32*100
 }

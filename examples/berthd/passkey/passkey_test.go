@@ -42,7 +42,7 @@ func newSite(t *testing.T) *site {
 	for _, id := range []string{"p-ada", "p-eve"} {
 		s.do(auth.Command{Put: &auth.Principal{ID: id, Kind: auth.Person, Name: id[2:]}})
 	}
-	s.do(auth.Command{Put: &auth.Principal{ID: "p-robot", Kind: auth.Service}})
+	s.do(auth.Command{Put: &auth.Principal{ID: "p-robot", Kind: auth.Service, Name: "robot"}})
 	return s
 }
 
@@ -356,6 +356,18 @@ func TestCeremonies(t *testing.T) {
 	})
 }
 
+// If the count is lost, a copy from before the registration is still known by it.
+func TestCountIsLost(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	a := s.register("p-ada")
+	a.count = 0
+	_, err := s.login(a)
+	require.ErrorIs(t, err, passkey.Cloned)
+	_, err = s.login(a)
+	require.NoError(t, err)
+}
+
 // Of many who bring the same answer at once, or use a passkey and its copy, one is let in.
 func TestConcurrentLogins(t *testing.T) {
 	t.Parallel()
@@ -418,6 +430,16 @@ func TestStoresFail(t *testing.T) {
 		_, err = s.FinishRegistration(t.Context(), s.whole("p-ada"), ceremony, "x", a.create(ask))
 		require.ErrorIs(t, err, broken, call)
 		require.Empty(t, s.keys)
+	}
+	for call, want := range map[string]error{"Put": passkey.Cloned, "Delete": passkey.NotBegun} { // somebody was faster
+		s := newSite(t)
+		a := s.register("p-ada")
+		ask, ceremony, err := s.BeginLogin(t.Context())
+		require.NoError(t, err)
+		answer := a.get(ask)
+		s.fails[call] = pool.ErrConflict
+		_, err = s.FinishLogin(t.Context(), ceremony, answer)
+		require.ErrorIs(t, err, want)
 	}
 	s := newSite(t)
 	s.fails["Put"] = broken
