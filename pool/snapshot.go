@@ -29,7 +29,7 @@ func (s *State) Snapshot() *Snapshot {
 		identity: s.identity, holder: s.holder, epoch: s.epoch, head: s.head, time: s.time,
 		hosts: s.hosts.clone(), removed: s.removed.clone(), instances: s.instances.clone(),
 		ended: s.ended.frozen(), held: s.held.clone(), images: s.images.clone(),
-		flavors: s.flavors.clone(), projects: s.projects.clone(), owners: s.owners.clone(), clusters: s.clusters.clone(), totals: s.totals.clone(), parts: s.parts,
+		flavors: s.flavors.clone(), projects: s.projects.clone(), clusters: s.clusters.clone(), totals: s.totals.clone(), parts: s.parts,
 	}}
 }
 
