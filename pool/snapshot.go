@@ -64,8 +64,8 @@ const (
 const frameOrder = string(frameState) + string(frameHost) + string(frameRemoved) + string(frameImage) + string(frameFlavor) +
 	string(frameProject) + string(frameCluster) + string(frameInstance) + string(frameHeld) + string(frameEnded) + string(framePart) + string(frameEnd)
 
-// maxFrame is the most bytes of a frame. A record is made of a few events, each at most MaxBatch.
-const maxFrame = 64 << 20
+// maxFrame is the most bytes of a frame. A record is made of a few events, each at most MaxBatch; a Part is one frame.
+const maxFrame = 256 << 20
 
 type savedState struct {
 	Ledger      string        `json:"ledger,omitempty"`
@@ -161,7 +161,7 @@ type snapshotWriter struct {
 
 func (w *snapshotWriter) frame(kind byte, payload []byte) error {
 	if len(payload) > maxFrame {
-		return &Error{Op: "write a snapshot", Kind: ErrOverflow, Want: "records of at most 64 MiB"}
+		return &Error{Op: "write a snapshot", Kind: ErrOverflow, Want: "records of at most 256 MiB"}
 	}
 	_, err := w.w.Write(binary.AppendUvarint([]byte{kind}, uint64(len(payload))))
 	if err == nil {
