@@ -73,7 +73,6 @@ func readKey(raw json.RawMessage) (key, bool) {
 	if !ok {
 		return key{}, false
 	}
-	kind, _ := o.text("kty", 16)
 	use, ok1 := o.text("use", 16)
 	alg, ok2 := o.text("alg", 16)
 	id, ok3 := o.text("kid", 255)
@@ -81,12 +80,11 @@ func readKey(raw json.RawMessage) (key, bool) {
 	switch {
 	case !ok1 || !ok2 || !ok3 || use != "" && use != "sig",
 		alg != "" && !slices.Contains(Algorithms(), Algorithm(alg)),
-		kind != "RSA" && kind != "EC" && kind != "OKP",
 		k.UnmarshalJSON(raw) != nil || !k.Valid():
 		return key{}, false
 	}
 	out := key{id, Algorithm(alg), k.Key}
-	switch public := k.Key.(type) { // secret ones are of other types
+	switch public := k.Key.(type) { // secret and shared ones are of other types
 	case *rsa.PublicKey:
 		bits := public.N.BitLen()
 		return out, bits >= 2048 && bits <= 8192

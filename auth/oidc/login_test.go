@@ -414,7 +414,7 @@ func TestConfig(t *testing.T) {
 		"Name": {func(c *oidc.Config) { c.Name = "" }, func(c *oidc.Config) { c.Name = "a:b" }, func(c *oidc.Config) { c.Name = "1a" },
 			func(c *oidc.Config) { c.Name = strings.Repeat("a", 33) }},
 		"Issuer": {func(c *oidc.Config) { c.Issuer = "" }, func(c *oidc.Config) { c.Issuer = "http://id.example" }, func(c *oidc.Config) { c.Issuer = "https://id.example?x=1" },
-			func(c *oidc.Config) { c.Issuer = "https://id.example#x" }, func(c *oidc.Config) { c.Issuer = "https://a:b@id.example" }, func(c *oidc.Config) { c.Issuer = "http://localhost" },
+			func(c *oidc.Config) { c.Issuer = "https://id.example#x" }, func(c *oidc.Config) { c.Issuer = "https://a:b@id.example" }, func(c *oidc.Config) { c.Issuer = "http://localhost" }, func(c *oidc.Config) { c.Issuer = "http://192.0.2.1" },
 			func(c *oidc.Config) { c.Issuer = "file:///etc/passwd" }},
 		"Redirect":    {func(c *oidc.Config) { c.Redirect = "/login" }, func(c *oidc.Config) { c.Redirect = "http://berthage.example/login" }},
 		"ClientID":    {func(c *oidc.Config) { c.ClientID = "" }, func(c *oidc.Config) { c.ClientID = "a\nb" }},

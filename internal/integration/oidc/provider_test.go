@@ -91,8 +91,8 @@ func start(t *testing.T, env ...string) *relay {
 	case to = <-inner:
 	case <-done:
 		require.Fail(t, "the provider ended", errs.String())
-	case <-time.After(time.Minute):
-		require.Fail(t, "the provider does not listen after a minute")
+	case <-time.After(3 * time.Minute): // it makes its keys first
+		require.Fail(t, "the provider does not listen after three minutes", errs.String())
 	}
 	return r
 }
@@ -140,7 +140,7 @@ func (r *relay) provider(t *testing.T, client string, change ...func(*oidc.Confi
 	t.Helper()
 	c := oidc.Config{
 		Name: "corp", Issuer: r.URL, ClientID: client, Secret: notify.NewSecret("secret-of-" + client), Redirect: "https://berthage.example/login/corp",
-		Scratch: pool.NewMemoryScratch(), Scopes: []string{"profile", "email", "groups"}, GroupsClaim: "groups", Userinfo: true,
+		Scratch: pool.NewMemoryScratch(), Scopes: []string{"profile", "email", "groups"}, GroupsClaim: "groups", Userinfo: true, Timeout: time.Minute,
 		Guard: notify.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 	}
 	if client == "public" {
