@@ -98,6 +98,11 @@ func told(receivers map[string]notify.Notifier, first string, routes ...alert.Ro
 	}
 }
 
+// calm leaves out the rules about how busy instances are, which the simulated ones decide by chance.
+func calm(c *berthage.Config) {
+	c.Alerting.Rules = slices.DeleteFunc(berthage.DefaultRules(), func(r alert.Rule) bool { return strings.HasPrefix(r.Name, "High") })
+}
+
 // by counts the messages of a Manager by what became of them.
 func by(m *berthage.Manager) map[string]int {
 	out := make(map[string]int)
@@ -319,7 +324,7 @@ func TestWhatHappenedIsTold(t *testing.T) {
 		ops, log, shop := new(inbox), new(inbox), new(inbox)
 		events, err := alert.NewMatcher("event", alert.Match, "instance-.*|host-.*|backup-failed")
 		require.NoError(t, err)
-		w := oversee(t, 4, told(map[string]notify.Notifier{"ops": ops, "log": log, "shop": shop}, "ops",
+		w := oversee(t, 4, calm, told(map[string]notify.Notifier{"ops": ops, "log": log, "shop": shop}, "ops",
 			alert.Route{Match: append(matching("event", "instance-deleting"), matching("project", "shop")...), Receivers: []string{"shop"}, Continue: true},
 			alert.Route{Match: alert.Matchers{events}, Receivers: []string{"log"}},
 		))
@@ -380,7 +385,7 @@ func TestAQuotaNearlyUsed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ops := new(inbox)
-		w := oversee(t, 2, told(map[string]notify.Notifier{"ops": ops}, "ops"))
+		w := oversee(t, 2, calm, told(map[string]notify.Notifier{"ops": ops}, "ops"))
 		defer w.stop()
 		require.NoError(t, w.m.PutProject(context.Background(), pool.Project{Name: "shop", Quota: pool.Resources{pool.Instances: 2}}))
 		one, _ := w.launch("one"), w.launch("two")
@@ -497,6 +502,26 @@ func TestReceiversInTheLedger(t *testing.T) {
 				require.NotContains(t, string(e.Private), "sealed")
 			}
 		}
+	})
+}
+
+// A receiver of the configuration that is broken is replaced by one in the ledger, and gets at once what waits.
+func TestAReceiverInTheLedgerGoesBeforeABrokenOne(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		broken, repaired := &inbox{down: &notify.Error{Op: "inbox", Kind: notify.ErrBroken, Status: 401}}, new(inbox)
+		w := oversee(t, 1, told(map[string]notify.Notifier{"ops": broken}, "ops"), func(c *berthage.Config) {
+			c.Messaging.Make = func(berthage.Receiver) (notify.Notifier, error) { return repaired, nil }
+		})
+		defer w.stop()
+		w.busy(0, 0.9)
+		time.Sleep(time.Hour)
+		require.Equal(t, delivery.Broken, w.m.Messages().Receivers()[0].State)
+		before := w.m.Messages().List()
+		require.NotEmpty(t, before)
+		require.NoError(t, w.m.Messages().SetReceiver(context.Background(), berthage.Receiver{Name: "ops", Type: "good"}))
+		time.Sleep(time.Second)
+		require.Len(t, repaired.messages(), len(before))
 	})
 }
 

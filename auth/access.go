@@ -291,16 +291,16 @@ func (v View) Shows(project, owner string) bool {
 
 // Books is an [Authorizer] on a State that is kept up to date elsewhere.
 type Books struct {
-	// State returns what is known now, and how projects lie in one another. An error refuses everything: return one, too, when what is
-	// known is too old to be relied on.
-	State func(ctx context.Context) (*State, Lineage, error)
+	// Read has what is known now looked at, and how projects lie in one another, for the length of a call. Without a call, and with an
+	// error, everything is refused: return one, too, when what is known is too old to be relied on.
+	Read func(ctx context.Context, look func(*State, Lineage)) error
 }
 
 // Authorize implements Authorizer.
 func (b Books) Authorize(ctx context.Context, r Request) error {
-	s, projects, err := b.State(ctx)
-	if err != nil {
+	a := Access{Reason: NotInTable, Hidden: true}
+	if err := b.Read(ctx, func(s *State, projects Lineage) { a = s.Access(projects, r, time.Now()) }); err != nil {
 		return err
 	}
-	return s.Access(projects, r, time.Now()).Err(r)
+	return a.Err(r)
 }

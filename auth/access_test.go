@@ -217,7 +217,10 @@ func TestServiceAccountsStayAtHome(t *testing.T) {
 func TestRefusalsSayNoMoreThanTheyMust(t *testing.T) {
 	t.Parallel()
 	b := company(t)
-	s := auth.Books{State: func(context.Context) (*auth.State, auth.Lineage, error) { return b.auth(), lineage(tree()), nil }}
+	s := auth.Books{Read: func(_ context.Context, look func(*auth.State, auth.Lineage)) error {
+		look(b.auth(), lineage(tree()))
+		return nil
+	}}
 	r := auth.Request{By: b.whole("uma"), Verb: auth.Delete, Thing: auth.Thing{Resource: auth.Instances, Project: "rival", Owner: "canary-owner"}}
 	err := s.Authorize(t.Context(), r)
 	var no *auth.Refusal
@@ -233,8 +236,43 @@ func TestRefusalsSayNoMoreThanTheyMust(t *testing.T) {
 	require.NoError(t, s.Authorize(t.Context(), r))
 
 	broken := errors.New("the store is gone")
-	s.State = func(context.Context) (*auth.State, auth.Lineage, error) { return b.auth(), nil, broken }
+	s.Read = func(_ context.Context, look func(*auth.State, auth.Lineage)) error {
+		look(b.auth(), nil)
+		return broken
+	}
 	require.ErrorIs(t, s.Authorize(t.Context(), r), broken)
+	s.Read = func(context.Context, func(*auth.State, auth.Lineage)) error { return nil }
+	require.ErrorIs(t, s.Authorize(t.Context(), r), auth.ErrForbidden, "nobody has looked")
+}
+
+// TestProjectsOfThePool: how projects lie in one another in the books of the pool is what counts, for requests and for commands.
+func TestProjectsOfThePool(t *testing.T) {
+	t.Parallel()
+	b := &books{t: t, now: noon(), st: pool.NewState(auth.New(nil))}
+	put := func(kind string, data any) {
+		e, err := pool.NewEvent(kind, data)
+		require.NoError(t, err)
+		b.apply(e)
+	}
+	put(pool.KindOpened, &pool.Opened{Ledger: "ledger"})
+	put(pool.KindProjectPut, &pool.Project{Name: "corp"})
+	put(pool.KindProjectPut, &pool.Project{Name: "eng", Parent: "corp"})
+	put(pool.KindProjectPut, &pool.Project{Name: "web", Parent: "eng"})
+	b.person("olga")
+	b.bind("b-olga", "olga", auth.Admin, in("eng"))
+	by := b.whole("olga")
+	for project, want := range map[string]bool{"web": true, "eng": true, "corp": false, "gone": false, "": false} {
+		q := auth.Request{By: by, Verb: auth.Delete, Thing: auth.Thing{Resource: auth.Instances, Project: project}}
+		require.Equal(t, want, b.auth().Access(auth.LineageOf(b.st), q, noon()).Allowed, project)
+		if project != "" {
+			_, err := b.try(auth.Command{By: &by, Put: &auth.Principal{ID: "bot-" + project, Kind: auth.Service, Project: project}})
+			require.Equal(t, want, err == nil, "%s: %v", project, err)
+		}
+	}
+	put(pool.KindProjectPut, &pool.Project{Name: "web", Parent: "corp"})
+	q := auth.Request{By: by, Verb: auth.Read, Thing: auth.Thing{Resource: auth.Instances, Project: "web"}}
+	require.False(t, b.auth().Access(auth.LineageOf(b.st), q, noon()).Allowed, "it went elsewhere")
+	require.GreaterOrEqual(t, auth.MaxDepth, pool.MaxDepth)
 }
 
 func TestProjectsThatLieWrong(t *testing.T) {

@@ -88,8 +88,8 @@ const (
 	MaxCommand    = 256 << 10
 )
 
-// Decide implements ring's way of asking a pool.Part: it returns the events that follow from a command in JSON, a [Command], without
-// anything that only the ring knows; none when there is nothing to change. Errors are *pool.Error and *Refusal, with nothing secret in them.
+// Decide makes the State a berthage.Decider: it returns the events that follow from a command in JSON, a [Command], without what only
+// whoever appends them knows; none when there is nothing to change. Without books (nil) projects do not lie in one another. Errors are *pool.Error and *Refusal, with nothing secret in them.
 func (s *State) Decide(st *pool.State, command json.RawMessage, at time.Time) ([]pool.Event, error) {
 	if len(command) > MaxCommand {
 		return nil, invalid("command", "", "at most 256 KiB")
@@ -102,8 +102,11 @@ func (s *State) Decide(st *pool.State, command json.RawMessage, at time.Time) ([
 		return nil, invalid("by", "", "who asks, or that the program itself does")
 	}
 	var projects Lineage
-	if s.lineage != nil {
+	switch {
+	case s.lineage != nil:
 		projects = s.lineage(st)
+	case st != nil:
+		projects = LineageOf(st)
 	}
 	d := decision{s: s, by: c.By, projects: projects, at: at}
 	var set []func() error

@@ -29,7 +29,7 @@ func Example() {
 	do(auth.Command{Put: &auth.Principal{ID: "p7f3", Kind: auth.Person, Name: "ada"}})
 	do(auth.Command{Bind: &auth.Binding{ID: "b1", Principal: "p7f3", Role: auth.User, Scope: auth.Scope{Project: "web"}}})
 
-	a := auth.Books{State: func(context.Context) (*auth.State, auth.Lineage, error) { return s, nil, nil }}
+	a := auth.Books{Read: func(_ context.Context, look func(*auth.State, auth.Lineage)) error { look(s, nil); return nil }}
 	ada := auth.Identity{Principal: "p7f3", Whole: true} // as an Authenticator found out
 	for _, r := range []auth.Request{
 		{By: ada, Verb: auth.Create, Thing: auth.Thing{Resource: auth.Instances, Project: "web", Owner: "p7f3"}},

@@ -86,22 +86,22 @@ func rowOf(r Resource) (Row, bool) {
 }
 
 // may returns what a role may do with whatever lies in its scope, and what more with what is its own.
-func (row Row) may(role Role) (any, own Verb) {
+func (row Row) may(role Role) (all, own Verb) {
 	switch role {
 	case Admin:
-		any |= row.Admin
+		all |= row.Admin
 		fallthrough
 	case Operator:
-		any |= row.Operator
+		all |= row.Operator
 		fallthrough
 	case User:
-		any |= row.User
+		all |= row.User
 		own = row.Own
 		fallthrough
 	case Viewer:
-		any |= row.Viewer
+		all |= row.Viewer
 	}
-	return any, own
+	return all, own
 }
 
 // Scope is what a binding is about; the zero value is about nothing. Two things can be said together: Project and Own are one's own
@@ -138,6 +138,17 @@ func (s Scope) covers(v Verb, path []string, own bool) bool {
 // Lineage returns a project and those above it, itself first and the topmost last; nothing for one that is not known, whose things then
 // only a binding to everything covers. Nil stands for projects that have none above them.
 type Lineage func(project string) []string
+
+// LineageOf returns how projects lie in one another in the books of the pool. It is good for as long as these are.
+func LineageOf(st *pool.State) Lineage {
+	return func(project string) []string {
+		var path []string
+		for p := range st.Above(project) {
+			path = append(path, p.Name)
+		}
+		return path
+	}
+}
 
 // MaxDepth is how deep projects may lie in one another. What lies deeper is refused.
 const MaxDepth = 32

@@ -70,7 +70,7 @@ type State struct {
 }
 
 // New returns the State of a ledger that knows nobody. Lineage says how projects lie in one another in the books that a command is decided
-// on; nil: they do not.
+// on; nil: [LineageOf].
 func New(lineage func(*pool.State) Lineage) *State { return &State{lineage: lineage} }
 
 // Of returns the State in the books; one that knows nobody if they have none.

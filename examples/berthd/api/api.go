@@ -181,6 +181,13 @@ func (a *api) transform(ctx huma.Context, _ string, v any) (any, error) {
 	if p.Status >= 500 {
 		a.c.Logger.Warn("request failed", "request_id", id, "problem", p.Type, "error", p.Cause)
 	}
+	if above, ok := p.Above(); ok {
+		seen := false
+		err := a.visible(ctx.Context(), auth.Projects, func(_ *pool.State, shows func(string, string) bool) { seen = shows(above, "") })
+		if err != nil || !seen {
+			p = p.Redacted()
+		}
+	}
 	c := *p
 	if c.Placement != nil && !a.sees(ctx.Context(), auth.Hosts) {
 		c.Placement, c.Detail = c.Placement.Bare(), "no host fits"

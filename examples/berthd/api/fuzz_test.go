@@ -18,8 +18,10 @@ import (
 	"github.com/berthage/berthage/examples/berthd/api"
 	"github.com/berthage/berthage/examples/berthd/edge"
 	"github.com/berthage/berthage/examples/berthd/operation"
+	"github.com/berthage/berthage/examples/berthd/receivers"
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/hypervisor/fake"
+	"github.com/berthage/berthage/notify"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -30,7 +32,19 @@ func open(t testing.TB) (http.Handler, *berthage.Manager) {
 	t.Helper()
 	ctx := context.Background()
 	fleet := fake.New(fake.Config{Name: "sim", Hosts: fake.Fleet("sim", 1, 7)})
-	m, err := berthage.Open(ctx, berthage.Config{Ledger: pool.NewMemoryLedger(), Parts: []pool.Part{access.Part()}, Drivers: map[string]hypervisor.Driver{"sim": fleet}})
+	keys, err := receivers.ParseKeys([]byte(receivers.NewKey()))
+	require.NoError(t, err)
+	maker := new(receivers.Maker)
+	m, err := berthage.Open(ctx, berthage.Config{
+		Ledger: pool.NewMemoryLedger(), Parts: []pool.Part{access.Part()}, Drivers: map[string]hypervisor.Driver{"sim": fleet},
+		Messaging: berthage.Messaging{Make: func(r berthage.Receiver) (notify.Notifier, error) {
+			secrets, err := keys.Open(r.Name, r.Type, r.Sealed)
+			if err != nil {
+				return nil, err
+			}
+			return maker.Make(receivers.Receiver{Name: r.Name, Type: r.Type, Settings: r.Settings, Secrets: secrets})
+		}},
+	})
 	require.NoError(t, err)
 	t.Cleanup(m.Close)
 	require.NoError(t, m.PutProject(ctx, pool.Project{Name: "default", Quota: pool.Resources{pool.Instances: 3}}))
@@ -61,7 +75,7 @@ func open(t testing.TB) (http.Handler, *berthage.Manager) {
 	mux := http.NewServeMux()
 	api.Register(mux, api.Config{
 		Manager: m, Operations: log, Logger: slog.New(slog.DiscardHandler), Version: "test", Drivers: map[string]string{"sim": "simulated"},
-		Guard: guard, URL: func() string { return "" },
+		Guard: guard, URL: func() string { return "" }, Keys: keys, Maker: maker,
 	})
 	guarded := guard.Require(edge.Route(mux), func(*http.Request) bool { return false })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -71,7 +85,11 @@ func open(t testing.TB) (http.Handler, *berthage.Manager) {
 }
 
 func post(a http.Handler, path string, body []byte) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(http.MethodPost, path, bytes.NewReader(body))
+	return send(a, http.MethodPost, path, body)
+}
+
+func send(a http.Handler, method, path string, body []byte) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, bytes.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
 	a.ServeHTTP(w, r)
@@ -119,6 +137,41 @@ func FuzzLaunch(f *testing.F) {
 	})
 }
 
+// Whatever is sent as a receiver or as who is told is taken and shown as it was sent, secrets aside, or refused with a problem and without a trace.
+func FuzzWhoIsTold(f *testing.F) {
+	for _, s := range []string{
+		`{"type":"webhook","secrets":{"url":"https://receiver.example/canary-4711","signing":["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],"headers":"A: canary-4711"}}`,
+		`{"type":"jira","settings":{"url":"https://j.example","cloud":true,"user":"u","project":"P","labels":["a"],"reopen":"x","reopen_within":"24h"},"secrets":{"token":"canary-4711"}}`,
+		`{"type":"email","settings":{"server":"m.example:25","from":"a@b.example","to":["c@d.example"],"text":"{{range .Firing}}{{.Summary}}{{end}}","ca":null}}`,
+		`{"root":{"receivers":[],"group_by":["..."],"wait":"0s","routes":[{"match":[{"name":"a","op":"=~","value":"(b|c)+"}],"continue":true,"mute":["n"],"escalation":[]}]},"times":[{"name":"n","time_intervals":[{"weekdays":["monday:friday"],"times":[{"start_time":"09:00","end_time":"24:00"}],"location":"Europe/Berlin"}]}]}`,
+		`{"root":{"routes":[{"routes":[{"routes":[null]}]}]},"times":null}`, `{"root":null}`, `{"labels":{"a":"b"},"routing":{"root":{}}}`, `{"type":"x","settings":{"a":{"b":1e999}}}`, `{}`, `[`, "\xff",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		a, m := open(t)
+		for _, path := range []string{"/api/v1/receivers/ops", "/api/v1/routes"} {
+			before := m.Status().Revision
+			w := send(a, http.MethodPut, path, body)
+			switch w.Code {
+			case http.StatusOK:
+				require.NotContains(t, w.Body.String(), "canary-4711")
+				shown := send(a, http.MethodGet, path, nil)
+				require.Equal(t, w.Body.String(), shown.Body.String())
+				require.Equal(t, w.Body.String(), send(a, http.MethodPut, path, body).Body.String())
+				require.LessOrEqual(t, m.Status().Revision, before+1, "the same again is nothing")
+			case 400, 409, 413, 422:
+				require.Equal(t, "application/problem+json", w.Header().Get("Content-Type"))
+				require.Equal(t, before, m.Status().Revision)
+			default:
+				t.Fatalf("%s: %d %s", path, w.Code, w.Body)
+			}
+		}
+		w := post(a, "/api/v1/routes/preview", body)
+		require.Less(t, w.Code, 500, w.Body)
+	})
+}
+
 // Nothing that stands in a path brings the API down, or is taken for what it is not.
 func FuzzPaths(f *testing.F) {
 	for _, s := range []string{"x", "a/b", "..", "%2e%2e", "sim%2Fnode-0001", "sim/node-0001", "\x00", "a\nb", "{id}", "é", "//", "?", "#"} {
@@ -127,7 +180,7 @@ func FuzzPaths(f *testing.F) {
 	a, m := open(f)
 	f.Fuzz(func(t *testing.T, s string) {
 		before := m.Status().Revision
-		for _, prefix := range []string{"/api/v1/hosts/", "/api/v1/instances/", "/api/v1/images/", "/api/v1/operations/", "/api/v1/held/"} {
+		for _, prefix := range []string{"/api/v1/hosts/", "/api/v1/instances/", "/api/v1/images/", "/api/v1/operations/", "/api/v1/held/", "/api/v1/receivers/", "/api/v1/messages/"} {
 			for _, method := range []string{http.MethodGet, http.MethodDelete} {
 				if method == http.MethodDelete && (s == "sim/node-0001" || s == "debian-12") {
 					continue // that is there

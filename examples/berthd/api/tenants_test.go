@@ -174,3 +174,20 @@ func TestRightsAreThoseOfTheMoment(t *testing.T) {
 	require.NoError(t, x.m.Decide(t.Context(), auth.Name, auth.Command{Program: true, Disable: "viewer-shop"}))
 	require.Equal(t, http.StatusUnauthorized, answer(x, r).Code)
 }
+
+// A quota of the project above is one that a tenant may not know of: only that it holds.
+func TestTheQuotaAboveIsNotShown(t *testing.T) {
+	t.Parallel()
+	x := newTenants(t)
+	require.NoError(t, x.m.PutProject(t.Context(), pool.Project{Name: "acme", Quota: pool.Resources{pool.Instances: 3}}))
+	body := []byte(`{"project":"shop","name":"web","spec":{"image":"debian-12","flavor":"small"}}`)
+	w := x.ask("user-shop", http.MethodPost, "/api/v1/instances", body)
+	require.Equal(t, http.StatusForbidden, w.Code, w.Body)
+	require.Contains(t, w.Body.String(), "/problems/over-quota")
+	require.NotContains(t, w.Body.String(), "acme")
+	require.NotContains(t, w.Body.String(), `"limit":3`)
+	w = x.ask("user-all", http.MethodPost, "/api/v1/instances", body)
+	require.Equal(t, http.StatusForbidden, w.Code, w.Body)
+	require.Contains(t, w.Body.String(), `"limit":3`)
+	require.Contains(t, w.Body.String(), "acme")
+}

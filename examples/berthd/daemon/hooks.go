@@ -22,13 +22,13 @@ import (
 
 // slackHook takes what Slack sends when a button is pressed. Slack does not say of which receiver it was, so that the secrets of all are tried.
 func (d *Daemon) slackHook(w http.ResponseWriter, r *http.Request) {
-	var secrets []notify.Secret
-	for _, one := range d.known() {
-		if one.Type == "slack" || one.Type == "slack-webhook" {
-			secrets = append(secrets, one.Secrets["signing_secret"]...)
-		}
-	}
 	d.hook(w, r, "slack", func(again func() *http.Request) (notify.Acknowledgement, error) {
+		var secrets []notify.Secret
+		for _, one := range d.known() {
+			if one.Type == "slack" || one.Type == "slack-webhook" {
+				secrets = append(secrets, one.Secrets["signing_secret"]...)
+			}
+		}
 		tried := make(map[string]bool)
 		for _, s := range secrets {
 			if tried[s.Reveal()] {
@@ -45,13 +45,13 @@ func (d *Daemon) slackHook(w http.ResponseWriter, r *http.Request) {
 
 // pagerDutyHook takes what PagerDuty sends about the incidents of a receiver. Of a name that there is not it says what it says of a wrong signature.
 func (d *Daemon) pagerDutyHook(w http.ResponseWriter, r *http.Request) {
-	var secrets []notify.Secret
-	for _, one := range d.known() {
-		if one.Type == "pagerduty" && one.Name == r.PathValue("receiver") {
-			secrets = one.Secrets["webhook_secret"]
-		}
-	}
 	d.hook(w, r, "pagerduty", func(again func() *http.Request) (notify.Acknowledgement, error) {
+		var secrets []notify.Secret
+		for _, one := range d.known() {
+			if one.Type == "pagerduty" && one.Name == r.PathValue("receiver") {
+				secrets = one.Secrets["webhook_secret"]
+			}
+		}
 		if len(secrets) == 0 {
 			return notify.Acknowledgement{}, notify.ErrForged
 		}
@@ -78,7 +78,7 @@ func (d *Daemon) known() (all []receivers.Receiver) {
 // hookTimeout bounds how long a service waits; Slack gives up after three seconds.
 const hookTimeout = 20 * time.Second
 
-// hook reads an acknowledgement and carries it out in the name of who the service says it was. What there is nothing to acknowledge of any more is
+// hook reads an acknowledgement, which costs nothing while the address has been wrong too often, and carries it out in the name of who the service says it was. What there is nothing to acknowledge of any more is
 // done.
 func (d *Daemon) hook(w http.ResponseWriter, r *http.Request, service string, read func(again func() *http.Request) (notify.Acknowledgement, error)) {
 	ctx, cancel := context.WithTimeout(r.Context(), hookTimeout)

@@ -342,6 +342,12 @@ func TestMessages(t *testing.T) {
 	require.Contains(t, waiting[0]["error"], "status 503")
 	require.NotEmpty(t, waiting[0]["next_try"])
 	require.Equal(t, "failing", r.get(receiversPath+"/ops").at("health", "state"))
+	metrics := string(r.get("/metrics").want(http.StatusOK).body)
+	for _, line := range []string{
+		`berthage_receiver_messages{receiver="ops",status="waiting"} 1`, `berthage_receiver_messages{receiver="picky",status="dead"} 1`, `berthage_receiver_failing{receiver="ops"} 1`,
+	} {
+		require.Contains(t, metrics, line+"\n")
+	}
 	r.post(messagesPath+"/"+waiting[0]["key"].(string)+"/resend", nil).want(http.StatusOK) // it is on its way anyway
 	r.post(messagesPath+"/none/resend", nil).problem(404, "not-found")
 	r.get(messagesPath+"/none").problem(404, "not-found")

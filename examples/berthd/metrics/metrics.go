@@ -19,6 +19,7 @@ import (
 	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/examples/berthd/history"
 	"github.com/berthage/berthage/examples/berthd/ledger"
+	"github.com/berthage/berthage/notify/delivery"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -131,6 +132,7 @@ func (m *Metrics) Write(out io.Writer) error {
 	w := writer{bufio.NewWriter(out)}
 	m.pool(w)
 	m.clusters(w)
+	m.messages(w)
 	m.self(w)
 	m.http(w)
 	return w.Flush()
@@ -219,6 +221,20 @@ func (m *Metrics) clusters(w writer) {
 		}{{"done", c.Done}, {"failed", c.Failed}, {"pending", c.Pending}, {"skipped", c.Skipped}} {
 			w.value("berthage_cluster_members", float64(o.n), "project", id.Project(), "cluster", id.Name(), "outcome", o.outcome)
 		}
+	}
+}
+
+// messages writes how receivers fare.
+func (m *Metrics) messages(w writer) {
+	all := m.manager.Messages().Receivers()
+	w.family("berthage_receiver_messages", "gauge", "Messages to each receiver that wait, and that are not tried again.")
+	for _, r := range all {
+		w.value("berthage_receiver_messages", float64(r.Waiting), "receiver", r.Name, "status", "waiting")
+		w.value("berthage_receiver_messages", float64(r.Dead), "receiver", r.Name, "status", "dead")
+	}
+	w.family("berthage_receiver_failing", "gauge", "1 when a receiver has not taken the last message, or takes none until somebody has repaired it; of the daemon that leads.")
+	for _, r := range all {
+		w.value("berthage_receiver_failing", truth(r.State == delivery.Failing || r.State == delivery.Broken), "receiver", r.Name)
 	}
 }
 

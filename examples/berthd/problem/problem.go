@@ -12,6 +12,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/berthage/berthage/auth"
@@ -193,6 +194,26 @@ func outline(err error) string {
 		return c.Error()
 	}
 	return ""
+}
+
+// Above returns the project whose quota the problem is about where that is not the one that asked, but one that it lies in.
+func (p *Problem) Above() (project string, ok bool) {
+	var x *quota.Exceeded
+	if !errors.As(p.Cause, &x) || x.Asked == "" {
+		return "", false
+	}
+	return x.Project, true
+}
+
+// Redacted is the problem for whoever may not know of the project Above.
+func (p *Problem) Redacted() *Problem {
+	var x *quota.Exceeded
+	if !errors.As(p.Cause, &x) {
+		return p
+	}
+	r, bare := *p, x.Redacted()
+	r.Quota, r.Detail = Lines(bare.Lines), strings.ReplaceAll(p.Detail, x.Error(), bare.Error())
+	return &r
 }
 
 // OfBody is From for a command whose body names other things: one that does not exist makes the body wrong,

@@ -48,12 +48,24 @@ function messageRow(m) {
   const tries = m.attempts ? `${m.attempts} ${m.attempts === 1 ? "try" : "tries"}` : "";
   return h("li", { data: { key: m.key, status: m.status, failed: m.error ? "" : undefined } },
     h("div", { class: "what" }, chip(m.status), h("b", {}, m.title), h("span", { class: "hint" }, ["to " + m.receiver, `${ago(when)} ago`, tries].filter(Boolean).join(" · "))),
-    m.status === "dead" && m.kept ? h("div", { class: "buttons" }, button("resend", "Send again", `${m.title} to ${m.receiver}`, async () => {
+    h("div", { class: "buttons" }, m.kept || m.attempts ? button("show", "Show", `${m.title} to ${m.receiver}`, () => look(m)) : null, m.status === "dead" && m.kept ? button("resend", "Send again", `${m.title} to ${m.receiver}`, async () => {
       await request("POST", `/messages/${m.key}/resend`);
       toast("It is sent again.");
       await load();
-    })) : h("span", {}),
+    }) : null),
     m.error ? h("p", {}, h("span", { class: "trouble" }, m.error), m.next_try ? ` — tried again at ${new Date(m.next_try).toLocaleTimeString("en-GB")}` : "") : null);
+}
+
+// look shows what a message says, and how this daemon has tried to deliver it.
+async function look(m) {
+  const [whole, tries] = await Promise.all([get(`/messages/${m.key}`), list(`/messages/attempts?key=${m.key}`)]);
+  const dialog = byID("confirm");
+  dialog.replaceChildren(h("div", {}, h("h2", { id: "confirm-title" }, m.title),
+    whole.lines ? h("pre", { class: "lines" }, whole.lines.join("\n") + (whole.more ? `\nand ${whole.more} more` : "")) : h("p", {}, "What it said is not kept after it was delivered."),
+    tries.length ? h("ul", {}, tries.map((t) => h("li", {}, `${new Date(t.at).toLocaleString("en-GB")}: ${t.status === "waiting" ? "failed" : t.status}${t.error ? ", " + t.error : ""}`))) : null,
+    h("p", { class: "hint" }, `Key ${m.key}`),
+    h("div", { class: "buttons" }, h("button", { class: "button", type: "button", id: "confirm-yes", on: { click: () => dialog.close() } }, "Close"))));
+  dialog.showModal();
 }
 
 let known = [];
