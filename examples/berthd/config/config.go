@@ -60,6 +60,7 @@ type Config struct {
 	AlertRules string        // file of rules, of what they may have run, and of whom to tell; empty: the Manager's own rules
 
 	NotifyAllow []netip.Prefix // networks beside the public Internet in which receivers may be
+	Proxies     []netip.Prefix // whose word in X-Forwarded-For is taken for where requests come from
 	PublicURL   string         // where people reach the dashboard, for links in messages; empty: they have none
 	SecretsKey  string         // file of the keys that seal receivers' secrets; empty: secrets-key, in the data directory, which is made
 
