@@ -1,15 +1,12 @@
-// Package access decides who may speak to berthd: programs with the bearer token, and browsers that were
-// signed in by a one-time code and hold a session cookie. Everything that is not declared public needs one
-// of the two; whatever goes wrong on the way, the answer is no.
-//
-// There is one principal, the operator. Users, roles and tokens of their own are the SDK's auth package's.
+// Package access finds out who speaks to berthd: programs with a token, and browsers that were signed in and hold a session cookie.
+// Everything that is not declared public needs one of the two; whatever goes wrong on the way, the answer is no. What somebody may do is
+// decided by package auth on the Books.
 package access
 
 import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/hex"
 	"errors"
 	"net/http"
@@ -18,38 +15,56 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/edge"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/pool"
 )
 
+// Root is the principal whose the daemon's own token is. Whoever can read the token's file, or has a sign-in link, speaks as Root.
+const Root = "root"
+
+// TokenPrefix is that of API tokens, and of the daemon's own, by which scanners for leaked secrets know them.
+const TokenPrefix = "berthd"
+
 // Config is what New needs.
 type Config struct {
-	Token   string        // the bearer token
-	Scratch pool.Scratch  // keeps the sessions
-	Realm   string        // tells this daemon's cookie from that of another one on the same machine
-	Session time.Duration // how long a session lasts
-	Secure  bool          // cookies only over TLS
+	Books   *Books
+	Token   string               // the daemon's own bearer token, Root's
+	Others  []auth.Authenticator // of bearer tokens of other forms, such as API tokens
+	Scratch pool.Scratch         // keeps the sessions
+	Realm   string               // tells this daemon's cookie from that of another one on the same machine
+	Session time.Duration        // how long a session lasts
+	Secure  bool                 // cookies only over TLS
 }
 
 // Guard lets requests pass or answers them itself. It is safe for concurrent use.
 type Guard struct {
 	config   Config
-	token    [sha256.Size]byte
+	tokens   auth.Authenticator
 	codes    codes
 	throttle throttle
 }
 
-// New returns a Guard.
-func New(c Config) *Guard {
-	return &Guard{config: c, token: sha256.Sum256([]byte(c.Token))}
+// New returns a Guard. The error says that the token is too short to be one.
+func New(c Config) (*Guard, error) {
+	root, err := auth.NewStaticTokens(map[string]auth.Identity{c.Token: {Principal: Root, Whole: true}}, c.Books.State)
+	if err != nil {
+		return nil, err
+	}
+	return &Guard{config: c, tokens: auth.FirstOf(append([]auth.Authenticator{root}, c.Others...)...)}, nil
 }
+
+// Books returns what is decided on.
+func (g *Guard) Books() *Books { return g.config.Books }
 
 // Who is the principal of a request.
 type Who struct {
-	Actor   string // as it stands in events: "api" or "dashboard"
-	Session string // key of the session, for one with a cookie
-	Expires time.Time
+	Identity auth.Identity
+	Actor    string     // id of the principal, as it stands in events
+	From     netip.Addr // where the request comes from
+	Session  string     // key of the session, for one with a cookie
+	Expires  time.Time  // of the session
 }
 
 type whoKey struct{}
@@ -68,6 +83,9 @@ func (g *Guard) Require(next http.Handler, public func(*http.Request) bool) http
 			return
 		}
 		who, err := g.authenticate(r)
+		if err == nil {
+			err = g.whole(who.Identity)
+		}
 		if err != nil {
 			p := *problem.From(err)
 			p.RequestID = edge.From(r.Context()).ID
@@ -82,6 +100,18 @@ func (g *Guard) Require(next http.Handler, public func(*http.Request) bool) http
 	})
 }
 
+// whole refuses whoever is not admin of everything, as long as no operation says what it takes.
+func (g *Guard) whole(by auth.Identity) (err error) {
+	ask := auth.Request{By: by, Verb: auth.Operate, Thing: auth.Thing{Resource: auth.Ledger}}
+	if e := g.config.Books.Read(func(st *pool.State) { err = auth.Of(st).Access(Projects(st), ask, time.Now()).Err(ask) }); e != nil {
+		return e
+	}
+	if r := (*auth.Refusal)(nil); errors.As(err, &r) {
+		r.Hidden = false
+	}
+	return err
+}
+
 func (g *Guard) authenticate(r *http.Request) (Who, error) {
 	if h := r.Header.Values("Authorization"); len(h) > 0 {
 		return g.bearer(r, h)
@@ -93,7 +123,9 @@ func (g *Guard) authenticate(r *http.Request) (Who, error) {
 	if !reads(r.Method) && !sameOrigin(r) {
 		return Who{}, problem.CrossSite.New("the request does not come from this daemon's own pages")
 	}
-	return g.session(r.Context(), c.Value)
+	who, err := g.session(r.Context(), c.Value)
+	who.From = client(r)
+	return who, err
 }
 
 func (g *Guard) bearer(r *http.Request, h []string) (Who, error) {
@@ -101,12 +133,19 @@ func (g *Guard) bearer(r *http.Request, h []string) (Who, error) {
 		return Who{}, err
 	}
 	scheme, token, _ := strings.Cut(h[0], " ")
-	sum := sha256.Sum256([]byte(strings.TrimSpace(token)))
-	if len(h) != 1 || !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(sum[:], g.token[:]) != 1 {
+	if len(h) != 1 || !strings.EqualFold(scheme, "Bearer") {
 		g.Blame(r)
-		return Who{}, problem.Unauthorized.New("the token is not right")
+		return Who{}, problem.Unauthorized.New("one token is wanted, as Authorization: Bearer")
 	}
-	return Who{Actor: "api"}, nil
+	from := client(r)
+	by, err := g.tokens.Authenticate(r.Context(), auth.Credential{Bearer: strings.TrimSpace(token), From: from})
+	if errors.Is(err, auth.ErrUnauthenticated) {
+		g.Blame(r)
+	}
+	if err != nil {
+		return Who{}, err
+	}
+	return Who{Identity: by, Actor: by.Principal, From: from}, nil
 }
 
 // Admit returns an error, which is a problem, when too many wrong credentials came from the request's address.

@@ -14,14 +14,50 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/access"
+	"github.com/berthage/berthage/hypervisor"
+	"github.com/berthage/berthage/hypervisor/fake"
 	"github.com/berthage/berthage/pool"
 )
 
-const token = "berthd_right"
+const token = "berthd_right-and-long-enough-to-be-one"
 
-func guard(scratch pool.Scratch) *access.Guard {
-	return access.New(access.Config{Token: token, Scratch: scratch, Realm: "ledger", Session: time.Hour})
+// known is a ledger that knows Root.
+func known(t *testing.T) *berthage.Manager {
+	t.Helper()
+	m, err := berthage.Open(t.Context(), berthage.Config{Drivers: map[string]hypervisor.Driver{"sim": fake.New(fake.Config{})}, Ledger: pool.NewMemoryLedger(), Parts: []pool.Part{access.Part()}})
+	require.NoError(t, err)
+	t.Cleanup(m.Close)
+	decide(t, m, auth.Command{Put: &auth.Principal{ID: access.Root, Kind: auth.Service}})
+	decide(t, m, auth.Command{Bind: &auth.Binding{ID: access.Root, Principal: access.Root, Role: auth.Admin, Scope: auth.Scope{Everything: true}}})
+	return m
+}
+
+func decide(t *testing.T, m *berthage.Manager, c auth.Command) {
+	t.Helper()
+	c.Program = true
+	require.NoError(t, m.Decide(t.Context(), auth.Name, c))
+}
+
+func nothingMore(context.Context) error { return nil }
+
+func guarded(t *testing.T, c access.Config) *access.Guard {
+	t.Helper()
+	if c.Books == nil {
+		c.Books = access.NewBooks(known(t).View, nothingMore)
+		go c.Books.Run(t.Context())
+	}
+	c.Token, c.Session = token, time.Hour
+	g, err := access.New(c)
+	require.NoError(t, err)
+	return g
+}
+
+func guard(t *testing.T, scratch pool.Scratch) *access.Guard {
+	t.Helper()
+	return guarded(t, access.Config{Scratch: scratch, Realm: "ledger"})
 }
 
 // handler answers with the actor, behind the guard; /open is public.
@@ -64,8 +100,8 @@ func TestBearer(t *testing.T) {
 		"any case":       {[]edit{header("Authorization", "bearer "+token)}, 200},
 		"none":           {nil, 401},
 		"empty":          {[]edit{header("Authorization", "")}, 401},
-		"wrong":          {[]edit{header("Authorization", "Bearer berthd_wrong")}, 401},
-		"prefix":         {[]edit{header("Authorization", "Bearer berthd_righ")}, 401},
+		"wrong":          {[]edit{header("Authorization", "Bearer berthd_wrong-and-long-enough-to-be-one")}, 401},
+		"prefix":         {[]edit{header("Authorization", "Bearer "+token[:len(token)-1])}, 401},
 		"longer":         {[]edit{header("Authorization", "Bearer "+token+"x")}, 401},
 		"basic":          {[]edit{header("Authorization", "Basic "+token)}, 401},
 		"bare":           {[]edit{header("Authorization", token)}, 401},
@@ -75,10 +111,10 @@ func TestBearer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := ask(handler(guard(pool.NewMemoryScratch())), http.MethodPost, "/closed", tc.edits...)
+			w := ask(handler(guard(t, pool.NewMemoryScratch())), http.MethodPost, "/closed", tc.edits...)
 			require.Equal(t, tc.want, w.Code)
 			if tc.want == 200 {
-				require.Equal(t, "api", w.Body.String())
+				require.Equal(t, access.Root, w.Body.String())
 			} else {
 				require.Equal(t, "application/problem+json", w.Header().Get("Content-Type"))
 				require.Contains(t, w.Header().Get("WWW-Authenticate"), "Bearer")
@@ -86,13 +122,13 @@ func TestBearer(t *testing.T) {
 			}
 		})
 	}
-	require.Equal(t, 200, ask(handler(guard(pool.NewMemoryScratch())), http.MethodGet, "/open").Code)
+	require.Equal(t, 200, ask(handler(guard(t, pool.NewMemoryScratch())), http.MethodGet, "/open").Code)
 }
 
 func TestSession(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		g := guard(pool.NewMemoryScratch())
+		g := guard(t, pool.NewMemoryScratch())
 		h := handler(g)
 		c := signIn(t, g)
 		require.True(t, c.HttpOnly)
@@ -101,16 +137,16 @@ func TestSession(t *testing.T) {
 		require.Empty(t, c.Domain)
 		with := func(r *http.Request) { r.AddCookie(c) }
 
-		require.Equal(t, "dashboard", ask(h, http.MethodGet, "/x", with).Body.String())
+		require.Equal(t, access.Root, ask(h, http.MethodGet, "/x", with).Body.String())
 
 		time.Sleep(time.Hour - time.Second)
 		require.Equal(t, 200, ask(h, http.MethodGet, "/x", with).Code)
 		time.Sleep(2 * time.Second)
 		require.Equal(t, 401, ask(h, http.MethodGet, "/x", with).Code, "it has ended")
 
-		other := access.New(access.Config{Token: token, Scratch: pool.NewMemoryScratch(), Realm: "other", Session: time.Hour})
+		other := guarded(t, access.Config{Scratch: pool.NewMemoryScratch(), Realm: "other"})
 		require.NotEqual(t, c.Name, signIn(t, other).Name, "two daemons on one machine do not share a cookie")
-		secure := access.New(access.Config{Token: token, Scratch: pool.NewMemoryScratch(), Realm: "ledger", Session: time.Hour, Secure: true})
+		secure := guarded(t, access.Config{Scratch: pool.NewMemoryScratch(), Realm: "ledger", Secure: true})
 		c = signIn(t, secure)
 		require.True(t, c.Secure)
 		require.Regexp(t, "^__Host-", c.Name)
@@ -119,7 +155,7 @@ func TestSession(t *testing.T) {
 
 func TestSignOutEndsTheSession(t *testing.T) {
 	t.Parallel()
-	g := guard(pool.NewMemoryScratch())
+	g := guard(t, pool.NewMemoryScratch())
 	c := signIn(t, g)
 	var who access.Who
 	h := g.Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { who, _ = access.From(r.Context()) }),
@@ -136,7 +172,7 @@ func TestSignOutEndsTheSession(t *testing.T) {
 
 func TestCrossSite(t *testing.T) {
 	t.Parallel()
-	g := guard(pool.NewMemoryScratch())
+	g := guard(t, pool.NewMemoryScratch())
 	h, c := handler(g), signIn(t, g)
 	with := func(r *http.Request) { r.AddCookie(c) }
 	for name, tc := range map[string]struct {
@@ -167,7 +203,7 @@ func TestCrossSite(t *testing.T) {
 func TestCodesWorkOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		g := guard(pool.NewMemoryScratch())
+		g := guard(t, pool.NewMemoryScratch())
 		r := httptest.NewRequest(http.MethodPost, "/", nil)
 
 		code, expires := g.NewCode()
@@ -214,7 +250,7 @@ func TestCodesWorkOnce(t *testing.T) {
 func TestWrongCredentialsAreThrottled(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		g := guard(pool.NewMemoryScratch())
+		g := guard(t, pool.NewMemoryScratch())
 		h, c := handler(g), signIn(t, g)
 		from := func(addr string) edit { return func(r *http.Request) { r.RemoteAddr = addr } }
 		right, wrong := header("Authorization", "Bearer "+token), header("Authorization", "Bearer x")
@@ -254,9 +290,9 @@ func (broken) Put(context.Context, string, []byte, int64, time.Duration) (int64,
 
 func TestAStoreThatFailsLetsNobodyIn(t *testing.T) {
 	t.Parallel()
-	good := guard(pool.NewMemoryScratch())
+	good := guard(t, pool.NewMemoryScratch())
 	c := signIn(t, good)
-	g := guard(broken{})
+	g := guard(t, broken{})
 	require.Equal(t, 503, ask(handler(g), http.MethodGet, "/", func(r *http.Request) { r.AddCookie(c) }).Code)
 	code, _ := g.NewCode()
 	_, err := g.SignIn(httptest.NewRequest(http.MethodPost, "/", nil), code)
@@ -273,7 +309,7 @@ func (l lasting) Put(ctx context.Context, key string, value []byte, prev int64, 
 func TestASessionEndsWhateverTheStoreSays(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		g := guard(lasting{pool.NewMemoryScratch()})
+		g := guard(t, lasting{pool.NewMemoryScratch()})
 		c := signIn(t, g)
 		time.Sleep(time.Hour)
 		require.Equal(t, 401, ask(handler(g), http.MethodGet, "/", func(r *http.Request) { r.AddCookie(c) }).Code)

@@ -7,12 +7,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/problem"
 )
 
 // record is what Scratch keeps of a session. The cookie's value is not in it, only its digest is the key.
 type record struct {
-	Expires time.Time `json:"expires"`
+	By      auth.Identity `json:"by"`
+	Expires time.Time     `json:"expires"`
 }
 
 func (g *Guard) cookieName() string {
@@ -39,10 +41,17 @@ func (g *Guard) session(ctx context.Context, cookie string) (Who, error) {
 	if err := json.Unmarshal(b, &s); err != nil || !time.Now().Before(s.Expires) {
 		return Who{}, problem.Unauthorized.New("the session has ended; sign in again")
 	}
-	return Who{Actor: "dashboard", Session: key, Expires: s.Expires}, nil
+	known, err := g.config.Books.State(ctx)
+	if err == nil {
+		err = known.Good(s.By, time.Now())
+	}
+	if err != nil {
+		return Who{}, err
+	}
+	return Who{Identity: s.By, Actor: s.By.Principal, Session: key, Expires: s.Expires}, nil
 }
 
-// SignIn exchanges a code for a session and returns its cookie.
+// SignIn exchanges a code for a session of [Root]'s and returns its cookie.
 func (g *Guard) SignIn(r *http.Request, code string) (*http.Cookie, error) {
 	if err := notForeign(r); err != nil {
 		return nil, err
@@ -54,12 +63,29 @@ func (g *Guard) SignIn(r *http.Request, code string) (*http.Cookie, error) {
 		g.Blame(r)
 		return nil, problem.Unauthorized.New("the code is not right, has been used, or is too old; berthd link prints a new link")
 	}
-	value := random()
-	b, err := json.Marshal(record{Expires: time.Now().Add(g.config.Session)})
+	known, err := g.config.Books.State(r.Context())
 	if err != nil {
 		return nil, err
 	}
-	if _, err := g.config.Scratch.Put(r.Context(), sessionKey(value), b, 0, g.config.Session); err != nil {
+	root, _ := known.Principal(Root)
+	return g.Begin(r.Context(), auth.Identity{Principal: Root, Whole: true, Generation: root.Generation})
+}
+
+// Begin begins a session of somebody who has signed in, and returns its cookie.
+func (g *Guard) Begin(ctx context.Context, by auth.Identity) (*http.Cookie, error) {
+	known, err := g.config.Books.State(ctx)
+	if err == nil {
+		err = known.Good(by, time.Now())
+	}
+	if err != nil {
+		return nil, err
+	}
+	value := random()
+	b, err := json.Marshal(record{By: by, Expires: time.Now().Add(g.config.Session)})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := g.config.Scratch.Put(ctx, sessionKey(value), b, 0, g.config.Session); err != nil {
 		return nil, err
 	}
 	return g.cookie(value, int(g.config.Session/time.Second)), nil

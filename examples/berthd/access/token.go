@@ -7,13 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 )
 
-// tokenPrefix lets scanners for leaked secrets know the token when they see it.
-const tokenPrefix = "berthd_"
+// tokenPrefix is what the daemon's own token begins with.
+const tokenPrefix = TokenPrefix + "_"
 
 // LoadToken reads the bearer token from a file that only its owner can read, and makes one of 256 random
 // bits when there is none.
@@ -25,18 +24,7 @@ func LoadToken(name string) (string, error) {
 	b := make([]byte, 32)
 	rand.Read(b) // never fails
 	token = tokenPrefix + base64.RawURLEncoding.EncodeToString(b)
-	// Written aside and renamed, so that the file is never there without its token.
-	f, err := os.CreateTemp(filepath.Dir(name), ".token-*") // with mode 0600
-	if err != nil {
-		return "", fmt.Errorf("make the token file: %w", err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.WriteString(token + "\n")
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
+	if err := writePrivate(name, []byte(token+"\n")); err != nil {
 		return "", fmt.Errorf("make the token file: %w", err)
 	}
 	return token, nil

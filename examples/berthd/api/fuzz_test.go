@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,10 +47,13 @@ func open(t testing.TB) (http.Handler, *berthage.Manager) {
 			log.Apply(b)
 		}
 	}()
+	books := access.NewBooks(m.View, func(context.Context) error { return nil })
+	guard, err := access.New(access.Config{Books: books, Token: strings.Repeat("t", 32), Scratch: pool.NewMemoryScratch(), Session: time.Hour})
+	require.NoError(t, err)
 	mux := http.NewServeMux()
 	api.Register(mux, api.Config{
 		Manager: m, Operations: log, Logger: slog.New(slog.DiscardHandler), Version: "test", Drivers: map[string]string{"sim": "simulated"},
-		Guard: access.New(access.Config{Token: "t", Scratch: pool.NewMemoryScratch(), Session: time.Hour}), URL: func() string { return "" },
+		Guard: guard, URL: func() string { return "" },
 	})
 	return edge.Route(mux), m
 }

@@ -41,7 +41,7 @@ type SignInBody struct {
 
 // Session is who is signed in.
 type Session struct {
-	Actor   string     `json:"actor" enum:"api,dashboard" doc:"As it stands in events"`
+	Actor   string     `json:"actor" doc:"Id of the principal, as it stands in events" example:"root"`
 	Expires *time.Time `json:"expires,omitempty" doc:"When the browser is signed out"`
 }
 

@@ -119,17 +119,17 @@ func TestSigningIn(t *testing.T) {
 	for _, part := range []string{"HttpOnly", "SameSite=Strict", "Path=/", "Max-Age="} {
 		require.Contains(t, cookie, part)
 	}
-	require.Equal(t, "dashboard", visit(http.MethodGet, "/api/v1/session", nil).want(http.StatusOK).at("actor"))
+	require.Equal(t, "root", visit(http.MethodGet, "/api/v1/session", nil).want(http.StatusOK).at("actor"))
 	visit(http.MethodPost, "/api/v1/session", object{"code": code}).problem(401, "unauthorized")
 
 	visit(http.MethodPost, "/api/v1/instances", vm("csrf")).problem(403, "cross-site")
 	visit(http.MethodPost, "/api/v1/instances", vm("csrf"), "Origin", "http://evil.example").problem(403, "cross-site")
-	require.Equal(t, "dashboard", visit(http.MethodPost, "/api/v1/instances", vm("mine"), "Origin", r.d.URL()).want(http.StatusAccepted).at("operation", "actor"))
+	require.Equal(t, "root", visit(http.MethodPost, "/api/v1/instances", vm("mine"), "Origin", r.d.URL()).want(http.StatusAccepted).at("operation", "actor"))
 	visit(http.MethodPost, "/api/v1/links", nil, "Origin", r.d.URL()).problem(401, "unauthorized")
 
 	visit(http.MethodDelete, "/api/v1/session", nil, "Origin", r.d.URL()).want(http.StatusNoContent)
 	visit(http.MethodGet, "/api/v1/session", nil).problem(401, "unauthorized")
-	require.Equal(t, "api", r.get("/api/v1/session").want(http.StatusOK).at("actor"))
+	require.Equal(t, "root", r.get("/api/v1/session").want(http.StatusOK).at("actor"))
 }
 
 // The token and the codes are in their file and in what is printed for their owner, and nowhere else.

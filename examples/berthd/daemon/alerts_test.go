@@ -64,14 +64,14 @@ func TestAlerts(t *testing.T) {
 	require.Equal(t, one["id"], r.get(path).want(http.StatusOK).at("id"))
 
 	require.Equal(t, "on it", r.post(path+"/acknowledge", object{"note": "on it"}).want(http.StatusOK).at("acknowledged", "note"))
-	require.Equal(t, "api", r.get(path).want(http.StatusOK).at("acknowledged", "by"))
+	require.Equal(t, "root", r.get(path).want(http.StatusOK).at("acknowledged", "by"))
 	r.call(http.MethodDelete, path+"/acknowledge", nil).want(http.StatusNoContent)
 	r.call(http.MethodDelete, path+"/acknowledge", nil).problem(404, "not-found")
 
 	ends := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
 	s := r.post(silences, object{"matchers": []any{object{"name": "alertname", "value": "HostIsThere"}}, "ends": ends, "note": "known"}).want(http.StatusCreated)
 	require.Equal(t, "active", s.at("phase"))
-	require.Equal(t, "api", s.at("by"))
+	require.Equal(t, "root", s.at("by"))
 	id := s.at("id").(string)
 	longer := r.call(http.MethodPut, silences+"/"+id, object{"matchers": []any{object{"name": "alertname", "value": "HostIsThere"}}, "starts": s.at("starts"), "ends": time.Now().Add(2 * time.Hour).UTC().Format(time.RFC3339)}).want(http.StatusOK)
 	require.Equal(t, id, longer.at("id"))

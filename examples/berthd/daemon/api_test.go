@@ -30,7 +30,7 @@ func TestTheLifeOfAnInstance(t *testing.T) {
 	id, _ := a.at("instance", "id").(string)
 	require.Equal(t, "/api/v1/operations/launch-"+id, a.header.Get("Location"))
 	require.Equal(t, "launch", a.at("operation", "kind"))
-	require.Equal(t, "api", a.at("operation", "actor"))
+	require.Equal(t, "root", a.at("operation", "actor"))
 	op := r.finished(a)
 	require.Equal(t, "done", op["status"])
 	require.InDelta(t, 100, op["progress"], 0)

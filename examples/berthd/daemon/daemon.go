@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/auth/session"
 	"github.com/berthage/berthage/examples/berthd/access"
 	"github.com/berthage/berthage/examples/berthd/api"
 	"github.com/berthage/berthage/examples/berthd/config"
@@ -49,7 +50,9 @@ type Daemon struct {
 	store   *datadir.Store
 	drivers *drivers
 	manager *berthage.Manager
+	books   *access.Books
 	guard   *access.Guard
+	entered *session.Sessions // of those who have signed in
 	token   string
 	ops     *operation.Log
 	metrics *metrics.Metrics
@@ -119,7 +122,7 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 		Drivers: d.drivers.all, Ledger: d.store, Logger: d.log,
 		Poll: d.config.Poll, Grace: d.config.Grace, Evacuation: d.config.Evacuation, FenceAfter: d.config.FenceAfter, Preempt: d.config.Preempt,
 		Rebalance: d.config.Rebalance, Measure: d.config.Measure, Lifetimes: d.config.Lifetimes, Worth: d.config.Worth, BurstFor: d.config.BurstFor,
-		Alerting: alerting, Messaging: messaging,
+		Alerting: alerting, Messaging: messaging, Parts: []pool.Part{access.Part()},
 		Scheduler: &scheduler.Scheduler{CostWeight: d.config.CostWeight, LoadWeight: d.config.LoadWeight},
 	})
 	if err != nil {
@@ -130,10 +133,9 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 			return fmt.Errorf("first start: %w", err)
 		}
 	}
-	d.guard = access.New(access.Config{
-		Token: d.token, Scratch: d.store, Realm: d.manager.Status().Ledger,
-		Session: d.config.Session, Secure: d.config.TLSCert != "",
-	})
+	if err := d.authentication(ctx); err != nil {
+		return err
+	}
 	d.metrics = metrics.New(d.manager, d.version)
 	if d.config.BackupEvery > 0 {
 		if d.backups, err = ledger.NewBackups(d.config, d.store, d.log); err != nil {
@@ -232,6 +234,7 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	d.running.Store(true)
 	wg.Go(func() { d.run(background) })
 	wg.Go(func() { d.follow(background) })
+	wg.Go(func() { d.books.Run(background) })
 	if d.backups != nil {
 		wg.Go(func() { d.backups.Run(background) })
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/getkin/kin-openapi/routers/legacy"
 	"github.com/stretchr/testify/require"
 
+	"github.com/berthage/berthage/examples/berthd/access"
 	"github.com/berthage/berthage/examples/berthd/config"
 	"github.com/berthage/berthage/examples/berthd/daemon"
 	"github.com/berthage/berthage/hypervisor/fake"
@@ -358,7 +359,7 @@ func (r *rig) commanded() int {
 	for b, err := range r.d.Manager().Events(ctx, 0) {
 		require.NoError(r.t, err)
 		for _, e := range b.Events {
-			if e.Actor == "api" {
+			if e.Actor == access.Root {
 				n++
 			}
 		}

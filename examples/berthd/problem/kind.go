@@ -22,6 +22,13 @@ const (
 	Unauthorized     Kind = "unauthorized"
 	CrossSite        Kind = "cross-site"
 	Throttled        Kind = "throttled"
+	NotByRole        Kind = "not-by-role"
+	NotOwn           Kind = "not-own"
+	OutOfScope       Kind = "out-of-scope"
+	OutOfLimits      Kind = "out-of-limits"
+	NotByToken       Kind = "not-by-token"
+	LocksOut         Kind = "locks-out"
+	Forbidden        Kind = "forbidden"
 	NoRoute          Kind = "no-such-path"
 	Method           Kind = "method-not-allowed"
 	NotFound         Kind = "not-found"
@@ -63,9 +70,16 @@ func Kinds() []Explained {
 		{TooLarge, http.StatusRequestEntityTooLarge, "Body too large", "A body may have 1 MiB. It was not read."},
 		{MediaType, http.StatusUnsupportedMediaType, "Unsupported media type", "Bodies are application/json."},
 		{NotAcceptable, http.StatusNotAcceptable, "Not acceptable", "Answers are application/json."},
-		{Unauthorized, http.StatusUnauthorized, "Not signed in", "The request carries neither a valid bearer token nor a valid session. The token is in the file that the daemon names at its start; berthd link prints a link that signs a browser in."},
+		{Unauthorized, http.StatusUnauthorized, "Not signed in", "The request carries neither a valid bearer token nor a valid session. The daemon's own token is in the file that the daemon names at its start; berthd link prints a link that signs a browser in."},
 		{CrossSite, http.StatusForbidden, "Cross-site request", "A request with a session cookie came from another origin, or does not say from which. Programs should use the bearer token."},
 		{Throttled, http.StatusTooManyRequests, "Too many wrong credentials", "Too many wrong tokens or codes came from this address. Wait as long as Retry-After says."},
+		{NotByRole, http.StatusForbidden, "Not allowed to the role", "Nothing was done: none of the roles that you have where this lies allows it. Whoever administers the project can bind you to another."},
+		{NotOwn, http.StatusForbidden, "Owned by somebody else", "Nothing was done: your role allows this with what is your own, and this is somebody else's."},
+		{OutOfScope, http.StatusForbidden, "Outside of what you are bound to", "Nothing was done: it lies in another project, or in none, and no role of yours reaches there."},
+		{OutOfLimits, http.StatusForbidden, "Not allowed to the token", "Nothing was done: you may do this, but not with this API token. Use another, or sign in."},
+		{NotByToken, http.StatusForbidden, "Not with a token", "Nothing was done: no API token may do this. Sign in."},
+		{LocksOut, http.StatusForbidden, "Nobody could administer any more", "Nothing was done: after this nobody would be admin of everything. Make somebody else admin first."},
+		{Forbidden, http.StatusForbidden, "Not allowed", "Nothing was done: no role is bound to you that allows it, or nobody may."},
 		{NoRoute, http.StatusNotFound, "No such path", "The API has no such path; /docs lists them all."},
 		{Method, http.StatusMethodNotAllowed, "Method not allowed", "The path exists, but not with this method; Allow lists those that it has."},
 		{NotFound, http.StatusNotFound, "Not found", "What the path names does not exist."},

@@ -12,7 +12,9 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"time"
 
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/quota"
@@ -107,6 +109,10 @@ func From(err error) *Problem {
 	if errors.As(err, &p) {
 		return p
 	}
+	var refused *auth.Refusal
+	if errors.As(err, &refused) {
+		return ofRefusal(refused)
+	}
 	p = kindOf(err).New(err.Error())
 	p.Cause = err
 	switch p.Status {
@@ -133,6 +139,42 @@ func From(err error) *Problem {
 	if errors.As(err, &r) {
 		p.Placement = NewRefusal(r.Explanation)
 	}
+	return p
+}
+
+// reasons are the kinds of problem of what somebody may not do.
+func reasons(r auth.Reason) Kind {
+	switch r {
+	case auth.NotByRole:
+		return NotByRole
+	case auth.NotOwn:
+		return NotOwn
+	case auth.OutOfScope:
+		return OutOfScope
+	case auth.OutOfLimits:
+		return OutOfLimits
+	case auth.NotByToken:
+		return NotByToken
+	case auth.WouldLockOut:
+		return LocksOut
+	}
+	return Forbidden
+}
+
+// ofRefusal is From for what package auth refuses. What is hidden is not there.
+func ofRefusal(r *auth.Refusal) (p *Problem) {
+	switch {
+	case r.Kind == auth.ErrUnauthenticated:
+		p = Unauthorized.New(string(r.Reason))
+	case r.Kind == auth.ErrThrottled:
+		p = Throttled.New(string(r.Reason))
+		p.RetryAfter = int((r.Wait + time.Second - 1) / time.Second)
+	case r.Hidden:
+		p = NotFound.New("there is no such thing")
+	default:
+		p = reasons(r.Reason).New(r.Error())
+	}
+	p.Cause = r
 	return p
 }
 
