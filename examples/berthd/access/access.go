@@ -83,7 +83,7 @@ func (g *Guard) Require(next http.Handler, public func(*http.Request) bool) http
 			return
 		}
 		who, err := g.authenticate(r)
-		if err == nil {
+		if err == nil && !decided(r) {
 			err = g.whole(who.Identity)
 		}
 		if err != nil {
