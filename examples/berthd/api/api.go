@@ -46,6 +46,7 @@ type Config struct {
 	History    *history.History  // what was measured; nil: nothing is kept
 	Keys       *receivers.Keys   // seal the secrets of receivers
 	Desk       *signin.Desk      // where people sign in
+	GuestUser  string            // of machines with registered keys whose owner has chosen none; empty: the image's
 	Scratch    pool.Scratch      // knows when tokens were last used
 	Maker      *receivers.Maker  // makes the notifiers of those that are checked or tried
 }
@@ -90,7 +91,7 @@ func Register(mux *http.ServeMux, c Config) {
 		RejectUnknownQueryParameters: true,
 		Transformers:                 []huma.Transformer{a.transform},
 	})
-	a.huma.UseMiddleware(remember)
+	a.huma.UseMiddleware(remember, a.carry)
 	a.registerPool()
 	a.registerHosts()
 	a.registerMaintenance()

@@ -126,6 +126,7 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 		"hetzner as a text":   {file: `{"hetzner": "token"}`, want: "hetzner: a list of objects"},
 		"no network":          {args: []string{"--simulate", "1", "--notify-allow", "10.1.2.0/24,intranet"}, want: "notify-allow"},
 		"no address":          {args: []string{"--simulate", "1", "--public-url", "berthd.example"}, want: "public-url"},
+		"no user name":        {args: []string{"--simulate", "1", "--guest-user", "a:b"}, want: "guest-user"},
 		"no proxy":            {args: []string{"--simulate", "1", "--trusted-proxies", "proxy"}, want: "trusted-proxies"},
 		"a zone":              {args: []string{"--simulate", "1", "--notify-allow", "fe80::1%eth0"}, want: "notify-allow"},
 		"a weight below 0":    {file: `{"simulate": 1, "cost_weight": -1}`, want: "cost-weight: -1: zero or more"},

@@ -156,7 +156,7 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 	d.handler = d.routes(api.Config{
 		Manager: d.manager, Operations: d.ops, Guard: d.guard, Logger: d.log, Version: d.version,
 		Drivers: d.drivers.kinds, URL: d.URL, Drain: d.drain, CostWeight: d.config.CostWeight,
-		History: d.History(), Keys: d.keys, Maker: d.maker, Desk: desk, Scratch: d.store,
+		History: d.History(), Keys: d.keys, Maker: d.maker, Desk: desk, Scratch: d.store, GuestUser: d.config.GuestUser,
 	})
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/berthage/berthage/auth/totp"
+	"github.com/berthage/berthage/examples/berthd/config"
 	"github.com/berthage/berthage/examples/berthd/daemon"
 )
 
@@ -310,6 +311,30 @@ func TestPeople(t *testing.T) {
 	r.call(http.MethodDelete, usersPath+"/"+bob, nil).want(http.StatusNoContent)
 	r.get(usersPath+"/"+bob).problem(404, "not-found")
 	r.post(usersPath+"/root/disable", nil).problem(403, "locks-out")
+}
+
+// A machine gets the keys that whoever launches it has registered, if they say so.
+func TestRegisteredKeys(t *testing.T) {
+	t.Parallel()
+	r := start(t, 1, func(c *config.Config, _ *daemon.Options) { c.GuestUser = "ops" })
+	body := vm("mine")
+	body["spec"].(object)["guest"] = object{"registered_keys": true}
+	require.Contains(t, r.post("/api/v1/instances", body).problem(422, "schema-violation")["detail"], "you have none")
+	r.post(usersPath+"/root/ssh-keys", object{"key": publicKey}).want(http.StatusCreated)
+	r.post(usersPath+"/root/ssh-keys", object{"key": strings.Replace(publicKey, "AgMEBQ", "AgMFBQ", 1), "expires": "2020-01-01T00:00:00Z"}).want(http.StatusCreated)
+	got := r.get("/api/v1/instances/" + r.launch(body)).want(http.StatusOK)
+	require.Equal(t, "ops", got.at("user"))
+	require.Len(t, got.at("ssh_keys"), 1)
+	body["name"] = "bare"
+	body["spec"].(object)["guest"] = object{"user": "me"}
+	got = r.get("/api/v1/instances/" + r.launch(body)).want(http.StatusOK)
+	require.Empty(t, got.at("ssh_keys"))
+	r.call(http.MethodPut, usersPath+"/root", object{"login": "chosen"}).want(http.StatusOK)
+	body["name"] = "both"
+	body["spec"].(object)["guest"] = object{"registered_keys": true, "ssh_keys": []string{publicKey}}
+	got = r.get("/api/v1/instances/" + r.launch(body)).want(http.StatusOK)
+	require.Equal(t, "chosen", got.at("user"))
+	require.Len(t, got.at("ssh_keys"), 1)
 }
 
 func ids(a *answer) (out []any) {
