@@ -83,9 +83,6 @@ func (g *Guard) Require(next http.Handler, public func(*http.Request) bool) http
 			return
 		}
 		who, err := g.authenticate(r)
-		if err == nil && !decided(r) {
-			err = g.whole(who.Identity)
-		}
 		if err != nil {
 			p := *problem.From(err)
 			p.RequestID = edge.From(r.Context()).ID
@@ -100,16 +97,33 @@ func (g *Guard) Require(next http.Handler, public func(*http.Request) bool) http
 	})
 }
 
-// whole refuses whoever is not admin of everything, as long as no operation says what it takes.
-func (g *Guard) whole(by auth.Identity) (err error) {
-	ask := auth.Request{By: by, Verb: auth.Operate, Thing: auth.Thing{Resource: auth.Ledger}}
+// Allow returns nil if whoever a request is from may do that to the thing, and otherwise an error, mostly an *auth.Refusal. To read, the
+// books are relied on for a while after the ledger was lost; for anything else they have to be current.
+func (g *Guard) Allow(ctx context.Context, verb auth.Verb, thing auth.Thing) (err error) {
+	if verb != auth.Read {
+		if err := g.config.Books.Current(); err != nil {
+			return err
+		}
+	}
+	who, _ := From(ctx)
+	ask := auth.Request{By: who.Identity, Verb: verb, Thing: thing}
 	if e := g.config.Books.Read(func(st *pool.State) { err = auth.Of(st).Access(Projects(st), ask, time.Now()).Err(ask) }); e != nil {
 		return e
 	}
-	if r := (*auth.Refusal)(nil); errors.As(err, &r) {
-		r.Hidden = false
-	}
 	return err
+}
+
+// Only passes on requests of whoever may do that with what lies in no project; it answers the others itself.
+func (g *Guard) Only(verb auth.Verb, on auth.Resource, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := g.Allow(r.Context(), verb, auth.Thing{Resource: on}); err != nil {
+			p := *problem.From(err)
+			p.RequestID = edge.From(r.Context()).ID
+			p.Write(w)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func (g *Guard) authenticate(r *http.Request) (Who, error) {

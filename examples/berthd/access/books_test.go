@@ -141,19 +141,46 @@ func TestWhatIsRevokedIsVoid(t *testing.T) {
 	}
 }
 
-// Somebody who is known may do nothing for that alone.
-func TestToBeKnownIsNotEnough(t *testing.T) {
+// Somebody who is known may do nothing for that alone. When the ledger is lost nobody may change anything, and reading is decided as before.
+func TestOnly(t *testing.T) {
 	t.Parallel()
-	m := known(t)
-	decide(t, m, auth.Command{Put: &auth.Principal{ID: "ada", Kind: auth.Person, Name: "ada"}})
-	b := access.NewBooks(m.View, nothingMore)
-	g := guarded(t, access.Config{Books: b, Scratch: pool.NewMemoryScratch()})
-	known, err := b.State(t.Context())
-	require.NoError(t, err)
-	ada, _ := known.Principal("ada")
-	cookie, err := g.Begin(t.Context(), auth.Identity{Principal: "ada", Whole: true, Generation: ada.Generation})
-	require.NoError(t, err)
-	require.Equal(t, 403, ask(handler(g), http.MethodGet, "/x", func(r *http.Request) { r.AddCookie(cookie) }).Code)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		m := known(t)
+		decide(t, m, auth.Command{Put: &auth.Principal{ID: "ada", Kind: auth.Person, Name: "ada"}})
+		look := nothingMore
+		b := access.NewBooks(m.View, func(ctx context.Context) error { return look(ctx) })
+		g := guarded(t, access.Config{Books: b, Scratch: pool.NewMemoryScratch()})
+		go b.Run(ctx)
+		defer func() { stop(); synctest.Wait() }()
+		st, err := b.State(ctx)
+		require.NoError(t, err)
+		ada, _ := st.Principal("ada")
+		cookie, err := g.Begin(ctx, auth.Identity{Principal: "ada", Whole: true, Generation: ada.Generation})
+		require.NoError(t, err)
+		done := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+		closed := func(*http.Request) bool { return false }
+		read := g.Require(g.Only(auth.Read, auth.Metrics, done), closed)
+		write := g.Require(g.Only(auth.Create, auth.Metrics, done), closed)
+		root, hers := header("Authorization", "Bearer "+token), func(r *http.Request) { r.AddCookie(cookie) }
+
+		require.Equal(t, 404, ask(read, http.MethodGet, "/x", hers).Code)
+		require.Equal(t, 204, ask(read, http.MethodGet, "/x", root).Code)
+		require.Equal(t, 204, ask(write, http.MethodPost, "/x", root).Code)
+		decide(t, m, auth.Command{Bind: &auth.Binding{ID: "ada", Principal: "ada", Role: auth.Viewer, Scope: auth.Scope{Everything: true}}})
+		require.Equal(t, 204, ask(read, http.MethodGet, "/x", hers).Code)
+		w := ask(write, http.MethodPost, "/x", hers, header("Sec-Fetch-Site", "same-origin"))
+		require.Equal(t, 403, w.Code)
+		require.Contains(t, w.Body.String(), "/problems/not-by-role")
+
+		look = func(context.Context) error { return &pool.Error{Kind: pool.ErrUnavailable} }
+		time.Sleep(30 * time.Second)
+		require.Equal(t, 503, ask(write, http.MethodPost, "/x", root).Code)
+		require.Equal(t, 204, ask(read, http.MethodGet, "/x", root).Code)
+		require.Equal(t, 204, ask(read, http.MethodGet, "/x", hers).Code)
+		time.Sleep(access.MostStale)
+		require.Equal(t, 503, ask(read, http.MethodGet, "/x", root).Code)
+	})
 }
 
 // Books that know nobody let nobody in, with the right token either.

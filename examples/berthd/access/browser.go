@@ -3,7 +3,6 @@ package access
 import (
 	"context"
 	"net/http"
-	"strings"
 )
 
 // OwnPages refuses a request that a browser sends from another origin; one from a program passes. It is for what signs somebody in.
@@ -16,14 +15,4 @@ func KeyOf(c *http.Cookie) string { return sessionKey(c.Value) }
 func (g *Guard) End(ctx context.Context, key string) error {
 	_, err := g.SignOut(ctx, Who{Session: key})
 	return err
-}
-
-// decided reports whether what a request is about decides for itself who may do it: people see to themselves, whatever their role.
-func decided(r *http.Request) bool {
-	for _, of := range []string{"me", "logout", "session", "users", "bindings"} {
-		if path, ok := strings.CutPrefix(r.URL.Path, "/api/v1/"+of); ok && (path == "" || path[0] == '/') {
-			return true
-		}
-	}
-	return false
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/operation"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/pool"
@@ -28,7 +29,7 @@ func (a *api) registerActions() {
 	} {
 		op := describe(p.verb+"-instance", http.MethodPost, "/instances/{id}/"+p.verb, "Instances", p.summary, p.description, 403, 404, 409, 501)
 		op.DefaultStatus = http.StatusAccepted
-		huma.Register(a.huma, op, func(ctx context.Context, in *InstancePath) (*acceptedOutput, error) {
+		register(a, may(auth.Instances, auth.Use), ofInstance, op, func(ctx context.Context, in *InstancePath) (*acceptedOutput, error) {
 			i, err := a.as(ctx).SetPower(ctx, in.id(), p.want)
 			if err != nil {
 				return nil, problem.From(err)
@@ -40,7 +41,7 @@ func (a *api) registerActions() {
 	op := describe("reboot-instance", http.MethodPost, "/instances/{id}/reboot", "Instances", "Reboot an instance",
 		"Restarts the guest of a running instance. Needs the ability reboot. The same Idempotency-Key again is the same reboot.", 404, 409, 501)
 	op.DefaultStatus = http.StatusAccepted
-	huma.Register(a.huma, op, func(ctx context.Context, in *struct {
+	register(a, may(auth.Instances, auth.Use), ofInstance, op, func(ctx context.Context, in *struct {
 		InstancePath
 		Key string `header:"Idempotency-Key" maxLength:"128" doc:"Once per key"`
 	}) (*acceptedOutput, error) {
@@ -55,7 +56,7 @@ func (a *api) registerActions() {
 	op = describe("delete-instance", http.MethodDelete, "/instances/{id}", "Instances", "Delete an instance",
 		"Wants it gone with everything that its machine has. Its place is free once the machine is known to be gone. Deleting it again is no error.", 404)
 	op.DefaultStatus = http.StatusAccepted
-	huma.Register(a.huma, op, func(ctx context.Context, in *InstancePath) (*acceptedOutput, error) {
+	register(a, may(auth.Instances, auth.Delete), ofInstance, op, func(ctx context.Context, in *InstancePath) (*acceptedOutput, error) {
 		i, err := a.as(ctx).Delete(ctx, in.id())
 		if err != nil {
 			return nil, problem.From(err)
@@ -80,7 +81,7 @@ func (a *api) registerConsole() {
 	op.Responses = map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{
 		"text/plain": {Schema: &huma.Schema{Type: "string"}, Example: "web-1 login: "},
 	}}}
-	huma.Register(a.huma, op, func(ctx context.Context, in *struct {
+	register(a, may(auth.Instances, auth.Console), ofInstance, op, func(ctx context.Context, in *struct {
 		InstancePath
 		Bytes int `query:"bytes" minimum:"1" maximum:"1048576" default:"65536" doc:"At most so many bytes"`
 	}) (*consoleOutput, error) {
@@ -92,7 +93,7 @@ func (a *api) registerConsole() {
 	})
 	op = describe("get-display", http.MethodGet, "/instances/{id}/display", "Instances", "Find the graphical console",
 		"Where the graphical console of a running instance can be reached. Needs the ability console.", 404, 409, 501, 502)
-	huma.Register(a.huma, op, func(ctx context.Context, in *InstancePath) (*struct{ Body Display }, error) {
+	register(a, may(auth.Instances, auth.Console), ofInstance, op, func(ctx context.Context, in *InstancePath) (*struct{ Body Display }, error) {
 		u, err := a.c.Manager.Display(ctx, in.id())
 		if err != nil {
 			return nil, problem.From(err)

@@ -10,10 +10,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/alert"
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/pool"
 )
@@ -22,6 +21,8 @@ import (
 type AlertPath struct {
 	ID string `path:"id" pattern:"^[0-9a-f]{32}$" doc:"Id of the alert" example:"0123456789abcdef0123456789abcdef"`
 }
+
+func (p AlertPath) alert() string { return p.ID }
 
 // Alert is an alert as it stands.
 type Alert struct {
@@ -97,14 +98,14 @@ func (a *api) registerAlerts() {
 		}
 		return &alertOutput{alertOf(s)}, nil
 	}
-	huma.Register(a.huma, describe("list-alerts", http.MethodGet, "/alerts", "Alerts", "List alerts",
+	register(a, shows(auth.Alerts), nowhere, describe("list-alerts", http.MethodGet, "/alerts", "Alerts", "List alerts",
 		"Those that are pending or fire, and those that were resolved within the last day. Pending ones are shown by the daemon that leads.", 422),
 		func(ctx context.Context, in *struct {
 			Paging
 			Phase string `query:"phase" enum:"pending,firing,resolved" doc:"Only those in this phase"`
 		}) (*pageOutput[Alert], error) {
 			all := a.c.Manager.Alerts().List()
-			return list(ctx, a, &in.Paging, func(*pool.State) iter.Seq[berthage.AlertStatus] {
+			return list(ctx, a, &in.Paging, auth.Alerts, func(st *pool.State, s berthage.AlertStatus) (string, string) { return a.alertPlace(st, s.Alert.Labels) }, func(*pool.State) iter.Seq[berthage.AlertStatus] {
 				return func(yield func(berthage.AlertStatus) bool) {
 					for _, s := range all {
 						if (in.Phase == "" || in.Phase == string(s.Alert.Phase)) && !yield(s) {
@@ -114,9 +115,9 @@ func (a *api) registerAlerts() {
 				}
 			}, func(s berthage.AlertStatus) string { return s.Alert.Labels.String() }, alertOf)
 		})
-	huma.Register(a.huma, describe("get-alert", http.MethodGet, "/alerts/{id}", "Alerts", "Get an alert", "One alert.", 404),
+	register(a, reads(auth.Alerts), ofAlert, describe("get-alert", http.MethodGet, "/alerts/{id}", "Alerts", "Get an alert", "One alert.", 404),
 		func(_ context.Context, in *AlertPath) (*alertOutput, error) { return get(in.ID) })
-	huma.Register(a.huma, withExample(describe("acknowledge-alert", http.MethodPost, "/alerts/{id}/acknowledge", "Alerts", "Acknowledge an alert",
+	register(a, may(auth.Alerts, auth.Update), ofAlert, withExample(describe("acknowledge-alert", http.MethodPost, "/alerts/{id}/acknowledge", "Alerts", "Acknowledge an alert",
 		"Says that the caller has taken on an alert that fires: it does not escalate any more, and is not told again for its own sake, until it is resolved.", 404), AcknowledgeBody{Note: "looking into it"}),
 		func(ctx context.Context, in *struct {
 			AlertPath
@@ -131,7 +132,7 @@ func (a *api) registerAlerts() {
 			}
 			return get(in.ID)
 		})
-	huma.Register(a.huma, describe("unacknowledge-alert", http.MethodDelete, "/alerts/{id}/acknowledge", "Alerts", "Take an acknowledgement back",
+	register(a, may(auth.Alerts, auth.Update), ofAlert, describe("unacknowledge-alert", http.MethodDelete, "/alerts/{id}/acknowledge", "Alerts", "Take an acknowledgement back",
 		"Nobody has taken the alert on any more; it escalates anew.", 404),
 		func(ctx context.Context, in *AlertPath) (*struct{}, error) {
 			s, err := a.findAlert(in.ID)
@@ -159,6 +160,8 @@ type SilencePath struct {
 	ID string `path:"id" maxLength:"64" doc:"Id of the silence"`
 }
 
+func (p SilencePath) silence() string { return p.ID }
+
 // SilenceBody is what a silence is to be.
 type SilenceBody struct {
 	Matchers []Matcher  `json:"matchers" minItems:"1" maxItems:"64" doc:"Alerts that all of them match are not told"`
@@ -166,6 +169,14 @@ type SilenceBody struct {
 	Ends     time.Time  `json:"ends"`
 	By       string     `json:"by,omitempty" maxLength:"256" doc:"Who wants it; absent: the caller" example:"alice"`
 	Note     string     `json:"note,omitempty" maxLength:"4096" doc:"Why" example:"new disks"`
+}
+
+// place is where a silence is to lie.
+func (b *SilenceBody) place() (at place) {
+	if m, err := matchers(b.Matchers); err == nil { // or it is refused later
+		at.project = silencePlace(m)
+	}
+	return at
 }
 
 // Silence is a silence as it stands.
@@ -222,18 +233,27 @@ func (a *api) registerSilences() {
 		return &silenceOutput{silence(s)}, nil
 	}
 	example := SilenceBody{Matchers: []Matcher{{Name: "host", Op: "=", Value: "sim/h01"}}, Ends: time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC), Note: "new disks"}
-	huma.Register(a.huma, describe("list-silences", http.MethodGet, "/silences", "Alerts", "List silences", "Those that are active or to come, and those that have expired within the last days.", 422),
+	register(a, shows(auth.Silences), nowhere, describe("list-silences", http.MethodGet, "/silences", "Alerts", "List silences", "Those that are active or to come, and those that have expired within the last days.", 422),
 		func(ctx context.Context, in *Paging) (*pageOutput[Silence], error) {
 			all := slices.Values(a.c.Manager.Alerts().Silences())
-			return list(ctx, a, in, func(*pool.State) iter.Seq[alert.Silence] { return all }, func(s alert.Silence) string { return s.ID }, silence)
+			return list(ctx, a, in, auth.Silences, func(_ *pool.State, s alert.Silence) (string, string) { return silencePlace(s.Matchers), "" }, func(*pool.State) iter.Seq[alert.Silence] { return all }, func(s alert.Silence) string { return s.ID }, silence)
 		})
 	op := describe("create-silence", http.MethodPost, "/silences", "Alerts", "Create a silence",
 		"Alerts that its matchers match are not told while it is active. They fire all the same, and are shown.")
 	op.DefaultStatus = http.StatusCreated
-	huma.Register(a.huma, withExample(op, example), func(ctx context.Context, in *struct{ Body SilenceBody }) (*silenceOutput, error) {
+	register(a, may(auth.Silences, auth.Create), func(_ *api, in *struct{ Body SilenceBody }) place { return in.Body.place() }, withExample(op, example), func(ctx context.Context, in *struct{ Body SilenceBody }) (*silenceOutput, error) {
 		return set(ctx, "", in.Body)
 	})
-	huma.Register(a.huma, withExample(describe("change-silence", http.MethodPut, "/silences/{id}", "Alerts", "Change a silence",
+	register(a, may(auth.Silences, auth.Update), func(a *api, in *struct {
+		SilencePath
+		Body SilenceBody
+	}) place {
+		at := ofSilence(a, &in.SilencePath)
+		if at.project != in.Body.place().project { // to let it silence something else is for who may silence everything
+			at.project = ""
+		}
+		return at
+	}, withExample(describe("change-silence", http.MethodPut, "/silences/{id}", "Alerts", "Change a silence",
 		"An active one keeps what it has been: its end, author and note are changed, and any other change ends it and makes a new one, which has another id.", 404), example),
 		func(ctx context.Context, in *struct {
 			SilencePath
@@ -241,7 +261,7 @@ func (a *api) registerSilences() {
 		}) (*silenceOutput, error) {
 			return set(ctx, in.ID, in.Body)
 		})
-	huma.Register(a.huma, describe("end-silence", http.MethodDelete, "/silences/{id}", "Alerts", "End a silence", "It is expired from now on.", 404),
+	register(a, may(auth.Silences, auth.Delete), ofSilence, describe("end-silence", http.MethodDelete, "/silences/{id}", "Alerts", "End a silence", "It is expired from now on.", 404),
 		func(ctx context.Context, in *SilencePath) (*struct{}, error) {
 			return nil, problemOf(a.as(ctx).Alerts().EndSilence(ctx, in.ID))
 		})

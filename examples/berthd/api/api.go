@@ -22,6 +22,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/validation"
 
 	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/access"
 	"github.com/berthage/berthage/examples/berthd/edge"
 	"github.com/berthage/berthage/examples/berthd/history"
@@ -73,12 +74,13 @@ func Register(mux *http.ServeMux, c Config) {
 			OpenAPI: "3.1.0",
 			Info: &huma.Info{
 				Title: "Berthage", Version: c.Version,
-				Description: "Virtual machines on a fleet of mixed hosts: capacity, placement, quotas, instances and their lives.",
+				Description: "Virtual machines on a fleet of mixed hosts: capacity, placement, quotas, instances and their lives. " +
+					"Each operation says in x-authorization what it takes: a verb on a resource; what the caller may not see answers 404.",
 			},
 			Components: &huma.Components{
 				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
 				SecuritySchemes: map[string]*huma.SecurityScheme{
-					"bearer":  {Type: "http", Scheme: "bearer", Description: "The token from the file that the daemon names at its start."},
+					"bearer":  {Type: "http", Scheme: "bearer", Description: "The daemon's own token, from the file that it names at its start; an API token; or the access token of a session."},
 					"session": {Type: "apiKey", In: "cookie", Name: "berthd-session", Description: "The cookie of a signed-in browser; its name ends in a part of the ledger's identity. Commands must come from the daemon's own pages."},
 				},
 			},
@@ -158,7 +160,7 @@ func Public(r *http.Request) bool {
 // as returns the Manager in the name of the request's caller.
 func (a *api) as(ctx context.Context) *berthage.Manager {
 	who, _ := access.From(ctx)
-	return a.c.Manager.As(who.Actor, edge.From(ctx).ID)
+	return a.c.Manager.As(who.Actor, edge.From(ctx).ID).For(who.Actor)
 }
 
 type requestKey struct{}
@@ -182,6 +184,9 @@ func (a *api) transform(ctx huma.Context, _ string, v any) (any, error) {
 	}
 	p, ok := v.(*problem.Problem)
 	if !ok {
+		if !a.sees(ctx.Context(), auth.Hosts) {
+			v = bare(v)
+		}
 		return v, nil
 	}
 	id := edge.From(ctx.Context()).ID
@@ -189,6 +194,9 @@ func (a *api) transform(ctx huma.Context, _ string, v any) (any, error) {
 		a.c.Logger.Warn("request failed", "request_id", id, "problem", p.Type, "error", p.Cause)
 	}
 	c := *p
+	if c.Placement != nil && !a.sees(ctx.Context(), auth.Hosts) {
+		c.Placement, c.Detail = c.Placement.Bare(), "no host fits"
+	}
 	c.RequestID = id
 	return &c, nil
 }

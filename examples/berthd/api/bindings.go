@@ -5,9 +5,6 @@ import (
 	"errors"
 	"iter"
 	"net/http"
-	"slices"
-
-	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/problem"
@@ -42,26 +39,25 @@ type listBindings struct {
 }
 
 func (a *api) registerBindings() {
-	huma.Register(a.huma, describe("list-bindings", http.MethodGet, "/bindings", "Users", "List bindings",
+	register(a, shows(auth.Bindings), nowhere, describe("list-bindings", http.MethodGet, "/bindings", "Users", "List bindings",
 		"Who has which role where, by id: the bindings to places whose bindings one may see.", 422),
 		func(ctx context.Context, in *listBindings) (*pageOutput[Binding], error) {
-			var found []auth.Binding
-			err := a.seen(ctx, auth.Bindings, func(_ *pool.State, s *auth.State, v auth.View) {
-				for b := range s.Bindings() {
-					if (in.Principal == "" || b.Principal == in.Principal) && v.Shows(b.Scope.Project, b.Principal) {
-						found = append(found, b)
+			of := func(st *pool.State) iter.Seq[auth.Binding] {
+				return func(yield func(auth.Binding) bool) {
+					for b := range auth.Of(st).Bindings() {
+						if (in.Principal == "" || b.Principal == in.Principal) && !yield(b) {
+							return
+						}
 					}
 				}
-			})
-			if err != nil {
-				return nil, problem.From(err)
 			}
-			return list(ctx, a, &in.Paging, func(*pool.State) iter.Seq[auth.Binding] { return slices.Values(found) }, func(b auth.Binding) string { return b.ID }, binding)
+			lies := func(_ *pool.State, b auth.Binding) (project, owner string) { return b.Scope.Project, b.Principal }
+			return list(ctx, a, &in.Paging, auth.Bindings, lies, of, func(b auth.Binding) string { return b.ID }, binding)
 		})
 	get := func(ctx context.Context, id string) (*struct{ Body Binding }, error) {
 		var out *struct{ Body Binding }
-		err := a.seen(ctx, auth.Bindings, func(_ *pool.State, s *auth.State, v auth.View) {
-			if b, ok := s.Binding(id); ok && v.Shows(b.Scope.Project, b.Principal) {
+		err := a.visible(ctx, auth.Bindings, func(st *pool.State, shows func(project, owner string) bool) {
+			if b, ok := auth.Of(st).Binding(id); ok && shows(b.Scope.Project, b.Principal) {
 				out = &struct{ Body Binding }{binding(b)}
 			}
 		})
@@ -70,13 +66,15 @@ func (a *api) registerBindings() {
 		}
 		return out, problemOf(err)
 	}
-	huma.Register(a.huma, describe("get-binding", http.MethodGet, "/bindings/{id}", "Users", "Get a binding", "One binding.", 404),
+	register(a, reads(auth.Bindings), ofBinding, describe("get-binding", http.MethodGet, "/bindings/{id}", "Users", "Get a binding", "One binding.", 404),
 		func(ctx context.Context, in *BindingPath) (*struct{ Body Binding }, error) { return get(ctx, in.ID) })
 	op := withExample(describe("add-binding", http.MethodPost, "/bindings", "Users", "Bind a role",
 		"Gives somebody, or a group, a role in a place: everything, a project with those below it, or what is their own. A binding is not changed: bind anew and remove.", 404),
 		BindingBody{Principal: "root", Power: Power{Role: "viewer", Place: Place{Project: "default"}}})
 	op.DefaultStatus = http.StatusCreated
-	huma.Register(a.huma, op, func(ctx context.Context, in *struct{ Body BindingBody }) (*struct{ Body Binding }, error) {
+	register(a, may(auth.Bindings, auth.Create), func(_ *api, in *struct{ Body BindingBody }) place {
+		return place{project: in.Body.Project, field: "project", value: in.Body.Project}
+	}, op, func(ctx context.Context, in *struct{ Body BindingBody }) (*struct{ Body Binding }, error) {
 		b := in.Body
 		next := auth.Binding{ID: newID("b"), Principal: b.Principal, Group: b.Group, Role: auth.Role(b.Role), Scope: b.scope()}
 		err := a.decide(ctx, auth.Command{Bind: &next})
@@ -89,7 +87,7 @@ func (a *api) registerBindings() {
 		}
 		return &struct{ Body Binding }{binding(next)}, nil
 	})
-	huma.Register(a.huma, describe("remove-binding", http.MethodDelete, "/bindings/{id}", "Users", "Remove a binding", "At once: what somebody does from then on is decided without it.", 404),
+	register(a, may(auth.Bindings, auth.Delete), ofBinding, describe("remove-binding", http.MethodDelete, "/bindings/{id}", "Users", "Remove a binding", "At once: what somebody does from then on is decided without it.", 404),
 		func(ctx context.Context, in *BindingPath) (*struct{}, error) {
 			err := a.decide(ctx, auth.Command{Unbind: in.ID})
 			var no *auth.Refusal
@@ -98,6 +96,17 @@ func (a *api) registerBindings() {
 			}
 			return nil, problemOf(err)
 		})
+}
+
+// ofBinding is of a binding that the path names.
+func ofBinding(a *api, in *BindingPath) place {
+	at := place{field: "binding", value: in.ID}
+	a.c.Manager.View(func(st *pool.State) {
+		if b, ok := auth.Of(st).Binding(in.ID); ok {
+			at.project, at.owner = b.Scope.Project, b.Principal
+		}
+	})
+	return at
 }
 
 func noBinding(id string) error {

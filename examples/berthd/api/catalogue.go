@@ -7,8 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/danielgtaylor/huma/v2"
-
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/pool"
 )
@@ -17,6 +16,8 @@ import (
 type Named struct {
 	Name string `path:"name" maxLength:"63" doc:"Its name"`
 }
+
+func (n Named) named() string { return n.Name }
 
 // ImageBody is an image without its name.
 type ImageBody struct {
@@ -45,12 +46,20 @@ type Flavor struct {
 }
 
 // list returns a page of what records yields, by key.
-func list[R, T any](ctx context.Context, a *api, p *Paging, records func(*pool.State) iter.Seq[R], key func(R) string, convert func(R) T) (*pageOutput[T], error) {
+func list[R, T any](ctx context.Context, a *api, p *Paging, on auth.Resource, lies lie[R], records func(*pool.State) iter.Seq[R], key func(R) string, convert func(R) T) (*pageOutput[T], error) {
 	var rev pool.Revision
 	var found []R
-	a.c.Manager.View(func(st *pool.State) {
-		rev, found = st.Head(), slices.Collect(records(st))
+	err := a.visible(ctx, on, func(st *pool.State, shows func(string, string) bool) {
+		rev = st.Head()
+		for r := range records(st) {
+			if shows(lies(st, r)) {
+				found = append(found, r)
+			}
+		}
 	})
+	if err != nil {
+		return nil, err
+	}
 	slices.SortFunc(found, func(x, y R) int { return strings.Compare(key(x), key(y)) })
 	out, err := paginate(*p, requestOf(ctx).URL, rev, found, key, convert)
 	return out, problemOf(err)
@@ -84,9 +93,9 @@ func (a *api) registerCatalogue() {
 }
 
 func (a *api) registerImages() {
-	huma.Register(a.huma, describe("list-images", http.MethodGet, "/images", "Images", "List images", "The catalogue by name. An image without a source for a driver cannot be used there."),
+	register(a, shows(auth.Images), nowhere, describe("list-images", http.MethodGet, "/images", "Images", "List images", "The catalogue by name. An image without a source for a driver cannot be used there."),
 		func(ctx context.Context, in *Paging) (*pageOutput[Image], error) {
-			return list(ctx, a, in, (*pool.State).Images, func(i *pool.Image) string { return i.Name }, a.image)
+			return list(ctx, a, in, auth.Images, inNone, (*pool.State).Images, func(i *pool.Image) string { return i.Name }, a.image)
 		})
 	get := func(name string) (*imageOutput, error) {
 		i := view(a.c.Manager, func(st *pool.State) *pool.Image {
@@ -98,9 +107,9 @@ func (a *api) registerImages() {
 		}
 		return &imageOutput{a.image(i)}, nil
 	}
-	huma.Register(a.huma, describe("get-image", http.MethodGet, "/images/{name}", "Images", "Get an image", "One image.", 404),
+	register(a, reads(auth.Images), nowhere, describe("get-image", http.MethodGet, "/images/{name}", "Images", "Get an image", "One image.", 404),
 		func(_ context.Context, in *Named) (*imageOutput, error) { return get(in.Name) })
-	huma.Register(a.huma, withExample(describe("put-image", http.MethodPut, "/images/{name}", "Images", "Add or replace an image",
+	register(a, may(auth.Images, auth.Update), nowhere, withExample(describe("put-image", http.MethodPut, "/images/{name}", "Images", "Add or replace an image",
 		"Instances keep what they were launched with."), ImageBody{OS: "Debian 12", User: "debian", MinDisk: 2 * pool.GiB, Sources: map[string]string{"sim": "debian-12.qcow2"}}),
 		func(ctx context.Context, in *struct {
 			Named
@@ -112,16 +121,16 @@ func (a *api) registerImages() {
 			}
 			return get(in.Name)
 		})
-	huma.Register(a.huma, describe("remove-image", http.MethodDelete, "/images/{name}", "Images", "Remove an image", "Instances keep what they were launched with.", 404),
+	register(a, may(auth.Images, auth.Delete), nowhere, describe("remove-image", http.MethodDelete, "/images/{name}", "Images", "Remove an image", "Instances keep what they were launched with.", 404),
 		func(ctx context.Context, in *Named) (*struct{}, error) {
 			return nil, problemOf(a.as(ctx).RemoveImage(ctx, in.Name))
 		})
 }
 
 func (a *api) registerFlavors() {
-	huma.Register(a.huma, describe("list-flavors", http.MethodGet, "/flavors", "Flavors", "List flavors", "Named sizes by name."),
+	register(a, shows(auth.Flavors), nowhere, describe("list-flavors", http.MethodGet, "/flavors", "Flavors", "List flavors", "Named sizes by name."),
 		func(ctx context.Context, in *Paging) (*pageOutput[Flavor], error) {
-			return list(ctx, a, in, (*pool.State).Flavors, func(f *pool.Flavor) string { return f.Name }, flavor)
+			return list(ctx, a, in, auth.Flavors, inNone, (*pool.State).Flavors, func(f *pool.Flavor) string { return f.Name }, flavor)
 		})
 	get := func(name string) (*flavorOutput, error) {
 		f := view(a.c.Manager, func(st *pool.State) *pool.Flavor {
@@ -133,9 +142,9 @@ func (a *api) registerFlavors() {
 		}
 		return &flavorOutput{flavor(f)}, nil
 	}
-	huma.Register(a.huma, describe("get-flavor", http.MethodGet, "/flavors/{name}", "Flavors", "Get a flavor", "One named size.", 404),
+	register(a, reads(auth.Flavors), nowhere, describe("get-flavor", http.MethodGet, "/flavors/{name}", "Flavors", "Get a flavor", "One named size.", 404),
 		func(_ context.Context, in *Named) (*flavorOutput, error) { return get(in.Name) })
-	huma.Register(a.huma, withExample(describe("put-flavor", http.MethodPut, "/flavors/{name}", "Flavors", "Add or replace a flavor",
+	register(a, may(auth.Flavors, auth.Update), nowhere, withExample(describe("put-flavor", http.MethodPut, "/flavors/{name}", "Flavors", "Add or replace a flavor",
 		"Instances keep the sizes that they were launched with."), FlavorBody{Resources: Amounts{"cpu": 2000, "memory": 4 * pool.GiB, "storage.ssd": 40 * pool.GiB}}),
 		func(ctx context.Context, in *struct {
 			Named
@@ -146,7 +155,7 @@ func (a *api) registerFlavors() {
 			}
 			return get(in.Name)
 		})
-	huma.Register(a.huma, describe("remove-flavor", http.MethodDelete, "/flavors/{name}", "Flavors", "Remove a flavor", "Instances keep the sizes that they were launched with.", 404),
+	register(a, may(auth.Flavors, auth.Delete), nowhere, describe("remove-flavor", http.MethodDelete, "/flavors/{name}", "Flavors", "Remove a flavor", "Instances keep the sizes that they were launched with.", 404),
 		func(ctx context.Context, in *Named) (*struct{}, error) {
 			return nil, problemOf(a.as(ctx).RemoveFlavor(ctx, in.Name))
 		})

@@ -4,9 +4,8 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/edge"
 	"github.com/berthage/berthage/examples/berthd/operation"
 	"github.com/berthage/berthage/examples/berthd/problem"
@@ -39,7 +38,7 @@ func (a *api) registerChanges() {
 		"Moves the machine with its disks to another host of the same driver: as it runs where both hosts can do that, otherwise stopped. Until it is there its place is booked on both. "+
 			"If it cannot be moved after all it stays where it is, and the operation says why. Needs the ability migrate or migrate-live; without cold, a running instance needs the latter (501).", 403, 404, 409, 501)
 	op.DefaultStatus = http.StatusAccepted
-	huma.Register(a.huma, withExample(op, MoveBody{Cold: true}), func(ctx context.Context, in *struct {
+	register(a, may(auth.Instances, auth.Operate), ofInstance, withExample(op, MoveBody{Cold: true}), func(ctx context.Context, in *struct {
 		InstancePath
 		Body MoveBody
 	}) (*acceptedOutput, error) {
@@ -54,7 +53,7 @@ func (a *api) registerChanges() {
 		"Gives it other sizes on the host that it is on: as it runs where the host can do that, otherwise stopped. Until it is done the larger of both is booked. Disks only grow. "+
 			"It is refused (409) when the host has no room: move it first. Needs the ability resize or resize-hot; without cold, a running instance needs the latter (501).", 403, 404, 409, 501)
 	op.DefaultStatus = http.StatusAccepted
-	huma.Register(a.huma, withExample(op, ResizeBody{Flavor: "large", Cold: true}), func(ctx context.Context, in *struct {
+	register(a, may(auth.Instances, auth.Use), ofInstance, withExample(op, ResizeBody{Flavor: "large", Cold: true}), func(ctx context.Context, in *struct {
 		InstancePath
 		Body ResizeBody
 	}) (*acceptedOutput, error) {
@@ -70,7 +69,7 @@ func (a *api) registerChanges() {
 		"Your word that the instance's machine is lost: it is made anew of its image, on whatever host has room. WHAT WAS ON ITS DISKS IS GONE, and should the machine show up again it is destroyed. "+
 			"Only for one that is missing or broken, or whose host is known to be off (409).", 403, 404, 409)
 	op.DefaultStatus = http.StatusAccepted
-	huma.Register(a.huma, withExample(op, RebuildBody{Machine: "i0f8k2m4q6s8v0x2z4b6d8g0j-0"}), func(ctx context.Context, in *struct {
+	register(a, may(auth.Instances, auth.Use), ofInstance, withExample(op, RebuildBody{Machine: "i0f8k2m4q6s8v0x2z4b6d8g0j-0"}), func(ctx context.Context, in *struct {
 		InstancePath
 		Body RebuildBody
 	}) (*acceptedOutput, error) {

@@ -1,16 +1,15 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/pool"
 )
@@ -126,11 +125,11 @@ type listClusters struct {
 }
 
 func (a *api) registerClusters() {
-	huma.Register(a.huma, describe("list-clusters", http.MethodGet, "/clusters", "Clusters", "List clusters", "Clusters by project and name, with how far the last command of each has come.", 422),
+	register(a, shows(auth.Clusters), nowhere, describe("list-clusters", http.MethodGet, "/clusters", "Clusters", "List clusters", "Clusters by project and name, with how far the last command of each has come.", 422),
 		func(ctx context.Context, in *listClusters) (*pageOutput[Cluster], error) {
-			return a.listClusters(requestOf(ctx).URL, in)
+			return a.listClusters(ctx, in)
 		})
-	huma.Register(a.huma, describe("get-cluster", http.MethodGet, "/clusters/{project}/{name}", "Clusters", "Get a cluster",
+	register(a, reads(auth.Clusters), ofCluster, describe("get-cluster", http.MethodGet, "/clusters/{project}/{name}", "Clusters", "Get a cluster",
 		"One cluster: how many of its members the last command is done for, is pending for, has failed for and has skipped.", 404),
 		func(_ context.Context, in *ClusterPath) (*clusterOutput, error) {
 			c, err := a.c.Manager.Cluster(in.id())
@@ -139,7 +138,7 @@ func (a *api) registerClusters() {
 			}
 			return &clusterOutput{cluster(c)}, nil
 		})
-	huma.Register(a.huma, describe("list-members", http.MethodGet, "/clusters/{project}/{name}/members", "Clusters", "List the members of a cluster",
+	register(a, reads(auth.Clusters), ofCluster, describe("list-members", http.MethodGet, "/clusters/{project}/{name}/members", "Clusters", "List the members of a cluster",
 		"Its members by number, each with the outcome of the last command and the reason.", 404, 422),
 		func(ctx context.Context, in *struct {
 			ClusterPath
@@ -159,17 +158,22 @@ func (a *api) registerClusters() {
 		"Places and records all members at once, all or none, or with best_effort as many as there is room for, and then builds them. Follow the cluster in Location. "+
 			"A refusal says for the first member without a place what stands in the way (409, 403). The name can be taken only once (409).", 403, 409)
 	op.DefaultStatus = http.StatusAccepted
-	huma.Register(a.huma, withExample(op, ClusterBody{Project: "default", Name: "web", Size: 3, Spec: Spec{Image: "debian-12", Flavor: "small"}}),
+	register(a, may(auth.Clusters, auth.Create), func(_ *api, in *struct {
+		Key  string `header:"Idempotency-Key" maxLength:"128" doc:"The same key with the same body gives the same cluster, however often it is sent"`
+		Body ClusterBody
+	}) place {
+		return inProject(in.Body.Project)
+	}, withExample(op, ClusterBody{Project: "default", Name: "web", Size: 3, Spec: Spec{Image: "debian-12", Flavor: "small"}}),
 		func(ctx context.Context, in *struct {
 			Key  string `header:"Idempotency-Key" maxLength:"128" doc:"The same key with the same body gives the same cluster, however often it is sent"`
 			Body ClusterBody
 		}) (*clusterAccepted, error) {
-			return taken(a.as(ctx).CreateCluster(ctx, in.Body.create(token(in.Key))))
+			return taken(a.as(ctx).CreateCluster(ctx, in.Body.create(tokenOf(ctx, in.Key))))
 		})
 	op = describe("scale-cluster", http.MethodPost, "/clusters/{project}/{name}/scale", "Clusters", "Scale a cluster",
 		"Adds members, all or none unless best_effort, or deletes those that have failed and then the newest. To grow it must be wanted running or stopped (409). The same again does nothing.", 403, 404, 409)
 	op.DefaultStatus = http.StatusAccepted
-	huma.Register(a.huma, withExample(op, ScaleBody{Size: 5}), func(ctx context.Context, in *struct {
+	register(a, may(auth.Clusters, auth.Use), ofCluster, withExample(op, ScaleBody{Size: 5}), func(ctx context.Context, in *struct {
 		ClusterPath
 		Body ScaleBody
 	}) (*clusterAccepted, error) {
@@ -187,14 +191,14 @@ func (a *api) registerSteering() {
 	} {
 		op := describe(v.verb+"-cluster", http.MethodPost, "/clusters/{project}/{name}/"+v.verb, "Clusters", v.summary, v.description+" Members that it cannot be done to are skipped, with the reason. The same again does nothing.", 404, 409)
 		op.DefaultStatus = http.StatusAccepted
-		huma.Register(a.huma, op, func(ctx context.Context, in *ClusterPath) (*clusterAccepted, error) {
+		register(a, may(auth.Clusters, auth.Use), ofCluster, op, func(ctx context.Context, in *ClusterPath) (*clusterAccepted, error) {
 			return taken(a.as(ctx).SteerCluster(ctx, berthage.SteerCluster{Cluster: in.id(), Verb: v.verb}))
 		})
 	}
 	op := describe("suspend-cluster", http.MethodPost, "/clusters/{project}/{name}/suspend", "Clusters", "Suspend a cluster",
 		"Those members that run are suspended and keep their places; with release all are shelved and give them back. Which members ran is remembered for resume. Members that it cannot be done to are skipped, with the reason. The same again does nothing.", 404, 409)
 	op.DefaultStatus = http.StatusAccepted
-	huma.Register(a.huma, withExample(op, SuspendBody{Release: true}), func(ctx context.Context, in *struct {
+	register(a, may(auth.Clusters, auth.Use), ofCluster, withExample(op, SuspendBody{Release: true}), func(ctx context.Context, in *struct {
 		ClusterPath
 		Body SuspendBody
 	}) (*clusterAccepted, error) {
@@ -203,33 +207,33 @@ func (a *api) registerSteering() {
 	op = describe("delete-cluster", http.MethodDelete, "/clusters/{project}/{name}", "Clusters", "Delete a cluster",
 		"All members go with everything that their machines have, and with the last one the cluster.", 404)
 	op.DefaultStatus = http.StatusAccepted
-	huma.Register(a.huma, op, func(ctx context.Context, in *ClusterPath) (*clusterAccepted, error) {
+	register(a, may(auth.Clusters, auth.Delete), ofCluster, op, func(ctx context.Context, in *ClusterPath) (*clusterAccepted, error) {
 		return taken(a.as(ctx).SteerCluster(ctx, berthage.SteerCluster{Cluster: in.id(), Verb: berthage.Destroy}))
 	})
 }
 
-func (a *api) listClusters(u *url.URL, in *listClusters) (*pageOutput[Cluster], error) {
+func (a *api) listClusters(ctx context.Context, in *listClusters) (*pageOutput[Cluster], error) {
 	var tag string
 	var rev pool.Revision
 	var found []*pool.Cluster
-	err := view(a.c.Manager, func(st *pool.State) error {
+	var same error
+	err := a.visible(ctx, auth.Clusters, func(st *pool.State, shows func(string, string) bool) {
 		tag, rev = etag(st.Identity(), st.Head()), st.Head()
-		if err := in.check(tag); err != nil {
-			return err
+		if same = in.check(tag); same != nil {
+			return
 		}
 		for c := range st.Clusters() {
-			if (in.Project == "" || c.ID.Project() == in.Project) && strings.Contains(c.ID.Name(), in.Name) {
+			if (in.Project == "" || c.ID.Project() == in.Project) && strings.Contains(c.ID.Name(), in.Name) && shows(c.ID.Project(), c.Owner) {
 				found = append(found, c)
 			}
 		}
-		return nil
 	})
-	if err != nil {
+	if err := cmp.Or(err, same); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(found, func(x, y *pool.Cluster) int { return strings.Compare(string(x.ID), string(y.ID)) })
 	// The members are counted for the clusters of the page only.
-	out, err := paginate(in.Paging, u, rev, found, func(c *pool.Cluster) string { return string(c.ID) }, func(c *pool.Cluster) Cluster {
+	out, err := paginate(in.Paging, requestOf(ctx).URL, rev, found, func(c *pool.Cluster) string { return string(c.ID) }, func(c *pool.Cluster) Cluster {
 		v, err := a.c.Manager.Cluster(c.ID)
 		if err != nil { // deleted since
 			v = berthage.Cluster{Cluster: *c}

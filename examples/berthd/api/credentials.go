@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/access"
 	"github.com/berthage/berthage/examples/berthd/problem"
@@ -114,7 +112,7 @@ func (a *api) registerCredentials() {
 		"One's own, or, for who administers people, somebody else's. All sessions end; a browser that changes its own gets a new one.", 404),
 		PasswordBody{Current: Current{"correct horse battery staple"}, Password: "another horse, another battery"})
 	op.DefaultStatus = http.StatusNoContent
-	huma.Register(a.huma, op, func(ctx context.Context, in *struct {
+	register(a, may(auth.Credentials, auth.Update), ofUser, op, func(ctx context.Context, in *struct {
 		PrincipalPath
 		Body PasswordBody
 	}) (*cookieOutput, error) {
@@ -134,7 +132,7 @@ func (a *api) registerCredentials() {
 		}
 		return &cookieOutput{a.again(ctx, in.ID)}, nil
 	})
-	huma.Register(a.huma, withExample(describe("begin-second-factor", http.MethodPost, "/users/{id}/second-factor", "Users", "Begin a second factor",
+	register(a, may(auth.Credentials, auth.Update), ofUser, withExample(describe("begin-second-factor", http.MethodPost, "/users/{id}/second-factor", "Users", "Begin a second factor",
 		"One's own: the secret for an app that shows codes. It counts once a code of it was given, within ten minutes; until then the one before does.", 404, 409),
 		Current{"correct horse battery staple"}),
 		func(ctx context.Context, in *struct {
@@ -157,7 +155,7 @@ func (a *api) registerCredentials() {
 			}
 			return &struct{ Body SecondBegun }{SecondBegun(s)}, nil
 		})
-	huma.Register(a.huma, withExample(describe("put-second-factor", http.MethodPut, "/users/{id}/second-factor", "Users", "Complete a second factor",
+	register(a, may(auth.Credentials, auth.Update), ofUser, withExample(describe("put-second-factor", http.MethodPut, "/users/{id}/second-factor", "Users", "Complete a second factor",
 		"With a first code of what was begun. The answer has recovery codes, which are not shown again. All sessions end; a browser that changes its own gets a new one.", 404, 409),
 		CodeBody{Code: "123456"}),
 		func(ctx context.Context, in *struct {
@@ -184,7 +182,7 @@ func (a *api) registerCredentials() {
 		"One's own, or, for who administers people, that of somebody who has lost it. All sessions end; a browser that changes its own gets a new one.", 404),
 		Current{"correct horse battery staple"})
 	op.DefaultStatus = http.StatusNoContent
-	huma.Register(a.huma, op, func(ctx context.Context, in *struct {
+	register(a, may(auth.Credentials, auth.Update), ofUser, op, func(ctx context.Context, in *struct {
 		PrincipalPath
 		Body Current
 	}) (*cookieOutput, error) {
@@ -223,13 +221,14 @@ func (a *api) myself(ctx context.Context, p auth.Principal) error {
 }
 
 func (a *api) registerSessions() {
-	huma.Register(a.huma, describe("list-sessions", http.MethodGet, "/users/{id}/sessions", "Users", "List sessions",
+	register(a, reads(auth.Sessions), ofUser, describe("list-sessions", http.MethodGet, "/users/{id}/sessions", "Users", "List sessions",
 		"Where a user is signed in, by id. Sessions by the link of berthd link, and API tokens, are not among them.", 404, 422),
 		func(ctx context.Context, in *struct {
 			PrincipalPath
 			Paging
 		}) (*pageOutput[SignedIn], error) {
-			if _, _, err := a.of(ctx, auth.Sessions, in.ID); err != nil {
+			_, p, err := a.of(ctx, auth.Sessions, in.ID)
+			if err != nil {
 				return nil, err
 			}
 			all, err := a.c.Desk.Sessions(ctx, in.ID)
@@ -237,7 +236,7 @@ func (a *api) registerSessions() {
 				return nil, problem.From(err)
 			}
 			current := a.sessionOf(ctx)
-			return list(ctx, a, &in.Paging, func(*pool.State) iter.Seq[signin.Session] { return slices.Values(all) }, func(s signin.Session) string { return s.ID },
+			return list(ctx, a, &in.Paging, auth.Sessions, func(*pool.State, signin.Session) (project, owner string) { return belongs(p) }, func(*pool.State) iter.Seq[signin.Session] { return slices.Values(all) }, func(s signin.Session) string { return s.ID },
 				func(s signin.Session) SignedIn {
 					kind := "program"
 					if s.Browser != "" {
@@ -246,13 +245,10 @@ func (a *api) registerSessions() {
 					return SignedIn{s.ID, kind, s.Began, s.Ends, s.Address, s.Agent, s.ID == current}
 				})
 		})
-	huma.Register(a.huma, describe("end-session", http.MethodDelete, "/users/{id}/sessions/{session}", "Users", "End a session", "It is void at once.", 404),
+	register(a, may(auth.Sessions, auth.Delete), ofUser, describe("end-session", http.MethodDelete, "/users/{id}/sessions/{session}", "Users", "End a session", "It is void at once.", 404),
 		func(ctx context.Context, in *SessionPath) (*struct{}, error) {
 			if _, _, err := a.of(ctx, auth.Sessions, in.ID); err != nil {
 				return nil, err
-			}
-			if err := a.may(ctx, auth.Delete, auth.Sessions, in.ID); err != nil {
-				return nil, refused(in.ID, err)
 			}
 			all, err := a.c.Desk.Sessions(ctx, in.ID)
 			if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/pool"
 )
@@ -62,11 +63,11 @@ type eventsInput struct {
 func (a *api) registerEvents() {
 	op := describe("stream-events", http.MethodGet, "/events", "Events", "Follow the events",
 		"Server-sent events. First comes one named hello with the present revision; then one named batch for each commit, whose id is its revision, so that a "+
-			"browser that reconnects goes on where it was. One named reset says that what was asked for is no longer there: read the present state and go on.", 422)
+			"browser that reconnects goes on where it was. One named reset says that what was asked for is no longer there: read the present state and go on. Events of what the caller may not see are left out.", 422)
 	op.Responses = map[string]*huma.Response{"200": {Description: "A stream that does not end", Content: map[string]*huma.MediaType{
 		"text/event-stream": {Schema: &huma.Schema{Type: "string"}, Example: "event: hello\ndata: {\"revision\":41}\n\n"},
 	}}}
-	huma.Register(a.huma, op, func(ctx context.Context, in *eventsInput) (*struct{ Body func(huma.Context) }, error) {
+	register(a, shows(auth.Events), nowhere, op, func(ctx context.Context, in *eventsInput) (*struct{ Body func(huma.Context) }, error) {
 		after := pool.Revision(in.After)
 		if in.Last != "" {
 			n, err := strconv.ParseInt(in.Last, 10, 64)
@@ -194,10 +195,20 @@ func (a *api) batches(ctx context.Context, s *stream, after pool.Revision) error
 			if n.err != nil {
 				return n.err
 			}
-			if err := s.send("batch", strconv.FormatInt(int64(n.b.Revision), 10), batch(n.b)); err != nil {
+			shown, err := a.seen(ctx, n.b)
+			if err != nil {
+				return err
+			}
+			if len(shown.Events) == 0 {
+				continue
+			}
+			if err := s.send("batch", strconv.FormatInt(int64(n.b.Revision), 10), batch(shown)); err != nil {
 				return err
 			}
 		case <-beat.C:
+			if _, err := a.seen(ctx, pool.Batch{}); err != nil { // nobody is listened to, or talked to, for longer than they are good
+				return err
+			}
 			if err := s.send("", "", nil); err != nil {
 				return err
 			}

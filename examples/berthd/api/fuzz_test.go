@@ -7,13 +7,13 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/access"
 	"github.com/berthage/berthage/examples/berthd/api"
 	"github.com/berthage/berthage/examples/berthd/edge"
@@ -23,17 +23,25 @@ import (
 	"github.com/berthage/berthage/pool"
 )
 
+const bearer = "a-token-that-is-long-enough-to-be-one"
+
 // open returns an API over a Manager in memory, with one host, an image, a flavor and a project.
 func open(t testing.TB) (http.Handler, *berthage.Manager) {
 	t.Helper()
 	ctx := context.Background()
 	fleet := fake.New(fake.Config{Name: "sim", Hosts: fake.Fleet("sim", 1, 7)})
-	m, err := berthage.Open(ctx, berthage.Config{Ledger: pool.NewMemoryLedger(), Drivers: map[string]hypervisor.Driver{"sim": fleet}})
+	m, err := berthage.Open(ctx, berthage.Config{Ledger: pool.NewMemoryLedger(), Parts: []pool.Part{access.Part()}, Drivers: map[string]hypervisor.Driver{"sim": fleet}})
 	require.NoError(t, err)
 	t.Cleanup(m.Close)
 	require.NoError(t, m.PutProject(ctx, pool.Project{Name: "default", Quota: pool.Resources{pool.Instances: 3}}))
 	require.NoError(t, m.PutImage(ctx, pool.Image{Name: "debian-12", User: "debian", Sources: map[string]string{"sim": "x"}}))
 	require.NoError(t, m.PutFlavor(ctx, pool.Flavor{Name: "small", Resources: pool.Resources{pool.CPU: 1000, pool.Memory: pool.GiB, pool.StorageSSD: pool.GiB}}))
+	for _, c := range []auth.Command{
+		{Program: true, Put: &auth.Principal{ID: access.Root, Kind: auth.Service}},
+		{Program: true, Bind: &auth.Binding{ID: access.Root, Principal: access.Root, Role: auth.Admin, Scope: auth.Scope{Everything: true}}},
+	} {
+		require.NoError(t, m.Decide(ctx, auth.Name, c))
+	}
 	_, err = m.AddHost(ctx, "sim/node-0001")
 	require.NoError(t, err)
 	log := operation.NewLog(100)
@@ -48,14 +56,18 @@ func open(t testing.TB) (http.Handler, *berthage.Manager) {
 		}
 	}()
 	books := access.NewBooks(m.View, func(context.Context) error { return nil })
-	guard, err := access.New(access.Config{Books: books, Token: strings.Repeat("t", 32), Scratch: pool.NewMemoryScratch(), Session: time.Hour})
+	guard, err := access.New(access.Config{Books: books, Token: bearer, Scratch: pool.NewMemoryScratch(), Session: time.Hour})
 	require.NoError(t, err)
 	mux := http.NewServeMux()
 	api.Register(mux, api.Config{
 		Manager: m, Operations: log, Logger: slog.New(slog.DiscardHandler), Version: "test", Drivers: map[string]string{"sim": "simulated"},
 		Guard: guard, URL: func() string { return "" },
 	})
-	return edge.Route(mux), m
+	guarded := guard.Require(edge.Route(mux), func(*http.Request) bool { return false })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Set("Authorization", "Bearer "+bearer)
+		guarded.ServeHTTP(w, r)
+	}), m
 }
 
 func post(a http.Handler, path string, body []byte) *httptest.ResponseRecorder {

@@ -9,8 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/history"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/pool"
@@ -113,7 +112,7 @@ func (r HistoryRange) resolve(now time.Time, interval time.Duration) (from, to t
 
 func (a *api) registerHistory() {
 	about := "Without from and to it is the last hour. Moments are whole multiples of the step. A daemon that keeps no history answers 503."
-	huma.Register(a.huma, describe("get-host-history", http.MethodGet, "/hosts/{driver}/{host}/history", "History", "What a host was doing",
+	register(a, reads(auth.Hosts), ofHost, describe("get-host-history", http.MethodGet, "/hosts/{driver}/{host}/history", "History", "What a host was doing",
 		"CPU, memory, disk, network and load of a host over time. "+about, 404, 422),
 		func(ctx context.Context, in *struct {
 			HostPath
@@ -124,7 +123,7 @@ func (a *api) registerHistory() {
 			}
 			return a.history(ctx, history.Hosts, string(in.id()), in.HistoryRange)
 		})
-	huma.Register(a.huma, describe("get-instance-history", http.MethodGet, "/instances/{id}/history", "History", "What an instance was doing",
+	register(a, reads(auth.History), ofInstance, describe("get-instance-history", http.MethodGet, "/instances/{id}/history", "History", "What an instance was doing",
 		"CPU, memory, disk, network and load of an instance over time, wherever it was. "+about, 404, 422),
 		func(ctx context.Context, in *struct {
 			InstancePath
@@ -135,7 +134,7 @@ func (a *api) registerHistory() {
 			}
 			return a.history(ctx, history.Instances, string(in.id()), in.HistoryRange)
 		})
-	huma.Register(a.huma, describe("get-usage", http.MethodGet, "/usage", "History", "Who uses most now",
+	register(a, shows(auth.Usage), nowhere, describe("get-usage", http.MethodGet, "/usage", "History", "Who uses most now",
 		"What hosts or instances use now, those that use most first. A daemon that keeps no history answers 503.", 422),
 		func(ctx context.Context, in *struct {
 			Of      string `query:"of" enum:"hosts,instances" default:"hosts" doc:"Of which"`
@@ -207,19 +206,29 @@ func (a *api) usage(ctx context.Context, of, by, project string, limit int) (*Us
 		subject, label = history.Instances, history.LabelVMID
 	}
 	rows := make(map[string]*UsageRow)
-	a.c.Manager.View(func(st *pool.State) {
+	on := auth.Usage
+	if subject == history.Hosts {
+		on = auth.Hosts
+	}
+	err = a.visible(ctx, on, func(st *pool.State, shows func(string, string) bool) {
 		if subject == history.Hosts {
+			if !shows("", "") {
+				return
+			}
 			for x := range st.Hosts() {
 				rows[string(x.ID)] = &UsageRow{ID: string(x.ID), Name: x.Name}
 			}
 			return
 		}
 		for i := range st.Instances() {
-			if project == "" || i.Project == project {
+			if (project == "" || i.Project == project) && shows(i.Project, i.Owner) {
 				rows[string(i.ID)] = &UsageRow{ID: string(i.ID), Name: i.Name, Project: i.Project}
 			}
 		}
 	})
+	if err != nil {
+		return nil, err
+	}
 	now := time.Now()
 	for _, f := range history.Figures() {
 		for _, l := range f.Lines {

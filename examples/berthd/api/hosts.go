@@ -1,15 +1,14 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/pool"
 )
@@ -64,16 +63,16 @@ type CordonBody struct {
 }
 
 func (a *api) registerHosts() {
-	huma.Register(a.huma, describe("list-hosts", http.MethodGet, "/hosts", "Hosts", "List hosts", "Hosts by id, with what they have and what is used of it.", 422),
+	register(a, shows(auth.Hosts), nowhere, describe("list-hosts", http.MethodGet, "/hosts", "Hosts", "List hosts", "Hosts by id, with what they have and what is used of it.", 422),
 		func(ctx context.Context, in *listHosts) (*pageOutput[HostSummary], error) {
-			return a.listHosts(requestOf(ctx).URL, in)
+			return a.listHosts(ctx, in)
 		})
-	huma.Register(a.huma, describe("get-host", http.MethodGet, "/hosts/{driver}/{host}", "Hosts", "Get a host", "One host with its devices and what can be asked of it.", 404),
+	register(a, reads(auth.Hosts), ofHost, describe("get-host", http.MethodGet, "/hosts/{driver}/{host}", "Hosts", "Get a host", "One host with its devices and what can be asked of it.", 404),
 		func(_ context.Context, in *HostPath) (*hostOutput, error) { return a.host(in.id()) })
 	op := describe("add-host", http.MethodPost, "/hosts", "Hosts", "Add a host",
 		"Takes a host into the pool that its driver reports. Hosts join by themselves; this is for one that was removed before.", 404, 502)
 	op.DefaultStatus = http.StatusCreated
-	huma.Register(a.huma, withExample(op, AddHostBody{ID: "sim/node-0001"}),
+	register(a, may(auth.Hosts, auth.Create), nowhere, withExample(op, AddHostBody{ID: "sim/node-0001"}),
 		func(ctx context.Context, in *struct{ Body AddHostBody }) (*hostOutput, error) {
 			h, err := a.as(ctx).AddHost(ctx, pool.HostID(in.Body.ID))
 			if err != nil {
@@ -81,12 +80,12 @@ func (a *api) registerHosts() {
 			}
 			return a.host(h.ID)
 		})
-	huma.Register(a.huma, describe("remove-host", http.MethodDelete, "/hosts/{driver}/{host}", "Hosts", "Remove a host",
+	register(a, may(auth.Hosts, auth.Delete), ofHost, describe("remove-host", http.MethodDelete, "/hosts/{driver}/{host}", "Hosts", "Remove a host",
 		"Takes a host without instances out of the pool, until it is added again.", 404, 409),
 		func(ctx context.Context, in *HostPath) (*struct{}, error) {
 			return nil, problemOf(a.as(ctx).RemoveHost(ctx, in.id()))
 		})
-	huma.Register(a.huma, withExample(describe("cordon-host", http.MethodPost, "/hosts/{driver}/{host}/cordon", "Hosts", "Cordon a host",
+	register(a, may(auth.Hosts, auth.Operate), ofHost, withExample(describe("cordon-host", http.MethodPost, "/hosts/{driver}/{host}/cordon", "Hosts", "Cordon a host",
 		"Keeps new instances off a host; what runs there goes on.", 404), CordonBody{Reason: "memory module to be replaced"}),
 		func(ctx context.Context, in *struct {
 			HostPath
@@ -97,7 +96,7 @@ func (a *api) registerHosts() {
 			}
 			return a.host(in.id())
 		})
-	huma.Register(a.huma, describe("uncordon-host", http.MethodPost, "/hosts/{driver}/{host}/uncordon", "Hosts", "Uncordon a host",
+	register(a, may(auth.Hosts, auth.Operate), ofHost, describe("uncordon-host", http.MethodPost, "/hosts/{driver}/{host}/uncordon", "Hosts", "Uncordon a host",
 		"Ends a cordon.", 404),
 		func(ctx context.Context, in *HostPath) (*hostOutput, error) {
 			if _, err := a.as(ctx).Uncordon(ctx, in.id()); err != nil {
@@ -116,27 +115,27 @@ func problemOf(err error) error {
 	return problem.From(err)
 }
 
-func (a *api) listHosts(u *url.URL, in *listHosts) (*pageOutput[HostSummary], error) {
+func (a *api) listHosts(ctx context.Context, in *listHosts) (*pageOutput[HostSummary], error) {
 	var tag string
 	var rev pool.Revision
 	var hosts []*pool.HostRecord
-	err := view(a.c.Manager, func(st *pool.State) error {
+	var same error
+	err := a.visible(ctx, auth.Hosts, func(st *pool.State, shows func(string, string) bool) {
 		tag, rev = etag(st.Identity(), st.Head()), st.Head()
-		if err := in.check(tag); err != nil {
-			return err
+		if same = in.check(tag); same != nil || !shows("", "") {
+			return
 		}
 		for h := range st.Hosts() {
 			if in.wants(h) {
 				hosts = append(hosts, h)
 			}
 		}
-		return nil
 	})
-	if err != nil {
+	if err := cmp.Or(err, same); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(hosts, func(x, y *pool.HostRecord) int { return strings.Compare(string(x.ID), string(y.ID)) })
-	out, err := paginate(in.Paging, u, rev, hosts, func(h *pool.HostRecord) string { return string(h.ID) }, hostSummary)
+	out, err := paginate(in.Paging, requestOf(ctx).URL, rev, hosts, func(h *pool.HostRecord) string { return string(h.ID) }, hostSummary)
 	if err != nil {
 		return nil, problem.From(err)
 	}
@@ -172,7 +171,7 @@ type Samples struct {
 func (a *api) registerSamples() {
 	op := describe("get-host-samples", http.MethodGet, "/hosts/{driver}/{host}/samples", "Hosts", "Measure a host",
 		"Present readings of the host and of our machines on it, asked of the hypervisor now. Needs the ability meter.", 404, 501, 502)
-	huma.Register(a.huma, op, func(ctx context.Context, in *HostPath) (*struct{ Body Samples }, error) {
+	register(a, reads(auth.Hosts), ofHost, op, func(ctx context.Context, in *HostPath) (*struct{ Body Samples }, error) {
 		if _, err := a.host(in.id()); err != nil {
 			return nil, err
 		}
@@ -189,7 +188,7 @@ func (a *api) registerSamples() {
 
 	op = describe("get-host-images", http.MethodGet, "/hosts/{driver}/{host}/images", "Hosts", "List what images can be made of",
 		"What the catalogue's images may name as their sources for this driver, as the hypervisor lists it now. Needs the ability image.", 404, 501, 502)
-	huma.Register(a.huma, op, func(ctx context.Context, in *HostPath) (*struct{ Body SourceImages }, error) {
+	register(a, reads(auth.Hosts), ofHost, op, func(ctx context.Context, in *HostPath) (*struct{ Body SourceImages }, error) {
 		if _, err := a.host(in.id()); err != nil {
 			return nil, err
 		}

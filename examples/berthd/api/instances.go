@@ -1,21 +1,24 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/auth"
+	"github.com/berthage/berthage/examples/berthd/access"
 	"github.com/berthage/berthage/examples/berthd/operation"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/quota"
+	"github.com/berthage/berthage/scheduler"
 )
 
 // InstancePath names an instance in a path.
@@ -73,11 +76,11 @@ func launchExample() LaunchBody {
 }
 
 func (a *api) registerInstances() {
-	huma.Register(a.huma, describe("list-instances", http.MethodGet, "/instances", "Instances", "List instances", "Instances in the order of their launch.", 422),
+	register(a, shows(auth.Instances), nowhere, describe("list-instances", http.MethodGet, "/instances", "Instances", "List instances", "Instances in the order of their launch.", 422),
 		func(ctx context.Context, in *listInstances) (*pageOutput[Instance], error) {
-			return a.listInstances(requestOf(ctx).URL, in)
+			return a.listInstances(ctx, in)
 		})
-	huma.Register(a.huma, describe("get-instance", http.MethodGet, "/instances/{id}", "Instances", "Get an instance",
+	register(a, reads(auth.Instances), ofInstance, describe("get-instance", http.MethodGet, "/instances/{id}", "Instances", "Get an instance",
 		"One instance. One that has been deleted shows status deleted and little else.", 404),
 		func(_ context.Context, in *InstancePath) (*instanceOutput, error) {
 			i, err := a.c.Manager.Instance(in.id())
@@ -90,38 +93,38 @@ func (a *api) registerInstances() {
 		"Checks quota and capacity, places the instance and records it, all at once, and then builds it. Follow the operation in Location, or the events. "+
 			"A refusal (409) says for every host why it cannot take the instance and what would have to change. With wait it is accepted all the same, unless it can never be placed, and waits in the queue.", 403, 409)
 	op.DefaultStatus = http.StatusAccepted
-	huma.Register(a.huma, withExample(op, launchExample()), a.launch)
+	register(a, may(auth.Instances, auth.Create), func(_ *api, in *launchInput) place { return inProject(in.Body.Project) }, withExample(op, launchExample()), a.launch)
 	a.registerQueue()
 	op = describe("explain-placement", http.MethodPost, "/explain", "Instances", "Explain a placement",
 		"Says where a launch would be placed, or why not, host by host, without launching anything.")
-	huma.Register(a.huma, withExample(op, launchExample()), a.explain)
+	register(a, may(auth.Instances, auth.Create), func(_ *api, in *struct{ Body LaunchBody }) place { return inProject(in.Body.Project) }, withExample(op, launchExample()), a.explain)
 	op = describe("how-many", http.MethodPost, "/how-many", "Instances", "How many more fit",
 		"Says how many more instances like this can be placed one after another, and what runs out, host by host. Quotas are not part of it. "+
 			"Without a flavor and without resources it says so of each flavor, each alone.")
-	huma.Register(a.huma, withExample(op, launchExample()), a.howMany)
+	register(a, may(auth.Instances, auth.Create), func(_ *api, in *struct{ Body LaunchBody }) place { return inProject(in.Body.Project) }, withExample(op, launchExample()), a.howMany)
 }
 
-func (a *api) listInstances(u *url.URL, in *listInstances) (*pageOutput[Instance], error) {
+func (a *api) listInstances(ctx context.Context, in *listInstances) (*pageOutput[Instance], error) {
 	var tag string
 	var rev pool.Revision
 	var found []*pool.Instance
-	err := view(a.c.Manager, func(st *pool.State) error {
+	var same error
+	err := a.visible(ctx, auth.Instances, func(st *pool.State, shows func(string, string) bool) {
 		tag, rev = etag(st.Identity(), st.Head()), st.Head()
-		if err := in.check(tag); err != nil {
-			return err
+		if same = in.check(tag); same != nil {
+			return
 		}
 		seq := st.Instances()
 		if in.Host != "" {
 			seq = st.InstancesOn(pool.HostID(in.Host))
 		}
 		for i := range seq {
-			if in.wants(i) {
+			if in.wants(i) && shows(i.Project, i.Owner) {
 				found = append(found, i)
 			}
 		}
-		return nil
 	})
-	if err != nil {
+	if err := cmp.Or(err, same); err != nil {
 		return nil, err
 	}
 	order := func(i *pool.Instance) string { return fmt.Sprintf("%019d/%s", i.Launched, i.ID) }
@@ -131,7 +134,7 @@ func (a *api) listInstances(u *url.URL, in *listInstances) (*pageOutput[Instance
 		}
 		return strings.Compare(string(x.ID), string(y.ID))
 	})
-	out, err := paginate(in.Paging, u, rev, found, order, instance)
+	out, err := paginate(in.Paging, requestOf(ctx).URL, rev, found, order, instance)
 	if err != nil {
 		return nil, problem.From(err)
 	}
@@ -151,8 +154,19 @@ func token(key string) string {
 	return key
 }
 
+// tokenOf is the caller's token of a key: somebody else's key of the same name is another one.
+func tokenOf(ctx context.Context, key string) string {
+	who, _ := access.From(ctx)
+	t := token(key)
+	if key == "" || who.Actor == access.Root {
+		return t
+	}
+	sum := sha256.Sum256([]byte(who.Actor + "\x00" + t))
+	return hex.EncodeToString(sum[:])
+}
+
 func (a *api) launch(ctx context.Context, in *launchInput) (*acceptedOutput, error) {
-	i, err := a.as(ctx).Launch(ctx, in.Body.launch(token(in.Key)))
+	i, err := a.as(ctx).Launch(ctx, in.Body.launch(tokenOf(ctx, in.Key)))
 	if err != nil {
 		return nil, problem.OfBody(err)
 	}
@@ -167,7 +181,7 @@ type Explained struct {
 	Placement *problem.Refusal `json:"placement" doc:"Every host: whether it qualifies, and why not"`
 }
 
-func (a *api) explain(_ context.Context, in *struct{ Body LaunchBody }) (*struct{ Body Explained }, error) {
+func (a *api) explain(ctx context.Context, in *struct{ Body LaunchBody }) (*struct{ Body Explained }, error) {
 	l := in.Body.launch("explain")
 	e, err := a.c.Manager.Explain(l)
 	if err != nil {
@@ -185,6 +199,9 @@ func (a *api) explain(_ context.Context, in *struct{ Body LaunchBody }) (*struct
 		out.Body.Host = string(e.Hosts[0].Host)
 		out.Body.Fits = len(out.Body.Quota) == 0
 	}
+	if !a.sees(ctx, auth.Hosts) {
+		out.Body.Placement = out.Body.Placement.Bare()
+	}
 	return out, nil
 }
 
@@ -201,15 +218,21 @@ type FlavorRoom struct {
 	Refused string        `json:"refused,omitempty" doc:"Why no instance may have this flavor"`
 }
 
-func (a *api) howMany(_ context.Context, in *struct{ Body LaunchBody }) (*struct{ Body HowMany }, error) {
+func (a *api) howMany(ctx context.Context, in *struct{ Body LaunchBody }) (*struct{ Body HowMany }, error) {
 	l := in.Body.launch("how-many")
 	out := &struct{ Body HowMany }{}
+	room := problem.NewRoom
+	if !a.sees(ctx, auth.Hosts) {
+		room = func(r scheduler.Room) *problem.Room {
+			return problem.NewRoom(scheduler.Room{Fit: r.Fit, Never: r.Never})
+		}
+	}
 	if l.Spec.Flavor != "" || len(l.Spec.Resources) > 0 {
 		r, err := a.c.Manager.HowMany(l)
 		if err != nil {
 			return nil, problem.OfBody(err)
 		}
-		out.Body.Room = problem.NewRoom(r)
+		out.Body.Room = room(r)
 		return out, nil
 	}
 	for _, name := range a.flavorNames() {
@@ -219,7 +242,7 @@ func (a *api) howMany(_ context.Context, in *struct{ Body LaunchBody }) (*struct
 			one.Refused = problem.OfBody(err).Detail
 		} else {
 			r.Hosts = nil
-			one.Room = problem.NewRoom(r)
+			one.Room = room(r)
 		}
 		out.Body.Flavors = append(out.Body.Flavors, one)
 	}

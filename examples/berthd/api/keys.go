@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/auth/sshkey"
 	"github.com/berthage/berthage/examples/berthd/problem"
@@ -72,23 +70,23 @@ func (a *api) registerKeys() {
 		}
 		return &struct{ Body SSHKey }{sshKey(k)}, nil
 	}
-	huma.Register(a.huma, describe("list-ssh-keys", http.MethodGet, "/users/{id}/ssh-keys", "Users", "List SSH keys", "A user's public SSH keys by id.", 404, 422),
+	register(a, reads(auth.Keys), ofUser, describe("list-ssh-keys", http.MethodGet, "/users/{id}/ssh-keys", "Users", "List SSH keys", "A user's public SSH keys by id.", 404, 422),
 		func(ctx context.Context, in *struct {
 			PrincipalPath
 			Paging
 		}) (*pageOutput[SSHKey], error) {
-			known, _, err := a.of(ctx, auth.Keys, in.ID)
+			known, p, err := a.of(ctx, auth.Keys, in.ID)
 			if err != nil {
 				return nil, err
 			}
 			all := slices.Values(known.Keys(in.ID))
-			return list(ctx, a, &in.Paging, func(*pool.State) iter.Seq[auth.Key] { return all }, func(k auth.Key) string { return k.ID }, sshKey)
+			return list(ctx, a, &in.Paging, auth.Keys, func(*pool.State, auth.Key) (project, owner string) { return belongs(p) }, func(*pool.State) iter.Seq[auth.Key] { return all }, func(k auth.Key) string { return k.ID }, sshKey)
 		})
 	op := withExample(describe("add-ssh-key", http.MethodPost, "/users/{id}/ssh-keys", "Users", "Add an SSH key",
 		"For machines that are launched with registered_keys. A key that begins when another one ends follows it.", 404, 409),
 		NewSSHKeyBody{Key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ada"})
 	op.DefaultStatus = http.StatusCreated
-	huma.Register(a.huma, op, func(ctx context.Context, in *struct {
+	register(a, may(auth.Keys, auth.Update), ofUser, op, func(ctx context.Context, in *struct {
 		PrincipalPath
 		Body NewSSHKeyBody
 	}) (*struct{ Body SSHKey }, error) {
@@ -98,7 +96,7 @@ func (a *api) registerKeys() {
 		}
 		return put(ctx, auth.Key{ID: newID("k"), Principal: in.ID, Line: parsed.Line, NotBefore: in.Body.NotBefore, Expires: in.Body.Expires})
 	})
-	huma.Register(a.huma, withExample(describe("put-ssh-key", http.MethodPut, "/users/{id}/ssh-keys/{key}", "Users", "Change when an SSH key is good",
+	register(a, may(auth.Keys, auth.Update), ofUser, withExample(describe("put-ssh-key", http.MethodPut, "/users/{id}/ssh-keys/{key}", "Users", "Change when an SSH key is good",
 		"What is not said is taken away. Machines that are there keep the keys that they were made with.", 404), KeyTimes{Expires: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}),
 		func(ctx context.Context, in *struct {
 			SSHKeyPath
@@ -111,7 +109,7 @@ func (a *api) registerKeys() {
 			k.NotBefore, k.Expires = in.Body.NotBefore, in.Body.Expires
 			return put(ctx, k)
 		})
-	huma.Register(a.huma, describe("remove-ssh-key", http.MethodDelete, "/users/{id}/ssh-keys/{key}", "Users", "Remove an SSH key", "Machines that are there keep it.", 404),
+	register(a, may(auth.Keys, auth.Delete), ofUser, describe("remove-ssh-key", http.MethodDelete, "/users/{id}/ssh-keys/{key}", "Users", "Remove an SSH key", "Machines that are there keep it.", 404),
 		func(ctx context.Context, in *SSHKeyPath) (*struct{}, error) {
 			if _, err := one(ctx, in.ID, in.Key); err != nil {
 				return nil, err

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/auth/login"
 	"github.com/berthage/berthage/auth/session"
@@ -68,11 +66,11 @@ func (a *api) registerLogin() {
 		"By name, password and, where there is one, second factor. Whatever of it is wrong, the answer is the same. Wrong attempts make the next ones wait."),
 		LogInBody{Name: "ada", Password: "as ada typed it"})
 	op.Security = []map[string][]string{}
-	huma.Register(a.huma, op, a.logIn)
+	register(a, public(), nowhere, op, a.logIn)
 	op = withExample(describe("refresh-log-in", http.MethodPost, "/login/refresh", "Daemon", "Get the next tokens",
 		"Exchanges a refresh token, which is used up, for the next access and refresh token of the session."), RefreshBody{Refresh: "from-the-answer-before"})
 	op.Security = []map[string][]string{}
-	huma.Register(a.huma, op, func(ctx context.Context, in *struct{ Body RefreshBody }) (*loggedInOutput, error) {
+	register(a, public(), nowhere, op, func(ctx context.Context, in *struct{ Body RefreshBody }) (*loggedInOutput, error) {
 		r := requestOf(ctx)
 		if err := a.c.Guard.Admit(r); err != nil {
 			return nil, problem.From(err)
@@ -86,7 +84,7 @@ func (a *api) registerLogin() {
 		}
 		return loggedIn(p), nil
 	})
-	huma.Register(a.huma, describe("log-out", http.MethodPost, "/logout", "Daemon", "Log out",
+	register(a, self(), nowhere, describe("log-out", http.MethodPost, "/logout", "Daemon", "Log out",
 		"Ends the session of this request: of a browser, or of the program whose access token it carries. API tokens have none; they are revoked.", 409),
 		func(ctx context.Context, _ *struct{}) (*cookieOutput, error) {
 			out, err := a.logOut(ctx)

@@ -7,9 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -35,8 +34,8 @@ type Held struct {
 	Reason    string  `json:"reason,omitempty"`
 }
 
-// place is where an unknown machine is, by which they are sorted.
-func place(m berthage.UnknownMachine) string { return string(m.Ref.Host) + " " + m.Native }
+// unknownAt is where an unknown machine is, by which they are sorted.
+func unknownAt(m berthage.UnknownMachine) string { return string(m.Ref.Host) + " " + m.Native }
 
 func unknown(m berthage.UnknownMachine) UnknownMachine {
 	out := UnknownMachine{
@@ -54,18 +53,18 @@ func held(h *pool.Held) Held {
 }
 
 func (a *api) registerMachines() {
-	huma.Register(a.huma, describe("list-unknown-machines", http.MethodGet, "/unknown-machines", "Machines", "List unknown machines",
+	register(a, shows(auth.Machines), nowhere, describe("list-unknown-machines", http.MethodGet, "/unknown-machines", "Machines", "List unknown machines",
 		"Machines on our hosts that are not in the books, by host: other people's, or those of another ledger. They are never touched."),
 		func(ctx context.Context, in *Paging) (*pageOutput[UnknownMachine], error) {
 			seen := slices.Values(a.c.Manager.Unknown())
-			return list(ctx, a, in, func(*pool.State) iter.Seq[berthage.UnknownMachine] { return seen }, place, unknown)
+			return list(ctx, a, in, auth.Machines, inNone, func(*pool.State) iter.Seq[berthage.UnknownMachine] { return seen }, unknownAt, unknown)
 		})
-	huma.Register(a.huma, describe("list-held", http.MethodGet, "/held", "Machines", "List held allocations",
+	register(a, shows(auth.Machines), nowhere, describe("list-held", http.MethodGet, "/held", "Machines", "List held allocations",
 		"Capacity kept for machines whose creation ended in doubt and which may still appear, by machine."),
 		func(ctx context.Context, in *Paging) (*pageOutput[Held], error) {
-			return list(ctx, a, in, (*pool.State).Held, func(h *pool.Held) string { return string(h.Machine) }, held)
+			return list(ctx, a, in, auth.Machines, inNone, (*pool.State).Held, func(h *pool.Held) string { return string(h.Machine) }, held)
 		})
-	huma.Register(a.huma, describe("release-held", http.MethodDelete, "/held/{machine}", "Machines", "Release a held allocation",
+	register(a, may(auth.Machines, auth.Operate), nowhere, describe("release-held", http.MethodDelete, "/held/{machine}", "Machines", "Release a held allocation",
 		"Your word that the machine can no longer appear: its capacity is given back.", 404),
 		func(ctx context.Context, in *struct {
 			Machine string `path:"machine" maxLength:"63" doc:"Id of the machine"`

@@ -4,9 +4,8 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/pool"
 )
@@ -37,7 +36,7 @@ func leaver(l berthage.Leaver) Leaver {
 
 // registerMaintenance registers what is done to a host that is to be emptied, or that is lost.
 func (a *api) registerMaintenance() {
-	huma.Register(a.huma, withExample(describe("drain-host", http.MethodPost, "/hosts/{driver}/{host}/drain", "Hosts", "Drain a host",
+	register(a, may(auth.Hosts, auth.Operate), ofHost, withExample(describe("drain-host", http.MethodPost, "/hosts/{driver}/{host}/drain", "Hosts", "Drain a host",
 		"Moves all instances off a host, which takes no new ones, until it is undrained: running where that can be done, and otherwise, with cold, stopped for the move. "+
 			"What cannot be moved stays; the list of what is leaving says why. The same again does nothing.", 404), DrainBody{Reason: "memory module to be replaced"}),
 		func(ctx context.Context, in *struct {
@@ -49,7 +48,7 @@ func (a *api) registerMaintenance() {
 			}
 			return a.host(in.id())
 		})
-	huma.Register(a.huma, describe("undrain-host", http.MethodPost, "/hosts/{driver}/{host}/undrain", "Hosts", "Undrain a host",
+	register(a, may(auth.Hosts, auth.Operate), ofHost, describe("undrain-host", http.MethodPost, "/hosts/{driver}/{host}/undrain", "Hosts", "Undrain a host",
 		"Ends a drain: the host takes instances again. Those that have left it stay where they are.", 404),
 		func(ctx context.Context, in *HostPath) (*hostOutput, error) {
 			if _, err := a.as(ctx).Undrain(ctx, in.id()); err != nil {
@@ -57,7 +56,7 @@ func (a *api) registerMaintenance() {
 			}
 			return a.host(in.id())
 		})
-	huma.Register(a.huma, describe("list-leaving", http.MethodGet, "/hosts/{driver}/{host}/leaving", "Hosts", "List what has still to leave a host",
+	register(a, reads(auth.Hosts), ofHost, describe("list-leaving", http.MethodGet, "/hosts/{driver}/{host}/leaving", "Hosts", "List what has still to leave a host",
 		"The instances that are on a host, by id: where each is being moved, or why it is not. The host is free for maintenance when there are none. Of a host that is not drained it says what would stand in the way.", 404, 422),
 		func(ctx context.Context, in *struct {
 			HostPath
@@ -71,7 +70,7 @@ func (a *api) registerMaintenance() {
 			out, err := paginate(in.Paging, requestOf(ctx).URL, rev, found, func(l berthage.Leaver) string { return string(l.Instance) }, leaver)
 			return out, problemOf(err)
 		})
-	huma.Register(a.huma, withExample(describe("confirm-host-off", http.MethodPost, "/hosts/{driver}/{host}/confirm-off", "Hosts", "Confirm that a host is off",
+	register(a, may(auth.Hosts, auth.Operate), ofHost, withExample(describe("confirm-host-off", http.MethodPost, "/hosts/{driver}/{host}/confirm-off", "Hosts", "Confirm that a host is off",
 		"WARNING: a wrong word runs instances twice, with two machines writing to what they share. Your word that an unreachable host is switched off and will not run what was on it: unless evacuation is never, "+
 			"what was wanted running there is made anew of its image on other hosts, and what was on its disks stays behind. "+
 			"Look at the machine or at its power supply before you say so; that it does not answer is no proof. Refused (409) while the host can be reached. The same again does nothing.", 404, 409), ConfirmOffBody{Proof: "power cables pulled by the technician on site"}),

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/access"
 	"github.com/berthage/berthage/examples/berthd/problem"
@@ -27,22 +25,6 @@ type Me struct {
 	Own map[string][]string `json:"own" nullable:"false" doc:"The same with what is their own"`
 }
 
-// may refuses what whoever asks may not do with something of a principal's.
-func (a *api) may(ctx context.Context, v auth.Verb, r auth.Resource, id string) error {
-	var err error
-	by := asks(ctx)
-	read := a.c.Guard.Books().Read(func(st *pool.State) {
-		known := auth.Of(st)
-		p, _ := known.Principal(id)
-		q := auth.Request{By: by, Verb: v, Thing: auth.Thing{Resource: r, Project: p.Project, Owner: id}}
-		err = known.Access(access.Projects(st), q, time.Now()).Err(q)
-	})
-	if read != nil {
-		return read
-	}
-	return err
-}
-
 // everything returns what somebody may do in at least one of some projects, by kind of thing, with what is an owner's.
 func everything(known *auth.State, projects auth.Lineage, by auth.Identity, in []string, owner string, now time.Time) map[string][]string {
 	out := make(map[string][]string)
@@ -59,7 +41,7 @@ func everything(known *auth.State, projects auth.Lineage, by auth.Identity, in [
 }
 
 func (a *api) registerMe() {
-	huma.Register(a.huma, describe("get-me", http.MethodGet, "/me", "Users", "Who am I", "Who asks, and what they may do: for showing no more than that.", 422),
+	register(a, self(), nowhere, describe("get-me", http.MethodGet, "/me", "Users", "Who am I", "Who asks, and what they may do: for showing no more than that.", 422),
 		func(ctx context.Context, in *struct {
 			Project string `query:"project" maxLength:"63" doc:"What they may do in this project"`
 		}) (*struct{ Body Me }, error) {

@@ -9,10 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/alert"
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/notify"
 	"github.com/berthage/berthage/notify/delivery"
@@ -92,15 +91,16 @@ type EventBody struct {
 }
 
 func (a *api) registerMessages() {
-	huma.Register(a.huma, describe("list-messages", http.MethodGet, "/messages", "Messages", "List messages",
+	register(a, shows(auth.Messages), nowhere, describe("list-messages", http.MethodGet, "/messages", "Messages", "List messages",
 		"Those that wait, those that are dead, and those that were delivered of late; newest first. How often one that waits was tried is known to the daemon that leads.", 422),
 		func(ctx context.Context, in *struct {
 			Paging
 			Status   string `query:"status" enum:"waiting,delivered,dead" doc:"Only those in this status"`
 			Receiver string `query:"receiver" maxLength:"63" doc:"Only those to this receiver"`
 		}) (*pageOutput[Message], error) {
+			seen := a.sees(ctx, auth.Messages)
 			found := slices.DeleteFunc(a.c.Manager.Messages().List(), func(s berthage.MessageStatus) bool {
-				return in.Status != "" && s.Status != in.Status || in.Receiver != "" && s.Receiver != in.Receiver
+				return !seen || in.Status != "" && s.Status != in.Status || in.Receiver != "" && s.Receiver != in.Receiver
 			})
 			key := func(s berthage.MessageStatus) string { return latest(s.Queued, s.Key) }
 			slices.SortFunc(found, func(x, y berthage.MessageStatus) int { return strings.Compare(key(x), key(y)) })
@@ -118,24 +118,25 @@ func (a *api) registerMessages() {
 		}
 		return nil, missing("message", key)
 	}
-	huma.Register(a.huma, describe("get-message", http.MethodGet, "/messages/{key}", "Messages", "Get a message", "One message; as long as it waits or is dead, with what its receiver gets.", 404),
+	register(a, reads(auth.Messages), nowhere, describe("get-message", http.MethodGet, "/messages/{key}", "Messages", "Get a message", "One message; as long as it waits or is dead, with what its receiver gets.", 404),
 		func(_ context.Context, in *MessagePath) (*struct{ Body Told }, error) { return get(in.Key) })
-	huma.Register(a.huma, describe("resend-message", http.MethodPost, "/messages/{key}/resend", "Messages", "Send a dead message again", "With the same key, so that a receiver that knows keys shows it once.", 404, 409),
+	register(a, may(auth.Messages, auth.Use), nowhere, describe("resend-message", http.MethodPost, "/messages/{key}/resend", "Messages", "Send a dead message again", "With the same key, so that a receiver that knows keys shows it once.", 404, 409),
 		func(ctx context.Context, in *MessagePath) (*struct{ Body Told }, error) {
 			if err := a.as(ctx).Messages().Resend(ctx, in.Key); err != nil {
 				return nil, problem.From(err)
 			}
 			return get(in.Key)
 		})
-	huma.Register(a.huma, describe("list-attempts", http.MethodGet, "/messages/attempts", "Messages", "List attempts",
+	register(a, shows(auth.Messages), nowhere, describe("list-attempts", http.MethodGet, "/messages/attempts", "Messages", "List attempts",
 		"The last attempts of this daemon to deliver something, newest first. They are in its memory.", 422),
 		func(ctx context.Context, in *struct {
 			Paging
 			Receiver string `query:"receiver" maxLength:"63" doc:"Only those to this receiver"`
 			Key      string `query:"key" maxLength:"64" doc:"Only those of this message"`
 		}) (*pageOutput[Attempt], error) {
+			seen := a.sees(ctx, auth.Messages)
 			found := slices.DeleteFunc(a.c.Manager.Messages().Attempts(), func(x delivery.Attempt) bool {
-				return in.Receiver != "" && x.Receiver != in.Receiver || in.Key != "" && x.Key != in.Key
+				return !seen || in.Receiver != "" && x.Receiver != in.Receiver || in.Key != "" && x.Key != in.Key
 			})
 			key := func(x delivery.Attempt) string { return latest(x.At, x.Key) }
 			slices.SortFunc(found, func(x, y delivery.Attempt) int { return strings.Compare(key(x), key(y)) })
@@ -146,7 +147,7 @@ func (a *api) registerMessages() {
 		"Something that happened and that the daemon cannot know of, such as a backup that failed. It is told to those whose routes match the label event, together with others of its kind."),
 		EventBody{Kind: "backup-failed", Severity: "high", Title: "The backup of shop-db has failed", Labels: map[string]string{"vm": "shop-db"}})
 	op.DefaultStatus = http.StatusAccepted
-	huma.Register(a.huma, op, func(ctx context.Context, in *struct{ Body EventBody }) (*struct{}, error) {
+	register(a, may(auth.Messages, auth.Create), nowhere, op, func(ctx context.Context, in *struct{ Body EventBody }) (*struct{}, error) {
 		l, err := alert.NewLabels(in.Body.Labels)
 		if err != nil {
 			return nil, problem.From(located(err, "labels"))

@@ -9,8 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/operation"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/pool"
@@ -55,21 +54,33 @@ func newest(o operation.Operation) string {
 }
 
 func (a *api) registerOperations() {
-	huma.Register(a.huma, describe("list-operations", http.MethodGet, "/operations", "Operations", "List operations",
+	register(a, shows(auth.Operations), nowhere, describe("list-operations", http.MethodGet, "/operations", "Operations", "List operations",
 		"All operations that run, and the newest of those that have ended; newest first. They are derived from the ledger.", 422),
 		func(ctx context.Context, in *listOperations) (*pageOutput[Operation], error) {
 			if err := a.follow(ctx, pool.ErrUnavailable); err != nil {
 				return nil, err
 			}
-			found := a.c.Operations.List(func(o *operation.Operation) bool {
+			var found []operation.Operation
+			keep := func(o *operation.Operation) bool {
 				return (in.Status == "" || string(o.Status) == in.Status) &&
 					(in.Instance == "" || string(o.Instance) == in.Instance) && (in.Project == "" || o.Project == in.Project)
+			}
+			err := a.visible(ctx, auth.Operations, func(_ *pool.State, shows func(string, string) bool) {
+				found = a.c.Operations.List(func(o *operation.Operation) bool { return keep(o) && shows(o.Project, o.Owner) })
 			})
+			if err != nil {
+				return nil, err
+			}
 			slices.SortFunc(found, func(x, y operation.Operation) int { return strings.Compare(newest(x), newest(y)) })
 			out, err := paginate(in.Paging, requestOf(ctx).URL, a.c.Operations.Head(), found, newest, operationOf)
 			return out, problemOf(err)
 		})
-	huma.Register(a.huma, describe("get-operation", http.MethodGet, "/operations/{id}", "Operations", "Get an operation",
+	register(a, reads(auth.Operations), func(a *api, in *struct {
+		ID string `path:"id" maxLength:"128"`
+	}) place {
+		o, _ := a.c.Operations.Get(in.ID)
+		return place{project: o.Project, owner: o.Owner, field: "operation", value: in.ID}
+	}, describe("get-operation", http.MethodGet, "/operations/{id}", "Operations", "Get an operation",
 		"How far a long command has come. Operations that ended long ago are forgotten; what they did is in the events.", 404),
 		func(ctx context.Context, in *struct {
 			ID string `path:"id" maxLength:"128"`

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"strings"
-	"time"
 
 	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/access"
@@ -24,22 +23,14 @@ func asks(ctx context.Context) auth.Identity {
 	return who.Identity
 }
 
-// seen returns what is known of people, and what of a resource whoever asks may see of it; show is called with both and the books.
-func (a *api) seen(ctx context.Context, r auth.Resource, show func(*pool.State, *auth.State, auth.View)) error {
-	return a.c.Guard.Books().Read(func(st *pool.State) {
-		known := auth.Of(st)
-		show(st, known, known.View(access.Projects(st), asks(ctx), r, time.Now()))
-	})
-}
-
 // of returns what is known of people, and a principal, of whom whoever asks may read that resource. For them there is no other.
 func (a *api) of(ctx context.Context, r auth.Resource, id string) (known *auth.State, p auth.Principal, err error) {
 	shown := false
-	err = a.seen(ctx, r, func(_ *pool.State, s *auth.State, v auth.View) {
+	err = a.visible(ctx, r, func(st *pool.State, shows func(project, owner string) bool) {
 		var ok bool
-		known = s
-		p, ok = s.Principal(id)
-		shown = ok && v.Shows(p.Project, id)
+		known = auth.Of(st)
+		p, ok = known.Principal(id)
+		shown = ok && shows(p.Project, id)
 	})
 	if err == nil && !shown {
 		err = noPrincipal(id)
@@ -100,3 +91,20 @@ func powers(limits []auth.Limit) []Power {
 	}
 	return out
 }
+
+// user implements what ofUser wants.
+func (p PrincipalPath) user() string { return p.ID }
+
+// ofUser is of a person or service account that the path names, or of something of theirs.
+func ofUser[I interface{ user() string }](a *api, in *I) place {
+	id := (*in).user()
+	at := place{owner: id, field: "principal", value: id}
+	a.c.Manager.View(func(st *pool.State) {
+		p, _ := auth.Of(st).Principal(id)
+		at.project = p.Project
+	})
+	return at
+}
+
+// belongs is where a principal, or something of theirs, lies.
+func belongs(p auth.Principal) (project, owner string) { return p.Project, p.ID }

@@ -1,11 +1,13 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
+	"github.com/berthage/berthage/auth"
+	"github.com/berthage/berthage/examples/berthd/access"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -48,20 +50,26 @@ type poolOutput struct {
 
 func (a *api) registerPool() {
 	op := describe("get-pool", http.MethodGet, "/pool", "Pool", "Totals of the pool",
-		"The sums over all hosts per class of resource, and how many hosts and instances there are. With If-None-Match it answers 304 while nothing has changed.")
-	huma.Register(a.huma, op, func(_ context.Context, in *struct{ Conditional }) (*poolOutput, error) {
+		"The sums over all hosts per class of resource, and how many hosts and instances there are, as far as the caller may see them: hosts and sums only for whoever may read hosts. With If-None-Match it answers 304 while nothing has changed.")
+	register(a, shows(auth.Instances), nowhere, op, func(ctx context.Context, in *struct{ Conditional }) (*poolOutput, error) {
 		out := &poolOutput{}
 		var totals map[pool.Class]pool.Sum
-		err := view(a.c.Manager, func(st *pool.State) error {
+		var same error
+		who, _ := access.From(ctx)
+		err := a.c.Guard.Books().Read(func(st *pool.State) {
 			out.ETag = etag(st.Identity(), st.Head())
-			if err := in.check(out.ETag); err != nil {
-				return err
+			if same = in.check(out.ETag); same != nil {
+				return
 			}
-			totals = st.Totals()
-			count(st, &out.Body)
-			return nil
+			of := func(r auth.Resource) func(string, string) bool {
+				return auth.Of(st).View(access.Projects(st), who.Identity, r, time.Now()).Shows
+			}
+			if of(auth.Hosts)("", "") {
+				totals = st.Totals()
+			}
+			count(st, &out.Body, of)
 		})
-		if err != nil {
+		if err := cmp.Or(problemOf(err), same); err != nil {
 			return nil, err
 		}
 		out.Body.Resources = make(map[string]Total, len(totals))
@@ -72,11 +80,16 @@ func (a *api) registerPool() {
 	})
 }
 
-func count(st *pool.State, p *Pool) {
+// count counts what may be read.
+func count(st *pool.State, p *Pool, of func(auth.Resource) func(project, owner string) bool) {
 	p.Revision = int64(st.Head())
 	p.Hosts = HostCounts{Conditions: map[string]int{}, Zones: map[string]int{}}
-	p.Instances = map[string]int{"all": st.InstanceCount()}
+	p.Instances = map[string]int{"all": 0}
+	instances, clusters, projects, hosts := of(auth.Instances), of(auth.Clusters), of(auth.Projects), of(auth.Hosts)("", "")
 	for h := range st.Hosts() {
+		if !hosts {
+			break
+		}
 		p.Hosts.All++
 		p.Hosts.Zones[h.Zone]++
 		if h.Conditions.Schedulable() {
@@ -87,16 +100,25 @@ func count(st *pool.State, p *Pool) {
 		}
 	}
 	for i := range st.Instances() {
-		p.Instances[i.Status()]++
+		if instances(i.Project, i.Owner) {
+			p.Instances["all"]++
+			p.Instances[i.Status()]++
+		}
 	}
 	for range st.Held() {
-		p.Held++
+		if hosts {
+			p.Held++
+		}
 	}
-	for range st.Clusters() {
-		p.Clusters++
+	for c := range st.Clusters() {
+		if clusters(c.ID.Project(), c.Owner) {
+			p.Clusters++
+		}
 	}
-	for range st.Projects() {
-		p.Projects++
+	for x := range st.Projects() {
+		if projects(x.Name, "") {
+			p.Projects++
+		}
 	}
 	for range st.Images() {
 		p.Images++

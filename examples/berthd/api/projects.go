@@ -4,8 +4,7 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/danielgtaylor/huma/v2"
-
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/quota"
@@ -33,9 +32,9 @@ func project(p *pool.ProjectRecord) Project {
 type projectOutput struct{ Body Project }
 
 func (a *api) registerProjects() {
-	huma.Register(a.huma, describe("list-projects", http.MethodGet, "/projects", "Projects", "List projects", "Projects by name with their quotas: limit, used, free."),
+	register(a, shows(auth.Projects), nowhere, describe("list-projects", http.MethodGet, "/projects", "Projects", "List projects", "Projects by name with their quotas: limit, used, free."),
 		func(ctx context.Context, in *Paging) (*pageOutput[Project], error) {
-			return list(ctx, a, in, (*pool.State).Projects, func(p *pool.ProjectRecord) string { return p.Name }, project)
+			return list(ctx, a, in, auth.Projects, func(_ *pool.State, p *pool.ProjectRecord) (string, string) { return p.Name, "" }, (*pool.State).Projects, func(p *pool.ProjectRecord) string { return p.Name }, project)
 		})
 	get := func(name string) (*projectOutput, error) {
 		p := view(a.c.Manager, func(st *pool.State) *pool.ProjectRecord {
@@ -47,9 +46,9 @@ func (a *api) registerProjects() {
 		}
 		return &projectOutput{project(p)}, nil
 	}
-	huma.Register(a.huma, describe("get-project", http.MethodGet, "/projects/{name}", "Projects", "Get a project", "One project with its quota: limit, used, free.", 404),
+	register(a, reads(auth.Projects), ofProject, describe("get-project", http.MethodGet, "/projects/{name}", "Projects", "Get a project", "One project with its quota: limit, used, free.", 404),
 		func(_ context.Context, in *Named) (*projectOutput, error) { return get(in.Name) })
-	huma.Register(a.huma, withExample(describe("put-project", http.MethodPut, "/projects/{name}", "Projects", "Add a project or replace its quota",
+	register(a, may(auth.Projects, auth.Update), ofParent, withExample(describe("put-project", http.MethodPut, "/projects/{name}", "Projects", "Add a project or replace its quota",
 		"A quota below what is used stops further use only."), ProjectBody{Quota: Amounts{"cpu": 64000, "memory": 256 * pool.GiB, "instances": 50}}),
 		func(ctx context.Context, in *struct {
 			Named
@@ -59,12 +58,19 @@ func (a *api) registerProjects() {
 			if q == nil {
 				q = pool.Resources{}
 			}
-			if err := a.as(ctx).PutProject(ctx, pool.Project{Name: in.Name, Quota: q, Weight: in.Body.Weight}); err != nil {
+			next := pool.Project{Name: in.Name}
+			a.c.Manager.View(func(st *pool.State) {
+				if old, ok := st.Project(in.Name); ok { // where it lies, and what single users may take, stay
+					next = old.Project.Clone()
+				}
+			})
+			next.Quota, next.Weight = q, in.Body.Weight
+			if err := a.as(ctx).PutProject(ctx, next); err != nil {
 				return nil, problem.From(err)
 			}
 			return get(in.Name)
 		})
-	huma.Register(a.huma, describe("remove-project", http.MethodDelete, "/projects/{name}", "Projects", "Remove a project", "It must have no instances.", 404, 409),
+	register(a, may(auth.Projects, auth.Delete), ofParent, describe("remove-project", http.MethodDelete, "/projects/{name}", "Projects", "Remove a project", "It must have no instances.", 404, 409),
 		func(ctx context.Context, in *Named) (*struct{}, error) {
 			return nil, problemOf(a.as(ctx).RemoveProject(ctx, in.Name))
 		})

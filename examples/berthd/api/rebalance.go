@@ -11,9 +11,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/scheduler/rebalance"
@@ -208,7 +207,7 @@ func (a *api) registerRebalance() {
 	op := describe("plan-rebalance", http.MethodPost, "/rebalance-plans", "Plans", "Plan moves",
 		"An ordered list of moves towards a goal, on the present books, with what is gained, what it costs, and why the rest is left alone. It moves nothing until it is started. The daemon keeps its last plans in memory.", 404)
 	op.DefaultStatus = http.StatusCreated
-	huma.Register(a.huma, withExample(op, RebalanceBody{Goal: "defragment", Moves: 20}), func(ctx context.Context, in *struct{ Body RebalanceBody }) (*planOutput, error) {
+	register(a, may(auth.Plans, auth.Create), nowhere, withExample(op, RebalanceBody{Goal: "defragment", Moves: 20}), func(ctx context.Context, in *struct{ Body RebalanceBody }) (*planOutput, error) {
 		return planned(ctx, a, func(ctx context.Context) (*planOutput, error) {
 			p, err := a.c.Manager.PlanRebalance(ctx, in.Body.options(), in.Body.Cold)
 			if err != nil {
@@ -223,14 +222,14 @@ func (a *api) registerRebalance() {
 			return &planOutput{Location: prefix + "/rebalance-plans/" + k.show.ID, Body: k.show}, nil
 		})
 	})
-	huma.Register(a.huma, describe("list-rebalance-plans", http.MethodGet, "/rebalance-plans", "Plans", "List plans of moves",
+	register(a, shows(auth.Plans), nowhere, describe("list-rebalance-plans", http.MethodGet, "/rebalance-plans", "Plans", "List plans of moves",
 		"The plans that this daemon keeps, the newest first."),
 		func(ctx context.Context, in *Paging) (*pageOutput[RebalancePlan], error) {
 			all := a.plans.shown()
-			return list(ctx, a, in, func(*pool.State) iter.Seq[shown] { return slices.Values(all) },
+			return list(ctx, a, in, auth.Plans, inNone, func(*pool.State) iter.Seq[shown] { return slices.Values(all) },
 				func(p shown) string { return fmt.Sprintf("%019d", math.MaxInt64-p.number) }, func(p shown) RebalancePlan { return p.plan })
 		})
-	huma.Register(a.huma, describe("get-rebalance-plan", http.MethodGet, "/rebalance-plans/{id}", "Plans", "Get a plan of moves",
+	register(a, reads(auth.Plans), nowhere, describe("get-rebalance-plan", http.MethodGet, "/rebalance-plans/{id}", "Plans", "Get a plan of moves",
 		"The plan, and how far it has been carried out.", 404),
 		func(_ context.Context, in *planPath) (*planOutput, error) {
 			return a.plans.find(in.ID, func(*kept) error { return nil })
@@ -238,7 +237,7 @@ func (a *api) registerRebalance() {
 	op = describe("start-rebalance-plan", http.MethodPost, "/rebalance-plans/{id}/start", "Plans", "Carry a plan out",
 		"Wave by wave, each checked anew, with all that is left of the plan, on the books as they are then: what has changed since, no longer fits or no longer gains anything ends it. A plan that is being carried out, or was, is left as it is.", 404)
 	op.DefaultStatus = http.StatusAccepted
-	huma.Register(a.huma, op, func(ctx context.Context, in *planPath) (*planOutput, error) {
+	register(a, may(auth.Plans, auth.Operate), nowhere, op, func(ctx context.Context, in *planPath) (*planOutput, error) {
 		return a.plans.find(in.ID, func(k *kept) error {
 			if k.show.State == "planned" {
 				a.carryOut(ctx, k)
@@ -249,7 +248,7 @@ func (a *api) registerRebalance() {
 	op = describe("stop-rebalance-plan", http.MethodPost, "/rebalance-plans/{id}/stop", "Plans", "Stop a plan",
 		"No further move of it is begun; those under way end by themselves. It can be stopped at any moment, and a new plan goes on from there.", 404)
 	op.DefaultStatus = http.StatusAccepted
-	huma.Register(a.huma, op, func(_ context.Context, in *planPath) (*planOutput, error) {
+	register(a, may(auth.Plans, auth.Operate), nowhere, op, func(_ context.Context, in *planPath) (*planOutput, error) {
 		return a.plans.find(in.ID, func(k *kept) error {
 			if k.stop != nil {
 				k.stop()
@@ -257,7 +256,7 @@ func (a *api) registerRebalance() {
 			return nil
 		})
 	})
-	huma.Register(a.huma, describe("get-rebalancing", http.MethodGet, "/rebalancing", "Plans", "What is moved by itself",
+	register(a, reads(auth.Rebalancing), nowhere, describe("get-rebalancing", http.MethodGet, "/rebalancing", "Plans", "What is moved by itself",
 		"The mode of the daemon, the last plan that it has made by itself, how far that has been carried out, and why nothing is moved now. Only the daemon that leads plans."),
 		func(context.Context, *struct{}) (*struct{ Body Rebalancing }, error) {
 			s := a.c.Manager.Rebalancing()

@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/examples/berthd/receivers"
 	"github.com/berthage/berthage/notify"
@@ -162,11 +163,11 @@ type ReceiverTest struct {
 }
 
 func (a *api) registerReceivers() {
-	huma.Register(a.huma, describe("list-receiver-types", http.MethodGet, "/receiver-types", "Messages", "List types of receivers",
+	register(a, shows(auth.Status), nowhere, describe("list-receiver-types", http.MethodGet, "/receiver-types", "Messages", "List types of receivers",
 		"The types by name, each with its fields, from which a form can be made.", 422),
 		func(ctx context.Context, in *Paging) (*pageOutput[ReceiverType], error) {
 			all := slices.Values(receivers.Types())
-			return list(ctx, a, in, func(*pool.State) iter.Seq[receivers.Type] { return all }, func(t receivers.Type) string { return t.Name }, receiverType)
+			return list(ctx, a, in, auth.Status, inNone, func(*pool.State) iter.Seq[receivers.Type] { return all }, func(t receivers.Type) string { return t.Name }, receiverType)
 		})
 	get := func(name string) (*struct{ Body Receiver }, error) {
 		for _, s := range a.c.Manager.Messages().Receivers() {
@@ -176,13 +177,13 @@ func (a *api) registerReceivers() {
 		}
 		return nil, missing("receiver", name)
 	}
-	huma.Register(a.huma, describe("list-receivers", http.MethodGet, "/receivers", "Messages", "List receivers",
+	register(a, shows(auth.Receivers), nowhere, describe("list-receivers", http.MethodGet, "/receivers", "Messages", "List receivers",
 		"Those that were set over the API and those of the daemon's configuration, by name, with how they fare.", 422),
 		func(ctx context.Context, in *Paging) (*pageOutput[Receiver], error) {
 			all := slices.Values(a.c.Manager.Messages().Receivers())
-			return list(ctx, a, in, func(*pool.State) iter.Seq[berthage.ReceiverStatus] { return all }, func(s berthage.ReceiverStatus) string { return s.Name }, a.receiver)
+			return list(ctx, a, in, auth.Receivers, inNone, func(*pool.State) iter.Seq[berthage.ReceiverStatus] { return all }, func(s berthage.ReceiverStatus) string { return s.Name }, a.receiver)
 		})
-	huma.Register(a.huma, describe("get-receiver", http.MethodGet, "/receivers/{name}", "Messages", "Get a receiver", "One receiver. Its secrets are not shown.", 404),
+	register(a, reads(auth.Receivers), ofNamed, describe("get-receiver", http.MethodGet, "/receivers/{name}", "Messages", "Get a receiver", "One receiver. Its secrets are not shown.", 404),
 		func(_ context.Context, in *Named) (*struct{ Body Receiver }, error) { return get(in.Name) })
 
 	// known returns what is to be of a receiver, with the secrets that it keeps, and what of it is sealed already.
@@ -201,7 +202,7 @@ func (a *api) registerReceivers() {
 		return next, old.Sealed, err
 	}
 	secrets := map[string]any{"url": "https://receiver.example/alerts", "headers": []string{"Authorization: Bearer from-the-receiver"}}
-	huma.Register(a.huma, withExample(describe("put-receiver", http.MethodPut, "/receivers/{name}", "Messages", "Add or replace a receiver",
+	register(a, may(auth.Receivers, auth.Update), ofNamed, withExample(describe("put-receiver", http.MethodPut, "/receivers/{name}", "Messages", "Add or replace a receiver",
 		"Secrets that are not mentioned stay as they are, unless the type is another one. Whoever changes where messages go gives them anew. What waits for the receiver is tried again at once.", 409),
 		map[string]any{"type": "webhook", "secrets": secrets}),
 		func(ctx context.Context, in *struct {
@@ -220,7 +221,7 @@ func (a *api) registerReceivers() {
 			}
 			return get(in.Name)
 		})
-	huma.Register(a.huma, describe("remove-receiver", http.MethodDelete, "/receivers/{name}", "Messages", "Remove a receiver",
+	register(a, may(auth.Receivers, auth.Delete), ofNamed, describe("remove-receiver", http.MethodDelete, "/receivers/{name}", "Messages", "Remove a receiver",
 		"What waits for it is not sent any more, and its secrets leave the history too. One that a route names is in use.", 404, 409),
 		func(ctx context.Context, in *Named) (*struct{}, error) {
 			m := a.as(ctx)
@@ -232,14 +233,14 @@ func (a *api) registerReceivers() {
 			}
 			return nil, problemOf(err)
 		})
-	huma.Register(a.huma, describe("test-receiver", http.MethodPost, "/receivers/{name}/test", "Messages", "Send a receiver a test",
+	register(a, may(auth.Receivers, auth.Use), ofNamed, describe("test-receiver", http.MethodPost, "/receivers/{name}/test", "Messages", "Send a receiver a test",
 		"It gets a message that says that it is a test. The answer says what became of it.", 404, 409),
 		func(ctx context.Context, in *Named) (*struct{ Body Tried }, error) {
 			ctx, cancel := context.WithTimeout(ctx, trying)
 			defer cancel()
 			return tried(a.as(ctx).Messages().Test(ctx, in.Name))
 		})
-	huma.Register(a.huma, withExample(describe("try-receiver", http.MethodPost, "/receivers/test", "Messages", "Try a receiver",
+	register(a, may(auth.Receivers, auth.Update), nowhere, withExample(describe("try-receiver", http.MethodPost, "/receivers/test", "Messages", "Try a receiver",
 		"As a test, without saving anything: for a form.", 409), map[string]any{"type": "webhook", "secrets": secrets}),
 		func(ctx context.Context, in *struct{ Body ReceiverTest }) (*struct{ Body Tried }, error) {
 			ctx, cancel := context.WithTimeout(ctx, trying)

@@ -8,8 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/scheduler"
@@ -133,7 +132,7 @@ func (a *api) registerReplays() {
 		"What was given a place in it is placed anew, at the same moments, on the fleet as it was and on a changed one, or by another policy: how many would have been refused and why, the most that would have been used, and how many hosts on average. "+
 			"Hosts are those of the beginning. What was refused then left no trace and is not asked for again; moves and evacuations are not made again. It runs by itself; ask for it to see how far it is. One runs at a time (503).")
 	op.DefaultStatus = http.StatusAccepted
-	huma.Register(a.huma, withExample(op, ReplayBody{From: from, Until: from.Add(24 * time.Hour), Policy: "spread"}), func(ctx context.Context, in *struct{ Body ReplayBody }) (*replayOutput, error) {
+	register(a, may(auth.Plans, auth.Create), nowhere, withExample(op, ReplayBody{From: from, Until: from.Add(24 * time.Hour), Policy: "spread"}), func(ctx context.Context, in *struct{ Body ReplayBody }) (*replayOutput, error) {
 		w := WhatIfBody{Lose: in.Body.Lose, LoseZones: in.Body.LoseZones, Add: in.Body.Add, Ratios: in.Body.Ratios}
 		q, _, err := w.question()
 		if err != nil {
@@ -151,7 +150,7 @@ func (a *api) registerReplays() {
 		}
 		return a.beginReplay(ctx, &in.Body, q, o)
 	})
-	huma.Register(a.huma, describe("get-replay", http.MethodGet, "/replays/{id}", "Plans", "Get a replay", "How far it is, and what it found. The daemon keeps its last ones in memory.", 404),
+	register(a, reads(auth.Plans), nowhere, describe("get-replay", http.MethodGet, "/replays/{id}", "Plans", "Get a replay", "How far it is, and what it found. The daemon keeps its last ones in memory.", 404),
 		func(_ context.Context, in *replayPath) (*replayOutput, error) {
 			a.replays.mu.Lock()
 			defer a.replays.mu.Unlock()
@@ -161,7 +160,7 @@ func (a *api) registerReplays() {
 			}
 			return &replayOutput{Body: a.replays.list[at].show}, nil
 		})
-	huma.Register(a.huma, describe("delete-replay", http.MethodDelete, "/replays/{id}", "Plans", "Call a replay off", "Ends it, if it runs, and forgets it.", 404),
+	register(a, may(auth.Plans, auth.Delete), nowhere, describe("delete-replay", http.MethodDelete, "/replays/{id}", "Plans", "Call a replay off", "Ends it, if it runs, and forgets it.", 404),
 		func(_ context.Context, in *replayPath) (*struct{}, error) {
 			a.replays.mu.Lock()
 			defer a.replays.mu.Unlock()

@@ -7,9 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/pool"
 )
@@ -26,6 +25,17 @@ type ReserveBody struct {
 	Instance *LaunchBody  `json:"instance,omitempty" doc:"The launch whose place is held; this or a cluster"`
 	Cluster  *ClusterBody `json:"cluster,omitempty" doc:"The cluster whose members' places are held"`
 	For      int64        `json:"for_seconds,omitempty" minimum:"1" maximum:"31622400" doc:"How long it is held; absent: as the daemon is configured"`
+}
+
+// place is where what is reserved is to lie. Both at once is refused later, and lies nowhere until then.
+func (b *ReserveBody) place() place {
+	switch {
+	case b.Instance != nil && b.Cluster == nil:
+		return inProject(b.Instance.Project)
+	case b.Cluster != nil && b.Instance == nil:
+		return inProject(b.Cluster.Project)
+	}
+	return place{}
 }
 
 func (b *ReserveBody) reserve(token string) berthage.Reserve {
@@ -78,16 +88,16 @@ func reservationOf(r berthage.Reservation, err error) (*reservationOutput, error
 }
 
 func (a *api) registerReservations() {
-	huma.Register(a.huma, describe("list-reservations", http.MethodGet, "/reservations", "Reservations", "List reservations",
+	register(a, shows(auth.Reservations), nowhere, describe("list-reservations", http.MethodGet, "/reservations", "Reservations", "List reservations",
 		"Those that are held, the first to expire first. What they hold is taken: of the hosts, of the pool and of their projects' quotas.", 422),
 		func(ctx context.Context, in *Paging) (*pageOutput[Reservation], error) {
 			all := slices.Values(a.c.Manager.Reservations())
-			return list(ctx, a, in, func(*pool.State) iter.Seq[berthage.Reservation] { return all },
+			return list(ctx, a, in, auth.Reservations, func(st *pool.State, r berthage.Reservation) (string, string) { return a.instancePlace(st, r.ID) }, func(*pool.State) iter.Seq[berthage.Reservation] { return all },
 				func(r berthage.Reservation) string {
 					return r.Until.UTC().Format("2006-01-02T15:04:05.000000000Z") + "/" + string(r.ID)
 				}, reservation)
 		})
-	huma.Register(a.huma, describe("get-reservation", http.MethodGet, "/reservations/{id}", "Reservations", "Get a reservation",
+	register(a, reads(auth.Reservations), ofInstance, describe("get-reservation", http.MethodGet, "/reservations/{id}", "Reservations", "Get a reservation",
 		"A reservation, or what has become of it: one that has ended shows its status and little else.", 404),
 		func(_ context.Context, in *ReservationPath) (*reservationOutput, error) {
 			return reservationOf(a.c.Manager.Reservation(in.id()))
@@ -97,11 +107,16 @@ func (a *api) registerReservations() {
 			"A refusal is that of the launch.", 403, 409, 410)
 	op.DefaultStatus = http.StatusCreated
 	example := launchExample()
-	huma.Register(a.huma, withExample(op, ReserveBody{Instance: &example, For: 600}), func(ctx context.Context, in *struct {
+	register(a, may(auth.Reservations, auth.Create), func(_ *api, in *struct {
+		Key  string `header:"Idempotency-Key" maxLength:"128" doc:"The same key with the same body gives the same reservation, however often it is sent"`
+		Body ReserveBody
+	}) place {
+		return in.Body.place()
+	}, withExample(op, ReserveBody{Instance: &example, For: 600}), func(ctx context.Context, in *struct {
 		Key  string `header:"Idempotency-Key" maxLength:"128" doc:"The same key with the same body gives the same reservation, however often it is sent"`
 		Body ReserveBody
 	}) (*reservationCreated, error) {
-		r, err := a.as(ctx).Reserve(ctx, in.Body.reserve(token(in.Key)))
+		r, err := a.as(ctx).Reserve(ctx, in.Body.reserve(tokenOf(ctx, in.Key)))
 		if err != nil {
 			return nil, problem.OfBody(err)
 		}
@@ -111,10 +126,10 @@ func (a *api) registerReservations() {
 		"Has what is reserved built where it is held; follow its instances, or its cluster. Only what is held on a host that has been lost since needs another place, and may be refused for want of one (409). "+
 			"The same again does nothing; one that has expired or was released is gone (410).", 404, 409, 410)
 	op.DefaultStatus = http.StatusAccepted
-	huma.Register(a.huma, op, func(ctx context.Context, in *ReservationPath) (*reservationOutput, error) {
+	register(a, may(auth.Reservations, auth.Update), ofInstance, op, func(ctx context.Context, in *ReservationPath) (*reservationOutput, error) {
 		return reservationOf(a.as(ctx).Commit(ctx, in.id()))
 	})
-	huma.Register(a.huma, describe("release-reservation", http.MethodDelete, "/reservations/{id}", "Reservations", "Release a reservation",
+	register(a, may(auth.Reservations, auth.Delete), ofInstance, describe("release-reservation", http.MethodDelete, "/reservations/{id}", "Reservations", "Release a reservation",
 		"Gives the places back. One that has ended so or has expired is left as it is; one that was committed is not touched (409).", 404, 409),
 		func(ctx context.Context, in *ReservationPath) (*reservationOutput, error) {
 			return reservationOf(a.as(ctx).Release(ctx, in.id()))

@@ -7,9 +7,8 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/berthage/berthage/alert"
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/pool"
 )
@@ -189,13 +188,13 @@ func (a *api) registerRouting() {
 		b, err := again[RoutingBody](r)
 		return &struct{ Body Routing }{Routing{b, !ledger}}, err
 	}
-	huma.Register(a.huma, describe("get-routes", http.MethodGet, "/routes", "Messages", "Get who is told of what", "The tree of routes that was set over the API or, if none was, that of the daemon's configuration."),
+	register(a, reads(auth.Routes), nowhere, describe("get-routes", http.MethodGet, "/routes", "Messages", "Get who is told of what", "The tree of routes that was set over the API or, if none was, that of the daemon's configuration."),
 		func(context.Context, *struct{}) (*struct{ Body Routing }, error) { return get() })
 	example := map[string]any{
 		"root":  map[string]any{"receivers": []string{"ops"}, "group_by": []string{"alertname"}, "routes": []any{map[string]any{"match": []any{map[string]any{"name": "severity", "value": "low"}}, "mute": []string{"nights"}}}},
 		"times": []any{map[string]any{"name": "nights", "time_intervals": []any{map[string]any{"times": []any{map[string]any{"start_time": "22:00", "end_time": "24:00"}}}}}},
 	}
-	huma.Register(a.huma, withExample(describe("put-routes", http.MethodPut, "/routes", "Messages", "Set who is told of what",
+	register(a, may(auth.Routes, auth.Update), nowhere, withExample(describe("put-routes", http.MethodPut, "/routes", "Messages", "Set who is told of what",
 		"The whole tree. An alert goes down from the root: of the routes that match it to the first, and on while they say continue; the deepest one says who is told. What a route leaves out is as above it, times and matchers aside. "+
 			"Events that are no alerts go to routes that match the label event."), example),
 		func(ctx context.Context, in *struct{ Body RoutingBody }) (*struct{ Body Routing }, error) {
@@ -208,11 +207,11 @@ func (a *api) registerRouting() {
 			}
 			return get()
 		})
-	huma.Register(a.huma, describe("remove-routes", http.MethodDelete, "/routes", "Messages", "Remove who is told of what", "That of the daemon's configuration counts again."),
+	register(a, may(auth.Routes, auth.Delete), nowhere, describe("remove-routes", http.MethodDelete, "/routes", "Messages", "Remove who is told of what", "That of the daemon's configuration counts again."),
 		func(ctx context.Context, _ *struct{}) (*struct{}, error) {
 			return nil, problemOf(a.as(ctx).Messages().RemoveRouting(ctx))
 		})
-	huma.Register(a.huma, withExample(describe("preview-routes", http.MethodPost, "/routes/preview", "Messages", "Who is told of an alert",
+	register(a, reads(auth.Routes), nowhere, withExample(describe("preview-routes", http.MethodPost, "/routes/preview", "Messages", "Who is told of an alert",
 		"By the tree that stands, or by one that is only asked about. Silences and inhibition are not looked at."), Preview{Labels: map[string]string{"alertname": "HighCPU", "severity": "critical"}}),
 		func(_ context.Context, in *struct{ Body Preview }) (*struct{ Body Previewed }, error) {
 			l, err := alert.NewLabels(in.Body.Labels)

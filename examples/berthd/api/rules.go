@@ -6,9 +6,8 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/berthage/berthage/alert"
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/pool"
 )
@@ -102,15 +101,15 @@ func (a *api) registerRules() {
 		}
 		return nil, missing("rule", name)
 	}
-	huma.Register(a.huma, describe("list-rules", http.MethodGet, "/alert-rules", "Alerts", "List rules",
+	register(a, shows(auth.Rules), nowhere, describe("list-rules", http.MethodGet, "/alert-rules", "Alerts", "List rules",
 		"The rules that were set over the API, by name. Those of the daemon's configuration, by default CPU over 80, memory over 85 and disk over 90 per cent for five minutes, hosts and instances that are down, and hosts that cannot be measured, are not among them; one with the same name goes before.", 422),
 		func(ctx context.Context, in *Paging) (*pageOutput[AlertRule], error) {
 			all := slices.Values(a.c.Manager.Alerts().Rules())
-			return list(ctx, a, in, func(*pool.State) iter.Seq[alert.Rule] { return all }, func(r alert.Rule) string { return r.Name }, ruleOf)
+			return list(ctx, a, in, auth.Rules, inNone, func(*pool.State) iter.Seq[alert.Rule] { return all }, func(r alert.Rule) string { return r.Name }, ruleOf)
 		})
-	huma.Register(a.huma, describe("get-rule", http.MethodGet, "/alert-rules/{name}", "Alerts", "Get a rule", "One rule.", 404),
+	register(a, reads(auth.Rules), nowhere, describe("get-rule", http.MethodGet, "/alert-rules/{name}", "Alerts", "Get a rule", "One rule.", 404),
 		func(_ context.Context, in *RulePath) (*ruleOutput, error) { return get(in.Name) })
-	huma.Register(a.huma, withExample(describe("put-rule", http.MethodPut, "/alert-rules/{name}", "Alerts", "Add or replace a rule",
+	register(a, may(auth.Rules, auth.Update), nowhere, withExample(describe("put-rule", http.MethodPut, "/alert-rules/{name}", "Alerts", "Add or replace a rule",
 		"Alerts of a rule that is replaced go on, as far as their labels stay."),
 		RuleBody{Measure: &RuleMeasure{Metric: "cpu_percent"}, Test: &RuleTest{Is: ">", Value: 80}, Recover: &RuleTest{Is: ">", Value: 70}, For: "5m", Severity: "high"}),
 		func(ctx context.Context, in *struct {
@@ -126,7 +125,7 @@ func (a *api) registerRules() {
 			}
 			return get(in.Name)
 		})
-	huma.Register(a.huma, describe("remove-rule", http.MethodDelete, "/alert-rules/{name}", "Alerts", "Remove a rule", "Those of its alerts that fire are resolved.", 404),
+	register(a, may(auth.Rules, auth.Delete), nowhere, describe("remove-rule", http.MethodDelete, "/alert-rules/{name}", "Alerts", "Remove a rule", "Those of its alerts that fire are resolved.", 404),
 		func(ctx context.Context, in *RulePath) (*struct{}, error) {
 			return nil, problemOf(a.as(ctx).Alerts().RemoveRule(ctx, in.Name))
 		})

@@ -7,10 +7,11 @@ import (
 	"slices"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/access"
+	"github.com/berthage/berthage/examples/berthd/operation"
 	"github.com/berthage/berthage/examples/berthd/problem"
+	"github.com/berthage/berthage/pool"
 )
 
 // Status is how the daemon stands.
@@ -56,12 +57,18 @@ type cookieOutput struct {
 }
 
 func (a *api) registerStatus() {
-	huma.Register(a.huma, describe("get-status", http.MethodGet, "/status", "Daemon", "Status of the daemon", "The daemon, its ledger and its drivers."),
-		func(context.Context, *struct{}) (*struct{ Body Status }, error) {
+	register(a, reads(auth.Status), nowhere, describe("get-status", http.MethodGet, "/status", "Daemon", "Status of the daemon", "The daemon, its ledger and its drivers."),
+		func(ctx context.Context, _ *struct{}) (*struct{ Body Status }, error) {
 			s := a.c.Manager.Status()
 			out := Status{
 				Version: a.c.Version, Started: a.began, Ledger: s.Ledger, Revision: int64(s.Revision), Name: s.Name,
-				Leading: s.Leading, Holder: s.Holder, Epoch: s.Epoch, Stale: s.Stale, Operations: a.c.Operations.Count(), Drivers: []Driver{},
+				Leading: s.Leading, Holder: s.Holder, Epoch: s.Epoch, Stale: s.Stale, Drivers: []Driver{},
+			}
+			err := a.visible(ctx, auth.Operations, func(_ *pool.State, shows func(string, string) bool) {
+				out.Operations = len(a.c.Operations.List(func(o *operation.Operation) bool { return !o.Ended() && shows(o.Project, o.Owner) }))
+			})
+			if err != nil {
+				return nil, err
 			}
 			for _, d := range slices.Sorted(maps.Keys(a.c.Drivers)) {
 				out.Drivers = append(out.Drivers, Driver{Name: d, Kind: a.c.Drivers[d]})
@@ -75,14 +82,14 @@ func (a *api) registerSession() {
 		"Exchanges the code of a sign-in link for a session cookie. Needs no other credentials."), SignInBody{Code: "from-a-sign-in-link"})
 	op.Security = []map[string][]string{}
 	op.DefaultStatus = http.StatusNoContent
-	huma.Register(a.huma, op, func(ctx context.Context, in *struct{ Body SignInBody }) (*cookieOutput, error) {
+	register(a, public(), nowhere, op, func(ctx context.Context, in *struct{ Body SignInBody }) (*cookieOutput, error) {
 		c, err := a.c.Guard.SignIn(requestOf(ctx), in.Body.Code)
 		if err != nil {
 			return nil, problem.From(err)
 		}
 		return &cookieOutput{c.String()}, nil
 	})
-	huma.Register(a.huma, describe("get-session", http.MethodGet, "/session", "Daemon", "Who is signed in", "The principal of this request."),
+	register(a, self(), nowhere, describe("get-session", http.MethodGet, "/session", "Daemon", "Who is signed in", "The principal of this request."),
 		func(ctx context.Context, _ *struct{}) (*struct{ Body Session }, error) {
 			who, _ := access.From(ctx)
 			out := &struct{ Body Session }{Session{Actor: who.Actor}}
@@ -91,7 +98,7 @@ func (a *api) registerSession() {
 			}
 			return out, nil
 		})
-	huma.Register(a.huma, describe("sign-out", http.MethodDelete, "/session", "Daemon", "Sign a browser out", "Ends the session of this request."),
+	register(a, self(), nowhere, describe("sign-out", http.MethodDelete, "/session", "Daemon", "Sign a browser out", "Ends the session of this request."),
 		func(ctx context.Context, _ *struct{}) (*cookieOutput, error) {
 			who, _ := access.From(ctx)
 			if who.Session != "" {
@@ -104,9 +111,9 @@ func (a *api) registerSession() {
 			}
 			return &cookieOutput{c.String()}, nil
 		})
-	op = describe("make-link", http.MethodPost, "/links", "Daemon", "Make a sign-in link", "A link that signs one browser in, once, within ten minutes. Needs the token: a session cannot make others.")
+	op = describe("make-link", http.MethodPost, "/links", "Daemon", "Make a sign-in link", "A link that signs one browser in, once, within ten minutes. Needs the token: a session cannot make others. The link is the principal root's, so that only whoever may everything can make one.")
 	op.DefaultStatus = http.StatusCreated
-	huma.Register(a.huma, op, func(ctx context.Context, _ *struct{}) (*struct{ Body Link }, error) {
+	register(a, may(auth.Ledger, auth.Operate), nowhere, op, func(ctx context.Context, _ *struct{}) (*struct{ Body Link }, error) {
 		if who, _ := access.From(ctx); who.Session != "" {
 			return nil, problem.Unauthorized.New("links are made with the token")
 		}

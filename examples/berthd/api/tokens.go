@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/access"
 	"github.com/berthage/berthage/examples/berthd/problem"
@@ -53,24 +51,24 @@ func (a *api) token(ctx context.Context, t auth.Token) Token {
 }
 
 func (a *api) registerTokens() {
-	huma.Register(a.huma, describe("list-tokens", http.MethodGet, "/users/{id}/tokens", "Users", "List API tokens", "A user's API tokens by id, without their secrets.", 404, 422),
+	register(a, reads(auth.Tokens), ofUser, describe("list-tokens", http.MethodGet, "/users/{id}/tokens", "Users", "List API tokens", "A user's API tokens by id, without their secrets.", 404, 422),
 		func(ctx context.Context, in *struct {
 			PrincipalPath
 			Paging
 		}) (*pageOutput[Token], error) {
-			known, _, err := a.of(ctx, auth.Tokens, in.ID)
+			known, p, err := a.of(ctx, auth.Tokens, in.ID)
 			if err != nil {
 				return nil, err
 			}
 			all := slices.Values(known.Tokens(in.ID))
-			return list(ctx, a, &in.Paging, func(*pool.State) iter.Seq[auth.Token] { return all }, func(t auth.Token) string { return t.ID },
+			return list(ctx, a, &in.Paging, auth.Tokens, func(*pool.State, auth.Token) (project, owner string) { return belongs(p) }, func(*pool.State) iter.Seq[auth.Token] { return all }, func(t auth.Token) string { return t.ID },
 				func(t auth.Token) Token { return a.token(ctx, t) })
 		})
 	op := withExample(describe("add-token", http.MethodPost, "/users/{id}/tokens", "Users", "Make an API token",
 		"For programs that speak for the user. People make their own, signed in; who sees to a service account makes its. The answer has the secret, which is not kept and not shown again.", 404),
 		NewTokenBody{Label: "nightly backups", Limits: []Power{{Role: "viewer", Place: Place{Everything: true}}}, Days: 90})
 	op.DefaultStatus = http.StatusCreated
-	huma.Register(a.huma, op, func(ctx context.Context, in *struct {
+	register(a, may(auth.Tokens, auth.Create), ofUser, op, func(ctx context.Context, in *struct {
 		PrincipalPath
 		Body NewTokenBody
 	}) (*struct{ Body NewToken }, error) {
@@ -93,7 +91,7 @@ func (a *api) registerTokens() {
 		}
 		return &struct{ Body NewToken }{NewToken{a.token(ctx, t), text}}, nil
 	})
-	huma.Register(a.huma, describe("remove-token", http.MethodDelete, "/users/{id}/tokens/{token}", "Users", "Revoke an API token", "It is void at once.", 404),
+	register(a, may(auth.Tokens, auth.Delete), ofUser, describe("remove-token", http.MethodDelete, "/users/{id}/tokens/{token}", "Users", "Revoke an API token", "It is void at once.", 404),
 		func(ctx context.Context, in *TokenPath) (*struct{}, error) {
 			known, _, err := a.of(ctx, auth.Tokens, in.ID)
 			if err != nil {

@@ -4,9 +4,6 @@ import (
 	"context"
 	"iter"
 	"net/http"
-	"slices"
-
-	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/problem"
@@ -61,32 +58,25 @@ func (a *api) user(ctx context.Context, id string) (*userOutput, error) {
 }
 
 func (a *api) registerUsers() {
-	huma.Register(a.huma, describe("list-users", http.MethodGet, "/users", "Users", "List users", "People and service accounts by id: those that one may see, oneself always.", 422),
+	register(a, shows(auth.Users), nowhere, describe("list-users", http.MethodGet, "/users", "Users", "List users", "People and service accounts by id: those that one may see, oneself always.", 422),
 		func(ctx context.Context, in *Paging) (*pageOutput[User], error) {
 			var known *auth.State
-			var found []auth.Principal
-			err := a.seen(ctx, auth.Users, func(_ *pool.State, s *auth.State, v auth.View) {
-				known = s
-				for p := range s.Principals() {
-					if v.Shows(p.Project, p.ID) {
-						found = append(found, p)
-					}
-				}
-			})
-			if err != nil {
-				return nil, problem.From(err)
-			}
-			return list(ctx, a, in, func(*pool.State) iter.Seq[auth.Principal] { return slices.Values(found) },
-				func(p auth.Principal) string { return p.ID }, func(p auth.Principal) User { return user(known, p) })
+			return list(ctx, a, in, auth.Users, func(_ *pool.State, p auth.Principal) (project, owner string) { return belongs(p) },
+				func(st *pool.State) iter.Seq[auth.Principal] {
+					known = auth.Of(st)
+					return known.Principals()
+				}, func(p auth.Principal) string { return p.ID }, func(p auth.Principal) User { return user(known, p) })
 		})
-	huma.Register(a.huma, describe("get-user", http.MethodGet, "/users/{id}", "Users", "Get a user", "One person or service account.", 404),
+	register(a, reads(auth.Users), ofUser, describe("get-user", http.MethodGet, "/users/{id}", "Users", "Get a user", "One person or service account.", 404),
 		func(ctx context.Context, in *PrincipalPath) (*userOutput, error) { return a.user(ctx, in.ID) })
 	op := withExample(describe("add-user", http.MethodPost, "/users", "Users", "Add a user",
 		"A person, who signs in by name and password, or a service account. Its id is random and stays. It may nothing until a role is bound to it.", 404, 409),
 		NewUserBody{UserBody: UserBody{Name: "ada", Email: "ada@people.example"}, Password: "correct horse battery staple"})
 	op.DefaultStatus = http.StatusCreated
-	huma.Register(a.huma, op, a.addUser)
-	huma.Register(a.huma, withExample(describe("put-user", http.MethodPut, "/users/{id}", "Users", "Change a user",
+	register(a, may(auth.Users, auth.Create), func(_ *api, in *struct{ Body NewUserBody }) place {
+		return place{project: in.Body.Project, field: "project", value: in.Body.Project}
+	}, op, a.addUser)
+	register(a, may(auth.Users, auth.Update), ofUser, withExample(describe("put-user", http.MethodPut, "/users/{id}", "Users", "Change a user",
 		"Its name, which only who may disable users changes, its mail address and its login on machines; what is not said is taken away.", 404, 409), UserBody{Name: "grace", Login: "ops"}),
 		func(ctx context.Context, in *struct {
 			PrincipalPath
@@ -103,7 +93,7 @@ func (a *api) registerUsers() {
 			}
 			return a.user(ctx, in.ID)
 		})
-	huma.Register(a.huma, describe("remove-user", http.MethodDelete, "/users/{id}", "Users", "Remove a user",
+	register(a, may(auth.Users, auth.Delete), ofUser, describe("remove-user", http.MethodDelete, "/users/{id}", "Users", "Remove a user",
 		"With its bindings, tokens and keys. Its name and all that is personal leave the history, too; its id stays there.", 404),
 		func(ctx context.Context, in *PrincipalPath) (*struct{}, error) {
 			if err := a.decide(ctx, auth.Command{Remove: in.ID}); err != nil {
@@ -119,12 +109,13 @@ func (a *api) registerUsers() {
 		verb, summary, description string
 		command                    func(id string) auth.Command
 		void                       bool
+		need                       need
 	}{
-		{"disable", "Disable a user", "Nothing that they hold is good any more: sessions, tokens, password.", func(id string) auth.Command { return auth.Command{Disable: id} }, true},
-		{"enable", "Enable a user", "Their password and tokens are good again; sessions are not.", func(id string) auth.Command { return auth.Command{Enable: id} }, false},
-		{"sign-out", "Sign a user out everywhere", "All of their sessions end. API tokens stay good.", func(id string) auth.Command { return auth.Command{Reset: id} }, true},
+		{"disable", "Disable a user", "Nothing that they hold is good any more: sessions, tokens, password.", func(id string) auth.Command { return auth.Command{Disable: id} }, true, may(auth.Users, auth.Operate)},
+		{"enable", "Enable a user", "Their password and tokens are good again; sessions are not.", func(id string) auth.Command { return auth.Command{Enable: id} }, false, may(auth.Users, auth.Operate)},
+		{"sign-out", "Sign a user out everywhere", "All of their sessions end. API tokens stay good.", func(id string) auth.Command { return auth.Command{Reset: id} }, true, may(auth.Sessions, auth.Delete)},
 	} {
-		huma.Register(a.huma, describe(c.verb+"-user", http.MethodPost, "/users/{id}/"+c.verb, "Users", c.summary, c.description, 404),
+		register(a, c.need, ofUser, describe(c.verb+"-user", http.MethodPost, "/users/{id}/"+c.verb, "Users", c.summary, c.description, 404),
 			func(ctx context.Context, in *PrincipalPath) (*struct{}, error) {
 				if err := a.decide(ctx, c.command(in.ID)); err != nil {
 					return nil, refused(in.ID, err)

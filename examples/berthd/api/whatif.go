@@ -6,9 +6,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/scheduler"
@@ -392,7 +391,7 @@ func (a *api) registerWhatIf() {
 	op := describe("what-if", http.MethodPost, "/what-if", "Plans", "Ask what would be",
 		"Hosts lost or added, other ratios, more instances, growth, hosts that may fail: what would fit, what would not and why, how full each host would be, and how many hosts are missing. "+
 			"It is decided on a copy of the books by the scheduler that places for real, and changes nothing. Quotas are not asked.")
-	huma.Register(a.huma, withExample(op, WhatIfBody{
+	register(a, may(auth.Plans, auth.Create), nowhere, withExample(op, WhatIfBody{
 		Lose: []string{"sim/node-0001"}, Add: []AddHosts{{Like: "sim/node-0002", Count: 1}}, Growth: 1.2, Spare: 1,
 		Demand: []WhatIfDemand{{Name: "the new shop", Project: "default", Spec: Spec{Image: "debian-12", Flavor: "small"}, Count: 10}},
 	}), func(ctx context.Context, in *struct{ Body WhatIfBody }) (*struct{ Body WhatIf }, error) {
@@ -408,7 +407,7 @@ func (a *api) registerWhatIf() {
 			return &struct{ Body WhatIf }{whatIf(w)}, nil
 		})
 	})
-	huma.Register(a.huma, describe("get-capacity", http.MethodGet, "/capacity", "Plans", "The present demand and hosts",
+	register(a, reads(auth.Plans), nowhere, describe("get-capacity", http.MethodGet, "/capacity", "Plans", "The present demand and hosts",
 		"What is placed on servers, by size, and the servers that accept instances, by kind: a question about the pool as it is, to be changed and asked by POST. Asked as it is, it tells how few hosts there have to be besides those that are there: none. "+
 			"Without owned it tells how few of them could carry everything, packed anew."),
 		func(context.Context, *struct{}) (*struct{ Body CapacityBody }, error) {
@@ -418,7 +417,7 @@ func (a *api) registerWhatIf() {
 		})
 	op = describe("plan-capacity", http.MethodPost, "/capacity", "Plans", "Plan hosts for a demand",
 		"The fewest or cheapest hosts for a demand that grows, of which some may fail, with a certified bound. It knows resources and limits of units only, and does not look at the pool: what is there already is a kind that is owned.")
-	huma.Register(a.huma, withExample(op, CapacityBody{
+	register(a, may(auth.Plans, auth.Create), nowhere, withExample(op, CapacityBody{
 		Items: []CapacityItem{{Name: "small", Resources: Amounts{"cpu": 2000, "memory": 4 << 30}, Count: 300}}, Growth: 1.5, Spare: 1,
 		Hosts: []CapacityHost{{Name: "here already", Capacity: Amounts{"cpu": 32000, "memory": 128 << 30}, Count: 9, Owned: true}, {Name: "64 cores", Capacity: Amounts{"cpu": 64000, "memory": 256 << 30}}},
 	}), func(ctx context.Context, in *struct{ Body CapacityBody }) (*struct{ Body Capacity }, error) {

@@ -160,7 +160,11 @@ func TestAViewerIsOfferedNothing(t *testing.T) {
 	password := person(t, d, "vic", "--role", "viewer")
 	b.do(chromedp.Navigate(d.URL()))
 	b.logIn("vic", password, "")
-	b.until(`document.querySelector("#main").offsetParent || document.querySelector("#signin-error .problem")`)
+	b.until(`document.querySelector("#main").offsetParent && document.querySelectorAll("#hosts-rows tr").length === 2`)
+	require.False(t, eval[bool](b, `Boolean(document.querySelector("#launch-open").offsetParent || document.querySelector('a[href="/plan"]').offsetParent || document.querySelector('a[href="/messages"]').offsetParent)`))
+	require.Empty(t, eval[[]string](b, `[...document.querySelectorAll("#hosts-rows .actions button, #instances-rows .actions button")].filter((x) => x.offsetParent).map((x) => x.title)`))
+	b.page("/alerts", "#alerts-list")
+	require.Empty(t, eval[[]string](b, `[...document.querySelectorAll("#main button")].filter((x) => x.offsetParent).map((x) => x.textContent)`))
 	b.page("/account", "#password-change")
 	require.Contains(t, b.text("#me-facts"), "viewer, everything")
 	const users = `document.querySelector('a[href="/users"]').offsetParent`

@@ -13,6 +13,8 @@ import (
 
 	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/alert"
+	"github.com/berthage/berthage/auth"
+	"github.com/berthage/berthage/examples/berthd/access"
 	"github.com/berthage/berthage/examples/berthd/history"
 	"github.com/berthage/berthage/examples/berthd/promapi"
 )
@@ -63,10 +65,25 @@ func (m *measured) run(ctx context.Context) {
 // register registers what Prometheus's clients ask.
 func (d *Daemon) registerHistory(mux *http.ServeMux) {
 	m := d.measured
-	promapi.Register(mux, promapi.Config{
+	promapi.Register(series{mux, d.guard}, promapi.Config{
 		History: m.history, Logger: d.log, Version: d.version,
 		Complete: func(l labels.Labels) labels.Labels { return m.fleet.Complete(d.manager, l) },
 	})
+}
+
+// series lets those ask for series, and write them, who may. They are of all tenants, and lie in no project.
+type series struct {
+	*http.ServeMux
+	guard *access.Guard
+}
+
+// Handle implements promapi.Mux.
+func (s series) Handle(pattern string, h http.Handler) {
+	verb := auth.Read
+	if pattern == "POST "+promapi.WritePath {
+		verb = auth.Create
+	}
+	s.ServeMux.Handle(pattern, s.guard.Only(verb, auth.Metrics, h))
 }
 
 // History returns what was measured; nil where the configuration says that nothing is.

@@ -262,7 +262,7 @@ func TestPeople(t *testing.T) {
 	byBob(http.MethodGet, "/api/v1/bindings/"+bound, nil).want(http.StatusOK)
 	byBob(http.MethodGet, "/api/v1/bindings/root", nil).problem(404, "not-found")
 	byBob(http.MethodDelete, "/api/v1/bindings/root", nil).problem(404, "not-found")
-	byBob(http.MethodDelete, "/api/v1/bindings/"+bound, nil).problem(404, "not-found")
+	byBob(http.MethodDelete, "/api/v1/bindings/"+bound, nil).want(http.StatusForbidden)
 	byAda(http.MethodGet, "/api/v1/bindings/"+bound, nil).want(http.StatusOK)
 	byAda(http.MethodDelete, "/api/v1/bindings/"+bound, nil).want(http.StatusNoContent)
 	byAda(http.MethodDelete, "/api/v1/bindings/"+bound, nil).problem(404, "not-found")

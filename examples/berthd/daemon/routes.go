@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/api"
 	"github.com/berthage/berthage/examples/berthd/dashboard"
 	"github.com/berthage/berthage/examples/berthd/edge"
@@ -21,7 +22,7 @@ func (d *Daemon) routes(a api.Config) http.Handler {
 	}
 	mux.HandleFunc("GET /health", d.health)
 	mux.HandleFunc("GET /health/live", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, map[string]bool{"live": true}) })
-	mux.Handle("GET /metrics", d.metrics)
+	mux.Handle("GET /metrics", d.guard.Only(auth.Read, auth.Metrics, d.metrics))
 	mux.HandleFunc("POST /hooks/slack", d.slackHook)
 	mux.HandleFunc("POST /hooks/pagerduty/{receiver}", d.pagerDutyHook)
 	pages := dashboard.New()

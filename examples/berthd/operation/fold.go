@@ -11,9 +11,9 @@ import (
 func (l *Log) fold(e *pool.Event, payload any) {
 	switch p := payload.(type) {
 	case *pool.Launched:
-		in := &instance{name: p.Name, project: p.Project, want: p.Want, is: pool.Absent}
+		in := &instance{name: p.Name, project: p.Project, owner: p.Owner, want: p.Want, is: pool.Absent}
 		if p.Cluster != "" {
-			in.project = p.Cluster.Project()
+			in.project, in.owner = p.Cluster.Project(), l.clusters[p.Cluster]
 		}
 		l.live[p.Instance] = in
 		o := l.begin(e, in, p.Instance, Launch, LaunchID(p.Instance))
@@ -24,6 +24,10 @@ func (l *Log) fold(e *pool.Event, payload any) {
 		case !p.Until.IsZero():
 			o.Progress, o.Step = 0, "reserved on "+string(p.Place.Host)
 		}
+	case *pool.ClusterPut:
+		l.clusters[p.Cluster] = p.Owner
+	case *pool.ClusterRemoved:
+		delete(l.clusters, p.Cluster)
 	case *pool.Of:
 		if e.Kind == pool.KindCommitted {
 			l.committed(e, p.Instance)
@@ -130,7 +134,7 @@ func (l *Log) numbered(k Kind, id pool.InstanceID, e *pool.Event) string {
 
 func (l *Log) begin(e *pool.Event, in *instance, of pool.InstanceID, k Kind, id string) *Operation {
 	o := &Operation{
-		ID: id, Kind: k, Instance: of, Name: in.name, Project: in.project, Actor: e.Actor, Cause: e.Cause,
+		ID: id, Kind: k, Instance: of, Name: in.name, Project: in.project, Owner: in.owner, Actor: e.Actor, Cause: e.Cause,
 		Status: Running, Revision: e.Revision, Started: e.Time, Updated: e.Time,
 	}
 	l.all[id] = o

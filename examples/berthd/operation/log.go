@@ -19,11 +19,14 @@ type Log struct {
 	all     map[string]*Operation
 	order   []*Operation // oldest first
 	live    map[pool.InstanceID]*instance
+
+	clusters map[pool.ClusterID]string // whose they are
 }
 
 // instance is what the fold remembers of one instance.
 type instance struct {
 	name, project string
+	owner         string
 	want          pool.Power
 	is            pool.Power   // what its machine does; Shelved while its disks are put aside
 	made          bool         // its present machine has been created
@@ -32,7 +35,7 @@ type instance struct {
 
 // NewLog returns an empty Log that keeps at most so many operations that have ended.
 func NewLog(most int) *Log {
-	return &Log{most: most, changed: make(chan struct{}), all: make(map[string]*Operation), live: make(map[pool.InstanceID]*instance)}
+	return &Log{most: most, changed: make(chan struct{}), all: make(map[string]*Operation), clusters: make(map[pool.ClusterID]string), live: make(map[pool.InstanceID]*instance)}
 }
 
 // Head returns the revision of the last batch applied.

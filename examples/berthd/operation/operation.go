@@ -47,6 +47,7 @@ type Operation struct {
 	Instance pool.InstanceID
 	Name     string // of the instance
 	Project  string
+	Owner    string // whose the instance is
 	Actor    string // who asked; berthage for what it does by itself, as for a host that is drained or lost
 	Cause    string // under which request
 	Status   Status

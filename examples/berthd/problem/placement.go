@@ -112,6 +112,11 @@ func NewRefusal(e scheduler.Explanation) *Refusal {
 	return out
 }
 
+// Bare is the same for whoever may not know of hosts.
+func (r *Refusal) Bare() *Refusal {
+	return &Refusal{Demand: r.Demand, Counts: []Count{}, Hosts: []Verdict{}, Never: r.Never}
+}
+
 func change(c *scheduler.Change) *Change {
 	if c == nil {
 		return nil

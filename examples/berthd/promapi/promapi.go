@@ -36,8 +36,16 @@ type server struct{ Config }
 
 const prefix = "/api/v1"
 
-// Register registers the paths. Who may ask is decided before.
-func Register(mux *http.ServeMux, c Config) {
+// Mux is where paths are registered: an http.ServeMux, or one that decides who may ask.
+type Mux interface {
+	Handle(pattern string, handler http.Handler)
+}
+
+// WritePath is the only path that changes something.
+const WritePath = prefix + "/write"
+
+// Register registers the paths. Who may ask is the Mux's to decide.
+func Register(mux Mux, c Config) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -57,8 +65,8 @@ func Register(mux *http.ServeMux, c Config) {
 	mux.Handle("GET "+prefix+"/label/{name}/values", s.answer(s.values))
 	mux.Handle("GET "+prefix+"/metadata", s.answer(s.metadata))
 	mux.Handle("GET "+prefix+"/status/buildinfo", s.answer(s.build))
-	mux.HandleFunc("POST "+prefix+"/write", s.write)
-	mux.HandleFunc("GET /federate", s.federate)
+	mux.Handle("POST "+WritePath, http.HandlerFunc(s.write))
+	mux.Handle("GET /federate", http.HandlerFunc(s.federate))
 }
 
 // failure is an error with its kind in Prometheus's words.
