@@ -324,6 +324,7 @@ func TestRegisteredKeys(t *testing.T) {
 	r.post(usersPath+"/root/ssh-keys", object{"key": strings.Replace(publicKey, "AgMEBQ", "AgMFBQ", 1), "expires": "2020-01-01T00:00:00Z"}).want(http.StatusCreated)
 	got := r.get("/api/v1/instances/" + r.launch(body)).want(http.StatusOK)
 	require.Equal(t, "ops", got.at("user"))
+	require.Equal(t, "root", got.at("owner"))
 	require.Len(t, got.at("ssh_keys"), 1)
 	body["name"] = "bare"
 	body["spec"].(object)["guest"] = object{"user": "me"}
