@@ -99,3 +99,34 @@ func TestNoDaemonOnWhatCannotBeRead(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, d.Close())
 }
+
+// An alert is its instance's: seen and taken on by those who may, and not there for others.
+func TestAlertsAreTheirTenants(t *testing.T) {
+	t.Parallel()
+	r := start(t, 2, watchful)
+	r.call(http.MethodPut, "/api/v1/projects/rival", object{"quota": object{}}).want(http.StatusOK)
+	owner := r.known("owner", auth.User, auth.Scope{Project: "default"})
+	colleague := r.known("colleague", auth.User, auth.Scope{Project: "default"})
+	rival := r.known("rival", auth.Admin, auth.Scope{Project: "rival"})
+	id, _ := r.by(owner, http.MethodPost, "/api/v1/instances", vm("mine")).want(http.StatusAccepted).at("instance", "id").(string)
+	r.status(id, "running")
+	r.call(http.MethodPut, "/api/v1/alert-rules/There", object{"measure": object{"metric": "up"}, "test": object{"is": ">=", "value": 0}}).want(http.StatusOK)
+	alerts := func(token string) (ids []string) {
+		for _, a := range r.by(token, http.MethodGet, "/api/v1/alerts?limit=1000&phase=firing", nil).want(http.StatusOK).items() {
+			if a["labels"].(object)["vm_id"] == id {
+				ids = append(ids, a["id"].(string))
+			} else {
+				require.Empty(t, a["labels"].(object)["host"], "hosts are not theirs")
+			}
+		}
+		return ids
+	}
+	r.eventually(func() bool { return len(alerts(owner)) == 1 })
+	path := "/api/v1/alerts/" + alerts(owner)[0]
+	require.Len(t, alerts(colleague), 1)
+	require.Empty(t, alerts(rival))
+	r.by(rival, http.MethodGet, path, nil).problem(404, "not-found")
+	r.by(rival, http.MethodPost, path+"/acknowledge", object{}).problem(404, "not-found")
+	r.by(colleague, http.MethodPost, path+"/acknowledge", object{}).problem(403, "not-own")
+	require.Equal(t, "owner", r.by(owner, http.MethodPost, path+"/acknowledge", object{}).want(http.StatusOK).at("acknowledged", "by"))
+}
