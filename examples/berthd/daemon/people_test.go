@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/berthage/berthage/auth/totp"
+	"github.com/berthage/berthage/examples/berthd/access"
 	"github.com/berthage/berthage/examples/berthd/config"
 	"github.com/berthage/berthage/examples/berthd/daemon"
 )
@@ -310,7 +311,7 @@ func TestPeople(t *testing.T) {
 	byBob(http.MethodGet, mePath, nil).problem(401, "unauthorized")
 	r.call(http.MethodDelete, usersPath+"/"+bob, nil).want(http.StatusNoContent)
 	r.get(usersPath+"/"+bob).problem(404, "not-found")
-	r.post(usersPath+"/root/disable", nil).problem(403, "locks-out")
+	r.post(usersPath+"/"+access.Root+"/disable", nil).problem(403, "locks-out")
 }
 
 // A machine gets the keys that whoever launches it has registered, if they say so.
@@ -320,8 +321,8 @@ func TestRegisteredKeys(t *testing.T) {
 	body := vm("mine")
 	body["spec"].(object)["guest"] = object{"registered_keys": true}
 	require.Contains(t, r.post("/api/v1/instances", body).problem(422, "schema-violation")["detail"], "you have none")
-	r.post(usersPath+"/root/ssh-keys", object{"key": publicKey}).want(http.StatusCreated)
-	r.post(usersPath+"/root/ssh-keys", object{"key": strings.Replace(publicKey, "AgMEBQ", "AgMFBQ", 1), "expires": "2020-01-01T00:00:00Z"}).want(http.StatusCreated)
+	r.post(usersPath+"/"+access.Root+"/ssh-keys", object{"key": publicKey}).want(http.StatusCreated)
+	r.post(usersPath+"/"+access.Root+"/ssh-keys", object{"key": strings.Replace(publicKey, "AgMEBQ", "AgMFBQ", 1), "expires": "2020-01-01T00:00:00Z"}).want(http.StatusCreated)
 	got := r.get("/api/v1/instances/" + r.launch(body)).want(http.StatusOK)
 	require.Equal(t, "ops", got.at("user"))
 	require.Equal(t, "root", got.at("owner"))
