@@ -98,6 +98,13 @@ func (s *Sessions) Authenticate(ctx context.Context, in auth.Credential) (auth.I
 	return who, nil
 }
 
+// Session returns the public id of the session that an access token belongs to. Whether its holder may still be heard is for Authenticate
+// to say.
+func (s *Sessions) Session(ctx context.Context, access string) (string, error) {
+	c, err := s.verify(ctx, access, time.Now())
+	return c.Session, err
+}
+
 // verify returns what a token says that one of the keys has signed and that is good now, but for what was revoked. The library looks at the
 // signature and at the claims; before that the form is looked at, more strictly than the library does: no name twice, no header and no
 // claim that is not known, no other way to write a number.

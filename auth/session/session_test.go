@@ -105,6 +105,11 @@ func TestASession(t *testing.T) {
 		who.Expires = p.Expires.UTC()
 		require.Equal(t, who, got)
 		require.NoError(t, h.s.Good(got, time.Now()))
+		sid, err := h.Session(t.Context(), p.Access)
+		require.NoError(t, err)
+		require.Equal(t, p.Session, sid)
+		_, err = h.Session(t.Context(), p.Access[:len(p.Access)-2]+"xx")
+		require.ErrorIs(t, err, auth.ErrUnauthenticated)
 
 		time.Sleep(4 * time.Minute)
 		q, err := h.Refresh(t.Context(), p.Refresh)

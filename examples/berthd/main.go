@@ -6,6 +6,7 @@
 //	berthd ledger verify             look after the ledger: export, import, backups and the like
 //	berthd audit verify              prove what stands in it: signed heads, and events for others to check
 //	berthd link                      a link that signs a browser in, from the daemon that runs
+//	berthd user add ada --role admin somebody who signs in by name and password
 //	berthd --help                    every option
 //
 // Everything that it keeps is in its data directory: the ledger (SQLite), what was measured, the bearer token and, with
@@ -38,6 +39,7 @@ const usage = `berthd runs a pool of hosts: virtual machines by REST API and das
 
   berthd [serve] [options]  run the daemon
   berthd link [options]     print a link that signs a browser in to the daemon that runs
+  berthd user COMMAND       add, list: who signs in by name; password, second-factor: help who cannot; berthd user help
   berthd ledger COMMAND     verify, export, import, compact or back up the ledger; berthd ledger help
   berthd audit COMMAND      sign what the ledger is, prove what stands in it, verify both; berthd audit help
   berthd version            print the version
@@ -66,6 +68,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 		err = serve(args, stdout, stderr)
 	case "link":
 		err = link(args, stdout)
+	case "user":
+		err = daemon.User(context.Background(), args, stdout)
+		if errors.Is(err, flag.ErrHelp) { // it has said how
+			return 0
+		}
 	case "version":
 		fmt.Fprintln(stdout, "berthd", version())
 	case "help":

@@ -29,6 +29,7 @@ import (
 	"github.com/berthage/berthage/examples/berthd/operation"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/examples/berthd/receivers"
+	"github.com/berthage/berthage/examples/berthd/signin"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -45,6 +46,9 @@ type Config struct {
 	CostWeight float64           // of the Manager's scheduler, for replays by another policy
 	History    *history.History  // what was measured; nil: nothing is kept
 	Keys       *receivers.Keys   // seal the secrets of receivers
+	Desk       *signin.Desk      // where people sign in
+	GuestUser  string            // of machines with registered keys whose owner has chosen none; empty: the image's
+	Scratch    pool.Scratch      // knows when tokens were last used
 	Maker      *receivers.Maker  // makes the notifiers of those that are checked or tried
 }
 
@@ -89,7 +93,7 @@ func Register(mux *http.ServeMux, c Config) {
 		RejectUnknownQueryParameters: true,
 		Transformers:                 []huma.Transformer{a.transform},
 	})
-	a.huma.UseMiddleware(remember)
+	a.huma.UseMiddleware(remember, a.carry)
 	a.registerPool()
 	a.registerHosts()
 	a.registerMaintenance()
@@ -116,6 +120,13 @@ func Register(mux *http.ServeMux, c Config) {
 	a.registerHistory()
 	a.registerStatus()
 	a.registerSession()
+	a.registerLogin()
+	a.registerMe()
+	a.registerUsers()
+	a.registerBindings()
+	a.registerCredentials()
+	a.registerTokens()
+	a.registerKeys()
 	a.describeProblems()
 }
 
@@ -136,13 +147,14 @@ func tags() []*huma.Tag {
 		{Name: "Alerts", Description: "What is wrong, by which rules, who has taken it on, and what is not to be told."},
 		{Name: "Messages", Description: "Who is told of alerts and events, in which way, and what became of it."},
 		{Name: "History", Description: "What was measured of hosts and instances. Prometheus's own interface, /api/v1/query and its siblings, is there beside it, and is described by Prometheus."},
+		{Name: "Users", Description: "People and service accounts, what they may do, and what they sign in with."},
 		{Name: "Daemon", Description: "The daemon itself, and who is signed in."},
 	}
 }
 
 // Public reports whether a request needs no credentials: signing in is what gives them.
 func Public(r *http.Request) bool {
-	return r.Method == http.MethodPost && r.URL.Path == prefix+"/session"
+	return r.Method == http.MethodPost && slices.Contains([]string{prefix + "/session", prefix + "/login", prefix + "/login/refresh"}, r.URL.Path)
 }
 
 // as returns the Manager in the name of the request's caller.

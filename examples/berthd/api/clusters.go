@@ -52,6 +52,7 @@ type Cluster struct {
 	ID       string    `json:"id" doc:"Project and name" example:"default/web"`
 	Project  string    `json:"project" example:"default"`
 	Name     string    `json:"name" example:"web"`
+	Owner    string    `json:"owner,omitempty" doc:"Id of the principal whose it is; absent: nobody's"`
 	Want     string    `json:"want" enum:"running,stopped,suspended,shelved,absent" doc:"What its members are to do, as was said last"`
 	Settled  bool      `json:"settled" doc:"Whether nothing is under way any more"`
 	Size     int       `json:"size" doc:"Members asked for last"`
@@ -87,7 +88,7 @@ type Member struct {
 
 func cluster(c berthage.Cluster) Cluster {
 	out := Cluster{
-		ID: string(c.ID), Project: c.ID.Project(), Name: c.ID.Name(), Want: string(c.Want), Settled: c.Pending == 0,
+		ID: string(c.ID), Project: c.ID.Project(), Name: c.ID.Name(), Owner: c.Owner, Want: string(c.Want), Settled: c.Pending == 0,
 		Size: c.Size, Stagger: c.Stagger, Members: len(c.Members), Done: c.Done, Pending: c.Pending, Failed: c.Failed, Skipped: c.Skipped,
 		Last:  ClusterOp{Verb: c.Op.Verb, Concern: c.Op.Concern, Refused: c.Op.Refused, Reason: c.Op.Reason},
 		Image: c.Spec.Image, Flavor: c.Spec.Flavor, Revision: int64(c.Changed),

@@ -20,11 +20,13 @@ import (
 	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/alert"
 	"github.com/berthage/berthage/auth"
+	"github.com/berthage/berthage/auth/session"
 	"github.com/berthage/berthage/examples/berthd/access"
 	"github.com/berthage/berthage/examples/berthd/api"
 	"github.com/berthage/berthage/examples/berthd/edge"
 	"github.com/berthage/berthage/examples/berthd/operation"
 	"github.com/berthage/berthage/examples/berthd/receivers"
+	"github.com/berthage/berthage/examples/berthd/signin"
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/hypervisor/fake"
 	"github.com/berthage/berthage/pool"
@@ -50,7 +52,7 @@ func roles() []string { return []string{"admin", "operator", "user", "viewer", "
 func columns() []string { return []string{"own", "theirs", "parent", "other", "all"} }
 
 // thing is one of each kind, all with the same place and owner.
-type thing struct{ project, instance, waiting, cluster, reservation, silence string }
+type thing struct{ project, instance, waiting, cluster, reservation, silence, user, binding string }
 
 // tenants is an API over books with three tenants: shop, acme above it, and rival.
 type tenants struct {
@@ -97,6 +99,7 @@ func newTenants(t *testing.T) *tenants {
 		Name: "MarkedRule", Measure: alert.Measure{Metric: "cpu_percent"}, Test: alert.Test{Is: ">", Value: 80},
 	}))
 	x.people()
+	x.robots()
 	places := map[string][2]string{"theirs": {"shop", "somebody"}, "parent": {"acme", "somebody"}, "other": {"rival", "somebody"}}
 	for _, r := range roles() {
 		places["own-"+r] = [2]string{"shop", r + "-shop"}
@@ -114,6 +117,10 @@ func newTenants(t *testing.T) *tenants {
 		require.NoError(t, err)
 		th := made[name]
 		th.waiting = string(i.ID)
+		th.user, th.binding = "robot-"+name, "robot-"+name
+		if p[1] != "somebody" { // oneself
+			th.user, th.binding = p[1], p[1]
+		}
 		x.things[name] = th
 	}
 
@@ -132,10 +139,18 @@ func newTenants(t *testing.T) *tenants {
 	require.NoError(t, err)
 	keys, err := receivers.LoadKeys(t.TempDir()+"/keys", true)
 	require.NoError(t, err)
+	sessions, err := session.New(session.Config{Issuer: "l", Audience: "l", Scratch: scratch, State: x.guard.Books().State, Keys: func(context.Context) (session.Keys, error) {
+		return session.Keys{session.NewKey(session.EdDSA, time.Now().Add(-time.Hour))}, nil
+	}})
+	require.NoError(t, err)
+	key, err := signin.LoadKey(t.TempDir() + "/key")
+	require.NoError(t, err)
+	desk, err := signin.New(signin.Config{State: x.guard.Books().State, Scratch: scratch, Key: key, Sessions: sessions, End: x.guard.End})
+	require.NoError(t, err)
 	mux := http.NewServeMux()
 	api.Register(mux, api.Config{
 		Manager: m, Operations: log, Logger: slog.New(slog.DiscardHandler), Version: "test", Drivers: map[string]string{"sim": "simulated"},
-		Guard: x.guard, URL: func() string { return "http://127.0.0.1" }, Keys: keys, Maker: &receivers.Maker{}, Drain: make(chan struct{}),
+		Guard: x.guard, URL: func() string { return "http://127.0.0.1" }, Keys: keys, Maker: &receivers.Maker{}, Drain: make(chan struct{}), Desk: desk, Scratch: scratch,
 	})
 	x.h = x.guard.Require(edge.Route(mux), api.Public)
 	w := x.ask("admin-all", http.MethodGet, "/openapi.json", nil)
@@ -160,7 +175,7 @@ func (x *tenants) make(name, project, owner string) thing {
 	require.NoError(x.t, err)
 	s, err := m.Alerts().Silence(ctx, alert.Silence{Matchers: alert.Matchers{match}, Ends: time.Now().Add(time.Hour), By: owner})
 	require.NoError(x.t, err)
-	return thing{project, string(i.ID), "", string(c.ID), string(r.ID), s.ID}
+	return thing{project: project, instance: string(i.ID), cluster: string(c.ID), reservation: string(r.ID), silence: s.ID}
 }
 
 // people makes a principal of each role in shop, and one with everything.
@@ -177,6 +192,21 @@ func (x *tenants) people() {
 			if r != "nobody" {
 				do(auth.Command{Bind: &auth.Binding{ID: id, Principal: id, Role: auth.Role(r), Scope: scope}})
 			}
+		}
+	}
+}
+
+// robots makes a service account in each project, with a role in it.
+func (x *tenants) robots() {
+	x.t.Helper()
+	for name, project := range map[string]string{"theirs": "shop", "parent": "acme", "other": "rival"} {
+		id := "robot-" + name
+		for _, c := range []auth.Command{
+			{Put: &auth.Principal{ID: id, Kind: auth.Service, Project: project}},
+			{Bind: &auth.Binding{ID: id, Principal: id, Role: auth.Viewer, Scope: auth.Scope{Project: project}}},
+		} {
+			c.Program = true
+			require.NoError(x.t, x.m.Decide(x.t.Context(), auth.Name, c))
 		}
 	}
 }
@@ -218,6 +248,10 @@ func (th thing) path(id, path string) string {
 		instance = th.reservation
 	case strings.Contains(path, "/operations/"):
 		instance = "launch-" + th.instance
+	case strings.Contains(path, "/users/"):
+		instance = th.user
+	case strings.Contains(path, "/bindings/"):
+		instance = th.binding
 	case strings.Contains(path, "/silences/"):
 		instance = th.silence
 	case strings.Contains(path, "/alerts/"):
@@ -270,6 +304,10 @@ func (th thing) marker(id string) string {
 		return th.reservation
 	case "list-queue":
 		return th.waiting
+	case "list-users":
+		return `"id":"` + th.user + `"`
+	case "list-bindings":
+		return `"id":"` + th.binding + `"`
 	case "list-silences":
 		return th.silence
 	case "list-projects":

@@ -87,9 +87,10 @@ type Spread struct {
 
 // Guest is what the first boot sets up. It is personal data: no answer shows it again.
 type Guest struct {
-	User     string   `json:"user,omitempty" writeOnly:"true" doc:"Login; empty: the image's" maxLength:"32" example:"debian"`
-	SSHKeys  []string `json:"ssh_keys,omitempty" writeOnly:"true" maxItems:"64" doc:"Public keys in the form of authorized_keys, without options"`
-	UserData string   `json:"user_data,omitempty" writeOnly:"true" maxLength:"65536" doc:"cloud-init user-data"`
+	User       string   `json:"user,omitempty" writeOnly:"true" doc:"Login; empty: the image's" maxLength:"32" example:"debian"`
+	SSHKeys    []string `json:"ssh_keys,omitempty" writeOnly:"true" maxItems:"64" doc:"Public keys in the form of authorized_keys, without options"`
+	Registered bool     `json:"registered_keys,omitempty" writeOnly:"true" doc:"Add the SSH keys that you have registered and that are good now, and, where user is empty, take your login or the daemon's default"`
+	UserData   string   `json:"user_data,omitempty" writeOnly:"true" maxLength:"65536" doc:"cloud-init user-data"`
 }
 
 func (c *Constraints) constraints() pool.Constraints {

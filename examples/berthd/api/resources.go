@@ -178,6 +178,7 @@ type Instance struct {
 	ID          string            `json:"id" doc:"25 letters and digits" example:"i0f8k2m4q6s8v0x2z4b6d8g0j"`
 	Name        string            `json:"name" doc:"Host name of the guest" example:"web-1"`
 	Project     string            `json:"project" example:"default"`
+	Owner       string            `json:"owner,omitempty" doc:"Id of the principal whose it is; absent: nobody's"`
 	Status      string            `json:"status" enum:"waiting,reserved,building,undoing,failed,deleting,deleted,shelved,running,stopped,suspended,hibernated,missing,moving,resizing,broken" doc:"One word for people: the phase, or of an active instance what its machine does or is done to; broken: its hypervisor has given it up"`
 	Phase       string            `json:"phase" enum:"waiting,reserved,building,active,undoing,shelved,failed,deleting,deleted"`
 	Want        string            `json:"want" enum:"running,stopped,suspended,hibernated,shelved,absent" doc:"What it is to do"`
@@ -269,7 +270,7 @@ func key(line string) Key {
 
 func instance(i *pool.Instance) Instance {
 	out := Instance{
-		ID: string(i.ID), Name: i.Name, Project: i.Project, Status: i.Status(), Phase: string(i.Phase),
+		ID: string(i.ID), Name: i.Name, Project: i.Project, Owner: i.Owner, Status: i.Status(), Phase: string(i.Phase),
 		Want: string(i.Want), Is: string(i.Is), Settled: i.Phase == pool.Deleted || i.Settled(), Reason: i.Reason,
 		Kind: string(i.Spec.Kind), Image: i.Spec.Image, Flavor: i.Spec.Flavor, Labels: i.Spec.Labels,
 		Disks: []InstanceDisk{}, Networks: []string{}, Keys: []Key{}, Addresses: slices.Clone(i.Addresses),

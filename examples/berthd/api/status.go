@@ -101,6 +101,10 @@ func (a *api) registerSession() {
 	register(a, self(), nowhere, describe("sign-out", http.MethodDelete, "/session", "Daemon", "Sign a browser out", "Ends the session of this request."),
 		func(ctx context.Context, _ *struct{}) (*cookieOutput, error) {
 			who, _ := access.From(ctx)
+			if who.Session != "" {
+				out, err := a.logOut(ctx)
+				return out, problemOf(err)
+			}
 			c, err := a.c.Guard.SignOut(ctx, who)
 			if err != nil {
 				return nil, problem.From(err)

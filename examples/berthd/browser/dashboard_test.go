@@ -301,6 +301,7 @@ func TestWorkingWithTheDashboard(t *testing.T) {
 	b.do(chromedp.WaitVisible(chromedp.CSS("#signin")))
 	require.False(t, eval[bool](b, `Boolean(document.querySelector("#main").offsetParent)`))
 	link := d.SignInLink()
+	b.click("#signin-link summary")
 	b.do(chromedp.SendKeys(chromedp.CSS("#signin-code"), "wrong"))
 	b.click("#signin-form button")
 	b.do(chromedp.WaitVisible(chromedp.CSS("#signin-error .problem")))

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/pool"
 )
 
 // Config is what the daemon is to do. Default gives one that is valid but for its drivers: at least one
@@ -60,6 +61,8 @@ type Config struct {
 	AlertRules string        // file of rules, of what they may have run, and of whom to tell; empty: the Manager's own rules
 
 	NotifyAllow []netip.Prefix // networks beside the public Internet in which receivers may be
+	GuestUser   string         // made on machines that get their owner's registered keys, who has chosen none; empty: the image's
+	Proxies     []netip.Prefix // whose word in X-Forwarded-For is taken for where requests come from
 	PublicURL   string         // where people reach the dashboard, for links in messages; empty: they have none
 	SecretsKey  string         // file of the keys that seal receivers' secrets; empty: secrets-key, in the data directory, which is made
 
@@ -183,6 +186,9 @@ func (c Config) Check() error {
 		return fmt.Errorf("history-size: %d: zero or more", c.HistorySize)
 	case len(c.Scrape) > 0 && c.History == 0:
 		return fmt.Errorf("scrape needs history: how often, such as 15s")
+	}
+	if c.GuestUser != "" && pool.ValidUser(c.GuestUser) != nil {
+		return fmt.Errorf("guest-user: %q: a portable user name of at most 32 bytes, such as ops", c.GuestUser)
 	}
 	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.RawQuery != "" || u.Fragment != "" || u.User != nil) {
 		return fmt.Errorf("public-url: %q: an address such as https://berthd.example", c.PublicURL)

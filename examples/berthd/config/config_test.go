@@ -50,9 +50,10 @@ func TestPrecedence(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, berthage.RebalanceOff, c.Rebalance.Mode)
 
-	c, err = load(t, `{"notify_allow": "10.1.2.3/24, 192.168.7.1,fd00::/8"}`, map[string]string{"BERTHD_SECRETS_KEY": "/run/keys"}, "--simulate", "1")
+	c, err = load(t, `{"notify_allow": "10.1.2.3/24, 192.168.7.1,fd00::/8", "trusted_proxies": "10.9.0.1"}`, map[string]string{"BERTHD_SECRETS_KEY": "/run/keys"}, "--simulate", "1")
 	require.NoError(t, err)
 	require.Equal(t, "[10.1.2.0/24 192.168.7.1/32 fd00::/8]", fmt.Sprint(c.NotifyAllow))
+	require.Equal(t, "[10.9.0.1/32]", fmt.Sprint(c.Proxies))
 	require.Equal(t, "/run/keys", c.SecretsKey)
 
 	c, err = load(t, file, nil, "--libvirt", "qemu+ssh://root@h2/system", "--libvirt", "qemu:///system")
@@ -125,6 +126,8 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 		"hetzner as a text":   {file: `{"hetzner": "token"}`, want: "hetzner: a list of objects"},
 		"no network":          {args: []string{"--simulate", "1", "--notify-allow", "10.1.2.0/24,intranet"}, want: "notify-allow"},
 		"no address":          {args: []string{"--simulate", "1", "--public-url", "berthd.example"}, want: "public-url"},
+		"no user name":        {args: []string{"--simulate", "1", "--guest-user", "a:b"}, want: "guest-user"},
+		"no proxy":            {args: []string{"--simulate", "1", "--trusted-proxies", "proxy"}, want: "trusted-proxies"},
 		"a zone":              {args: []string{"--simulate", "1", "--notify-allow", "fe80::1%eth0"}, want: "notify-allow"},
 		"a weight below 0":    {file: `{"simulate": 1, "cost_weight": -1}`, want: "cost-weight: -1: zero or more"},
 		"a weight in words":   {file: `{"simulate": 1, "load_weight": "much"}`, want: "load_weight: \"much\": a number"},

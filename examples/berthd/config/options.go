@@ -70,30 +70,9 @@ func options() []option {
 		span("measure", "time between two looks at how busy hosts are, for load-weight; 0 for never", func(c *Config) *time.Duration { return &c.Measure }),
 		span("alerts", "time between two evaluations of alert rules; 0 for never", func(c *Config) *time.Duration { return &c.Alerts }),
 		text("alert-rules", "FILE", "alert rules in YAML, what is not told while something else fires, commands that rules may have run, and receivers and routes for a ledger without any", func(c *Config) *string { return &c.AlertRules }),
-		{
-			name: "notify-allow", value: "CIDR,...", usage: "networks or addresses in which receivers of messages may be, beside the public Internet, such as 10.1.2.0/24",
-			set: func(c *Config, s string) error {
-				c.NotifyAllow = nil
-				for _, text := range strings.Split(s, ",") {
-					p, err := netip.ParsePrefix(strings.TrimSpace(text))
-					if one, not := netip.ParseAddr(strings.TrimSpace(text)); not == nil && one.Zone() == "" {
-						p, err = netip.PrefixFrom(one, one.BitLen()), nil
-					}
-					if err != nil {
-						return fmt.Errorf("%q: networks or addresses such as 10.1.2.0/24,10.3.0.7", s)
-					}
-					c.NotifyAllow = append(c.NotifyAllow, p.Masked())
-				}
-				return nil
-			},
-			show: func(c Config) string {
-				var all []string
-				for _, p := range c.NotifyAllow {
-					all = append(all, p.String())
-				}
-				return strings.Join(all, ",")
-			},
-		},
+		networks("notify-allow", "networks or addresses in which receivers of messages may be, beside the public Internet, such as 10.1.2.0/24", func(c *Config) *[]netip.Prefix { return &c.NotifyAllow }),
+		text("guest-user", "NAME", "user that is made on machines with registered keys for those who have not chosen one; without it, the image's", func(c *Config) *string { return &c.GuestUser }),
+		networks("trusted-proxies", "networks or addresses of proxies before the daemon, whose X-Forwarded-For says where a request comes from; without it, the connection does", func(c *Config) *[]netip.Prefix { return &c.Proxies }),
 		text("public-url", "URL", "where people reach the dashboard, for links in messages; without it they have none", func(c *Config) *string { return &c.PublicURL }),
 		text("secrets-key", "FILE", "keys that seal the secrets of receivers, one in each line, the one that seals first; for several daemons on one database; without it, secrets-key in the data directory", func(c *Config) *string { return &c.SecretsKey }),
 		{
@@ -203,6 +182,34 @@ func amount(name, usage string, field func(*Config) *float64) option {
 			return err
 		},
 		show: func(c Config) string { return strconv.FormatFloat(*field(&c), 'g', -1, 64) },
+	}
+}
+
+// networks is an option of networks or addresses with commas between them.
+func networks(name, usage string, at func(*Config) *[]netip.Prefix) option {
+	return option{
+		name: name, value: "CIDR,...", usage: usage,
+		set: func(c *Config, s string) error {
+			*at(c) = nil
+			for _, text := range strings.Split(s, ",") {
+				p, err := netip.ParsePrefix(strings.TrimSpace(text))
+				if one, not := netip.ParseAddr(strings.TrimSpace(text)); not == nil && one.Zone() == "" {
+					p, err = netip.PrefixFrom(one, one.BitLen()), nil
+				}
+				if err != nil {
+					return fmt.Errorf("%q: networks or addresses such as 10.1.2.0/24,10.3.0.7", s)
+				}
+				*at(c) = append(*at(c), p.Masked())
+			}
+			return nil
+		},
+		show: func(c Config) string {
+			var all []string
+			for _, p := range *at(&c) {
+				all = append(all, p.String())
+			}
+			return strings.Join(all, ",")
+		},
 	}
 }
 

@@ -40,7 +40,7 @@ func TestEveryRouteNeedsCredentials(t *testing.T) {
 	routes := append(r.routes(), [2]string{"GET", "/openapi.json"}, [2]string{"GET", "/openapi-3.0.json"}, [2]string{"GET", "/openapi.yaml"}, [2]string{"GET", "/metrics"},
 		[2]string{"GET", "/nope"}, [2]string{"GET", "/assets/../metrics"}, [2]string{"POST", "/"}, [2]string{"CONNECT", "/metrics"}, [2]string{"OPTIONS", "/api/v1/pool"})
 	for _, route := range routes {
-		if route == [2]string{"POST", "/api/v1/session"} {
+		if route[0] == "POST" && slices.Contains([]string{"/api/v1/session", "/api/v1/login", "/api/v1/login/refresh"}, route[1]) {
 			continue // gives them
 		}
 		for _, authorization := range []string{"", "Bearer", "Bearer wrong", "Basic " + r.d.Token()} {
@@ -65,7 +65,7 @@ func TestEveryRouteNeedsCredentials(t *testing.T) {
 func TestPublicPages(t *testing.T) {
 	t.Parallel()
 	r := start(t, 1)
-	for _, path := range []string{"/", "/docs", "/plan", "/alerts", "/charts", "/health", "/health/live", "/favicon.ico", "/assets/base.css", "/assets/js/main.js", "/problems/no-room"} {
+	for _, path := range []string{"/", "/docs", "/plan", "/alerts", "/charts", "/users", "/account", "/health", "/health/live", "/favicon.ico", "/assets/base.css", "/assets/js/main.js", "/problems/no-room"} {
 		res, err := http.Get(r.d.URL() + path)
 		require.NoError(t, err)
 		b, err := io.ReadAll(res.Body)
@@ -149,7 +149,7 @@ func TestNoSecretsInTheLog(t *testing.T) {
 		require.NotContains(t, r.log.String(), secret)
 	}
 	if runtime.GOOS != "windows" {
-		for _, name := range []string{"token", "secrets-key", "ledger.db", "simulated-fleet.jsonl"} {
+		for _, name := range []string{"token", "secrets-key", "signin-key", "ledger.db", "simulated-fleet.jsonl"} {
 			info, err := os.Stat(r.config.Data + "/" + name)
 			require.NoError(t, err)
 			require.Zero(t, info.Mode().Perm()&0o077, "%s can be read by others", name)
@@ -167,7 +167,7 @@ func TestDocumentedExamplesWork(t *testing.T) {
 	r.cluster("x1", 1)
 	fill := strings.NewReplacer("{driver}", "sim", "{host}", "node-0001", "{project}", "default", "{name}", "x1", "{id}", id)
 	r.call(http.MethodPut, receiversPath+"/ops", object{"type": "discord", "secrets": object{"url": "https://127.0.0.1:1/none"}}).want(http.StatusOK)
-	of := map[string]string{"/alerts/{id}": r.firing("Example"), "/silences/{id}": r.silence()}
+	of := map[string]string{"/alerts/{id}": r.firing("Example"), "/silences/{id}": r.silence(), "/users/{id}": r.user("somebody", "", ""), "/bindings/{id}": "root"}
 	path := func(path string) string {
 		for part, id := range of {
 			path = strings.Replace(path, part, strings.Replace(part, "{id}", id, 1), 1)
@@ -176,6 +176,8 @@ func TestDocumentedExamplesWork(t *testing.T) {
 	}
 	refused := map[string]string{ // what they are for is not so here
 		"/api/v1/hosts/{driver}/{host}/confirm-off": "wrong-state", "/api/v1/instances/{id}/rebuild": "invalid-value",
+		"/api/v1/login": "unauthorized", "/api/v1/login/refresh": "unauthorized", "/api/v1/users/{id}/second-factor": "not-own",
+		"/api/v1/users/{id}/tokens": "not-own", "/api/v1/users/{id}/ssh-keys/{key}": "not-found",
 	}
 	sent := 0
 	for template, item := range doc.Paths.Map() {

@@ -136,6 +136,10 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 	if err := d.authentication(ctx); err != nil {
 		return err
 	}
+	desk, err := d.people()
+	if err != nil {
+		return err
+	}
 	d.metrics = metrics.New(d.manager, d.version)
 	if d.config.BackupEvery > 0 {
 		if d.backups, err = ledger.NewBackups(d.config, d.store, d.log); err != nil {
@@ -152,7 +156,7 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 	d.handler = d.routes(api.Config{
 		Manager: d.manager, Operations: d.ops, Guard: d.guard, Logger: d.log, Version: d.version,
 		Drivers: d.drivers.kinds, URL: d.URL, Drain: d.drain, CostWeight: d.config.CostWeight,
-		History: d.History(), Keys: d.keys, Maker: d.maker,
+		History: d.History(), Keys: d.keys, Maker: d.maker, Desk: desk, Scratch: d.store, GuestUser: d.config.GuestUser,
 	})
 	return nil
 }
@@ -306,6 +310,9 @@ func (d *Daemon) greet(moved bool) {
 	}
 	fmt.Fprintf(d.out, "  dashboard  %s\n", d.SignInLink())
 	fmt.Fprintf(d.out, "             the link signs one browser in, within %d minutes; `berthd link` prints another\n", int(access.Code.Minutes()))
+	if d.nobody() {
+		fmt.Fprintln(d.out, "  people     nobody signs in by name yet: `berthd user add NAME --role admin` makes the first admin")
+	}
 	fmt.Fprintf(d.out, "  API        %s/api/v1, described at %s/docs\n", url, url)
 	fmt.Fprintf(d.out, "  token      %s\n", d.TokenFile())
 	fmt.Fprintf(d.out, "  data       %s\n", d.config.Data)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -52,7 +53,8 @@ type Observer interface {
 type Config struct {
 	Logger   *slog.Logger
 	Observer Observer
-	TLS      bool // served over TLS, so that browsers can be told to insist on it
+	TLS      bool           // served over TLS, so that browsers can be told to insist on it
+	Proxies  []netip.Prefix // that say truly in X-Forwarded-For for whom they ask
 }
 
 // Handler wraps the whole of the daemon's routes.
@@ -61,6 +63,11 @@ func Handler(next http.Handler, c Config) http.Handler {
 		began := time.Now()
 		note := &Note{ID: requestID(r)}
 		r = r.WithContext(context.WithValue(r.Context(), noteKey{}, note))
+		if len(c.Proxies) > 0 { // what is inside knows of no proxies
+			if at := from(r, c.Proxies); at.IsValid() {
+				r.RemoteAddr = netip.AddrPortFrom(at, 0).String()
+			}
+		}
 		out := &recorder{ResponseWriter: w}
 		headers(out.Header(), note.ID, c.TLS)
 		defer func() {

@@ -3,6 +3,7 @@ import { get, onSignedOut, request } from "./api.js";
 import { byID, data, h, icon, text } from "./dom.js";
 import { ago } from "./format.js";
 import { follow, Pace } from "./live.js";
+import { learn, may } from "./me.js";
 import { away, list, show } from "./page.js";
 import { setupTheme } from "./theme.js";
 import { ask, attempt, confirm, problem, toast } from "./ui.js";
@@ -27,9 +28,10 @@ function alertRow(a) {
   const buttons = [];
   const button = (verb, label, f) => buttons.push(h("button", { class: "button", type: "button", "aria-label": `${label}: ${l.alertname} ${about(l)}`, data: { verb }, on: { click: (e) => attempt(e.currentTarget, f) } }, label));
   if (a.phase === "firing") {
-    if (ack) button("unacknowledge", "Give back", async () => { await request("DELETE", `/alerts/${a.id}/acknowledge`); await load(); });
-    else button("acknowledge", "Acknowledge", () => acknowledge(a));
-    button("silence", "Silence", () => silence(l));
+    const theirs = may("alerts update");
+    if (theirs && ack) button("unacknowledge", "Give back", async () => { await request("DELETE", `/alerts/${a.id}/acknowledge`); await load(); });
+    if (theirs && !ack) button("acknowledge", "Acknowledge", () => acknowledge(a));
+    if (may("silences create")) button("silence", "Silence", () => silence(l));
   }
   const since = { pending: a.active, firing: a.fired, resolved: a.ended }[a.phase];
   return h("li", { data: { id: a.id, phase: a.phase, severity: l.severity } },
@@ -70,7 +72,7 @@ async function silence(of) {
 
 const silenceRow = (s) => h("li", { data: { id: s.id, phase: s.phase } },
   h("div", { class: "what" }, chip(s.phase), h("b", {}, s.matchers.map((m) => `${m.name}${m.op}${m.value}`).join("  "))),
-  s.phase === "expired" ? h("span", {}) : h("div", { class: "buttons" }, h("button", {
+  s.phase === "expired" || !may("silences delete") ? h("span", {}) : h("div", { class: "buttons" }, h("button", {
     class: "button", type: "button", "aria-label": `End silence ${s.matchers.map((m) => m.value).join(" ")}`, data: { verb: "end" },
     on: { click: (e) => attempt(e.currentTarget, async () => { await request("DELETE", `/silences/${s.id}`); await load(); }) },
   }, "End")),
@@ -86,7 +88,7 @@ function says(r) {
 
 const ruleRow = (r) => h("li", { data: { name: r.name } },
   h("div", { class: "what" }, h("b", {}, r.name), r.severity ? h("span", { class: "hint" }, r.severity) : null),
-  h("div", { class: "buttons" },
+  h("div", { class: "buttons", hidden: !may("rules update") },
     h("button", { class: "button", type: "button", "aria-label": `Change rule ${r.name}`, data: { verb: "change" }, on: { click: (e) => attempt(e.currentTarget, () => rule(r)) } }, "Change"),
     h("button", { class: "button", type: "button", "aria-label": `Remove rule ${r.name}`, data: { verb: "remove" }, on: { click: (e) => attempt(e.currentTarget, () => remove(r)) } }, "Remove")),
   h("p", {}, says(r)));
@@ -145,7 +147,7 @@ async function begin() {
   byID("rules-add").addEventListener("click", (e) => attempt(e.currentTarget, () => rule()));
   byID("silences-add").addEventListener("click", (e) => attempt(e.currentTarget, () => silence()));
   try {
-    const status = await get("/status");
+    const [status] = await Promise.all([get("/status"), learn()]);
     await load();
     text(byID("context"), `Alerts · ledger ${status.ledger.slice(0, 8)} · berthd ${status.version}`);
     byID("main").hidden = false;

@@ -3,6 +3,7 @@ import { request } from "./api.js";
 import { byID, data, h, icon, text } from "./dom.js";
 import { showCluster } from "./detail.js";
 import { tones } from "./instances.js";
+import { may } from "./me.js";
 import { Table } from "./table.js";
 import { ask, attempt, checkbox, confirm, toast } from "./ui.js";
 
@@ -27,7 +28,7 @@ function verbs(x) {
     suspended: [["resume", "play", "Resume"], ["stop", "stop", "Stop"]],
     shelved: [["resume", "play", "Resume"]],
   };
-  return [...(by[x.want] ?? []), ["scale", "scale", "Scale"], ["delete", "trash", "Delete"]];
+  return [...(by[x.want] ?? []), ["scale", "scale", "Scale"], ["delete", "trash", "Delete"]].filter(([verb]) => may(verb === "delete" ? "clusters delete" : "clusters use", x.owner ?? ""));
 }
 
 // act does something to a cluster, and reports whether it did.

@@ -5,6 +5,7 @@ import { byID, h } from "./dom.js";
 import { amount, className, share } from "./format.js";
 import { stateWord } from "./hosts.js";
 import { actions, chip } from "./instances.js";
+import { may } from "./me.js";
 import { bar } from "./pool.js";
 import { ask, attempt, checkbox, closer, problem, toast } from "./ui.js";
 
@@ -91,6 +92,7 @@ export function showHost(id) {
 // hostButtons are what can be done to a host beside cordoning it.
 function hostButtons(x) {
   const path = hostPath(x.id), out = [];
+  if (!may("hosts operate", null)) return out;
   const done = (words) => { toast(words); showHost(x.id); };
   if (x.conditions.includes("draining")) {
     out.push(button("undrain", "Undrain", async () => { await request("POST", `${path}/undrain`); done(`${x.name} takes instances again`); }));
@@ -143,13 +145,14 @@ export function showCluster(id) {
 // changes are what can be done to the place, sizes and machine of an instance, as far as its host offers it.
 async function changes(x) {
   const path = `/instances/${encodeURIComponent(x.id)}`, out = [];
+  const use = may("instances use", x.owner ?? ""), operate = may("instances operate", x.owner ?? "");
   const done = (words) => { toast(words); showInstance(x.id); };
   const host = x.host ? await get(hostPath(x.host)).catch(() => undefined) : undefined;
   const offers = (a) => host?.capabilities.abilities.includes(a);
   const steady = x.phase === "active" && !["missing", "broken", "moving", "resizing"].includes(x.status) && x.want !== "shelved";
   const leave = (a) => (x.is === "stopped" || offers(a) ? [] : [checkbox("ask-cold", "Stop it for that, and start it again", "its host cannot do it while it runs")]);
   const cold = (list) => list.some((c) => c.input.checked);
-  if (steady && (offers("migrate") || offers("migrate-live"))) {
+  if (operate && steady && (offers("migrate") || offers("migrate-live"))) {
     out.push(button("move", "Move…", async () => {
       const others = await get(`/hosts?condition=schedulable&limit=500&driver=${encodeURIComponent(x.host.split("/")[0])}`);
       const to = h("select", { id: "ask-host" }, h("option", { value: "" }, "the best one that can take it"), others.items.filter((o) => o.id !== x.host).map((o) => h("option", { value: o.id }, o.name || o.id)));
@@ -158,7 +161,7 @@ async function changes(x) {
         () => request("POST", `${path}/move`, { host: to.value, cold: cold(stop) }))) done(`${x.name} is being moved`);
     }));
   }
-  if (steady && (offers("resize") || offers("resize-hot"))) {
+  if (use && steady && (offers("resize") || offers("resize-hot"))) {
     out.push(button("resize", "Resize…", async () => {
       const number = (id, value, min) => h("input", { id, type: "number", step: "any", min: String(min), required: true, value: String(value) });
       const cpu = number("ask-cpu", (x.resources.cpu ?? 0) / 1000, 0.1), memory = number("ask-memory", (x.resources.memory ?? 0) / GiB, 0.1);
@@ -168,12 +171,12 @@ async function changes(x) {
         () => request("POST", `${path}/resize`, { resources: { cpu: Math.round(cpu.value * 1000), memory: Math.round(memory.value * GiB) }, disks: disks.map((d) => Math.round(d.value * GiB)), cold: cold(stop) }))) done(`${x.name} is being resized`);
     }));
   }
-  if (steady && offers("shelve")) {
+  if (use && steady && offers("shelve")) {
     out.push(button("shelve", "Shelve…", async () => {
       if (await ask(`Shelve ${x.name}?`, "It is stopped, its disks are put aside and its place is given back. Unshelving it needs room.", [], "Shelve", () => request("POST", `${path}/shelve`))) done(`${x.name} is being shelved`);
     }));
   }
-  if (x.phase === "active" && (["missing", "broken"].includes(x.status) || host?.conditions.includes("fenced"))) {
+  if (use && x.phase === "active" && (["missing", "broken"].includes(x.status) || host?.conditions.includes("fenced"))) {
     out.push(button("rebuild", "Rebuild…", async () => {
       if (await ask(`Rebuild ${x.name}?`, "It is made anew of its image on whatever host has room. What was on its disks is gone. Should its machine show up again, it is destroyed.", [], "Rebuild",
         () => request("POST", `${path}/rebuild`, { machine: x.machine }), "danger")) done(`${x.name} is being rebuilt`);
@@ -196,7 +199,7 @@ export function showInstance(id) {
         log.replaceChildren(err.message);
       }
     };
-    if (x.machine) read();
+    if (x.machine && may("instances console", x.owner ?? "")) read();
     return [
       h("div", { class: "who" }, chip(x), h("div", { class: "actions" }, actions(x))),
       h("div", { class: "buttons start" }, await changes(x), charts("instances", x.id)),
@@ -207,7 +210,7 @@ export function showInstance(id) {
         ["Takes", Object.entries(x.resources).map(([k, n]) => `${className(k)} ${amount(k, n)}`).join(", ")],
         ["Disks", x.disks.map((d) => `${amount("memory", d.size)} ${d.storage}${d.mount ? " at " + d.mount : ""}${d.device ? " on " + d.device : ""}`).join(", ")],
         ["Launched", x.launched_at ? new Date(x.launched_at).toLocaleString() : ""]]),
-      h("header", {}, h("h3", {}, "Console"), h("button", { class: "button quiet", type: "button", on: { click: read } }, "Read again")), log,
+      ...(may("instances console", x.owner ?? "") ? [h("header", {}, h("h3", {}, "Console"), h("button", { class: "button quiet", type: "button", on: { click: read } }, "Read again")), log] : []),
     ];
   });
 }

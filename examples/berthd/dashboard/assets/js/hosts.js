@@ -2,6 +2,7 @@
 import { hostPath, request } from "./api.js";
 import { arrange, byID, data, h, icon, text } from "./dom.js";
 import { amount, compare, level, levelWord, pair, percent, share } from "./format.js";
+import { may } from "./me.js";
 import { bar } from "./pool.js";
 import { showHost } from "./detail.js";
 import { Table } from "./table.js";
@@ -73,7 +74,7 @@ function row(id) {
   const name = h("button", { class: "name", type: "button", on: { click: () => showHost(id) } });
   const sub = h("span", { class: "sub" }), dot = h("i", { class: "dot", role: "img" }), zone = h("td"), n = h("td", { class: "num" });
   const cpu = meter(), memory = meter(), disks = meter();
-  const button = h("button", { class: "button", type: "button" });
+  const button = h("button", { class: "button", type: "button", hidden: !may("hosts operate") });
   let host;
   button.addEventListener("click", () => attempt(button, async () => {
     const verb = host.conditions.includes("cordoned") ? "uncordon" : "cordon";

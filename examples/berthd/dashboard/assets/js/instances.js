@@ -3,6 +3,7 @@ import { key, request } from "./api.js";
 import { byID, data, h, icon, text } from "./dom.js";
 import { ago, amount } from "./format.js";
 import { showInstance } from "./detail.js";
+import { may } from "./me.js";
 import { Table } from "./table.js";
 import { attempt, confirm, toast } from "./ui.js";
 
@@ -30,7 +31,7 @@ function verbs(x) {
     else out.push(["start", "play", "Start"]);
   }
   out.push(["delete", "trash", "Delete"]);
-  return out;
+  return out.filter(([verb]) => may(verb === "delete" ? "instances delete" : "instances use", x.owner ?? ""));
 }
 
 async function act(verb, x) {

@@ -7,11 +7,12 @@ import { showHosts } from "./hosts.js";
 import { showInstances } from "./instances.js";
 import { setupLaunch } from "./launch.js";
 import { follow, Pace } from "./live.js";
+import { learn } from "./me.js";
 import { showPool } from "./pool.js";
 import { showSide } from "./side.js";
 import { Store } from "./store.js";
 import { setupTheme } from "./theme.js";
-import { attempt, problem } from "./ui.js";
+import { attempt, once, problem } from "./ui.js";
 
 const refresh = 250; // at most four times a second
 const recent = 40; // batches of the past that the activity begins with
@@ -26,8 +27,14 @@ function live(state) {
 // codeOf finds the code in what was pasted: a link or the code alone.
 const codeOf = (s) => s.trim().replace(/^.*#code=/, "");
 
-async function signIn(code) {
-  await request("POST", "/session", { code });
+const signIn = (code) => request("POST", "/session", { code });
+
+// logIn signs in by what was typed, which is forgotten.
+async function logIn() {
+  const [name, password, code] = ["login-name", "login-password", "login-code"].map(byID);
+  const typed = { name: name.value, password: password.value, browser: true, ...(code.value.trim() ? { code: code.value.trim() } : {}) };
+  password.value = code.value = "";
+  await request("POST", "/login", typed);
 }
 
 function showSignIn(err) {
@@ -35,13 +42,13 @@ function showSignIn(err) {
   byID("signin").hidden = false;
   live("lost");
   byID("signin-error").replaceChildren(...(err ? [problem(err.problem ?? { title: String(err) })] : []));
-  byID("signin-code").focus();
+  byID(byID("login-name").value ? "login-password" : "login-name").focus();
 }
 
-// context says which daemon this is.
-function showContext(status) {
+// context says which daemon this is, and who is signed in.
+function showContext(status, me) {
   const kinds = status.drivers.map((d) => `${d.name} (${d.kind})`).join(", ");
-  text(byID("context"), [kinds, `ledger ${status.ledger.slice(0, 8)}`, `berthd ${status.version}`].join(" · "));
+  text(byID("context"), [me.name || me.id, kinds, `ledger ${status.ledger.slice(0, 8)}`, `berthd ${status.version}`].join(" · "));
 }
 
 // run shows the fleet and follows it until the session ends.
@@ -87,12 +94,18 @@ async function begin() {
   showSide(store);
   setupLaunch(store);
 
-  let stop;
+  let stop, last;
   const start = async () => {
     const status = await get("/status");
+    const me = await learn(); // one after the other, or who is signed out is told so twice
+    if (last && last !== me.id) { // what the page knows is for somebody else
+      location.reload();
+      return;
+    }
+    last = me.id;
     byID("signin").hidden = true;
     byID("main").hidden = false;
-    showContext(status);
+    showContext(status, me);
     stop?.();
     stop = run(store, status.revision);
   };
@@ -103,15 +116,17 @@ async function begin() {
     stop = undefined;
     showSignIn();
   }));
-  byID("signin-form").addEventListener("submit", async (e) => {
+  const submits = (id, f) => byID(id).addEventListener("submit", (e) => {
     e.preventDefault();
-    try {
-      await signIn(codeOf(byID("signin-code").value));
-      byID("signin-code").value = "";
+    once(e.currentTarget.querySelector("button"), async () => {
+      await f();
       await start();
-    } catch (err) {
-      showSignIn(err);
-    }
+    }).catch(showSignIn);
+  });
+  submits("login-form", logIn);
+  submits("signin-form", async () => {
+    await signIn(codeOf(byID("signin-code").value));
+    byID("signin-code").value = "";
   });
 
   const code = location.hash.startsWith("#code=") ? location.hash.slice(6) : "";

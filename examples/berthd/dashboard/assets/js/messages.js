@@ -3,6 +3,7 @@ import { get, onSignedOut, request } from "./api.js";
 import { byID, data, h, icon, text } from "./dom.js";
 import { ago } from "./format.js";
 import { follow, Pace } from "./live.js";
+import { learn, may } from "./me.js";
 import { receiver, tried } from "./messages/receiver.js";
 import { answer, change, labelsOf, picture } from "./messages/routes.js";
 import { away, list, show } from "./page.js";
@@ -20,8 +21,8 @@ let types = [], routing = { root: {} };
 function receiverRow(r) {
   const s = r.health;
   const facts = [r.type, s.last_delivered ? `last told ${ago(s.last_delivered)} ago` : "", r.waiting ? `${r.waiting} waiting` : "", r.dead ? `${r.dead} dead` : "", r.firing_only ? "only what fires" : "", r.configured ? "of the configuration" : ""];
-  const buttons = [button("test", "Test", r.name, () => test(r))];
-  if (!r.configured) buttons.push(button("change", "Change", r.name, async () => { if (await receiver(types, await get(`/receivers/${encodeURIComponent(r.name)}`))) await load(); }), button("remove", "Remove", r.name, () => remove(r)));
+  const buttons = may("receivers use") ? [button("test", "Test", r.name, () => test(r))] : [];
+  if (!r.configured && may("receivers update")) buttons.push(button("change", "Change", r.name, async () => { if (await receiver(types, await get(`/receivers/${encodeURIComponent(r.name)}`))) await load(); }), button("remove", "Remove", r.name, () => remove(r)));
   return h("li", { data: { name: r.name, state: s.state } },
     h("div", { class: "what" }, chip(s.state), h("b", {}, r.name), h("span", { class: "hint" }, facts.filter(Boolean).join(" · "))),
     h("div", { class: "buttons" }, buttons),
@@ -48,7 +49,7 @@ function messageRow(m) {
   const tries = m.attempts ? `${m.attempts} ${m.attempts === 1 ? "try" : "tries"}` : "";
   return h("li", { data: { key: m.key, status: m.status, failed: m.error ? "" : undefined } },
     h("div", { class: "what" }, chip(m.status), h("b", {}, m.title), h("span", { class: "hint" }, ["to " + m.receiver, `${ago(when)} ago`, tries].filter(Boolean).join(" · "))),
-    h("div", { class: "buttons" }, m.kept || m.attempts ? button("show", "Show", `${m.title} to ${m.receiver}`, () => look(m)) : null, m.status === "dead" && m.kept ? button("resend", "Send again", `${m.title} to ${m.receiver}`, async () => {
+    h("div", { class: "buttons" }, m.kept || m.attempts ? button("show", "Show", `${m.title} to ${m.receiver}`, () => look(m)) : null, m.status === "dead" && m.kept && may("messages use") ? button("resend", "Send again", `${m.title} to ${m.receiver}`, async () => {
       await request("POST", `/messages/${m.key}/resend`);
       toast("It is sent again.");
       await load();
@@ -84,7 +85,7 @@ function showRoutes() {
   drawn = now;
   byID("routes-tree").replaceChildren(picture(routing));
   text(byID("routes-of"), routing.configured ? "As the daemon's configuration says, while nothing is set here." : "As it was set here or over the API.");
-  byID("routes-remove").hidden = routing.configured;
+  byID("routes-remove").hidden = routing.configured || !may("routes delete");
 }
 
 async function load() {
@@ -117,7 +118,7 @@ async function begin() {
     attempt(byID("preview-ask"), async () => answer((await request("POST", "/routes/preview", { labels: labelsOf(byID("preview-labels").value) })).targets));
   });
   try {
-    const status = await get("/status");
+    const [status] = await Promise.all([get("/status"), learn()]);
     types = await list("/receiver-types");
     await load();
     text(byID("context"), `Messages · ledger ${status.ledger.slice(0, 8)} · berthd ${status.version}`);

@@ -1,0 +1,121 @@
+// The page of people and service accounts: who there is, what they may do, and what keeps them from it.
+import { onSignedOut, request } from "./api.js";
+import { byID, data, h, icon, text } from "./dom.js";
+import { Pace } from "./live.js";
+import { learn, may } from "./me.js";
+import { away, list, show } from "./page.js";
+import { button, chip, power, powerForm, secret } from "./people/parts.js";
+import { newToken, tokenRow } from "./people/tokens.js";
+import { setupTheme } from "./theme.js";
+import { ask, attempt, closer, confirm, problem, toast } from "./ui.js";
+
+let me, users = [], bindings = [], projects = [];
+
+const path = (u, rest = "") => `/users/${encodeURIComponent(u.id)}${rest}`;
+const called = (u) => u.name || u.id;
+
+function bindingItem(u, b) {
+  const words = power(b);
+  return h("li", {}, words, may("bindings delete", null) ? button("unbind", "Take away", `${words} of ${called(u)}`, async () => {
+    if (!(await confirm("Take a role away", `${called(u)} is no longer ${words}.`, "Take away"))) return;
+    await request("DELETE", `/bindings/${encodeURIComponent(b.id)}`);
+    await load();
+  }) : null);
+}
+
+function row({ u, bound }) {
+  const buttons = [];
+  const add = (needs, verb, label, f) => { if (may(needs, null)) buttons.push(button(verb, label, called(u), async () => { if ((await f()) !== false) await load(); })); };
+  const sure = async (title, words, verb, send) => ((await confirm(title, words, verb)) ? send() : false);
+  add("bindings create", "bind", "Give a role…", () => bind(u));
+  if (u.kind === "person") add("credentials update", "password", "Password…", () => password(u));
+  if (u.second_factor && u.id !== me.id) {
+    add("credentials update", "second", "Second factor off", () => sure("Remove the second factor", `From then on a password is enough to be ${called(u)}. They are signed out everywhere.`, "Remove",
+      () => request("POST", path(u, "/second-factor/remove"), {})));
+  }
+  if (u.tokens || u.kind === "service") add("tokens read", "tokens", "Tokens…", () => tokens(u));
+  if (u.kind === "person") add("sessions delete", "sign-out", "Sign out", () => request("POST", path(u, "/sign-out")).then(() => toast(`${called(u)} is signed out everywhere.`)));
+  if (u.disabled) add("users operate", "enable", "Enable", () => request("POST", path(u, "/enable")));
+  else add("users operate", "disable", "Disable", () => sure("Disable", `Nothing that ${called(u)} holds is good until they are enabled again.`, "Disable", () => request("POST", path(u, "/disable"))));
+  add("users delete", "remove", "Remove", () => sure("Remove", `${called(u)} is removed, with roles, tokens and keys. What they have made stays.`, "Remove", () => request("DELETE", path(u))));
+  const facts = [u.kind === "service" ? "service account" : "", u.project ? `of ${u.project}` : "", u.email, u.name ? u.id : "", u.kind === "person" && !u.password ? "no password yet" : "", u.second_factor ? "second factor" : "", u.tokens ? `${u.tokens} ${u.tokens === 1 ? "token" : "tokens"}` : ""];
+  return h("li", { data: { id: u.id, name: u.name ?? "", disabled: u.disabled ? "" : undefined } },
+    h("div", { class: "what" }, h("b", {}, called(u)), u.id === me.id ? chip("you", "ok") : null, u.disabled ? chip("disabled", "full") : null, h("span", { class: "hint" }, facts.filter(Boolean).join(" · "))),
+    h("div", { class: "buttons" }, buttons),
+    h("ul", { class: "plain powers" }, bound.length ? bound.map((b) => bindingItem(u, b)) : h("li", {}, h("span", { class: "hint" }, "no role that you can see"))));
+}
+
+async function bind(u) {
+  const at = powerForm(projects);
+  return ask(`A role for ${called(u)}`, "", at.fields, "Give", () => request("POST", "/bindings", { principal: u.id, ...at.value() }));
+}
+
+async function password(u) {
+  const own = u.id === me.id, current = secret("password-current", "current-password"), next = secret("password-next", "new-password");
+  return ask(`Password of ${called(u)}`, "They are signed out everywhere.", [...(own ? [["Present password", current]] : []), ["New password", next, "12 characters or more"]], "Set",
+    () => request("PUT", path(u, "/password"), { ...(own ? { current: current.value } : {}), password: next.value }));
+}
+
+async function tokens(u) {
+  const dialog = byID("tokens");
+  const fill = async () => {
+    const all = await list(path(u, "/tokens"));
+    dialog.replaceChildren(h("div", {}, h("header", {}, h("h2", { id: "tokens-title" }, `Tokens of ${called(u)}`), closer(dialog)),
+      h("ul", { class: "alerts" }, all.length ? all.map((t) => tokenRow(u.id, t, fill)) : h("li", { class: "empty" }, "None.")),
+      h("div", { class: "buttons" }, u.kind === "service" && may("tokens create", null) ? h("button", { class: "button", type: "button", id: "tokens-new", on: { click: (e) => attempt(e.currentTarget, async () => { if (await newToken(u.id, projects)) await fill(); }) } }, "New token") : null)));
+  };
+  await fill();
+  dialog.showModal();
+  return new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
+}
+
+async function add() {
+  const kind = h("select", { id: "user-kind" }, h("option", { value: "person" }, "a person"), h("option", { value: "service" }, "a service account, for programs"));
+  const name = h("input", { id: "user-name", required: true, maxlength: "128", pattern: "\\S+", autocomplete: "off", spellcheck: "false" });
+  const email = h("input", { id: "user-email", type: "email", maxlength: "254", autocomplete: "off" });
+  const first = h("input", { id: "user-password", type: "password", maxlength: "1024", autocomplete: "new-password" });
+  const project = h("select", { id: "user-project" }, h("option", { value: "" }, "in none"), projects.map((p) => h("option", { value: p.name }, p.name)));
+  const only = () => { first.disabled = kind.value !== "person"; project.disabled = kind.value === "person"; };
+  kind.addEventListener("input", only);
+  only();
+  if (await ask("New user", "They may nothing until you give them a role.", [["It is", kind], ["Name", name, "to sign in with"], ["Mail", email], ["Password", first, "12 characters or more; they change it once they are signed in"], ["Project", project, "of a service account, which its admins see to then"]], "Add",
+    () => request("POST", "/users", { kind: kind.value, name: name.value, email: email.value, ...(kind.value === "person" ? { password: first.value } : { project: project.value }) }))) await load();
+}
+
+function showUsers() {
+  const words = byID("users-find").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const all = users.map((u) => ({ u, bound: bindings.filter((b) => b.principal === u.id) }));
+  const some = all.filter(({ u, bound }) => words.every((w) => `${u.id} ${u.name} ${u.email ?? ""} ${u.kind} ${bound.map(power).join(" ")}`.toLowerCase().includes(w)));
+  show("users", some, (x) => x.u.id, row, users.length ? "Nobody is like that." : "Nobody.");
+}
+
+async function load() {
+  [users, bindings] = await Promise.all([list("/users"), list("/bindings")]);
+  users.sort((a, b) => (called(a).toLowerCase() < called(b).toLowerCase() ? -1 : 1));
+  showUsers();
+}
+
+async function begin() {
+  setupTheme(byID("theme"), icon);
+  let out = false;
+  onSignedOut(() => {
+    out = true;
+    away("You are not signed in", h("p", {}, "Sign in on the dashboard, and come back."));
+  });
+  byID("users-find").addEventListener("input", showUsers);
+  byID("users-add").addEventListener("click", (e) => attempt(e.currentTarget, add));
+  try {
+    me = await learn();
+    projects = await list("/projects").catch(() => []);
+    await load();
+    text(byID("context"), `Users · signed in as ${called(me)}`);
+    byID("main").hidden = false;
+    data(document.body, "loaded", Math.round(performance.now()));
+    const pace = new Pace(() => (out || document.hidden ? undefined : load()), 5000);
+    setInterval(() => pace.ask(), 15_000);
+  } catch (err) {
+    if (!out) away("The users cannot be shown", problem(err.problem ?? { title: String(err) }));
+  }
+}
+
+begin();
