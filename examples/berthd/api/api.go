@@ -28,6 +28,7 @@ import (
 	"github.com/berthage/berthage/examples/berthd/operation"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/examples/berthd/receivers"
+	"github.com/berthage/berthage/examples/berthd/trail"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -45,6 +46,7 @@ type Config struct {
 	History    *history.History  // what was measured; nil: nothing is kept
 	Keys       *receivers.Keys   // seal the secrets of receivers
 	Maker      *receivers.Maker  // makes the notifiers of those that are checked or tried
+	Trail      *trail.Reader     // the ledger as an audit log
 }
 
 // api is what the handlers share.
@@ -112,6 +114,7 @@ func Register(mux *http.ServeMux, c Config) {
 	a.registerRouting()
 	a.registerMessages()
 	a.registerHistory()
+	a.registerAudit()
 	a.registerStatus()
 	a.registerSession()
 	a.describeProblems()
@@ -134,6 +137,7 @@ func tags() []*huma.Tag {
 		{Name: "Alerts", Description: "What is wrong, by which rules, who has taken it on, and what is not to be told."},
 		{Name: "Messages", Description: "Who is told of alerts and events, in which way, and what became of it."},
 		{Name: "History", Description: "What was measured of hosts and instances. Prometheus's own interface, /api/v1/query and its siblings, is there beside it, and is described by Prometheus."},
+		{Name: "Audit", Description: "Who has had what done, and the proof that it stands in the ledger."},
 		{Name: "Daemon", Description: "The daemon itself, and who is signed in."},
 	}
 }
@@ -154,6 +158,7 @@ type requestKey struct{}
 // remember keeps the request for handlers that need more of it than huma hands over.
 func remember(ctx huma.Context, next func(huma.Context)) {
 	r, _ := humago.Unwrap(ctx)
+	edge.From(r.Context()).Operation = ctx.Operation().OperationID
 	next(huma.WithValue(ctx, requestKey{}, r))
 }
 

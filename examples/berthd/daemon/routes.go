@@ -34,7 +34,7 @@ func (d *Daemon) routes(a api.Config) http.Handler {
 	mux.Handle("GET /problems/{kind}", pages)
 	mux.Handle("GET /assets/", pages)
 	mux.Handle("GET /favicon.ico", pages)
-	return edge.Handler(d.guard.Require(edge.Route(mux), public), edge.Config{Logger: d.log, Observer: d.metrics, TLS: d.config.TLSCert != ""})
+	return edge.Handler(d.guard.Require(d.trail.Handler(edge.Route(mux)), public), edge.Config{Logger: d.log, Observer: d.metrics, TLS: d.config.TLSCert != ""})
 }
 
 // public reports whether a request needs no credentials: signs of life, the pages' own files, which hold no
