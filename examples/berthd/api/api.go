@@ -30,6 +30,7 @@ import (
 	"github.com/berthage/berthage/examples/berthd/receivers"
 	"github.com/berthage/berthage/examples/berthd/trail"
 	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/quota/showback"
 )
 
 // Config is what New needs.
@@ -47,6 +48,7 @@ type Config struct {
 	Keys       *receivers.Keys   // seal the secrets of receivers
 	Maker      *receivers.Maker  // makes the notifiers of those that are checked or tried
 	Trail      *trail.Reader     // the ledger as an audit log
+	Prices     showback.Prices   // what usage costs; the zero value: nothing
 }
 
 // api is what the handlers share.
@@ -95,6 +97,8 @@ func Register(mux *http.ServeMux, c Config) {
 	a.registerMaintenance()
 	a.registerCatalogue()
 	a.registerProjects()
+	a.registerQuotas()
+	a.registerUsage()
 	a.registerInstances()
 	a.registerActions()
 	a.registerChanges()

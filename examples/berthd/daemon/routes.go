@@ -31,6 +31,8 @@ func (d *Daemon) routes(a api.Config) http.Handler {
 	mux.Handle("GET /alerts", pages)
 	mux.Handle("GET /messages", pages)
 	mux.Handle("GET /charts", pages)
+	mux.Handle("GET /audit", pages)
+	mux.Handle("GET /usage", pages)
 	mux.Handle("GET /problems/{kind}", pages)
 	mux.Handle("GET /assets/", pages)
 	mux.Handle("GET /favicon.ico", pages)
@@ -48,7 +50,7 @@ func public(r *http.Request) bool {
 		return false
 	}
 	switch p {
-	case "/", "/docs", "/plan", "/alerts", "/messages", "/charts", "/health", "/health/live", "/favicon.ico":
+	case "/", "/docs", "/plan", "/alerts", "/messages", "/charts", "/audit", "/usage", "/health", "/health/live", "/favicon.ico":
 		return true
 	}
 	return strings.HasPrefix(p, "/assets/") || strings.HasPrefix(p, "/problems/")
