@@ -103,7 +103,7 @@ func (a *api) registerAudit() {
 		func(ctx context.Context, in *struct {
 			OldSize int64 `query:"old_size" minimum:"0" doc:"Of a head that you have: the proof that this one goes on from there comes with it"`
 		}) (*struct{ Body AuditHead }, error) {
-			h, proof, err := a.c.Trail.Consistency(ctx, in.OldSize)
+			h, proof, err := a.c.Trail.Head(ctx, in.OldSize)
 			if err != nil {
 				return nil, problem.From(err)
 			}

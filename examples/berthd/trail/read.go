@@ -122,15 +122,8 @@ type Head struct {
 	Keys []audit.Key // the public ones, of those that have signed it
 }
 
-// Head reads on to the end of the ledger and returns its head, signed if there is a key. As long as nothing is appended it is the same one. The
-// first call reads the ledger from its beginning.
-func (r *Reader) Head(ctx context.Context) (Head, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.sign(ctx)
-}
-
-// sign is Head. The lock is held.
+// sign reads on to the end of the ledger and returns its head, signed if there is a key. As long as nothing is appended it is the same one. The lock is
+// held.
 func (r *Reader) sign(ctx context.Context) (Head, error) {
 	if err := r.log.Follow(ctx); err != nil {
 		return Head{}, err
@@ -156,8 +149,9 @@ func (r *Reader) sign(ctx context.Context) (Head, error) {
 	return h, nil
 }
 
-// Consistency returns a head with the proof that it goes on from the first old events.
-func (r *Reader) Consistency(ctx context.Context, old int64) (Head, [][32]byte, error) {
+// Head reads on to the end of the ledger and returns its head, signed if there is a key, with the proof that it goes on from the first old events; of
+// none the proof is empty. As long as nothing is appended the head is the same one. The first call reads the ledger from its beginning.
+func (r *Reader) Head(ctx context.Context, old int64) (Head, [][32]byte, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	h, err := r.sign(ctx)

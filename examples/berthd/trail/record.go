@@ -157,15 +157,10 @@ func (r *Recorder) Run(ctx context.Context) {
 			r.write(ctx, due)
 		}
 	}
-	r.Flush(context.WithoutCancel(ctx))
-}
-
-// Flush writes down what was refused in the minute that is not over.
-func (r *Recorder) Flush(ctx context.Context) {
 	r.mu.Lock()
 	rest := r.counter.Flush()
 	r.mu.Unlock()
-	r.write(ctx, rest)
+	r.write(context.WithoutCancel(ctx), rest)
 }
 
 func (r *Recorder) write(ctx context.Context, refused []audit.Refusals) {
