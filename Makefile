@@ -107,13 +107,14 @@ docs: ## check links, code, commands and claims in the documents
 
 # What runs in which part: packages, after a colon if they are not the root module's, less those in the directories after exclamation marks.
 # A package of tests that stands in no part, or in two, fails test-house.
-PARTS := $(EXTRA) test-unit test-sim test-mutants test-alerts test-acceptance test-messages test-mail test-ledgers test-drivers test-browser test-vm
+PARTS := $(EXTRA) test-unit test-sim test-mutants test-alerts test-acceptance test-messages test-mail test-oidc test-ledgers test-drivers test-browser test-vm
 test-unit-packages := ./...!/hypervisor examples:./...!/browser!/customdriver \
-	$(addprefix internal/integration:./,audit drivers guest/... importing readme testbed vmfleet) notify/shoutrrr:./...
+	$(addprefix internal/integration:./,audit drivers guest/... importing readme testbed vmfleet) auth/oidc:./... notify/shoutrrr:./...
 test-alerts-packages := $(addprefix internal/integration:./,alertmanager rulefiles)
 test-acceptance-packages := internal/integration:./acceptance
 test-mail-packages := internal/integration:./mail
 test-messages-packages := internal/integration:./messages
+test-oidc-packages := internal/integration:./oidc
 test-ledgers-packages := $(addprefix internal/integration:./,fleet ledgers)
 test-drivers-packages := ./hypervisor/libvirt ./hypervisor/...!/libvirt examples:./customdriver internal/integration:./script
 test-drivers-timeout := 30m
@@ -162,6 +163,10 @@ test-acceptance: ## Alertmanager's own acceptance suite on packages alert and no
 	@mkdir -p "$(REPORTS)" && rm -f "$(REPORTS)"/acceptance
 	$(call go-test,$@)
 	@cat "$(REPORTS)"/acceptance
+
+.PHONY: test-oidc
+test-oidc: ## log-in at a real provider of OpenID Connect, oidc-provider, and what of it is refused
+	$(call go-test,$@)
 
 .PHONY: test-ledgers
 test-ledgers: ## the ledger suite on SQLite, PostgreSQL and MariaDB, and a table of what passed where

@@ -121,6 +121,45 @@ func BenchmarkCommitApart(b *testing.B) {
 	}
 }
 
+// BenchmarkCommitTenants is launch+delete of BenchmarkCommit in a project that lies in others, for an owner, beside a number of other
+// projects and owners. It must grow with the depth, and not with their number.
+func BenchmarkCommitTenants(b *testing.B) {
+	for _, c := range []struct{ depth, others int }{{1, 0}, {2, 0}, {8, 0}, {8, 1000}} {
+		m, _ := fleetOf(b, fake.Fleet("sim", 200, 1))
+		ctx := context.Background()
+		project, parent := "", ""
+		for d := range c.depth {
+			project = fmt.Sprint("p", d)
+			require.NoError(b, m.PutProject(ctx, pool.Project{Name: project, Parent: parent, Quota: pool.Resources{pool.Instances: 1e6}, PerUser: pool.Resources{pool.Instances: 1e6}}))
+			parent = project
+		}
+		for k := range c.others {
+			name := fmt.Sprint("other-", k)
+			require.NoError(b, m.PutProject(ctx, pool.Project{Name: name, Parent: "p0"}))
+			_, err := m.For(name).Launch(ctx, berthage.Launch{Token: name, Project: name, Name: name, Spec: spec()})
+			require.NoError(b, err)
+		}
+		if c.depth > 1 {
+			m = m.For("u-1")
+		}
+		serial := 0
+		b.Run(fmt.Sprintf("depth=%d/others=%d", c.depth, c.others), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				serial++
+				name := "vm-" + strconv.Itoa(serial)
+				i, err := m.Launch(ctx, berthage.Launch{Token: name, Project: project, Name: name, Spec: spec()})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := m.Delete(ctx, i.ID); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkStart is the time from the start of a Manager until all hosts that its driver lists are in the pool: each has
 // been looked at, and is in the ledger. It reports the batches that this took.
 func BenchmarkStart(b *testing.B) {

@@ -19,8 +19,9 @@ type courier struct {
 	c      Messaging
 	sender *delivery.Sender
 
-	mu   sync.Mutex
-	made map[string]madeOf // of receivers in the ledger, by name
+	mu    sync.Mutex
+	made  map[string]madeOf   // of receivers in the ledger, by name
+	known map[string]Receiver // those of the ledger as the sender knows them
 }
 
 // madeOf is a notifier and the receiver that it was made of.
@@ -170,8 +171,8 @@ func (o *outbox) watch(ctx context.Context) {
 			version, configured = p.Outbox(), p.Configured()
 		})
 		o.mu.Lock()
-		other := configured != o.configured && o.version >= 0
-		if other || version != o.version {
+		other := configured != o.configured || o.version < 0 // when this Manager did not lead, somebody may have changed them
+		if configured != o.configured || version != o.version {
 			close(o.changed)
 			o.changed = make(chan struct{})
 		}
@@ -188,27 +189,29 @@ func (o *outbox) watch(ctx context.Context) {
 	}
 }
 
-// reset lets receivers be tried at once that are others than before.
+// reset lets receivers be tried at once that are others than the sender knows.
 func (o *outbox) reset() {
-	var all []Receiver
-	o.m.View(func(st *pool.State) { all = alerting.Of(st).Receivers() })
+	now := make(map[string]Receiver)
+	o.m.View(func(st *pool.State) {
+		for _, r := range alerting.Of(st).Receivers() {
+			now[r.Name] = r
+		}
+	})
 	c := o.m.courier
-	there := make(map[string]bool)
 	var others []string
 	c.mu.Lock()
-	for _, r := range all {
-		there[r.Name] = true
-		if made, ok := c.made[r.Name]; ok && !reflect.DeepEqual(made.receiver, r) {
-			others = append(others, r.Name)
-			delete(c.made, r.Name)
+	for name, r := range now {
+		if was, ok := c.known[name]; !ok || !reflect.DeepEqual(was, r) {
+			others = append(others, name)
 		}
 	}
-	for name := range c.made {
-		if !there[name] {
+	for name := range c.known {
+		if _, ok := now[name]; !ok {
 			others = append(others, name)
 			delete(c.made, name)
 		}
 	}
+	c.known = now
 	c.mu.Unlock()
 	for _, name := range others {
 		c.sender.Reset(name)

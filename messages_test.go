@@ -500,6 +500,26 @@ func TestReceiversInTheLedger(t *testing.T) {
 	})
 }
 
+// A receiver of the configuration that is broken is replaced by one in the ledger, and gets at once what waits.
+func TestAReceiverInTheLedgerGoesBeforeABrokenOne(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		broken, repaired := &inbox{down: &notify.Error{Op: "inbox", Kind: notify.ErrBroken, Status: 401}}, new(inbox)
+		w := oversee(t, 1, told(map[string]notify.Notifier{"ops": broken}, "ops"), func(c *berthage.Config) {
+			c.Messaging.Make = func(berthage.Receiver) (notify.Notifier, error) { return repaired, nil }
+		})
+		defer w.stop()
+		w.busy(0, 0.9)
+		time.Sleep(time.Hour)
+		require.Equal(t, delivery.Broken, w.m.Messages().Receivers()[0].State)
+		before := w.m.Messages().List()
+		require.NotEmpty(t, before)
+		require.NoError(t, w.m.Messages().SetReceiver(context.Background(), berthage.Receiver{Name: "ops", Type: "good"}))
+		time.Sleep(time.Second)
+		require.Len(t, repaired.messages(), len(before))
+	})
+}
+
 // What is wrong with a configuration is said when it is opened.
 func TestBadMessaging(t *testing.T) {
 	t.Parallel()

@@ -259,7 +259,12 @@ func TestWaitForQuotaAbove(t *testing.T) {
 				require.Equal(t, "waiting", w.Status())
 				require.NotContains(t, w.Reason, "org")
 				require.Contains(t, w.Reason, "over quota")
+				time.Sleep(time.Minute) // at rest, so that nothing else has the queue looked at
 				require.NoError(t, c.free(ctx, b))
+				if !strings.HasSuffix(name, "gives back") { // which takes its time
+					time.Sleep(time.Second)
+					require.NotEqual(t, pool.Waiting, b.phase(w.ID))
+				}
 				w = settle(t, b.m, w.ID)
 				require.Equal(t, "running", w.Status(), w.Reason)
 			})
@@ -311,7 +316,7 @@ func TestMovingAProject(t *testing.T) {
 		}
 		_, err := b.m.Launch(ctx, one("shop", "vm"))
 		require.NoError(t, err)
-		exceeded(t, put("free", "shop", nil), "org", "")
+		require.Equal(t, "free", exceeded(t, put("free", "shop", nil), "org", "").Asked, "so that it can be redacted")
 		require.NoError(t, put("org", "", cores(3)))
 		require.NoError(t, put("free", "shop", nil))
 		require.NoError(t, put("org", "", cores(1)), "lowered below what is used")
@@ -423,5 +428,59 @@ func TestUsage(t *testing.T) {
 		require.Empty(t, none.Lines())
 		_, err = b.m.Usage(ctx, middle, began)
 		require.ErrorIs(t, err, pool.ErrInvalid)
+	})
+}
+
+// Whose an instance is goes along when the command is handed to the leader.
+func TestOwnerIsForwarded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		b := tenants(t, pool.Project{}, pool.Project{PerUser: cores(1)})
+		defer b.stop()
+		body, err := json.Marshal(map[string]any{
+			"command": map[string]any{"launch": one("shop", "first")},
+			"caller":  map[string]any{"actor": "daemon", "owner": "u-1"},
+		})
+		require.NoError(t, err)
+		_, err = b.m.Accept(ctx, body)
+		require.NoError(t, err)
+		i, err := b.m.Instance(b.find("first"))
+		require.NoError(t, err)
+		require.Equal(t, "u-1", i.Owner)
+		_, err = b.m.For("u-1").Launch(ctx, one("shop", "second"))
+		exceeded(t, err, "shop", "u-1")
+	})
+}
+
+// Those who wait for a quota above go on although the first in the queue, for whom a host's room is kept, does not.
+func TestWaitForQuotaAboveBehindTheFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		b := tenants(t, pool.Project{Quota: cores(3)}, pool.Project{})
+		defer b.stop()
+		require.NoError(t, b.m.PutProject(ctx, pool.Project{Name: "other"}))
+		for n, h := range hosts(3) {
+			l := one("lab", fmt.Sprint("on-", n))
+			l.Spec.Constraints.Hosts = []pool.HostID{h.ID}
+			i, err := b.m.Launch(ctx, l)
+			require.NoError(t, err)
+			settle(t, b.m, i.ID)
+		}
+		huge := one("other", "huge")
+		huge.Wait, huge.Spec.Resources = true, pool.Resources{pool.CPU: 8 * pool.Core, pool.Memory: pool.GiB}
+		h, err := b.m.Launch(ctx, huge)
+		require.NoError(t, err)
+		l := one("shop", "waits")
+		l.Wait = true
+		w, err := b.m.Launch(ctx, l)
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+		require.Equal(t, [2]pool.Phase{pool.Waiting, pool.Waiting}, [2]pool.Phase{b.phase(h.ID), b.phase(w.ID)})
+		require.NoError(t, b.m.PutProject(ctx, pool.Project{Name: "org", Quota: cores(4)}))
+		time.Sleep(time.Second)
+		require.Equal(t, pool.Waiting, b.phase(h.ID))
+		require.NotEqual(t, pool.Waiting, b.phase(w.ID))
 	})
 }

@@ -163,6 +163,22 @@ func (r Routing) Receivers() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
+// Labels returns the names of all labels by which a route matches, sorted.
+func (r Routing) Labels() []string {
+	names := make(map[string]bool)
+	r.Root.labels(names)
+	return slices.Sorted(maps.Keys(names))
+}
+
+func (r Route) labels(to map[string]bool) {
+	for _, m := range r.Match {
+		to[m.Name()] = true
+	}
+	for _, child := range r.Routes {
+		child.labels(to)
+	}
+}
+
 func (r Route) names(to map[string]bool) {
 	for _, name := range r.Receivers {
 		to[name] = true

@@ -88,6 +88,7 @@ func TestTargets(t *testing.T) {
 		}
 	}
 	require.Equal(t, []string{"chat", "mail", "ops", "phone", "web"}, r.Receivers())
+	require.Equal(t, []string{"project", "severity"}, r.Labels())
 
 	require.False(t, r.Targets(alert.Labels{}, nil)[0].Escalation[0].Receivers[0].FiringOnly)
 	r.Root.Routes[2].Continue = true
@@ -102,6 +103,7 @@ func TestRoutingTellsNobodyWhenZero(t *testing.T) {
 	var r alert.Routing
 	require.NoError(t, r.Validate())
 	require.Empty(t, r.Receivers())
+	require.Empty(t, r.Labels())
 	targets := r.Targets(labels(t, "host", "h1"), nil)
 	require.Len(t, targets, 1)
 	require.Empty(t, targets[0].Receivers)

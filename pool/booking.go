@@ -213,7 +213,11 @@ func (d *draft) settle(s *State) error {
 		}
 	}
 	if !own {
-		p = p.draft()
+		n := *p
+		if n.Children > 0 {
+			n.Subtree = n.Subtree.copy()
+		}
+		p = &n
 		s.projects.set(p.Name, p)
 	}
 	p.Used = used

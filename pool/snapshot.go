@@ -29,7 +29,7 @@ func (s *State) Snapshot() *Snapshot {
 		identity: s.identity, holder: s.holder, epoch: s.epoch, head: s.head, time: s.time,
 		hosts: s.hosts.clone(), removed: s.removed.clone(), instances: s.instances.clone(),
 		ended: s.ended.frozen(), held: s.held.clone(), images: s.images.clone(),
-		flavors: s.flavors.clone(), projects: s.projects.clone(), owners: s.owners.clone(), clusters: s.clusters.clone(), totals: s.totals.clone(), parts: s.parts,
+		flavors: s.flavors.clone(), projects: s.projects.clone(), clusters: s.clusters.clone(), totals: s.totals.clone(), parts: s.parts,
 	}}
 }
 
@@ -64,8 +64,8 @@ const (
 const frameOrder = string(frameState) + string(frameHost) + string(frameRemoved) + string(frameImage) + string(frameFlavor) +
 	string(frameProject) + string(frameCluster) + string(frameInstance) + string(frameHeld) + string(frameEnded) + string(framePart) + string(frameEnd)
 
-// maxFrame is the most bytes of a frame. A record is made of a few events, each at most MaxBatch.
-const maxFrame = 64 << 20
+// maxFrame is the most bytes of a frame. A record is made of a few events, each at most MaxBatch; a Part is one frame.
+const maxFrame = 256 << 20
 
 type savedState struct {
 	Ledger      string        `json:"ledger,omitempty"`
@@ -161,7 +161,7 @@ type snapshotWriter struct {
 
 func (w *snapshotWriter) frame(kind byte, payload []byte) error {
 	if len(payload) > maxFrame {
-		return &Error{Op: "write a snapshot", Kind: ErrOverflow, Want: "records of at most 64 MiB"}
+		return &Error{Op: "write a snapshot", Kind: ErrOverflow, Want: "records of at most 256 MiB"}
 	}
 	_, err := w.w.Write(binary.AppendUvarint([]byte{kind}, uint64(len(payload))))
 	if err == nil {

@@ -133,7 +133,7 @@ func (l *loading) frame() (byte, error) {
 	}
 	size, err := binary.ReadUvarint(l.r)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) || size > maxFrame || kind == frameEnd && size != 0 {
-		return 0, corruptSnapshot("length", "at most 64 MiB")
+		return 0, corruptSnapshot("length", "at most 256 MiB")
 	}
 	if err != nil {
 		return 0, l.failed(err)

@@ -255,7 +255,7 @@ func TestDamagedSnapshots(t *testing.T) {
 			require.Equal(t, c.kind, e.Kind)
 			require.Contains(t, e.Error(), map[string]string{ // which of several checks has found it
 				"a used host": `host "d/h00" corrupt: used: cpu 2 cores`, "a project's use": "project", "a total": "totals", "something behind": "nothing after",
-				"a claim of too much": "64 MiB", "a claim of 60 MiB": "cut short", "members of a project": "project",
+				"a claim of too much": "256 MiB", "a claim of 60 MiB": "cut short", "members of a project": "project",
 				"a record twice": "ascend", "a tombstone twice": "once", "one of the living": "not ended", "no id": "once", "no id either": "once", "half a tombstone": "whole ones",
 			}[name])
 		})

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/berthage/berthage/alert"
 	"github.com/berthage/berthage/pool"
@@ -64,7 +66,7 @@ func phrases(kind string) (one, many string, s alert.Severity) {
 
 // Happening is something that happened, until it has been told or is too old for it. It is immutable.
 type Happening struct {
-	Seq    int64        `json:"seq,omitempty"` // grows
+	Seq    int64        `json:"seq,omitempty"` // grows; it is that of the event, and so the same in all books
 	Kind   string       `json:"kind"`
 	At     time.Time    `json:"at,omitzero"`
 	Labels alert.Labels `json:"labels,omitzero"` // what it is about
@@ -79,9 +81,10 @@ type Happening struct {
 
 // The bounds on what is kept of things that happened: how many, and for how long they can still be told.
 const (
-	MostHappened = 5_000
-	TellWithin   = time.Hour
-	MostReported = 16 << 10 // bytes of the texts of one that is reported
+	MostHappened      = 5_000
+	MostHappenedBytes = 4 << 20
+	TellWithin        = time.Hour
+	MostReported      = 16 << 10 // bytes of the texts of one that is reported
 )
 
 // cell is one of a list, the newest first. It is shared by all later lists.
@@ -94,17 +97,28 @@ type cell struct {
 type happened struct {
 	newest *cell
 	count  int
-	seq    int64
+	size   int                  // of all, in bytes
 	told   map[string]time.Time // when something of a kind was told last; replaced, not changed
 }
 
+// seq returns the number of what an event says. Two events of a batch never have the same, as it has less than 1<<20.
+func seq(e *pool.Event) int64 { return int64(e.Revision)<<20 + int64(e.Index) }
+
+// size returns about how many bytes one is.
+func (h *Happening) size() int { return 300 + len(h.Title) + len(h.Text) + len(h.Reason) }
+
 func (h *happened) add(one Happening) {
-	h.seq++
-	one.Seq = h.seq
 	h.newest = &cell{one, h.newest}
-	if h.count++; h.count >= 2*MostHappened { // seldom enough that it costs nothing
-		h.set(h.list()[MostHappened:])
+	h.count++
+	h.size += one.size()
+	if h.count < 2*MostHappened && h.size < 2*MostHappenedBytes {
+		return
 	}
+	list, k, size := h.list(), 0, h.size // seldom enough that it costs nothing
+	for ; len(list)-k > MostHappened || size > MostHappenedBytes; k++ {
+		size -= list[k].size()
+	}
+	h.set(list[k:])
 }
 
 // list returns what is kept, the oldest first.
@@ -119,15 +133,16 @@ func (h *happened) list() []Happening {
 }
 
 func (h *happened) set(list []Happening) {
-	h.newest, h.count = nil, len(list)
+	h.newest, h.count, h.size = nil, len(list), 0
 	for _, one := range list {
 		h.newest = &cell{one, h.newest}
+		h.size += one.size()
 	}
 }
 
 // Look implements pool.Onlooker.
 func (p *Part) Look(st *pool.State, e *pool.Event, payload any) (pool.Part, bool) {
-	one := Happening{At: e.Time}
+	one := Happening{Seq: seq(e), At: e.Time}
 	switch v := payload.(type) {
 	case *pool.Wanted:
 		switch {
@@ -248,7 +263,7 @@ func (h *Happening) line() string {
 
 // Announcement is what several receivers are told of things of one kind that happened.
 type Announcement struct {
-	Receivers []string       `json:"receivers"`
+	Receivers []string       `json:"receivers,omitempty"`
 	Kind      string         `json:"kind"`
 	Severity  alert.Severity `json:"severity,omitempty"`
 	Title     string         `json:"title"`
@@ -265,41 +280,67 @@ type told struct {
 	Messages []Announcement `json:"messages,omitempty"`
 }
 
-// mostText is of how many bytes an announcement's text is at most; how many more there are is said.
-const mostText = 64 << 10
+// mostText is of how many bytes of JSON the lines of an announcement are at most; how many more there are is said. mostTold is of how many bytes all
+// announcements of a kind at once are, about, so that a batch can hold them: what has no room comes with the next step.
+const (
+	mostText = 64 << 10
+	mostTold = 256 << 10
+)
+
+// audience is what some receivers are told of a kind.
+type audience struct {
+	receivers []string
+	of        []Happening
+	text      int // bytes of JSON
+}
 
 // announce decides what is due to be told of what happened: each kind once in an interval, so that much of it at once is few messages.
 func (p *Part) announce(st *pool.State, d alert.Dispatcher, at time.Time) []told {
-	if p.happened.count == 0 {
+	if p.happened.count == 0 || at.Sub(p.happened.newest.At) > TellWithin {
 		return nil
 	}
 	type kind struct {
 		due  time.Time
-		of   map[string][]Happening // by those who are told
-		who  map[string][]string
+		by   map[string]*audience
+		size int
+		full bool
 		upto int64
 	}
 	kinds := make(map[string]*kind)
-	causes := d.CausesOf(p.groups, p.Alerts())
+	targets, causes := p.ways(d), d.CausesOf(p.groups, p.Alerts())
 	for _, h := range p.happened.list() {
-		if at.Sub(h.At) > TellWithin {
+		k := kinds[h.Kind]
+		if at.Sub(h.At) > TellWithin || k != nil && (k.full || k.due.After(at)) {
 			continue
 		}
-		receivers, wait, interval := p.whom(d, causes, h, at)
+		receivers, wait, interval := whom(targets(h.Labels), causes, h, at)
 		if len(receivers) == 0 {
 			continue
 		}
-		k := kinds[h.Kind]
 		if k == nil {
-			k = &kind{due: h.At.Add(wait), of: make(map[string][]Happening), who: make(map[string][]string)}
-			if last, ok := p.happened.told[h.Kind]; ok && last.Add(interval).After(k.due) {
+			k = &kind{due: h.At.Add(wait), by: make(map[string]*audience)}
+			// What happened before something of its kind was told had no room then.
+			if last, ok := p.happened.told[h.Kind]; ok && h.At.After(last) && last.Add(interval).After(k.due) {
 				k.due = last.Add(interval)
 			}
 			kinds[h.Kind] = k
 		}
 		who := strings.Join(receivers, "\x00")
-		k.of[who], k.who[who] = append(k.of[who], h), receivers
-		k.upto = h.Seq
+		to, there := k.by[who]
+		more := 0
+		if !there {
+			to = &audience{receivers: receivers}
+			more = size(receivers) + size(h.title()) + size(h.Labels)
+		}
+		line := size(h.line())
+		if to.text += line; to.text <= mostText || !there { // else it is only counted
+			more += line
+		}
+		if k.full = k.size > 0 && k.size+more > mostTold; k.full {
+			continue
+		}
+		k.by[who], k.size, k.upto = to, k.size+more, h.Seq
+		to.of = append(to.of, h)
 	}
 	var out []told
 	for _, name := range slices.Sorted(maps.Keys(kinds)) {
@@ -308,20 +349,53 @@ func (p *Part) announce(st *pool.State, d alert.Dispatcher, at time.Time) []told
 			continue
 		}
 		t := told{Ledger: st.Identity(), Kind: name, Upto: k.upto}
-		for _, who := range slices.Sorted(maps.Keys(k.of)) {
-			t.Messages = append(t.Messages, announcement(name, k.who[who], k.of[who]))
+		for _, who := range slices.Sorted(maps.Keys(k.by)) {
+			t.Messages = append(t.Messages, announcement(name, k.by[who].receivers, k.by[who].of))
 		}
 		out = append(out, t)
 	}
 	return out
 }
 
-// whom returns who is told of something, and the times of who is told first: those to whom it goes because of its label. Without
-// that it would be told to everybody who wants to know of alerts.
-func (p *Part) whom(d alert.Dispatcher, causes func(alert.Target, alert.Labels, time.Time) []alert.Cause, h Happening, at time.Time) (receivers []string, wait, interval time.Duration) {
-	others := d.Route(h.Labels.Without(EventLabel))
-	for _, t := range d.Route(h.Labels) {
-		if slices.ContainsFunc(others, func(o alert.Target) bool { return o.ID == t.ID }) || len(causes(t, h.Labels, at)) > 0 {
+// ways returns what finds the targets of something that happened which it has because of its label. Without that it would be told to everybody
+// who wants to know of alerts. Most of what happens is alike to a tree of routes, which is asked once.
+func (p *Part) ways(d alert.Dispatcher) func(alert.Labels) []alert.Target {
+	find := func(l alert.Labels) []alert.Target {
+		others := d.Route(l.Without(EventLabel))
+		return slices.DeleteFunc(slices.Clone(d.Route(l)), func(t alert.Target) bool {
+			return slices.ContainsFunc(others, func(o alert.Target) bool { return o.ID == t.ID })
+		})
+	}
+	if p.config.Dispatch.Route != nil {
+		return find
+	}
+	r, _ := p.Routing()
+	matched := r.Labels()
+	if !slices.Contains(matched, EventLabel) {
+		return func(alert.Labels) []alert.Target { return nil }
+	}
+	known := make(map[alert.Labels][]alert.Target)
+	return func(l alert.Labels) []alert.Target {
+		var other []string
+		for name := range l.All() {
+			if _, ok := slices.BinarySearch(matched, name); !ok {
+				other = append(other, name)
+			}
+		}
+		l = l.Without(other...)
+		targets, ok := known[l]
+		if !ok {
+			targets = find(l)
+			known[l] = targets
+		}
+		return targets
+	}
+}
+
+// whom returns which receivers of these targets are told of something now, and the times of the first of them.
+func whom(targets []alert.Target, causes func(alert.Target, alert.Labels, time.Time) []alert.Cause, h Happening, at time.Time) (receivers []string, wait, interval time.Duration) {
+	for _, t := range targets {
+		if len(causes(t, h.Labels, at)) > 0 {
 			continue
 		}
 		if len(receivers) == 0 {
@@ -345,6 +419,7 @@ func announcement(kind string, receivers []string, all []Happening) Announcement
 		out.Title = strings.Replace(many, "#", strconv.Itoa(len(all)), 1)
 	}
 	var lines strings.Builder
+	text := 0
 	for k, h := range all {
 		var other []string
 		for name, value := range out.Labels.All() {
@@ -354,7 +429,7 @@ func announcement(kind string, receivers []string, all []Happening) Announcement
 		}
 		out.Labels = out.Labels.Without(other...)
 		line := h.line()
-		if lines.Len()+len(line) > mostText && k > 0 {
+		if text += size(line); text > mostText && k > 0 {
 			lines.WriteString("and " + strconv.Itoa(len(all)-k) + " more\n")
 			break
 		}
@@ -371,7 +446,7 @@ func (p *Part) foldHappened(e *pool.Event) error {
 		if err := read(e.Data, &one); err != nil {
 			return err
 		}
-		one.At = e.Time
+		one.Seq, one.At = seq(e), e.Time
 		p.happened.add(one)
 		return nil
 	}
@@ -383,9 +458,12 @@ func (p *Part) foldHappened(e *pool.Event) error {
 	p.happened.set(slices.DeleteFunc(p.happened.list(), func(h Happening) bool { return h.Kind == t.Kind && h.Seq <= t.Upto }))
 	p.outbox = p.outbox.clone()
 	for k, m := range t.Messages {
-		for _, receiver := range m.Receivers {
+		receivers := m.Receivers
+		m.Receivers = nil // each message has its own
+		n := size(m)
+		for _, receiver := range receivers {
 			key := hashed("event", t.Ledger, t.Kind, strconv.FormatInt(t.Upto, 10), strconv.Itoa(k), receiver)
-			p.outbox.push(&Message{Key: key, Receiver: receiver, Queued: e.Time, Size: len(m.Text) + len(m.Title) + 512, Event: &m}, e.Time)
+			p.outbox.push(&Message{Key: key, Receiver: receiver, Queued: e.Time, Size: n, Event: &m}, e.Time)
 		}
 	}
 	return nil
@@ -398,6 +476,9 @@ func (h Happening) report() ([]pool.Event, error) {
 	}
 	if n := len(h.Title) + len(h.Text); n > MostReported || h.Title == "" {
 		return nil, &pool.Error{Kind: pool.ErrInvalid, Field: "title, text", Value: strconv.Itoa(n) + " bytes", Want: "a title, and at most 16 KiB of both"}
+	}
+	if strings.ContainsFunc(h.Title, unicode.IsControl) || !utf8.ValidString(h.Title) {
+		return nil, &pool.Error{Kind: pool.ErrInvalid, Field: "title", Value: h.Title, Want: "one line"}
 	}
 	switch h.Severity {
 	case "", alert.Critical, alert.High, alert.Medium, alert.Low:

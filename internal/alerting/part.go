@@ -313,18 +313,17 @@ type saved struct {
 	Log        []Past               `json:"log,omitempty"`
 	Outbox     int64                `json:"outbox,omitempty"`
 	Happened   []Happening          `json:"happened,omitempty"`
-	Seq        int64                `json:"seq,omitempty"`
 	Told       map[string]time.Time `json:"told,omitempty"`
 }
 
 // Save implements pool.Part.
 func (p *Part) Save() ([]byte, error) {
-	if p.revision == 0 && len(p.alerts) == 0 && len(p.due) == 0 && p.groups.Empty() && p.configure == 0 && p.outbox.version == 0 && p.happened.seq == 0 {
+	if p.revision == 0 && len(p.alerts) == 0 && len(p.due) == 0 && p.groups.Empty() && p.configure == 0 && p.outbox.version == 0 && p.happened.count == 0 {
 		return nil, nil
 	}
 	return json.Marshal(saved{
 		p.Rules(), p.revision, p.Alerts(), p.due, p.groups, p.Receivers(), p.routing, p.configure,
-		p.outbox.all, p.outbox.log, p.outbox.version, p.happened.list(), p.happened.seq, p.happened.told,
+		p.outbox.all, p.outbox.log, p.outbox.version, p.happened.list(), p.happened.told,
 	})
 }
 
@@ -359,6 +358,6 @@ func (p *Part) Load(b []byte) (pool.Part, error) {
 	}
 	n.outbox = outbox{s.Messages, s.Log, s.Outbox}
 	n.happened.set(s.Happened)
-	n.happened.seq, n.happened.told = s.Seq, s.Told
+	n.happened.told = s.Told
 	return n, nil
 }

@@ -1,6 +1,7 @@
 package ring
 
 import (
+	"errors"
 	"reflect"
 	"slices"
 
@@ -70,6 +71,10 @@ func adopts(st *pool.State, p *pool.Project) error {
 			return nil
 		}
 		if err := quota.Check(q, old.Total()); err != nil {
+			var over *quota.Exceeded
+			if errors.As(err, &over) {
+				over.Asked = p.Name
+			}
 			return err
 		}
 	}

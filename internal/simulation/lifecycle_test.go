@@ -60,11 +60,11 @@ func (d *driver) Fence(ctx context.Context, h pool.HostID) (string, error) {
 func without(seed uint64) []hypervisor.Ability {
 	switch seed / 4 % 4 {
 	case 1:
-		return []hypervisor.Ability{hypervisor.CanResizeHot, hypervisor.CanMigrateLive}
+		return []hypervisor.Ability{hypervisor.CanMeter, hypervisor.CanResizeHot, hypervisor.CanMigrateLive}
 	case 2:
-		return []hypervisor.Ability{hypervisor.CanFence}
+		return []hypervisor.Ability{hypervisor.CanMeter, hypervisor.CanFence}
 	}
-	return nil
+	return []hypervisor.Ability{hypervisor.CanMeter} // how busy hosts are decides nothing here, and would be most of all calls
 }
 
 // lifeAsks returns the commands of this file.

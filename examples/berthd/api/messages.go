@@ -102,8 +102,7 @@ func (a *api) registerMessages() {
 			found := slices.DeleteFunc(a.c.Manager.Messages().List(), func(s berthage.MessageStatus) bool {
 				return in.Status != "" && s.Status != in.Status || in.Receiver != "" && s.Receiver != in.Receiver
 			})
-			key := func(s berthage.MessageStatus) string { return latest(s.Queued, s.Key) }
-			slices.SortFunc(found, func(x, y berthage.MessageStatus) int { return strings.Compare(key(x), key(y)) })
+			key := func(s berthage.MessageStatus) string { return latest(s.Queued, s.Key) } // by which they are sorted
 			out, err := paginate(in.Paging, requestOf(ctx).URL, a.c.Manager.Status().Revision, found, key, messageOf)
 			return out, problemOf(err)
 		})

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/berthage/berthage/internal/integration/npm"
 )
 
 // prismVersion is the prism-cli that judges.
@@ -25,52 +27,11 @@ const prismVersion = "5.16.0"
 // mock is a prism under way, which answers what its OpenAPI file allows and refuses the rest.
 type mock struct{ url string }
 
-// prismProgram returns prism's program, which is installed once into a directory of its version; else the error says what is missing.
+// prismProgram returns prism's program, which is installed once; else the error says what is missing.
 func prismProgram(t *testing.T) (string, error) {
 	t.Helper()
-	for _, name := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(name); err != nil {
-			return "", fmt.Errorf("%s is not in the PATH", name)
-		}
-	}
-	said, err := exec.CommandContext(t.Context(), "node", "--version").Output()
-	var major, minor int
-	if _, no := fmt.Sscanf(string(said), "v%d.%d", &major, &minor); err != nil || no != nil || major < 20 || major == 20 && minor < 19 {
-		return "", fmt.Errorf("prism-cli %s runs on Node.js 20.19 or newer, and here is %q", prismVersion, strings.TrimSpace(string(said)))
-	}
-	cache := os.Getenv("BERTHAGE_CACHE")
-	if cache == "" {
-		user, err := os.UserCacheDir()
-		if err != nil {
-			return "", err
-		}
-		cache = filepath.Join(user, "berthage")
-	}
-	dir := filepath.Join(cache, "prism-cli-"+prismVersion)
-	program := filepath.Join(dir, "node_modules", "@stoplight", "prism-cli", "dist", "index.js")
-	if _, err := os.Stat(program); err == nil {
-		return program, nil
-	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return "", err
-	}
-	// Beside its place and then moved, so that what is there is whole.
-	work, err := os.MkdirTemp(cache, "prism-cli-new-")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(work)
-	npm := exec.CommandContext(t.Context(), "npm", "install", "--prefix", work, "--no-audit", "--no-fund", "--ignore-scripts", "@stoplight/prism-cli@"+prismVersion)
-	npm.Dir = work
-	if out, err := npm.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("npm cannot install prism-cli %s: %w\n%s", prismVersion, err, out)
-	}
-	if err := os.Rename(work, dir); err != nil {
-		if _, other := os.Stat(program); other != nil { // else somebody was faster
-			return "", err
-		}
-	}
-	return program, nil
+	dir, err := npm.Install(t.Context(), "@stoplight/prism-cli", prismVersion, "20.19")
+	return filepath.Join(dir, "dist", "index.js"), err
 }
 
 // startPrism starts prism with one of the files of BERTHAGE_DATA. Without one, or without prism, the error says what is missing.
