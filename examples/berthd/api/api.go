@@ -30,7 +30,9 @@ import (
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/examples/berthd/receivers"
 	"github.com/berthage/berthage/examples/berthd/signin"
+	"github.com/berthage/berthage/examples/berthd/trail"
 	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/quota/showback"
 )
 
 // Config is what New needs.
@@ -50,6 +52,8 @@ type Config struct {
 	GuestUser  string            // of machines with registered keys whose owner has chosen none; empty: the image's
 	Scratch    pool.Scratch      // knows when tokens were last used
 	Maker      *receivers.Maker  // makes the notifiers of those that are checked or tried
+	Trail      *trail.Reader     // the ledger as an audit log
+	Prices     showback.Prices   // what usage costs; the zero value: nothing
 }
 
 // api is what the handlers share.
@@ -99,6 +103,8 @@ func Register(mux *http.ServeMux, c Config) {
 	a.registerMaintenance()
 	a.registerCatalogue()
 	a.registerProjects()
+	a.registerQuotas()
+	a.registerUsage()
 	a.registerInstances()
 	a.registerActions()
 	a.registerChanges()
@@ -118,6 +124,7 @@ func Register(mux *http.ServeMux, c Config) {
 	a.registerRouting()
 	a.registerMessages()
 	a.registerHistory()
+	a.registerAudit()
 	a.registerStatus()
 	a.registerSession()
 	a.registerLogin()
@@ -148,6 +155,7 @@ func tags() []*huma.Tag {
 		{Name: "Messages", Description: "Who is told of alerts and events, in which way, and what became of it."},
 		{Name: "History", Description: "What was measured of hosts and instances. Prometheus's own interface, /api/v1/query and its siblings, is there beside it, and is described by Prometheus."},
 		{Name: "Users", Description: "People and service accounts, what they may do, and what they sign in with."},
+		{Name: "Audit", Description: "Who has had what done, and the proof that it stands in the ledger."},
 		{Name: "Daemon", Description: "The daemon itself, and who is signed in."},
 	}
 }
@@ -168,6 +176,7 @@ type requestKey struct{}
 // remember keeps the request for handlers that need more of it than huma hands over.
 func remember(ctx huma.Context, next func(huma.Context)) {
 	r, _ := humago.Unwrap(ctx)
+	edge.From(r.Context()).Operation = ctx.Operation().OperationID
 	next(huma.WithValue(ctx, requestKey{}, r))
 }
 

@@ -12,21 +12,52 @@ import (
 
 // ProjectBody is a project without its name.
 type ProjectBody struct {
-	Quota  Amounts `json:"quota" doc:"Limits per class, instances among them; an absent class is not limited, and a limit of 0 allows nothing"`
-	Weight int     `json:"weight,omitempty" minimum:"0" maximum:"1000" doc:"Of its share where instances wait for places: with 2 it counts as having half of what it has; 0: 1"`
+	Parent  string             `json:"parent,omitempty" maxLength:"63" doc:"The project that it lies in, whose limits hold for it too; absent: none"`
+	PerUser Amounts            `json:"per_user,omitempty" doc:"Limits of each owner of instances in the project itself"`
+	Users   map[string]Amounts `json:"users,omitempty" maxProperties:"1000" doc:"Limits of single owners, instead, class by class"`
+	Quota   Amounts            `json:"quota" doc:"Limits per class, instances among them, for the project together with those that lie in it; an absent class is not limited, and a limit of 0 allows nothing"`
+	Weight  int                `json:"weight,omitempty" minimum:"0" maximum:"1000" doc:"Of its share where instances wait for places: with 2 it counts as having half of what it has; 0: 1"`
 }
 
 // Project is a tenant.
 type Project struct {
-	Name      string         `json:"name" example:"default"`
-	Quota     []problem.Line `json:"quota" nullable:"false" doc:"Every class that is limited or used: limit, used, free"`
-	Weight    int            `json:"weight,omitempty" doc:"Of its share where instances wait for places; absent: 1"`
-	Instances int            `json:"instances" doc:"Instances, failed ones included"`
-	Revision  int64          `json:"revision" doc:"Of the last change of this record"`
+	Parent    string             `json:"parent,omitempty" doc:"The project that it lies in"`
+	PerUser   Amounts            `json:"per_user,omitempty" doc:"Limits of each owner of instances in the project itself"`
+	Users     map[string]Amounts `json:"users,omitempty" doc:"Limits of single owners, instead, class by class"`
+	Name      string             `json:"name" example:"default"`
+	Quota     []problem.Line     `json:"quota" nullable:"false" doc:"Every class that is limited or used: limit, used, free"`
+	Weight    int                `json:"weight,omitempty" doc:"Of its share where instances wait for places; absent: 1"`
+	Instances int                `json:"instances" doc:"Instances, failed ones included"`
+	Revision  int64              `json:"revision" doc:"Of the last change of this record"`
 }
 
 func project(p *pool.ProjectRecord) Project {
-	return Project{Name: p.Name, Quota: problem.Lines(quota.Report(p)), Weight: p.Weight, Instances: p.Members, Revision: int64(p.Changed)}
+	out := Project{Name: p.Name, Parent: p.Parent, Quota: problem.Lines(quota.Report(p)), Weight: p.Weight, Instances: p.Members, Revision: int64(p.Changed)}
+	if len(p.PerUser) > 0 {
+		out.PerUser = amounts(p.PerUser)
+	}
+	for owner, limits := range p.Users {
+		if out.Users == nil {
+			out.Users = make(map[string]Amounts)
+		}
+		out.Users[owner] = amounts(limits)
+	}
+	return out
+}
+
+// project returns the project of that name as it is asked for.
+func (b *ProjectBody) project(name string) pool.Project {
+	out := pool.Project{Name: name, Parent: b.Parent, Quota: b.Quota.resources(), Weight: b.Weight, PerUser: b.PerUser.resources()}
+	if out.Quota == nil {
+		out.Quota = pool.Resources{}
+	}
+	for owner, limits := range b.Users {
+		if out.Users == nil {
+			out.Users = make(map[string]pool.Resources)
+		}
+		out.Users[owner] = limits.resources()
+	}
+	return out
 }
 
 type projectOutput struct{ Body Project }
@@ -49,24 +80,28 @@ func (a *api) registerProjects() {
 	register(a, reads(auth.Projects), ofProject, describe("get-project", http.MethodGet, "/projects/{name}", "Projects", "Get a project", "One project with its quota: limit, used, free.", 404),
 		func(_ context.Context, in *Named) (*projectOutput, error) { return get(in.Name) })
 	register(a, may(auth.Projects, auth.Update), ofParent, withExample(describe("put-project", http.MethodPut, "/projects/{name}", "Projects", "Add a project or replace its quota",
-		"A quota below what is used stops further use only."), ProjectBody{Quota: Amounts{"cpu": 64000, "memory": 256 * pool.GiB, "instances": 50}}),
+		"It replaces all of it: what is not said is not limited, and lies in no other project. A quota below what is used stops further use only."), ProjectBody{Quota: Amounts{"cpu": 64000, "memory": 256 * pool.GiB, "instances": 50}}),
 		func(ctx context.Context, in *struct {
 			Named
 			Body ProjectBody
 		}) (*projectOutput, error) {
-			q := in.Body.Quota.resources()
-			if q == nil {
-				q = pool.Resources{}
-			}
-			next := pool.Project{Name: in.Name}
-			a.c.Manager.View(func(st *pool.State) {
-				if old, ok := st.Project(in.Name); ok { // where it lies, and what single users may take, stay
-					next = old.Project.Clone()
+			next := in.Body.project(in.Name)
+			lies := view(a.c.Manager, func(st *pool.State) string {
+				if p, ok := st.Project(in.Name); ok {
+					return p.Parent
 				}
+				return ""
 			})
-			next.Quota, next.Weight = q, in.Body.Weight
+			if next.Parent != lies { // whoever puts it somewhere else may do so there too
+				err := a.allow(ctx, may(auth.Projects, auth.Update), func() place {
+					return place{project: next.Parent, itself: next.Parent, field: "parent", value: next.Parent}
+				})
+				if err != nil {
+					return nil, err
+				}
+			}
 			if err := a.as(ctx).PutProject(ctx, next); err != nil {
-				return nil, problem.From(err)
+				return nil, problem.OfBody(err)
 			}
 			return get(in.Name)
 		})

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/berthage/berthage"
@@ -66,6 +67,13 @@ type Config struct {
 	PublicURL   string         // where people reach the dashboard, for links in messages; empty: they have none
 	SecretsKey  string         // file of the keys that seal receivers' secrets; empty: secrets-key, in the data directory, which is made
 
+	Prices string // file of what usage costs; empty: nothing is charged
+
+	AuditKeys    []string // files of the private keys that sign what the ledger is; none: nothing is signed
+	AuditForward string   // where the audit log is sent: tcp://HOST:PORT, tls://HOST:PORT or udp://HOST:PORT; empty: nowhere
+	AuditFormat  string   // as json or syslog
+	AuditCA      string   // file of certificates that the collector's must come from; empty: the system's
+
 	BackupEvery      time.Duration // between two backups of the ledger; 0: none are written
 	BackupKeep       int           // how many are kept
 	BackupDir        string        // where; empty: backups, in the data directory
@@ -95,6 +103,8 @@ func Default() Config {
 		FenceAfter: 4 * time.Minute,
 		Alerts:     15 * time.Second,
 		BackupKeep: 14,
+
+		AuditFormat: "json",
 
 		History:     15 * time.Second,
 		HistoryKeep: 15 * 24 * time.Hour,
@@ -176,6 +186,12 @@ func (c Config) Check() error {
 		return fmt.Errorf("backup-every needs backup-recipients: backups are encrypted; berthd ledger keygen makes a key pair")
 	case c.BackupKeep < 1:
 		return fmt.Errorf("backup-keep: %d: at least 1", c.BackupKeep)
+	}
+	switch {
+	case c.AuditFormat != "json" && c.AuditFormat != "syslog":
+		return fmt.Errorf("audit-format: %q: json or syslog", c.AuditFormat)
+	case c.AuditCA != "" && !strings.HasPrefix(c.AuditForward, "tls://"):
+		return fmt.Errorf("audit-ca belongs to audit-forward tls://HOST:PORT")
 	}
 	switch {
 	case c.History != 0 && c.History < time.Second:

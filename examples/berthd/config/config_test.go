@@ -125,6 +125,8 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 		"hetzner by a fence":  {file: `{"hetzner": [{"token_file": "t", "locations": [{"location": "fsn1", "servers": 1, "fence": ["/bin/true"]}]}]}`, want: "no server that could be switched off"},
 		"hetzner as a text":   {file: `{"hetzner": "token"}`, want: "hetzner: a list of objects"},
 		"no network":          {args: []string{"--simulate", "1", "--notify-allow", "10.1.2.0/24,intranet"}, want: "notify-allow"},
+		"audit as XML":        {args: []string{"--simulate", "1", "--audit-format", "xml"}, want: "audit-format"},
+		"audit CA, no TLS":    {args: []string{"--simulate", "1", "--audit-forward", "tcp://192.0.2.1:601", "--audit-ca", "ca.pem"}, want: "audit-ca"},
 		"no address":          {args: []string{"--simulate", "1", "--public-url", "berthd.example"}, want: "public-url"},
 		"no user name":        {args: []string{"--simulate", "1", "--guest-user", "a:b"}, want: "guest-user"},
 		"no proxy":            {args: []string{"--simulate", "1", "--trusted-proxies", "proxy"}, want: "trusted-proxies"},

@@ -120,6 +120,14 @@ func options() []option {
 		span("session", "how long a browser stays signed in", func(c *Config) *time.Duration { return &c.Session }),
 		text("tls-cert", "FILE", "certificate chain in PEM; without it, plain HTTP is served", func(c *Config) *string { return &c.TLSCert }),
 		text("tls-key", "FILE", "key of the certificate in PEM", func(c *Config) *string { return &c.TLSKey }),
+		text("prices", "FILE", "what a core, a GiB or an instance of a flavor costs an hour, in YAML, for what projects are shown to have used", func(c *Config) *string { return &c.Prices }),
+		{
+			name: "audit-key", value: "FILE", usage: "a private key that signs what the ledger is, as berthd audit key makes it", many: true,
+			set: func(c *Config, s string) error { c.AuditKeys = append(c.AuditKeys, s); return nil },
+		},
+		text("audit-forward", "ADDRESS", "where the audit log is sent: tcp://HOST:PORT, tls://HOST:PORT or udp://HOST:PORT", func(c *Config) *string { return &c.AuditForward }),
+		text("audit-format", "FORMAT", "how: json or syslog", func(c *Config) *string { return &c.AuditFormat }),
+		text("audit-ca", "FILE", "certificates that the one of audit-forward's tls:// must come from; without it, the system's", func(c *Config) *string { return &c.AuditCA }),
 		span("backup-every", "time between two backups of the ledger; 0 for none", func(c *Config) *time.Duration { return &c.BackupEvery }),
 		{
 			name: "backup-keep", value: "N", usage: "how many backups are kept",

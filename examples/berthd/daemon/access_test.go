@@ -21,7 +21,7 @@ func (r *rig) routes() [][2]string {
 	r.t.Helper()
 	doc, err := openapi3.NewLoader().LoadFromData(r.get("/openapi.json").body)
 	require.NoError(r.t, err)
-	fill := strings.NewReplacer("{driver}", "sim", "{host}", "node-0001", "{id}", "i0000000000000000000000000", "{name}", "x", "{project}", "default", "{machine}", "m")
+	fill := strings.NewReplacer("{driver}", "sim", "{host}", "node-0001", "{id}", "i0000000000000000000000000", "{name}", "x", "{project}", "default", "{machine}", "m", "{event}", "1.0")
 	var out [][2]string
 	for path, item := range doc.Paths.Map() {
 		for method := range item.Operations() {
@@ -65,7 +65,7 @@ func TestEveryRouteNeedsCredentials(t *testing.T) {
 func TestPublicPages(t *testing.T) {
 	t.Parallel()
 	r := start(t, 1)
-	for _, path := range []string{"/", "/docs", "/plan", "/alerts", "/charts", "/users", "/account", "/health", "/health/live", "/favicon.ico", "/assets/base.css", "/assets/js/main.js", "/problems/no-room"} {
+	for _, path := range []string{"/", "/docs", "/plan", "/alerts", "/charts", "/users", "/account", "/audit", "/usage", "/health", "/health/live", "/favicon.ico", "/assets/base.css", "/assets/js/main.js", "/problems/no-room"} {
 		res, err := http.Get(r.d.URL() + path)
 		require.NoError(t, err)
 		b, err := io.ReadAll(res.Body)
@@ -167,7 +167,14 @@ func TestDocumentedExamplesWork(t *testing.T) {
 	r.cluster("x1", 1)
 	fill := strings.NewReplacer("{driver}", "sim", "{host}", "node-0001", "{project}", "default", "{name}", "x1", "{id}", id)
 	r.call(http.MethodPut, receiversPath+"/ops", object{"type": "discord", "secrets": object{"url": "https://127.0.0.1:1/none"}}).want(http.StatusOK)
-	of := map[string]string{"/alerts/{id}": r.firing("Example"), "/silences/{id}": r.silence(), "/users/{id}": r.user("somebody", "", ""), "/bindings/{id}": "root"}
+	r.call(http.MethodPut, "/api/v1/projects/default", object{"quota": object{"cpu": 64000}}).want(http.StatusOK)
+	for _, id := range []string{"granted", "refused"} {
+		r.post("/api/v1/projects/default/quota-requests", object{"id": id, "quota": object{"cpu": 96000}, "reason": "an example"}).want(http.StatusCreated)
+	}
+	of := map[string]string{
+		"/alerts/{id}": r.firing("Example"), "/silences/{id}": r.silence(), "/users/{id}": r.user("somebody", "", ""), "/bindings/{id}": "root",
+		"/quota-requests/{id}/grant": "granted", "/quota-requests/{id}/refuse": "refused",
+	}
 	path := func(path string) string {
 		for part, id := range of {
 			path = strings.Replace(path, part, strings.Replace(part, "{id}", id, 1), 1)

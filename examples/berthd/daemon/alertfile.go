@@ -5,13 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
 	"time"
-
-	"go.yaml.in/yaml/v3"
 
 	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/alert"
@@ -33,33 +30,10 @@ type alertFile struct {
 	Times     []alert.Times          `json:"times"`     // that routes name
 }
 
-// mostAlertFile bounds the file in bytes.
-const mostAlertFile = 4 << 20
-
 // readAlertFile reads the file. What it does not know it refuses: a rule that is spelled wrongly would watch nothing.
 func readAlertFile(name string) (alertFile, error) {
 	var f alertFile
-	file, err := os.Open(name)
-	if err != nil {
-		return f, fmt.Errorf("alert-rules: %w", err)
-	}
-	defer func() { _ = file.Close() }() // it was only read
-	b, err := io.ReadAll(io.LimitReader(file, mostAlertFile+1))
-	if err == nil && len(b) > mostAlertFile {
-		err = fmt.Errorf("more than %d bytes", mostAlertFile)
-	}
-	var tree any
-	if err == nil {
-		err = yaml.Unmarshal(b, &tree)
-	}
-	if err == nil {
-		b, err = json.Marshal(tree)
-	}
-	if err == nil && tree != nil {
-		dec := json.NewDecoder(bytes.NewReader(b))
-		dec.DisallowUnknownFields()
-		err = dec.Decode(&f)
-	}
+	err := readYAML(name, &f)
 	for n, r := range f.Inhibit {
 		if err == nil && (len(r.Source) == 0 || len(r.Target) == 0) {
 			err = fmt.Errorf("inhibit[%d]: source_matchers and target_matchers are needed: without one it would match everything", n)

@@ -249,6 +249,7 @@ func TestEveryListIsPaged(t *testing.T) {
 		}}).want(http.StatusAccepted)
 	}
 	for n := range 3 {
+		r.post("/api/v1/projects/queue/quota-requests", object{"id": fmt.Sprint("more-", n), "quota": object{"cpu": 2000}, "reason": "it is not enough"}).want(http.StatusCreated)
 		r.post("/api/v1/rebalance-plans", object{}).want(http.StatusCreated)
 		r.firing(fmt.Sprint("Paged", n))
 		r.silence()

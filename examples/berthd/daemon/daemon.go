@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/auth/audit"
 	"github.com/berthage/berthage/auth/session"
 	"github.com/berthage/berthage/examples/berthd/access"
 	"github.com/berthage/berthage/examples/berthd/api"
@@ -26,6 +27,7 @@ import (
 	"github.com/berthage/berthage/examples/berthd/metrics"
 	"github.com/berthage/berthage/examples/berthd/operation"
 	"github.com/berthage/berthage/examples/berthd/receivers"
+	"github.com/berthage/berthage/examples/berthd/trail"
 	"github.com/berthage/berthage/hypervisor/fake"
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/scheduler"
@@ -62,6 +64,8 @@ type Daemon struct {
 	configured map[string]receivers.Receiver // those of the configuration, by name; never changed
 
 	backups *ledger.Backups // nil: none are written
+	trail   *trail.Recorder
+	forward *ledger.Forwarding // of the audit log; nil: nowhere
 	handler http.Handler
 
 	measured *measured // nil: nothing is kept
@@ -122,7 +126,7 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 		Drivers: d.drivers.all, Ledger: d.store, Logger: d.log,
 		Poll: d.config.Poll, Grace: d.config.Grace, Evacuation: d.config.Evacuation, FenceAfter: d.config.FenceAfter, Preempt: d.config.Preempt,
 		Rebalance: d.config.Rebalance, Measure: d.config.Measure, Lifetimes: d.config.Lifetimes, Worth: d.config.Worth, BurstFor: d.config.BurstFor,
-		Alerting: alerting, Messaging: messaging, Parts: []pool.Part{access.Part()},
+		Alerting: alerting, Messaging: messaging, Parts: []pool.Part{access.Part(), audit.Part()},
 		Scheduler: &scheduler.Scheduler{CostWeight: d.config.CostWeight, LoadWeight: d.config.LoadWeight},
 	})
 	if err != nil {
@@ -153,10 +157,18 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 			return fmt.Errorf("%w; --history 0 starts without it", err)
 		}
 	}
+	read, err := d.audit()
+	if err != nil {
+		return err
+	}
+	prices, err := readPrices(d.config.Prices)
+	if err != nil {
+		return err
+	}
 	d.handler = d.routes(api.Config{
 		Manager: d.manager, Operations: d.ops, Guard: d.guard, Logger: d.log, Version: d.version,
 		Drivers: d.drivers.kinds, URL: d.URL, Drain: d.drain, CostWeight: d.config.CostWeight,
-		History: d.History(), Keys: d.keys, Maker: d.maker, Desk: desk, Scratch: d.store, GuestUser: d.config.GuestUser,
+		History: d.History(), Keys: d.keys, Maker: d.maker, Desk: desk, Scratch: d.store, GuestUser: d.config.GuestUser, Trail: read, Prices: prices,
 	})
 	return nil
 }
@@ -239,12 +251,18 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	wg.Go(func() { d.run(background) })
 	wg.Go(func() { d.follow(background) })
 	wg.Go(func() { d.books.Run(background) })
+	wg.Go(func() { d.forwarding(background) })
 	if d.backups != nil {
 		wg.Go(func() { d.backups.Run(background) })
 	}
 	if d.measured != nil {
 		wg.Go(func() { d.measured.run(background) })
 	}
+	// What was refused is written down while the Manager still runs.
+	trailing, stopTrail := context.WithCancel(background)
+	defer stopTrail()
+	var trailed sync.WaitGroup
+	trailed.Go(func() { d.trail.Run(trailing) })
 	served := make(chan error, 1)
 	go func() { served <- serve(srv, l) }()
 	select {
@@ -258,6 +276,8 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	if srv.Shutdown(end) != nil {
 		_ = srv.Close() // what is still open has had its time
 	}
+	stopTrail()
+	trailed.Wait()
 	stop()
 	wg.Wait()
 	return errors.Join(err, d.Close())

@@ -61,6 +61,9 @@ func TestTheCommandsOfOperations(t *testing.T) {
 	require.Contains(t, run("Clusters"), `"name":"api-2"`)
 	r.eventually(func() bool { return len(r.get("/api/v1/clusters/shop/api/members").items()) == 2 })
 
+	require.Contains(t, run("Projects, limits and usage"), `"status":"granted"`)
+	require.Contains(t, run("The audit log"), `"action":"grant-quota"`)
+
 	run("Draining a host for maintenance")
 	host := path("sim/node-0001")
 	require.Equal(t, true, r.get(host).at("schedulable"))

@@ -34,10 +34,12 @@ func (d *Daemon) routes(a api.Config) http.Handler {
 	mux.Handle("GET /charts", pages)
 	mux.Handle("GET /users", pages)
 	mux.Handle("GET /account", pages)
+	mux.Handle("GET /audit", pages)
+	mux.Handle("GET /usage", pages)
 	mux.Handle("GET /problems/{kind}", pages)
 	mux.Handle("GET /assets/", pages)
 	mux.Handle("GET /favicon.ico", pages)
-	return edge.Handler(d.guard.Require(edge.Route(mux), public), edge.Config{Logger: d.log, Observer: d.metrics, TLS: d.config.TLSCert != "", Proxies: d.config.Proxies})
+	return edge.Handler(d.guard.Require(d.trail.Handler(edge.Route(mux)), public), edge.Config{Logger: d.log, Observer: d.metrics, TLS: d.config.TLSCert != "", Proxies: d.config.Proxies})
 }
 
 // public reports whether a request needs no credentials: signs of life, the pages' own files, which hold no
@@ -51,7 +53,7 @@ func public(r *http.Request) bool {
 		return false
 	}
 	switch p {
-	case "/", "/docs", "/plan", "/alerts", "/messages", "/charts", "/users", "/account", "/health", "/health/live", "/favicon.ico":
+	case "/", "/docs", "/plan", "/alerts", "/messages", "/charts", "/users", "/account", "/audit", "/usage", "/health", "/health/live", "/favicon.ico":
 		return true
 	}
 	return strings.HasPrefix(p, "/assets/") || strings.HasPrefix(p, "/problems/")

@@ -1,4 +1,4 @@
-// Package dashboard serves berthd's pages: the dashboard, its plans, alerts, messages, charts, users and account, the description of the API, and the explanations of
+// Package dashboard serves berthd's pages: the dashboard, its plans, alerts, messages, charts, usage, audit log, users and account, the description of the API, and the explanations of
 // problems. All are files within the program; what they show they ask of the API, as the user who is signed
 // in. Nothing is loaded from anywhere else, and nothing is in line, so that the strictest content security
 // policy holds.
@@ -67,6 +67,10 @@ func New() *Pages {
 			p.files["/users"] = f
 		case "assets/account.html":
 			p.files["/account"] = f
+		case "assets/audit.html":
+			p.files["/audit"] = f
+		case "assets/usage.html":
+			p.files["/usage"] = f
 		case "assets/problem.html":
 			p.problem, err = template.New(name).Parse(string(b))
 		default:

@@ -32,6 +32,9 @@ type Note struct {
 	ID      string // correlation id; stands in the log, in events as their cause, and in the answer
 	Actor   string // who asked; empty: nobody that is known
 	Pattern string // of the route
+
+	Operation string // of the API, by its id; empty: none
+	Decision  string // how it was decided that this may be done, for the audit log; empty: by the credentials
 }
 
 type noteKey struct{}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -50,7 +51,7 @@ addresses only that commands came from. What a collector cannot take yet stays i
 			set.StringVar(&o.ca, "ca", "", "a `file` of certificates that the one of tls:// must come from; default: the system's")
 			set.StringVar(&o.at, "state", "", "a `file` that keeps the revision up to which everything was sent")
 			return func(ctx context.Context) (err error) {
-				send, err := o.sender(c)
+				send, err := o.sender(c.stdout, slog.New(slog.NewTextHandler(c.stderr, nil)))
 				if err != nil {
 					return err
 				}
@@ -72,8 +73,8 @@ type sender struct {
 	run  func(context.Context) error
 }
 
-// sender returns where the entries go.
-func (o *auditLog) sender(c *call) (sender, error) {
+// sender returns where the entries go: to a collector, or where none is named to out.
+func (o *auditLog) sender(out io.Writer, log *slog.Logger) (sender, error) {
 	var format audit.Format = audit.JSONLines{}
 	network, address, dial, err := o.dialer()
 	if err != nil {
@@ -96,7 +97,7 @@ func (o *auditLog) sender(c *call) (sender, error) {
 	if network == "" {
 		return sender{
 			send: func(e audit.Entry) error {
-				_, err := c.stdout.Write(append(bytes.TrimRight(format.Append(nil, &e), "\n"), '\n'))
+				_, err := out.Write(append(bytes.TrimRight(format.Append(nil, &e), "\n"), '\n'))
 				return err
 			},
 			wait: func(ctx context.Context, _ int) bool { return ctx.Err() == nil },
@@ -105,7 +106,7 @@ func (o *auditLog) sender(c *call) (sender, error) {
 	}
 	f := &audit.Forwarder{
 		Dial:   func(ctx context.Context) (net.Conn, error) { return dial(ctx, network, address) },
-		Format: format, Logger: slog.New(slog.NewTextHandler(c.stderr, nil)),
+		Format: format, Logger: log,
 	}
 	return sender{
 		send: func(e audit.Entry) error { f.Send(e); return nil },

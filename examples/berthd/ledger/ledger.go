@@ -226,7 +226,7 @@ func stripped(in iter.Seq2[pool.Batch, error]) iter.Seq2[pool.Batch, error] {
 
 // fold returns the books at a revision, 0 standing for the head, and calls at, if it is not nil, at each one.
 func fold(ctx context.Context, l pool.Ledger, upTo pool.Revision, at func(*pool.State) error) (*pool.State, error) {
-	st := pool.NewState(berthage.Parts(access.Part())...)
+	st := pool.NewState(berthage.Parts(access.Part(), audit.Part())...)
 	for b, err := range pool.History(ctx, l, 0) {
 		if err != nil {
 			return nil, err

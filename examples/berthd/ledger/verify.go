@@ -10,6 +10,7 @@ import (
 	"fmt"
 
 	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/auth/audit"
 	"github.com/berthage/berthage/examples/berthd/access"
 	"github.com/berthage/berthage/pool"
 )
@@ -56,7 +57,7 @@ func verify(ctx context.Context, c *call, upTo pool.Revision, root string) error
 		if st.Head() != checkpoint {
 			return nil
 		}
-		switch _, err := pool.ReadSnapshot(bytes.NewReader(snapshot), berthage.Parts(access.Part())...); {
+		switch _, err := pool.ReadSnapshot(bytes.NewReader(snapshot), berthage.Parts(access.Part(), audit.Part())...); {
 		case err != nil && !errors.Is(err, pool.ErrUnknownKind):
 			return damagedError{fmt.Errorf("the snapshot of revision %d: %w", checkpoint, err)}
 		case err != nil:
