@@ -43,7 +43,7 @@ func TestAlertsOnTheirPage(t *testing.T) {
 	b.until(`document.querySelector("#confirm").open`)
 	b.fill("#ack-note", "looking into it")
 	b.press("#confirm-yes")
-	b.until(fmt.Sprintf(`document.querySelector('%s p')?.textContent.includes("taken on by dashboard: looking into it")`, row))
+	b.until(fmt.Sprintf(`document.querySelector('%s p')?.textContent.includes("taken on by root: looking into it")`, row))
 	b.press(row + ` [data-verb=unacknowledge]`)
 	b.until(fmt.Sprintf(`document.querySelector('%s [data-verb=acknowledge]')`, row))
 	require.True(t, eval[bool](b, `document.querySelector("#alerts-list").contains(document.activeElement) || document.activeElement === document.body`))
