@@ -19,6 +19,7 @@ import (
 	"github.com/berthage/berthage/examples/berthd/edge"
 	"github.com/berthage/berthage/examples/berthd/operation"
 	"github.com/berthage/berthage/examples/berthd/receivers"
+	"github.com/berthage/berthage/examples/berthd/trail"
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/hypervisor/fake"
 	"github.com/berthage/berthage/notify"
@@ -35,8 +36,9 @@ func open(t testing.TB) (http.Handler, *berthage.Manager) {
 	keys, err := receivers.ParseKeys([]byte(receivers.NewKey()))
 	require.NoError(t, err)
 	maker := new(receivers.Maker)
+	ledger := pool.NewMemoryLedger()
 	m, err := berthage.Open(ctx, berthage.Config{
-		Ledger: pool.NewMemoryLedger(), Parts: []pool.Part{access.Part()}, Drivers: map[string]hypervisor.Driver{"sim": fleet},
+		Ledger: ledger, Parts: []pool.Part{access.Part()}, Drivers: map[string]hypervisor.Driver{"sim": fleet},
 		Messaging: berthage.Messaging{Make: func(r berthage.Receiver) (notify.Notifier, error) {
 			secrets, err := keys.Open(r.Name, r.Type, r.Sealed)
 			if err != nil {
@@ -75,7 +77,7 @@ func open(t testing.TB) (http.Handler, *berthage.Manager) {
 	mux := http.NewServeMux()
 	api.Register(mux, api.Config{
 		Manager: m, Operations: log, Logger: slog.New(slog.DiscardHandler), Version: "test", Drivers: map[string]string{"sim": "simulated"},
-		Guard: guard, URL: func() string { return "" }, Keys: keys, Maker: maker,
+		Guard: guard, URL: func() string { return "" }, Keys: keys, Maker: maker, Trail: trail.NewReader(ledger),
 	})
 	guarded := guard.Require(edge.Route(mux), func(*http.Request) bool { return false })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

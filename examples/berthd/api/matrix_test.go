@@ -27,6 +27,7 @@ import (
 	"github.com/berthage/berthage/examples/berthd/operation"
 	"github.com/berthage/berthage/examples/berthd/receivers"
 	"github.com/berthage/berthage/examples/berthd/signin"
+	"github.com/berthage/berthage/examples/berthd/trail"
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/hypervisor/fake"
 	"github.com/berthage/berthage/pool"
@@ -150,7 +151,7 @@ func newTenants(t *testing.T) *tenants {
 	mux := http.NewServeMux()
 	api.Register(mux, api.Config{
 		Manager: m, Operations: log, Logger: slog.New(slog.DiscardHandler), Version: "test", Drivers: map[string]string{"sim": "simulated"},
-		Guard: x.guard, URL: func() string { return "http://127.0.0.1" }, Keys: keys, Maker: &receivers.Maker{}, Drain: make(chan struct{}), Desk: desk, Scratch: scratch,
+		Guard: x.guard, URL: func() string { return "http://127.0.0.1" }, Keys: keys, Maker: &receivers.Maker{}, Drain: make(chan struct{}), Desk: desk, Scratch: scratch, Trail: trail.NewReader(x.ledger),
 	})
 	x.h = x.guard.Require(edge.Route(mux), api.Public)
 	w := x.ask("admin-all", http.MethodGet, "/openapi.json", nil)
@@ -267,7 +268,7 @@ func (th thing) path(id, path string) string {
 	case strings.Contains(path, "/flavors/"):
 		name = "small"
 	}
-	return strings.NewReplacer("{id}", instance, "{project}", project, "{name}", name, "{driver}", "sim", "{host}", "node-0001", "{machine}", instance+"-9", "{key}", "x").Replace(path)
+	return strings.NewReplacer("{id}", instance, "{project}", project, "{name}", name, "{driver}", "sim", "{host}", "node-0001", "{machine}", instance+"-9", "{key}", "x", "{event}", "1.0").Replace(path)
 }
 
 // body is the example of the description, in the project of the thing.

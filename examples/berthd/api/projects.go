@@ -12,9 +12,9 @@ import (
 
 // ProjectBody is a project without its name.
 type ProjectBody struct {
-	Parent  string             `json:"parent,omitempty" maxLength:"63" doc:"The project that it lies in, whose limits hold for it too; absent: none"`
-	PerUser Amounts            `json:"per_user,omitempty" doc:"Limits of each owner of instances in the project itself"`
-	Users   map[string]Amounts `json:"users,omitempty" maxProperties:"1000" doc:"Limits of single owners, instead, class by class"`
+	Parent  *string            `json:"parent,omitempty" maxLength:"63" doc:"The project that it lies in, whose limits hold for it too; empty: none; absent: as it is"`
+	PerUser Amounts            `json:"per_user,omitempty" doc:"Limits of each owner of instances in the project itself; absent: as they are"`
+	Users   map[string]Amounts `json:"users,omitempty" maxProperties:"1000" doc:"Limits of single owners, instead, class by class; absent: as they are"`
 	Quota   Amounts            `json:"quota" doc:"Limits per class, instances among them, for the project together with those that lie in it; an absent class is not limited, and a limit of 0 allows nothing"`
 	Weight  int                `json:"weight,omitempty" minimum:"0" maximum:"1000" doc:"Of its share where instances wait for places: with 2 it counts as having half of what it has; 0: 1"`
 }
@@ -46,8 +46,18 @@ func project(p *pool.ProjectRecord) Project {
 }
 
 // project returns the project of that name as it is asked for.
-func (b *ProjectBody) project(name string) pool.Project {
-	out := pool.Project{Name: name, Parent: b.Parent, Quota: b.Quota.resources(), Weight: b.Weight, PerUser: b.PerUser.resources()}
+// project returns the project that the body makes of an old one, the zero Project if there is none.
+func (b *ProjectBody) project(name string, old pool.Project) pool.Project {
+	out := pool.Project{Name: name, Parent: old.Parent, Quota: b.Quota.resources(), Weight: b.Weight, PerUser: old.PerUser, Users: old.Users}
+	if b.Parent != nil {
+		out.Parent = *b.Parent
+	}
+	if b.PerUser != nil {
+		out.PerUser = b.PerUser.resources()
+	}
+	if b.Users != nil {
+		out.Users = nil
+	}
 	if out.Quota == nil {
 		out.Quota = pool.Resources{}
 	}
@@ -80,19 +90,19 @@ func (a *api) registerProjects() {
 	register(a, reads(auth.Projects), ofProject, describe("get-project", http.MethodGet, "/projects/{name}", "Projects", "Get a project", "One project with its quota: limit, used, free.", 404),
 		func(_ context.Context, in *Named) (*projectOutput, error) { return get(in.Name) })
 	register(a, may(auth.Projects, auth.Update), ofParent, withExample(describe("put-project", http.MethodPut, "/projects/{name}", "Projects", "Add a project or replace its quota",
-		"It replaces all of it: what is not said is not limited, and lies in no other project. A quota below what is used stops further use only."), ProjectBody{Quota: Amounts{"cpu": 64000, "memory": 256 * pool.GiB, "instances": 50}}),
+		"Where it lies and what single users may take stays unless it is said. A quota below what is used stops further use only."), ProjectBody{Quota: Amounts{"cpu": 64000, "memory": 256 * pool.GiB, "instances": 50}}),
 		func(ctx context.Context, in *struct {
 			Named
 			Body ProjectBody
 		}) (*projectOutput, error) {
-			next := in.Body.project(in.Name)
-			lies := view(a.c.Manager, func(st *pool.State) string {
+			old := view(a.c.Manager, func(st *pool.State) pool.Project {
 				if p, ok := st.Project(in.Name); ok {
-					return p.Parent
+					return p.Project.Clone()
 				}
-				return ""
+				return pool.Project{}
 			})
-			if next.Parent != lies { // whoever puts it somewhere else may do so there too
+			next := in.Body.project(in.Name, old)
+			if next.Parent != old.Parent { // whoever puts it somewhere else may do so there too
 				err := a.allow(ctx, may(auth.Projects, auth.Update), func() place {
 					return place{project: next.Parent, itself: next.Parent, field: "parent", value: next.Parent}
 				})

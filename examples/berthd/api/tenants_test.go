@@ -158,7 +158,9 @@ func TestNothingCanBeSmuggledIn(t *testing.T) {
 		require.True(t, ok)
 		require.Equal(t, "acme", p.Parent)
 	})
-	require.Equal(t, http.StatusUnprocessableEntity, x.ask("admin-all", http.MethodPut, "/api/v1/projects/shop", []byte(`{"quota":{},"parent":"rival"}`)).Code)
+	for who, want := range map[string]int{"admin-shop": http.StatusForbidden, "user-all": http.StatusForbidden, "nobody-shop": http.StatusNotFound} {
+		require.Equal(t, want, x.ask(who, http.MethodPut, "/api/v1/projects/shop", []byte(`{"quota":{},"parent":"rival"}`)).Code, who)
+	}
 }
 
 // A right that is taken away is gone with the next request.
