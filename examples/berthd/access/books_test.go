@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,6 +22,8 @@ import (
 
 func request() *http.Request { return httptest.NewRequest(http.MethodPost, "/", nil) }
 
+func ptr[T any](v T) *T { return &v }
+
 // A ledger that is lost: commands are refused within seconds, reading for five minutes less what was known before, and everything then.
 func TestBooksThatCannotBeRenewed(t *testing.T) {
 	t.Parallel()
@@ -34,8 +37,9 @@ func TestBooksThatCannotBeRenewed(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				ctx, stop := context.WithCancel(t.Context())
-				look := nothingMore
-				b := access.NewBooks(known(t).View, func(ctx context.Context) error { return look(ctx) })
+				var look atomic.Pointer[func(context.Context) error]
+				look.Store(ptr(nothingMore))
+				b := access.NewBooks(known(t).View, func(ctx context.Context) error { return (*look.Load())(ctx) })
 				g := guarded(t, access.Config{Books: b, Scratch: pool.NewMemoryScratch()})
 				h, cookie := handler(g), signIn(t, g)
 				by := map[string]edit{"token": header("Authorization", "Bearer "+token), "cookie": func(r *http.Request) { r.AddCookie(cookie) }}
@@ -47,7 +51,7 @@ func TestBooksThatCannotBeRenewed(t *testing.T) {
 				require.NoError(t, b.Current())
 				require.NoError(t, b.Readable())
 
-				look = lost
+				look.Store(&lost)
 				time.Sleep(20 * time.Second)
 				require.ErrorIs(t, b.Current(), pool.ErrUnavailable)
 				require.NoError(t, b.Readable())
@@ -69,7 +73,7 @@ func TestBooksThatCannotBeRenewed(t *testing.T) {
 				_, err = g.SignIn(request(), code)
 				require.ErrorIs(t, err, pool.ErrUnavailable)
 
-				look = nothingMore
+				look.Store(ptr(nothingMore))
 				time.Sleep(5 * time.Second)
 				require.NoError(t, b.Current(), "it is back")
 				for _, with := range by {
@@ -148,8 +152,13 @@ func TestOnly(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		m := known(t)
 		decide(t, m, auth.Command{Put: &auth.Principal{ID: "ada", Kind: auth.Person, Name: "ada"}})
-		look := nothingMore
-		b := access.NewBooks(m.View, func(ctx context.Context) error { return look(ctx) })
+		var lost atomic.Bool
+		b := access.NewBooks(m.View, func(ctx context.Context) error {
+			if lost.Load() {
+				return &pool.Error{Kind: pool.ErrUnavailable}
+			}
+			return nothingMore(ctx)
+		})
 		g := guarded(t, access.Config{Books: b, Scratch: pool.NewMemoryScratch()})
 		go b.Run(ctx)
 		defer func() { stop(); synctest.Wait() }()
@@ -173,7 +182,7 @@ func TestOnly(t *testing.T) {
 		require.Equal(t, 403, w.Code)
 		require.Contains(t, w.Body.String(), "/problems/not-by-role")
 
-		look = func(context.Context) error { return &pool.Error{Kind: pool.ErrUnavailable} }
+		lost.Store(true)
 		time.Sleep(30 * time.Second)
 		require.Equal(t, 503, ask(write, http.MethodPost, "/x", root).Code)
 		require.Equal(t, 204, ask(read, http.MethodGet, "/x", root).Code)
