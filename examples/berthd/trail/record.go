@@ -25,8 +25,8 @@ import (
 	"github.com/berthage/berthage/pool"
 )
 
-// part is the name of the part that takes records.
-var part = audit.Part().Name()
+// part returns the name of the part that takes records.
+func part() string { return audit.Part().Name() }
 
 // Recorder writes down what is asked for. It is safe for concurrent use.
 type Recorder struct {
@@ -37,8 +37,14 @@ type Recorder struct {
 	counter audit.Counter
 }
 
-// beside are operations that change nothing in the ledger and are written down all the same: they hand out or end access, or send something out.
-var beside = map[string]bool{"make-link": true, "sign-out": true, "test-receiver": true, "try-receiver": true}
+// beside reports whether an operation changes nothing in the ledger and is written down all the same: it hands out or ends access, or sends something out.
+func beside(operation string) bool {
+	switch operation {
+	case "make-link", "sign-out", "test-receiver", "try-receiver":
+		return true
+	}
+	return false
+}
 
 // Handler writes down what passes. It stands behind what says who asks, and before what does it. The answer has not ended before what it is
 // about is written down.
@@ -84,7 +90,7 @@ func (r *Recorder) note(req *http.Request, who access.Who, note *edge.Note, befo
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(req.Context()), writing)
 	defer cancel()
 	wrote, err := r.wrote(ctx, before, who.Actor, note.ID)
-	if err == nil && !wrote && !beside[note.Operation] {
+	if err == nil && !wrote && !beside(note.Operation) {
 		return
 	}
 	decision := note.Decision
@@ -96,7 +102,7 @@ func (r *Recorder) note(req *http.Request, who access.Who, note *edge.Note, befo
 	}
 	c := audit.Command{Action: action(req, note), Target: strings.TrimPrefix(req.URL.Path, "/api/v1/"), Decision: decision, Result: audit.Done}
 	if err == nil {
-		err = r.Manager.As(who.Actor, note.ID).Decide(ctx, part, audit.Record{Command: &c, From: from(req), Subject: auth.Subject(who.Actor)})
+		err = r.Manager.As(who.Actor, note.ID).Decide(ctx, part(), audit.Record{Command: &c, From: from(req), Subject: auth.Subject(who.Actor)})
 	}
 	if err != nil {
 		r.Logger.Error("a command was done and is not in the audit log", "request_id", note.ID, "actor", who.Actor, "action", c.Action, "target", c.Target, "error", err)
@@ -169,7 +175,7 @@ func (r *Recorder) write(ctx context.Context, refused []audit.Refusals) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, writing)
 	defer cancel()
-	if err := r.Manager.As("berthd", "refusals").Decide(ctx, part, audit.Record{Refusals: refused}); err != nil {
+	if err := r.Manager.As("berthd", "refusals").Decide(ctx, part(), audit.Record{Refusals: refused}); err != nil {
 		r.Logger.Error("what was refused is not in the audit log", "records", len(refused), "error", err)
 	}
 }
