@@ -171,6 +171,9 @@ func planActive(i *pool.Instance, h *pool.HostRecord, lost bool) verb {
 	case i.Shelf != nil && !i.Started && i.Want == pool.Shelved:
 		return doReturn
 	case i.Move != nil:
+		if !i.Move.Cold && i.Is == pool.Hibernated && !lost { // by a call that was late: what is hibernated can be moved by nobody
+			return doStart
+		}
 		if i.Move.Cold && i.Is != pool.Stopped && i.Is != pool.Absent && !lost {
 			return doStop
 		}
