@@ -89,7 +89,7 @@ func TestCompactionsOnSQLite(t *testing.T) {
 			s := store(t, path)
 			again, err := berthage.Open(t.Context(), berthage.Config{Drivers: drivers, Ledger: s})
 			require.NoError(t, err)
-			whole := pool.NewState()
+			whole := pool.NewState(berthage.Parts()...)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			for b, err := range again.Events(ctx, 0) {
