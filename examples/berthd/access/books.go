@@ -18,8 +18,7 @@ const (
 	lookFor  = 2 * time.Second // at most
 )
 
-// Part returns what the daemon's ledger has of principals and what they may do, knowing nobody yet: for whoever opens, folds, or verifies
-// such a ledger.
+// Part returns what the daemon's ledger has of principals and what they may do, knowing nobody yet.
 func Part() pool.Part {
 	return auth.New(Projects)
 }

@@ -30,7 +30,9 @@ import (
 	"github.com/berthage/berthage/examples/berthd/trail"
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/hypervisor/fake"
+	"github.com/berthage/berthage/notify"
 	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/quota"
 )
 
 // frozen is a ledger that takes nothing any more once it is told so, so that what is allowed can be asked for again and again.
@@ -53,7 +55,7 @@ func roles() []string { return []string{"admin", "operator", "user", "viewer", "
 func columns() []string { return []string{"own", "theirs", "parent", "other", "all"} }
 
 // thing is one of each kind, all with the same place and owner.
-type thing struct{ project, instance, waiting, cluster, reservation, silence, user, binding string }
+type thing struct{ project, instance, waiting, cluster, reservation, silence, user, binding, request, owner string }
 
 // tenants is an API over books with three tenants: shop, acme above it, and rival.
 type tenants struct {
@@ -81,12 +83,12 @@ func newTenants(t *testing.T) *tenants {
 	ctx := t.Context()
 	x := &tenants{t: t, ledger: &frozen{MemoryLedger: pool.NewMemoryLedger()}, things: make(map[string]thing)}
 	fleet := fake.New(fake.Config{Name: "sim", Hosts: fake.Fleet("sim", 4, 7)})
-	m, err := berthage.Open(ctx, berthage.Config{Ledger: x.ledger, Parts: []pool.Part{access.Part()}, Drivers: map[string]hypervisor.Driver{"sim": fleet}})
+	m, err := berthage.Open(ctx, berthage.Config{Ledger: x.ledger, Parts: trail.Parts(), Messaging: berthage.Messaging{Make: func(berthage.Receiver) (notify.Notifier, error) { return notify.All(), nil }}, Drivers: map[string]hypervisor.Driver{"sim": fleet}})
 	require.NoError(t, err)
 	t.Cleanup(m.Close)
 	x.m = m
 	for _, p := range []pool.Project{{Name: "acme"}, {Name: "shop", Parent: "acme"}, {Name: "rival"}} {
-		p.Quota = pool.Resources{}
+		p.Quota = pool.Resources{"gpu": 1}
 		require.NoError(t, m.PutProject(ctx, p))
 	}
 	require.NoError(t, m.PutImage(ctx, pool.Image{Name: "debian-12", User: "debian", Sources: map[string]string{"sim": "x"}}))
@@ -99,6 +101,7 @@ func newTenants(t *testing.T) *tenants {
 	require.NoError(t, m.Alerts().SetRule(ctx, alert.Rule{
 		Name: "MarkedRule", Measure: alert.Measure{Metric: "cpu_percent"}, Test: alert.Test{Is: ">", Value: 80},
 	}))
+	require.NoError(t, m.Messages().SetReceiver(ctx, berthage.Receiver{Name: "marked-receiver", Type: "webhook"}))
 	x.people()
 	x.robots()
 	places := map[string][2]string{"theirs": {"shop", "somebody"}, "parent": {"acme", "somebody"}, "other": {"rival", "somebody"}}
@@ -122,6 +125,9 @@ func newTenants(t *testing.T) *tenants {
 		if p[1] != "somebody" { // oneself
 			th.user, th.binding = p[1], p[1]
 		}
+		th.request, th.owner = "of-"+name, p[1]
+		_, err = m.As(p[1], "").AskQuota(ctx, quota.Ask{Project: p[0], ID: th.request, Quota: pool.Resources{"gpu": 2}, Reason: "marked request"})
+		require.NoError(t, err)
 		x.things[name] = th
 	}
 
@@ -253,6 +259,8 @@ func (th thing) path(id, path string) string {
 		instance = th.user
 	case strings.Contains(path, "/bindings/"):
 		instance = th.binding
+	case strings.Contains(path, "/quota-requests/"):
+		instance = th.request
 	case strings.Contains(path, "/silences/"):
 		instance = th.silence
 	case strings.Contains(path, "/alerts/"):
@@ -323,6 +331,14 @@ func (th thing) marker(id string) string {
 		return `"small"`
 	case "list-rules":
 		return "MarkedRule"
+	case "get-project-usage":
+		return `"project":"` + th.project + `","owner":"` + th.owner + `"`
+	case "export-project-usage":
+		return th.project + "," + th.owner + ","
+	case "list-receivers":
+		return "marked-receiver"
+	case "list-quota-requests":
+		return `"` + th.request + `"`
 	case "list-receiver-types":
 		return `"webhook"`
 	case "list-rebalance-plans":

@@ -32,7 +32,7 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 					Total *int
 					Items []any
 				}
-				if _ = json.Unmarshal(w.Body.Bytes(), &page); page.Total != nil && op.ID != "get-usage" {
+				if _ = json.Unmarshal(w.Body.Bytes(), &page); page.Total != nil && op.ID != "get-usage" && op.ID != "get-project-usage" {
 					require.Len(t, page.Items, *page.Total, path)
 				}
 			}

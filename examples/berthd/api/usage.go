@@ -50,17 +50,12 @@ type Spent struct {
 type usageInput struct {
 	From    time.Time `query:"from" doc:"Beginning; without it that of the ledger" example:"2026-11-01T00:00:00Z"`
 	To      time.Time `query:"to" doc:"End; without it now" example:"2026-12-01T00:00:00Z"`
-	Project string    `query:"project" maxLength:"63" doc:"Only this project and those that lie in it"`
-}
-
-// ofUsage is of a project with all that lies in it; without one, of everything.
-func ofUsage(_ *api, in *usageInput) place {
-	return place{project: in.Project, field: "project", value: in.Project}
+	Project string    `query:"project" maxLength:"63" doc:"Only this project and those that lie in it; without it all that the caller may see"`
 }
 
 func (a *api) registerUsage() {
 	const said = "For how long how much of each class was held by placed instances, from the ledger, also by those that are gone, and what it costs by the daemon's prices. It takes as long as reading the ledger of that time."
-	register(a, reads(auth.Usage), ofUsage, describe("get-project-usage", http.MethodGet, "/project-usage", "Projects", "Usage and cost", said, 404, 410, 422),
+	register(a, shows(auth.Usage), nowhere, describe("get-project-usage", http.MethodGet, "/project-usage", "Projects", "Usage and cost", said, 404, 410, 422),
 		func(ctx context.Context, in *usageInput) (*struct{ Body Spent }, error) {
 			b, err := a.bill(ctx, in)
 			if err != nil {
@@ -72,7 +67,7 @@ func (a *api) registerUsage() {
 	op.Responses = map[string]*huma.Response{"200": {Description: "CSV (RFC 4180) with a line of headings; held is in the unit of the class times seconds, price and cost in millionths", Content: map[string]*huma.MediaType{
 		"text/csv": {Schema: &huma.Schema{Type: "string"}},
 	}}}
-	register(a, reads(auth.Usage), ofUsage, op, func(ctx context.Context, in *usageInput) (*struct{ Body func(huma.Context) }, error) {
+	register(a, shows(auth.Usage), nowhere, op, func(ctx context.Context, in *usageInput) (*struct{ Body func(huma.Context) }, error) {
 		b, err := a.bill(ctx, in)
 		if err != nil {
 			return nil, err
@@ -86,10 +81,14 @@ func (a *api) registerUsage() {
 	})
 }
 
-// bill measures and prices.
+// bill measures and prices what the caller may see.
 func (a *api) bill(ctx context.Context, in *usageInput) (*showback.Bill, error) {
 	if in.Project != "" {
-		if err := a.there(in.Project); err != nil {
+		err := a.allow(ctx, reads(auth.Usage), func() place { return place{project: in.Project, field: "project", value: in.Project} })
+		if err == nil {
+			err = a.there(in.Project)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -108,6 +107,11 @@ func (a *api) bill(ctx context.Context, in *usageInput) (*showback.Bill, error) 
 			return out
 		})
 		u = u.Of(func(k showback.Key) bool { return within[k.Project] })
+	}
+	if err := a.visible(ctx, auth.Usage, func(_ *pool.State, shows func(project, owner string) bool) {
+		u = u.Of(func(k showback.Key) bool { return shows(k.Project, k.Owner) })
+	}); err != nil {
+		return nil, err
 	}
 	b, err := a.c.Prices.Bill(u)
 	if err != nil {

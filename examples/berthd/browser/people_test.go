@@ -163,15 +163,19 @@ func TestAViewerIsOfferedNothing(t *testing.T) {
 	b.until(`document.querySelector("#main").offsetParent && document.querySelectorAll("#hosts-rows tr").length === 2`)
 	require.False(t, eval[bool](b, `Boolean(document.querySelector("#launch-open").offsetParent || document.querySelector('a[href="/plan"]').offsetParent || document.querySelector('a[href="/messages"]').offsetParent)`))
 	require.Empty(t, eval[[]string](b, `[...document.querySelectorAll("#hosts-rows .actions button, #instances-rows .actions button")].filter((x) => x.offsetParent).map((x) => x.title)`))
-	b.page("/alerts", "#alerts-list")
-	require.Empty(t, eval[[]string](b, `[...document.querySelectorAll("#main button")].filter((x) => x.offsetParent).map((x) => x.textContent)`))
-	b.page("/account", "#password-change")
+	for _, page := range []struct{ path, part string }{{"/alerts", "#alerts-list"}, {"/usage", "#requests-list"}, {"/users", "#users-list"}, {"/account", "#password-change"}} {
+		b.page(page.path, page.part)
+		offered := eval[[]string](b, `[...document.querySelectorAll(".top-actions a")].filter((x) => x.offsetParent).map((x) => x.getAttribute("href"))`)
+		require.Subset(t, []string{"/", "/alerts", "/usage", "/charts", "/account", "/docs"}, offered, page.path)
+		require.Contains(t, offered, "/", page.path)
+		if page.path != "/account" {
+			require.Empty(t, eval[[]string](b, `[...document.querySelectorAll("#main button")].filter((x) => x.offsetParent).map((x) => x.textContent)`), page.path)
+		}
+		if page.path == "/users" {
+			require.Equal(t, []string{"vic"}, eval[[]string](b, `[...document.querySelectorAll("#users-list li[data-id] .what > b")].map((x) => x.textContent)`))
+		}
+	}
 	require.Contains(t, b.text("#me-facts"), "viewer, everything")
-	const users = `document.querySelector('a[href="/users"]').offsetParent`
-	require.False(t, eval[bool](b, "Boolean("+users+")"))
-	b.page("/users", "#users-list")
-	require.Equal(t, []string{"vic"}, eval[[]string](b, `[...document.querySelectorAll("#users-list li[data-id] .what > b")].map((x) => x.textContent)`))
-	require.Empty(t, eval[[]string](b, `[...document.querySelectorAll("#main button")].filter((x) => x.offsetParent).map((x) => x.textContent)`))
 }
 
 // Readers of codes agree with what this gives; a change of the encoder that moves one module is found here.

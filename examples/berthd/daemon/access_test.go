@@ -65,7 +65,7 @@ func TestEveryRouteNeedsCredentials(t *testing.T) {
 func TestPublicPages(t *testing.T) {
 	t.Parallel()
 	r := start(t, 1)
-	for _, path := range []string{"/", "/docs", "/plan", "/alerts", "/charts", "/users", "/account", "/audit", "/usage", "/health", "/health/live", "/favicon.ico", "/assets/base.css", "/assets/js/main.js", "/problems/no-room"} {
+	for _, path := range []string{"/", "/docs", "/plan", "/alerts", "/messages", "/charts", "/users", "/account", "/audit", "/usage", "/health", "/health/live", "/favicon.ico", "/assets/base.css", "/assets/js/main.js", "/problems/no-room"} {
 		res, err := http.Get(r.d.URL() + path)
 		require.NoError(t, err)
 		b, err := io.ReadAll(res.Body)

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/berthage/berthage"
-	"github.com/berthage/berthage/auth/audit"
 	"github.com/berthage/berthage/auth/session"
 	"github.com/berthage/berthage/examples/berthd/access"
 	"github.com/berthage/berthage/examples/berthd/api"
@@ -126,7 +125,7 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 		Drivers: d.drivers.all, Ledger: d.store, Logger: d.log,
 		Poll: d.config.Poll, Grace: d.config.Grace, Evacuation: d.config.Evacuation, FenceAfter: d.config.FenceAfter, Preempt: d.config.Preempt,
 		Rebalance: d.config.Rebalance, Measure: d.config.Measure, Lifetimes: d.config.Lifetimes, Worth: d.config.Worth, BurstFor: d.config.BurstFor,
-		Alerting: alerting, Messaging: messaging, Parts: []pool.Part{access.Part(), audit.Part()},
+		Alerting: alerting, Messaging: messaging, Parts: trail.Parts(),
 		Scheduler: &scheduler.Scheduler{CostWeight: d.config.CostWeight, LoadWeight: d.config.LoadWeight},
 	})
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,25 +27,21 @@ func (d *Daemon) routes(a api.Config) http.Handler {
 	mux.HandleFunc("POST /hooks/slack", d.slackHook)
 	mux.HandleFunc("POST /hooks/pagerduty/{receiver}", d.pagerDutyHook)
 	pages := dashboard.New()
-	mux.Handle("GET /{$}", pages)
-	mux.Handle("GET /docs", pages)
-	mux.Handle("GET /plan", pages)
-	mux.Handle("GET /alerts", pages)
-	mux.Handle("GET /messages", pages)
-	mux.Handle("GET /charts", pages)
-	mux.Handle("GET /users", pages)
-	mux.Handle("GET /account", pages)
-	mux.Handle("GET /audit", pages)
-	mux.Handle("GET /usage", pages)
+	files := pages.Paths()
+	for _, name := range files {
+		if name == "/" {
+			name = "/{$}" // and nothing below it
+		}
+		mux.Handle("GET "+name, pages)
+	}
 	mux.Handle("GET /problems/{kind}", pages)
 	mux.Handle("GET /assets/", pages)
-	mux.Handle("GET /favicon.ico", pages)
-	return edge.Handler(d.guard.Require(d.trail.Handler(edge.Route(mux)), public), edge.Config{Logger: d.log, Observer: d.metrics, TLS: d.config.TLSCert != "", Proxies: d.config.Proxies})
+	return edge.Handler(d.guard.Require(d.trail.Handler(edge.Route(mux)), func(r *http.Request) bool { return public(r, files) }), edge.Config{Logger: d.log, Observer: d.metrics, TLS: d.config.TLSCert != "", Proxies: d.config.Proxies})
 }
 
 // public reports whether a request needs no credentials: signs of life, the pages' own files, which hold no
 // data, signing in, and what services say of acknowledgements, which they sign. A path that is not clean is none of these.
-func public(r *http.Request) bool {
+func public(r *http.Request, files []string) bool {
 	p := r.URL.Path
 	if api.Public(r) || r.Method == http.MethodPost && path.Clean(p) == p && strings.HasPrefix(p, "/hooks/") {
 		return true
@@ -52,8 +49,7 @@ func public(r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead || path.Clean(p) != p {
 		return false
 	}
-	switch p {
-	case "/", "/docs", "/plan", "/alerts", "/messages", "/charts", "/users", "/account", "/audit", "/usage", "/health", "/health/live", "/favicon.ico":
+	if p == "/health" || p == "/health/live" || slices.Contains(files, p) {
 		return true
 	}
 	return strings.HasPrefix(p, "/assets/") || strings.HasPrefix(p, "/problems/")

@@ -1,6 +1,5 @@
-// Package dashboard serves berthd's pages: the dashboard, its plans, alerts, messages, charts, usage, audit log, users and account, the description of the API, and the explanations of
-// problems. All are files within the program; what they show they ask of the API, as the user who is signed
-// in. Nothing is loaded from anywhere else, and nothing is in line, so that the strictest content security
+// Package dashboard serves berthd's pages, the description of the API, and the explanations of problems. All are files within the
+// program; what they show they ask of the API, as the user who is signed in. Nothing is loaded from anywhere else, and nothing is in line, so that the strictest content security
 // policy holds.
 package dashboard
 
@@ -13,6 +12,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/berthage/berthage/examples/berthd/edge"
@@ -48,41 +48,42 @@ func New() *Pages {
 		if err != nil {
 			return err
 		}
-		sum := sha256.Sum256(b)
-		f := file{kind: kind(name), etag: `"` + hex.EncodeToString(sum[:8]) + `"`, body: b}
-		switch name {
-		case "assets/index.html":
-			p.files["/"] = f
-		case "assets/docs.html":
+		f := newFile(name, b)
+		switch {
+		case name == "assets/docs.html":
 			p.files["/docs"] = f
-		case "assets/plan.html":
-			p.files["/plan"] = f
-		case "assets/alerts.html":
-			p.files["/alerts"] = f
-		case "assets/messages.html":
-			p.files["/messages"] = f
-		case "assets/charts.html":
-			p.files["/charts"] = f
-		case "assets/users.html":
-			p.files["/users"] = f
-		case "assets/account.html":
-			p.files["/account"] = f
-		case "assets/audit.html":
-			p.files["/audit"] = f
-		case "assets/usage.html":
-			p.files["/usage"] = f
-		case "assets/problem.html":
+		case name == "assets/problem.html":
 			p.problem, err = template.New(name).Parse(string(b))
-		default:
+		case name != frame && path.Dir(name) != bodies:
 			p.files["/"+name] = f
 		}
 		return err
 	})
+	if err == nil {
+		err = p.frame()
+	}
 	if err != nil {
 		panic(err)
 	}
 	p.files["/favicon.ico"] = p.files["/assets/icon.svg"]
 	return p
+}
+
+func newFile(name string, b []byte) file {
+	sum := sha256.Sum256(b)
+	return file{kind: kind(name), etag: `"` + hex.EncodeToString(sum[:8]) + `"`, body: b}
+}
+
+// Paths returns the paths of single files that are not below /assets/. They hold no data, and need no credentials.
+func (p *Pages) Paths() []string {
+	var out []string
+	for name := range p.files {
+		if !strings.HasPrefix(name, "/assets/") {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // kind is the media type of a file by its ending; the table of the machine could be anything.

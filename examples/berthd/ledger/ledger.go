@@ -19,9 +19,9 @@ import (
 
 	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/auth/audit"
-	"github.com/berthage/berthage/examples/berthd/access"
 	"github.com/berthage/berthage/examples/berthd/config"
 	"github.com/berthage/berthage/examples/berthd/datadir"
+	"github.com/berthage/berthage/examples/berthd/trail"
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/pool/ledgerfile"
 )
@@ -226,7 +226,7 @@ func stripped(in iter.Seq2[pool.Batch, error]) iter.Seq2[pool.Batch, error] {
 
 // fold returns the books at a revision, 0 standing for the head, and calls at, if it is not nil, at each one.
 func fold(ctx context.Context, l pool.Ledger, upTo pool.Revision, at func(*pool.State) error) (*pool.State, error) {
-	st := pool.NewState(berthage.Parts(access.Part(), audit.Part())...)
+	st := pool.NewState(berthage.Parts(trail.Parts()...)...)
 	for b, err := range pool.History(ctx, l, 0) {
 		if err != nil {
 			return nil, err

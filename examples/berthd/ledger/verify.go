@@ -10,8 +10,7 @@ import (
 	"fmt"
 
 	"github.com/berthage/berthage"
-	"github.com/berthage/berthage/auth/audit"
-	"github.com/berthage/berthage/examples/berthd/access"
+	"github.com/berthage/berthage/examples/berthd/trail"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -57,7 +56,7 @@ func verify(ctx context.Context, c *call, upTo pool.Revision, root string) error
 		if st.Head() != checkpoint {
 			return nil
 		}
-		switch _, err := pool.ReadSnapshot(bytes.NewReader(snapshot), berthage.Parts(access.Part(), audit.Part())...); {
+		switch _, err := pool.ReadSnapshot(bytes.NewReader(snapshot), berthage.Parts(trail.Parts()...)...); {
 		case err != nil && !errors.Is(err, pool.ErrUnknownKind):
 			return damagedError{fmt.Errorf("the snapshot of revision %d: %w", checkpoint, err)}
 		case err != nil:

@@ -25,6 +25,9 @@ import (
 	"github.com/berthage/berthage/pool"
 )
 
+// Parts returns what a daemon's ledger has beside the books of a pool, knowing nothing yet: for whoever opens, folds or verifies one.
+func Parts() []pool.Part { return []pool.Part{access.Part(), audit.Part()} }
+
 // part returns the name of the part that takes records.
 func part() string { return audit.Part().Name() }
 

@@ -1,14 +1,13 @@
 // The page of one's own account: password, second factor, tokens, SSH keys, sessions.
-import { onSignedOut, request } from "./api.js";
-import { byID, data, h, icon, text } from "./dom.js";
+import { request } from "./api.js";
+import { byID, h, text } from "./dom.js";
 import { ago } from "./format.js";
 import { learn } from "./me.js";
-import { away, list, show } from "./page.js";
+import { list, openPage, show } from "./page.js";
 import { button, chip, day, once, power, secret } from "./people/parts.js";
 import { second } from "./people/second.js";
 import { newToken, tokenRow } from "./people/tokens.js";
-import { setupTheme } from "./theme.js";
-import { ask, attempt, confirm, problem, toast } from "./ui.js";
+import { ask, attempt, confirm, toast } from "./ui.js";
 
 let me, projects;
 
@@ -80,46 +79,31 @@ async function load() {
   show("sessions", sessions.sort((a, b) => (a.began < b.began ? -1 : 1)), (s) => s.id, sessionRow, "You came by a link, or with a token.");
 }
 
-async function begin() {
-  setupTheme(byID("theme"), icon);
-  let out = false;
-  onSignedOut(() => {
-    out = true;
-    away("You are not signed in", h("p", {}, "Sign in on the dashboard, and come back."));
-  });
-  const on = (id, f) => byID(id).addEventListener("click", (e) => attempt(e.currentTarget, f));
-  on("me-change", changeMe);
-  on("password-change", changePassword);
-  on("second-begin", async () => {
-    const codes = await second(me);
-    if (!codes) return;
-    await once("Recovery codes", "Each works once in the place of a code, should you lose your app. They are shown here and nowhere else: print them, or write them down.",
-      h("pre", { class: "mono secret", id: "second-codes", tabindex: "0" }, codes.join("\n")));
-    await load();
-  });
-  on("second-remove", async () => {
-    const current = secret("second-current", "current-password");
-    if (await ask("Remove the second factor", "From then on your password is enough to be you. You are signed out everywhere else.", [["Present password", current]], "Remove",
-      () => request("POST", mine("/second-factor/remove"), { current: current.value }), "danger")) await load();
-  });
-  on("tokens-add", async () => { if (await newToken(me.id, projects)) await load(); });
-  on("keys-add", addKey);
-  on("sessions-end", async () => {
-    if (!(await confirm("Sign out everywhere", "In this browser, too. API tokens stay good.", "Sign out"))) return;
-    await request("POST", mine("/sign-out"));
-    location.assign("/");
-  });
-  on("sign-out", async () => {
-    await request("POST", "/logout");
-    location.assign("/");
-  });
-  try {
-    await load();
-    byID("main").hidden = false;
-    data(document.body, "loaded", Math.round(performance.now()));
-  } catch (err) {
-    if (!out) away("Your account cannot be shown", problem(err.problem ?? { title: String(err) }));
-  }
-}
+const on = (id, f) => byID(id).addEventListener("click", (e) => attempt(e.currentTarget, f));
+on("me-change", changeMe);
+on("password-change", changePassword);
+on("second-begin", async () => {
+  const codes = await second(me);
+  if (!codes) return;
+  await once("Recovery codes", "Each works once in the place of a code, should you lose your app. They are shown here and nowhere else: print them, or write them down.",
+    h("pre", { class: "mono secret", id: "second-codes", tabindex: "0" }, codes.join("\n")));
+  await load();
+});
+on("second-remove", async () => {
+  const current = secret("second-current", "current-password");
+  if (await ask("Remove the second factor", "From then on your password is enough to be you. You are signed out everywhere else.", [["Present password", current]], "Remove",
+    () => request("POST", mine("/second-factor/remove"), { current: current.value }), "danger")) await load();
+});
+on("tokens-add", async () => { if (await newToken(me.id, projects)) await load(); });
+on("keys-add", addKey);
+on("sessions-end", async () => {
+  if (!(await confirm("Sign out everywhere", "In this browser, too. API tokens stay good.", "Sign out"))) return;
+  await request("POST", mine("/sign-out"));
+  location.assign("/");
+});
+on("sign-out", async () => {
+  await request("POST", "/logout");
+  location.assign("/");
+});
 
-begin();
+openPage("Your account cannot be shown", load);

@@ -1,12 +1,10 @@
 // The page of alerts: what is wrong now, who has taken it on, by which rules, and what is not to be told.
-import { get, onSignedOut, request } from "./api.js";
-import { byID, data, h, icon, text } from "./dom.js";
+import { request } from "./api.js";
+import { byID, h } from "./dom.js";
 import { ago } from "./format.js";
-import { follow, Pace } from "./live.js";
-import { learn, may } from "./me.js";
-import { away, list, show } from "./page.js";
-import { setupTheme } from "./theme.js";
-import { ask, attempt, confirm, problem, toast } from "./ui.js";
+import { may } from "./me.js";
+import { list, live, openPage, show } from "./page.js";
+import { ask, attempt, confirm, toast } from "./ui.js";
 
 const again = 5000; // ms: pending alerts come and go without an event
 
@@ -134,30 +132,16 @@ async function load() {
   show("silences", silences.sort((a, b) => order[a.phase] - order[b.phase] || (a.ends < b.ends ? -1 : 1)), (s) => s.id, silenceRow, "Nothing is silenced.");
 }
 
-async function begin() {
-  setupTheme(byID("theme"), icon);
-  let out = false;
-  onSignedOut(() => {
-    out = true;
-    away("You are not signed in", h("p", {}, "Sign in on the dashboard, and come back."));
-  });
-  byID("alerts-find").value = new URLSearchParams(location.search).get("find") ?? ""; // by a link in a message
-  byID("alerts-phase").addEventListener("input", showAlerts);
-  byID("alerts-find").addEventListener("input", showAlerts);
-  byID("rules-add").addEventListener("click", (e) => attempt(e.currentTarget, () => rule()));
-  byID("silences-add").addEventListener("click", (e) => attempt(e.currentTarget, () => silence()));
-  try {
-    const [status] = await Promise.all([get("/status"), learn()]);
-    await load();
-    text(byID("context"), `Alerts · ledger ${status.ledger.slice(0, 8)} · berthd ${status.version}`);
-    byID("main").hidden = false;
-    data(document.body, "loaded", Math.round(performance.now()));
-    const pace = new Pace(() => (out ? undefined : load()), 500);
-    follow(status.revision, { hello: () => {}, batch: () => pace.ask(), reset: () => pace.ask(), state: () => {}, lost: () => {} });
-    setInterval(() => { if (!out && !document.hidden) pace.ask(); }, again);
-  } catch (err) {
-    if (!out) away("The alerts cannot be shown", problem(err.problem ?? { title: String(err) }));
-  }
-}
+byID("alerts-find").value = new URLSearchParams(location.search).get("find") ?? ""; // by a link in a message
+byID("alerts-phase").addEventListener("input", showAlerts);
+byID("alerts-find").addEventListener("input", showAlerts);
+byID("rules-add").addEventListener("click", (e) => attempt(e.currentTarget, () => rule()));
+byID("silences-add").addEventListener("click", (e) => attempt(e.currentTarget, () => silence()));
 
-begin();
+openPage("The alerts cannot be shown", async ({ status }) => {
+  await load();
+  return (shown) => {
+    const pace = live(shown, status.revision, load, 500);
+    setInterval(() => { if (shown() && !document.hidden) pace.ask(); }, again);
+  };
+});

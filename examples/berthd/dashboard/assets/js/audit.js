@@ -1,10 +1,9 @@
 // The page of the audit log: what the ledger is, and who has had what done, from where.
-import { get, onSignedOut } from "./api.js";
-import { byID, data, h, icon, text } from "./dom.js";
+import { get } from "./api.js";
+import { byID, data, h, text } from "./dom.js";
 import { count } from "./format.js";
-import { away } from "./page.js";
-import { setupTheme } from "./theme.js";
-import { attempt, problem } from "./ui.js";
+import { openPage } from "./page.js";
+import { attempt } from "./ui.js";
 
 const tones = { done: "ok", refused: "full", failed: "full" };
 const at = (iso) => new Date(iso).toLocaleString("en-GB");
@@ -87,30 +86,15 @@ async function head() {
   }
 }
 
-async function begin() {
-  setupTheme(byID("theme"), icon);
-  let out = false;
-  onSignedOut(() => {
-    out = true;
-    away("You are not signed in", h("p", {}, "Sign in on the dashboard, and come back."));
-  });
-  byID("filter-correlation").value = new URLSearchParams(location.search).get("request") ?? "";
-  if (byID("filter-correlation").value) byID("filter-kind").value = "";
-  byID("filter").addEventListener("submit", (e) => {
-    e.preventDefault();
-    attempt(byID("filter-show"), again);
-  });
-  byID("entries-more").addEventListener("click", (e) => attempt(e.currentTarget, more));
-  try {
-    const status = await get("/status");
-    await head();
-    await again();
-    text(byID("context"), `Audit · ledger ${status.ledger.slice(0, 8)} · berthd ${status.version}`);
-    byID("main").hidden = false;
-    data(document.body, "loaded", Math.round(performance.now()));
-  } catch (err) {
-    if (!out) away("The audit log cannot be shown", problem(err.problem ?? { title: String(err) }));
-  }
-}
+byID("filter-correlation").value = new URLSearchParams(location.search).get("request") ?? "";
+if (byID("filter-correlation").value) byID("filter-kind").value = "";
+byID("filter").addEventListener("submit", (e) => {
+  e.preventDefault();
+  attempt(byID("filter-show"), again);
+});
+byID("entries-more").addEventListener("click", (e) => attempt(e.currentTarget, more));
 
-begin();
+openPage("The audit log cannot be shown", async () => {
+  await head();
+  await again();
+});

@@ -1,11 +1,10 @@
 // The page of charts: who is busiest, and what one host or instance was doing. What is shown stands in the address, so that
 // it can be handed on.
-import { get, hostPath, onSignedOut } from "./api.js";
+import { get, hostPath } from "./api.js";
 import { Busiest } from "./charts/busiest.js";
 import { Chart } from "./charts/chart.js";
-import { byID, data, h, icon, text } from "./dom.js";
-import { away } from "./page.js";
-import { setupTheme } from "./theme.js";
+import { byID, data, text } from "./dom.js";
+import { openPage } from "./page.js";
 import { problem } from "./ui.js";
 
 const limits = { cpu: 80, memory: 85, disk: 90 }; // of the shipped rules, in per cent
@@ -108,25 +107,11 @@ class Page {
   }
 }
 
-async function begin() {
-  setupTheme(byID("theme"), icon);
-  let out = false;
-  onSignedOut(() => {
-    out = true;
-    away("You are not signed in", h("p", {}, "Sign in on the dashboard, and come back."));
-  });
-  try {
-    const status = await get("/status");
-    text(byID("context"), `Charts · ledger ${status.ledger.slice(0, 8)} · berthd ${status.version}`);
-    const page = new Page();
-    await page.busiest.look(); // and a daemon without a history says so here
-    byID("main").hidden = false;
+openPage("There are no charts", async () => {
+  const page = new Page();
+  await page.busiest.look(); // and a daemon without a history says so here
+  return async () => {
     await page.all();
     page.pace();
-    data(document.body, "loaded", Math.round(performance.now()));
-  } catch (err) {
-    if (!out) away("There are no charts", problem(err.problem ?? { title: String(err) }));
-  }
-}
-
-begin();
+  };
+});

@@ -1,14 +1,12 @@
 // The page of messages: who can be told, who is told of what, and what became of it.
-import { get, onSignedOut, request } from "./api.js";
-import { byID, data, h, icon, text } from "./dom.js";
+import { get, request } from "./api.js";
+import { byID, h, text } from "./dom.js";
 import { ago } from "./format.js";
-import { follow, Pace } from "./live.js";
-import { learn, may } from "./me.js";
+import { may } from "./me.js";
 import { receiver, tried } from "./messages/receiver.js";
 import { answer, change, labelsOf, picture } from "./messages/routes.js";
-import { away, list, show } from "./page.js";
-import { setupTheme } from "./theme.js";
-import { attempt, confirm, problem, toast } from "./ui.js";
+import { list, live, openPage, show } from "./page.js";
+import { attempt, confirm, toast } from "./ui.js";
 
 const again = 5000; // ms: attempts come and go without an event
 
@@ -97,39 +95,25 @@ async function load() {
   showMessages();
 }
 
-async function begin() {
-  setupTheme(byID("theme"), icon);
-  let out = false;
-  onSignedOut(() => {
-    out = true;
-    away("You are not signed in", h("p", {}, "Sign in on the dashboard, and come back."));
-  });
-  byID("messages-status").addEventListener("input", showMessages);
-  byID("messages-find").addEventListener("input", showMessages);
-  byID("receivers-add").addEventListener("click", (e) => attempt(e.currentTarget, async () => { if (await receiver(types)) await load(); }));
-  byID("routes-change").addEventListener("click", (e) => attempt(e.currentTarget, async () => { if (await change(routing)) await load(); }));
-  byID("routes-remove").addEventListener("click", (e) => attempt(e.currentTarget, async () => {
-    if (!(await confirm("Remove the routes", "Whom the daemon's configuration names is told from then on; if it names nobody, nobody is.", "Remove"))) return;
-    await request("DELETE", "/routes");
-    await load();
-  }));
-  byID("preview").addEventListener("submit", (e) => {
-    e.preventDefault();
-    attempt(byID("preview-ask"), async () => answer((await request("POST", "/routes/preview", { labels: labelsOf(byID("preview-labels").value) })).targets));
-  });
-  try {
-    const [status] = await Promise.all([get("/status"), learn()]);
-    types = await list("/receiver-types");
-    await load();
-    text(byID("context"), `Messages · ledger ${status.ledger.slice(0, 8)} · berthd ${status.version}`);
-    byID("main").hidden = false;
-    data(document.body, "loaded", Math.round(performance.now()));
-    const pace = new Pace(() => (out ? undefined : load()), 500);
-    follow(status.revision, { hello: () => {}, batch: () => pace.ask(), reset: () => pace.ask(), state: () => {}, lost: () => {} });
-    setInterval(() => { if (!out && !document.hidden) pace.ask(); }, again);
-  } catch (err) {
-    if (!out) away("The messages cannot be shown", problem(err.problem ?? { title: String(err) }));
-  }
-}
+byID("messages-status").addEventListener("input", showMessages);
+byID("messages-find").addEventListener("input", showMessages);
+byID("receivers-add").addEventListener("click", (e) => attempt(e.currentTarget, async () => { if (await receiver(types)) await load(); }));
+byID("routes-change").addEventListener("click", (e) => attempt(e.currentTarget, async () => { if (await change(routing)) await load(); }));
+byID("routes-remove").addEventListener("click", (e) => attempt(e.currentTarget, async () => {
+  if (!(await confirm("Remove the routes", "Whom the daemon's configuration names is told from then on; if it names nobody, nobody is.", "Remove"))) return;
+  await request("DELETE", "/routes");
+  await load();
+}));
+byID("preview").addEventListener("submit", (e) => {
+  e.preventDefault();
+  attempt(byID("preview-ask"), async () => answer((await request("POST", "/routes/preview", { labels: labelsOf(byID("preview-labels").value) })).targets));
+});
 
-begin();
+openPage("The messages cannot be shown", async ({ status }) => {
+  types = await list("/receiver-types");
+  await load();
+  return (shown) => {
+    const pace = live(shown, status.revision, load, 500);
+    setInterval(() => { if (shown() && !document.hidden) pace.ask(); }, again);
+  };
+});

@@ -1,13 +1,12 @@
 // The page of usage: what each project has used and what it costs, what it may still take, and who asks for more.
-import { get, onSignedOut, request } from "./api.js";
-import { byID, data, h, icon, text } from "./dom.js";
+import { get, request } from "./api.js";
+import { byID, data, h, text } from "./dom.js";
 import { ago, amount, className, compare, count, level, levelWord, pair, share } from "./format.js";
-import { follow, Pace } from "./live.js";
-import { away, list, show } from "./page.js";
-import { setupTheme } from "./theme.js";
-import { ask, attempt, problem, toast } from "./ui.js";
+import { may } from "./me.js";
+import { list, live, openPage, show } from "./page.js";
+import { ask, attempt, toast } from "./ui.js";
 
-let projects = [], spent, wanted = 0;
+let me, projects = [], spent, wanted = 0;
 
 // parts are what a bar is made of.
 const parts = { cpu: "CPU", memory: "memory", storage: "storage", gpu: "GPUs", flavor: "flavors and instances", other: "other", below: "those that lie in it" };
@@ -125,8 +124,8 @@ function requestRow(q) {
   const button = (verb, label, f) => h("button", { class: "button", type: "button", "aria-label": `${label}: ${q.project} ${q.id}`, data: { verb }, on: { click: (e) => attempt(e.currentTarget, f) } }, label);
   return h("li", { data: { id: q.id, project: q.project, status: q.status } },
     h("div", { class: "what" }, h("span", { class: "chip", data: { tone: tones[q.status] } }, q.status), h("b", {}, `${q.project}: ${limits(q.quota)}`), h("span", { class: "hint" }, `${q.owner ? `for ${q.owner} · ` : ""}${q.by} · ${ago(q.at)} ago`)),
-    q.status === "open" ? h("div", { class: "buttons" }, button("grant", "Grant", () => grant(q)), button("refuse", "Refuse", () => refuse(q)),
-      button("withdraw", "Withdraw", async () => { await request("POST", requestPath(q) + "/withdraw"); await load(); })) : h("span", {}),
+    q.status === "open" ? h("div", { class: "buttons" }, may("quotas update") ? [button("grant", "Grant", () => grant(q)), button("refuse", "Refuse", () => refuse(q))] : null,
+      may("quotas update") || q.by === me.id ? button("withdraw", "Withdraw", async () => { await request("POST", requestPath(q) + "/withdraw"); await load(); }) : null) : h("span", {}),
     h("p", {}, q.reason, q.decided_by ? h("span", {}, ` — ${q.status} by ${q.decided_by}${q.given ? `: ${limits(q.given)}` : ""}${q.answer ? `: ${q.answer}` : ""}`) : null));
 }
 
@@ -179,29 +178,16 @@ async function load() {
 
 const again = 60e3; // ms: to measure means to read the ledger
 
-async function begin() {
-  setupTheme(byID("theme"), icon);
-  let out = false;
-  onSignedOut(() => {
-    out = true;
-    away("You are not signed in", h("p", {}, "Sign in on the dashboard, and come back."));
-  });
-  byID("usage-span").addEventListener("input", (e) => attempt(e.currentTarget, measure));
-  byID("usage-of").addEventListener("input", showProjects);
-  byID("requests-ask").addEventListener("click", (e) => attempt(e.currentTarget, askMore));
-  try {
-    const status = await get("/status");
-    await load();
-    await measure();
-    text(byID("context"), `Usage · ledger ${status.ledger.slice(0, 8)} · berthd ${status.version}`);
-    byID("main").hidden = false;
-    data(document.body, "loaded", Math.round(performance.now()));
-    const pace = new Pace(() => (out ? undefined : load()), 1000);
-    follow(status.revision, { hello: () => {}, batch: () => pace.ask(), reset: () => pace.ask(), state: () => {}, lost: () => {} });
-    setInterval(() => { if (!out && !document.hidden) measure().catch(() => {}); }, again);
-  } catch (err) {
-    if (!out) away("The usage cannot be shown", problem(err.problem ?? { title: String(err) }));
-  }
-}
+byID("usage-span").addEventListener("input", (e) => attempt(e.currentTarget, measure));
+byID("usage-of").addEventListener("input", showProjects);
+byID("requests-ask").addEventListener("click", (e) => attempt(e.currentTarget, askMore));
 
-begin();
+openPage("The usage cannot be shown", async ({ status, me: signedIn }) => {
+  me = signedIn;
+  await load();
+  await measure();
+  return (shown) => {
+    live(shown, status.revision, load, 1000);
+    setInterval(() => { if (shown() && !document.hidden) measure().catch(() => {}); }, again);
+  };
+});

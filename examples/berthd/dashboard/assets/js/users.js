@@ -1,13 +1,12 @@
 // The page of people and service accounts: who there is, what they may do, and what keeps them from it.
-import { onSignedOut, request } from "./api.js";
-import { byID, data, h, icon, text } from "./dom.js";
+import { request } from "./api.js";
+import { byID, h } from "./dom.js";
 import { Pace } from "./live.js";
-import { learn, may } from "./me.js";
-import { away, list, show } from "./page.js";
+import { may } from "./me.js";
+import { list, openPage, show } from "./page.js";
 import { button, chip, power, powerForm, secret } from "./people/parts.js";
 import { newToken, tokenRow } from "./people/tokens.js";
-import { setupTheme } from "./theme.js";
-import { ask, attempt, closer, confirm, problem, toast } from "./ui.js";
+import { ask, attempt, closer, confirm, toast } from "./ui.js";
 
 let me, users = [], bindings = [], projects = [];
 
@@ -95,27 +94,15 @@ async function load() {
   showUsers();
 }
 
-async function begin() {
-  setupTheme(byID("theme"), icon);
-  let out = false;
-  onSignedOut(() => {
-    out = true;
-    away("You are not signed in", h("p", {}, "Sign in on the dashboard, and come back."));
-  });
-  byID("users-find").addEventListener("input", showUsers);
-  byID("users-add").addEventListener("click", (e) => attempt(e.currentTarget, add));
-  try {
-    me = await learn();
-    projects = await list("/projects").catch(() => []);
-    await load();
-    text(byID("context"), `Users · signed in as ${called(me)}`);
-    byID("main").hidden = false;
-    data(document.body, "loaded", Math.round(performance.now()));
-    const pace = new Pace(() => (out || document.hidden ? undefined : load()), 5000);
-    setInterval(() => pace.ask(), 15_000);
-  } catch (err) {
-    if (!out) away("The users cannot be shown", problem(err.problem ?? { title: String(err) }));
-  }
-}
+byID("users-find").addEventListener("input", showUsers);
+byID("users-add").addEventListener("click", (e) => attempt(e.currentTarget, add));
 
-begin();
+openPage("The users cannot be shown", async ({ me: signedIn }) => {
+  me = signedIn;
+  projects = await list("/projects").catch(() => []);
+  await load();
+  return (shown) => {
+    const pace = new Pace(() => (shown() && !document.hidden ? load() : undefined), 5000);
+    setInterval(() => pace.ask(), 15_000);
+  };
+});
