@@ -3,16 +3,12 @@ package access
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"runtime"
 	"sync"
 	"time"
 
 	"github.com/berthage/berthage/auth/session"
+	"github.com/berthage/berthage/examples/berthd/private"
 )
 
 // A key signs access tokens for keyLife and is known keyAnnounce before.
@@ -31,20 +27,14 @@ type Keys struct {
 // LoadKeys reads the file, and makes one when there is none.
 func LoadKeys(name string) (*Keys, error) {
 	k := &Keys{name: name}
-	b, err := os.ReadFile(name)
+	b, err := private.ReadOrMake(name, func() ([]byte, error) {
+		return json.Marshal(session.Keys{session.NewKey(session.EdDSA, time.Now())})
+	})
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		k.now = session.Keys{session.NewKey(session.EdDSA, time.Now())}
-		return k, k.write(k.now)
 	case err != nil:
 		return nil, fmt.Errorf("keys of sessions: %w", err)
 	case json.Unmarshal(b, &k.now) != nil || k.now.Valid() != nil: // whose errors could show a key
 		return nil, fmt.Errorf("%s does not hold keys: remove it, and the next start makes new ones; everybody has to sign in again", name)
-	}
-	if info, err := os.Stat(name); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		if err := os.Chmod(name, 0o600); err != nil {
-			return nil, fmt.Errorf("the file of keys can be read by others: %w", err)
-		}
 	}
 	return k, nil
 }
@@ -66,24 +56,10 @@ func (k *Keys) Now(context.Context) (session.Keys, error) {
 func (k *Keys) write(keys session.Keys) error {
 	b, err := json.Marshal(keys)
 	if err == nil {
-		err = writePrivate(k.name, b)
+		err = private.Write(k.name, b)
 	}
 	if err != nil {
 		return fmt.Errorf("keys of sessions: %w", err)
 	}
 	return nil
-}
-
-// writePrivate writes a file that only its owner can read, aside and renamed, so that it is never there by half.
-func writePrivate(name string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".new-*") // with mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), name)
 }

@@ -11,13 +11,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 
+	"github.com/berthage/berthage/examples/berthd/private"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -36,30 +33,17 @@ const (
 	idSize    = 8
 	version   = 1
 	keyPrefix = "berthd-key-" // by which scanners for leaked secrets know one
-	mostFile  = 64 << 10
 )
 
 // LoadKeys reads a file of keys, one in each line, the one that seals first; lines that begin with # are for people. With create a
-// file that is not there is made, with one key, for its owner only. A file that others can read is made private first.
+// file that is not there is made, with one key.
 func LoadKeys(name string, create bool) (*Keys, error) {
-	if create {
-		if err := makeKeys(name); err != nil {
-			return nil, fmt.Errorf("make the key of secrets: %w", err)
-		}
+	b, err := private.Read(name)
+	if create && errors.Is(err, fs.ErrNotExist) {
+		b, err = private.ReadOrMake(name, func() ([]byte, error) {
+			return []byte("# seals the secrets of receivers: without it they have to be given anew\n" + NewKey() + "\n"), nil
+		})
 	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("keys of secrets: %w", err)
-	}
-	defer func() { _ = f.Close() }() // it was only read
-	info, err := f.Stat()
-	if err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		err = f.Chmod(0o600)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("the file of keys can be read by others: %w", err)
-	}
-	b, err := io.ReadAll(io.LimitReader(f, mostFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("keys of secrets: %w", err)
 	}
@@ -72,8 +56,8 @@ func LoadKeys(name string, create bool) (*Keys, error) {
 
 // ParseKeys reads what a file of keys holds. No error shows a key.
 func ParseKeys(text []byte) (*Keys, error) {
-	if len(text) > mostFile {
-		return nil, fmt.Errorf("more than %d bytes", mostFile)
+	if len(text) > private.MostBytes {
+		return nil, fmt.Errorf("more than %d bytes", private.MostBytes)
 	}
 	k := new(Keys)
 	for n, line := range strings.Split(string(text), "\n") {
@@ -113,31 +97,6 @@ func newKey(b []byte) (key, error) {
 	aead, err := cipher.NewGCMWithRandomNonce(block)
 	sum := sha256.Sum256(append([]byte("berthd key of secrets\x00"), b...))
 	return key{[idSize]byte(sum[:]), aead}, err
-}
-
-// makeKeys makes the file with one key, unless it is there. It is written aside and linked, so that it is never there without its key,
-// and so that of two daemons that begin at the same time one makes it.
-func makeKeys(name string) error {
-	if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(name), ".key-*") // with mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }() // which has another name by then
-	_, err = f.WriteString("# seals the secrets of receivers: without it they have to be given anew\n" + NewKey() + "\n")
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	err = os.Link(f.Name(), name)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err != nil { // a file system without links
-		return os.Rename(f.Name(), name)
-	}
-	return nil
 }
 
 // Seal seals the secrets of a receiver: a version, the key's id, and what AES-256-GCM makes of them with a random nonce.

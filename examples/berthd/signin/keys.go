@@ -7,14 +7,10 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 
+	"github.com/berthage/berthage/examples/berthd/private"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -30,19 +26,15 @@ const (
 	keyPrefix = "berthd-signin-" // by which scanners for leaked secrets know one
 )
 
-// LoadKey reads the file of the key, which is made, for its owner only, if it is not there. One that others can read is made private first.
+// LoadKey reads the file of the key, which is made if it is not there.
 func LoadKey(name string) (*Key, error) {
-	b, err := os.ReadFile(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		b, err = makeKey(name)
-	}
+	b, err := private.ReadOrMake(name, func() ([]byte, error) {
+		secret := make([]byte, keySize)
+		rand.Read(secret) // never fails
+		return []byte(keyPrefix + base64.RawURLEncoding.EncodeToString(secret) + "\n"), nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("the key of sign-ins: %w", err)
-	}
-	if info, err := os.Stat(name); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		if err := os.Chmod(name, 0o600); err != nil {
-			return nil, fmt.Errorf("the key of sign-ins can be read by others: %w", err)
-		}
 	}
 	text, ok := strings.CutPrefix(strings.TrimSpace(string(b)), keyPrefix)
 	secret, err := base64.RawURLEncoding.DecodeString(text)
@@ -67,23 +59,6 @@ func newKey(secret []byte) (*Key, error) {
 	}
 	aead, err := cipher.NewGCMWithRandomNonce(block)
 	return &Key{throttle, aead}, err
-}
-
-// makeKey makes the file. It is written aside and renamed, so that it is never there without its key.
-func makeKey(name string) ([]byte, error) {
-	secret := make([]byte, keySize)
-	rand.Read(secret) // never fails
-	text := keyPrefix + base64.RawURLEncoding.EncodeToString(secret) + "\n"
-	f, err := os.CreateTemp(filepath.Dir(name), ".signin-*") // with mode 0600
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = os.Remove(f.Name()) }() // which has another name by then
-	_, err = f.WriteString(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return nil, err
-	}
-	return []byte(text), os.Rename(f.Name(), name)
 }
 
 // String says nothing, so that what is printed by mistake is no loss.
