@@ -3,7 +3,6 @@ package auth
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"iter"
 	"slices"
 	"strings"
@@ -380,16 +379,10 @@ func replaced[T any](in []T, v T, same func(T) bool) []T {
 
 func removed[T any](in []T, is func(T) bool) []T { return slices.DeleteFunc(slices.Clone(in), is) }
 
-// read decodes JSON of which every field is known: to leave one out would give different books to different daemons.
+// read is pool.PartData without the cause, which may quote what is secret.
 func read(b []byte, into any) error {
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	err := dec.Decode(into)
-	if err == nil && dec.More() {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		return &pool.Error{Kind: pool.ErrInvalid, Want: "JSON of this kind"} // its cause may quote what is secret
+	if pool.PartData(b, into) != nil {
+		return &pool.Error{Kind: pool.ErrInvalid, Want: "JSON of this kind"}
 	}
 	return nil
 }

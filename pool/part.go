@@ -1,7 +1,10 @@
 package pool
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
 	"slices"
 	"strings"
 )
@@ -57,6 +60,22 @@ func PartEvent(kind string, version int, data any) (Event, error) {
 		return Event{}, &Error{Kind: ErrInvalid, Field: kind, Cause: err}
 	}
 	return Event{Kind: kind, Version: version, Data: b}, nil
+}
+
+// PartData reads JSON of a part's own: the data of its events, what it has saved, its commands. Every field must be known, since to leave one out
+// would give different books to different programs, and nothing may follow. The error is ErrInvalid, with what is wrong as its cause, which may quote what was
+// read.
+func PartData(b []byte, into any) error {
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(into)
+	if err == nil {
+		if _, err = dec.Token(); err == io.EOF {
+			return nil
+		}
+		err = errors.New("there is more than one value")
+	}
+	return &Error{Kind: ErrInvalid, Field: "data", Want: "one value of JSON, with fields that this version knows", Cause: err}
 }
 
 // Part returns the part of that name as it is at the State's head.

@@ -121,3 +121,20 @@ func TestParts(t *testing.T) {
 	require.NotContains(t, texts(t, s, "note"), "a")
 	require.Contains(t, texts(t, s, "note"), "c")
 }
+
+// What a part reads is one value, with nothing in it that would be lost.
+func TestPartData(t *testing.T) {
+	t.Parallel()
+	for text, ok := range map[string]bool{
+		`{"n":1}`: true, " {\"n\":1}\n": true, `{"n":1,"m":2}`: false, `{"n":1}{"n":2}`: false, `{"n":1} x`: false, `{"n":1`: false, `{"n":"1"}`: false, ``: false,
+	} {
+		var v struct{ N int }
+		err := pool.PartData([]byte(text), &v)
+		if ok {
+			require.NoError(t, err, text)
+			require.Equal(t, 1, v.N)
+			continue
+		}
+		require.ErrorIs(t, err, pool.ErrInvalid, text)
+	}
+}

@@ -1,10 +1,8 @@
 package quota
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
-	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -360,16 +358,10 @@ func (Requests) Load(saved []byte) (pool.Part, error) {
 	return r, nil
 }
 
-// read decodes one JSON value, and refuses what it does not know: it would be lost.
 func read[T any](b []byte) (*T, error) {
 	v := new(T)
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(v); err != nil {
-		return nil, &pool.Error{Kind: pool.ErrInvalid, Field: "data", Cause: err}
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, invalid("data", "", "one JSON value and nothing after it")
+	if err := pool.PartData(b, v); err != nil {
+		return nil, err
 	}
 	return v, nil
 }

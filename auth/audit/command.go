@@ -1,10 +1,7 @@
 package audit
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
-	"io"
 	"time"
 
 	"github.com/berthage/berthage/pool"
@@ -51,20 +48,7 @@ func read(e *pool.Event, v any) error {
 	if e.Version != 1 {
 		return &pool.Error{Kind: pool.ErrUnknownKind, Field: "version", Value: e.Kind}
 	}
-	return decode(e.Kind, e.Data, v)
-}
-
-// decode reads one value of JSON, in which every field must be known.
-func decode(what string, b []byte, v any) error {
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	err := dec.Decode(v)
-	if err == nil {
-		if _, err = dec.Token(); errors.Is(err, io.EOF) {
-			return nil
-		}
-	}
-	return &pool.Error{Kind: pool.ErrInvalid, Field: what, Want: "its data, and nothing else", Cause: err}
+	return pool.PartData(e.Data, v)
 }
 
 // Record is what the part takes as a command, by berthage.Manager.Decide: it becomes the events of this package, with the actor and the cause of
@@ -106,7 +90,7 @@ func (p part) Fold(e *pool.Event) (pool.Part, error) {
 // Decide implements berthage.Decider.
 func (part) Decide(_ *pool.State, command json.RawMessage, _ time.Time) ([]pool.Event, error) {
 	var r Record
-	if err := decode("record", command, &r); err != nil {
+	if err := pool.PartData(command, &r); err != nil {
 		return nil, err
 	}
 	var events []pool.Event

@@ -88,7 +88,7 @@ func (v *Evidence) UnmarshalJSON(b []byte) error {
 		return wrong("at most 8 MiB", nil)
 	}
 	var in evidence
-	if err := decode("evidence", b, &in); err != nil {
+	if err := pool.PartData(b, &in); err != nil {
 		return err
 	}
 	if in.Version != 1 || in.Data != nil && in.Bytes != nil || in.Time.Nanosecond()%1000 != 0 {

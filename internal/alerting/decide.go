@@ -89,7 +89,7 @@ func size(v any) int {
 // Decide implements ring.Decider.
 func (p *Part) Decide(st *pool.State, command json.RawMessage, at time.Time) ([]pool.Event, error) {
 	var c Command
-	if err := read(command, &c); err != nil {
+	if err := pool.PartData(command, &c); err != nil {
 		return nil, err
 	}
 	if (c.Step != nil || c.Done != nil || c.Over != nil) && c.Epoch != st.Epoch() {

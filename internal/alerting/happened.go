@@ -443,7 +443,7 @@ func announcement(kind string, receivers []string, all []Happening) Announcement
 func (p *Part) foldHappened(e *pool.Event) error {
 	if e.Kind == Reported {
 		var one Happening
-		if err := read(e.Data, &one); err != nil {
+		if err := pool.PartData(e.Data, &one); err != nil {
 			return err
 		}
 		one.Seq, one.At = seq(e), e.Time
@@ -451,7 +451,7 @@ func (p *Part) foldHappened(e *pool.Event) error {
 		return nil
 	}
 	var t told
-	if err := read(e.Data, &t); err != nil {
+	if err := pool.PartData(e.Data, &t); err != nil {
 		return err
 	}
 	p.happened.told = with(p.happened.told, t.Kind, e.Time)

@@ -244,13 +244,13 @@ func (p *Part) foldMessages(e *pool.Event) error {
 	switch e.Kind {
 	case Delivered, Died:
 		var s settled
-		if err := read(e.Data, &s); err != nil {
+		if err := pool.PartData(e.Data, &s); err != nil {
 			return err
 		}
 		p.outbox.settle(s.Messages, e.Kind == Died, e.Time)
 	case Revived:
 		var k keys
-		if err := read(e.Data, &k); err != nil {
+		if err := pool.PartData(e.Data, &k); err != nil {
 			return err
 		}
 		p.outbox.revive(k.Keys, e.Time)
@@ -261,7 +261,7 @@ func (p *Part) foldMessages(e *pool.Event) error {
 // queue puts a notification that has been decided on among those to be sent.
 func (p *Part) queue(data json.RawMessage, at time.Time) error {
 	var n alert.Notification
-	if err := read(data, &n); err != nil {
+	if err := pool.PartData(data, &n); err != nil {
 		return err
 	}
 	p.outbox = p.outbox.clone()

@@ -3,11 +3,9 @@
 package alerting
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -146,7 +144,7 @@ func (p *Part) Causes(st *pool.State, at time.Time) func(alert.Labels) map[strin
 func (p *Part) Fold(e *pool.Event) (pool.Part, error) {
 	if e.Kind == pool.KindForgotten {
 		var f pool.Forgotten
-		if err := read(e.Data, &f); err != nil {
+		if err := pool.PartData(e.Data, &f); err != nil {
 			return nil, err
 		}
 		return p.forget(f.Subject), nil
@@ -159,22 +157,22 @@ func (p *Part) Fold(e *pool.Event) (pool.Part, error) {
 	switch e.Kind {
 	case RuleSet:
 		var r alert.Rule
-		if err = read(e.Data, &r); err == nil && r.Name == "" {
+		if err = pool.PartData(e.Data, &r); err == nil && r.Name == "" {
 			err = &pool.Error{Kind: pool.ErrInvalid, Field: "name"}
 		}
 		n.rules, n.revision = with(p.rules, r.Name, r), e.Revision
 	case RuleRemoved:
 		var gone named
-		err = read(e.Data, &gone)
+		err = pool.PartData(e.Data, &gone)
 		n.rules, n.revision = without(p.rules, gone.Name), e.Revision
 	case Changed:
 		var c changes
-		err = read(e.Data, &c)
+		err = pool.PartData(e.Data, &c)
 		n.change(c.Changes)
 		n.let(e.Time)
 	case Acted:
 		var d Done
-		err = read(e.Data, &d)
+		err = pool.PartData(e.Data, &d)
 		n.due = slices.Clone(n.due)
 		if k := slices.Index(n.due, d.Due); k >= 0 {
 			n.due = slices.Delete(n.due, k, k+1)
@@ -266,20 +264,6 @@ func without[K comparable, V any](m map[K]V, key K) map[K]V {
 	return n
 }
 
-// read decodes JSON of which every field is known: to leave one out would give different books to different daemons.
-func read(b []byte, into any) error {
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	err := dec.Decode(into)
-	if err == nil && dec.More() {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		return &pool.Error{Kind: pool.ErrInvalid, Want: "JSON of this kind", Cause: err}
-	}
-	return nil
-}
-
 // Error makes of an error of package alert one of package pool, of the same kind.
 func Error(err error) error {
 	var e *alert.Error
@@ -330,7 +314,7 @@ func (p *Part) Save() ([]byte, error) {
 // Load implements pool.Part.
 func (p *Part) Load(b []byte) (pool.Part, error) {
 	var s saved
-	if err := read(b, &s); err != nil {
+	if err := pool.PartData(b, &s); err != nil {
 		return nil, err
 	}
 	n := New(p.config)

@@ -160,7 +160,7 @@ func (p *Part) foldReceivers(e *pool.Event) error {
 	switch e.Kind {
 	case ReceiverSet:
 		var r Receiver
-		if err := read(e.Data, &r); err != nil {
+		if err := pool.PartData(e.Data, &r); err != nil {
 			return err
 		}
 		if r.Name == "" {
@@ -170,13 +170,13 @@ func (p *Part) foldReceivers(e *pool.Event) error {
 		p.receivers = with(p.receivers, r.Name, r)
 	case ReceiverRemoved:
 		var gone named
-		if err := read(e.Data, &gone); err != nil {
+		if err := pool.PartData(e.Data, &gone); err != nil {
 			return err
 		}
 		p.receivers = without(p.receivers, gone.Name)
 	case RoutingSet:
 		var r alert.Routing
-		if err := read(e.Data, &r); err != nil {
+		if err := pool.PartData(e.Data, &r); err != nil {
 			return err
 		}
 		p.routing = &r
