@@ -98,7 +98,7 @@ type happened struct {
 	newest *cell
 	count  int
 	size   int                  // of all, in bytes
-	told   map[string]time.Time // when something of a kind was told last; replaced, not changed
+	told   map[string]time.Time // when something of a kind was told last, within Keep; replaced, not changed
 }
 
 // seq returns the number of what an event says. Two events of a batch never have the same, as it has less than 1<<20.
@@ -307,7 +307,11 @@ func (p *Part) announce(st *pool.State, d alert.Dispatcher, at time.Time) []told
 		upto int64
 	}
 	kinds := make(map[string]*kind)
-	targets, causes := p.ways(d), d.CausesOf(p.groups, p.Alerts())
+	targets := p.ways(d)
+	if targets == nil {
+		return nil
+	}
+	causes := d.CausesOf(p.groups, p.Alerts())
 	for _, h := range p.happened.list() {
 		k := kinds[h.Kind]
 		if at.Sub(h.At) > TellWithin || k != nil && (k.full || k.due.After(at)) {
@@ -358,7 +362,7 @@ func (p *Part) announce(st *pool.State, d alert.Dispatcher, at time.Time) []told
 }
 
 // ways returns what finds the targets of something that happened which it has because of its label. Without that it would be told to everybody
-// who wants to know of alerts. Most of what happens is alike to a tree of routes, which is asked once.
+// who wants to know of alerts; nil: nobody is told of anything. Most of what happens is alike to a tree of routes, which is asked once.
 func (p *Part) ways(d alert.Dispatcher) func(alert.Labels) []alert.Target {
 	find := func(l alert.Labels) []alert.Target {
 		others := d.Route(l.Without(EventLabel))
@@ -372,7 +376,7 @@ func (p *Part) ways(d alert.Dispatcher) func(alert.Labels) []alert.Target {
 	r, _ := p.Routing()
 	matched := r.Labels()
 	if !slices.Contains(matched, EventLabel) {
-		return func(alert.Labels) []alert.Target { return nil }
+		return nil
 	}
 	known := make(map[alert.Labels][]alert.Target)
 	return func(l alert.Labels) []alert.Target {
@@ -455,6 +459,7 @@ func (p *Part) foldHappened(e *pool.Event) error {
 		return err
 	}
 	p.happened.told = with(p.happened.told, t.Kind, e.Time)
+	maps.DeleteFunc(p.happened.told, func(_ string, last time.Time) bool { return e.Time.Sub(last) > Keep }) // kinds are anybody's to name
 	p.happened.set(slices.DeleteFunc(p.happened.list(), func(h Happening) bool { return h.Kind == t.Kind && h.Seq <= t.Upto }))
 	p.outbox = p.outbox.clone()
 	for k, m := range t.Messages {

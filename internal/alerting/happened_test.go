@@ -2,6 +2,7 @@ package alerting_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -151,4 +152,23 @@ func BenchmarkWhom(b *testing.B) {
 			}
 		})
 	}
+}
+
+// TestKindsAreForgotten: whoever reports may name as many kinds as they like; what is remembered of each goes.
+func TestKindsAreForgotten(t *testing.T) {
+	t.Parallel()
+	st, at := ledger(t, alerting.Config{Receivers: []string{"log"}, Routing: alert.Routing{Root: alert.Route{Routes: []alert.Route{
+		{Match: matcher(t, alerting.EventLabel, alert.Match, ".+"), Receivers: []string{"log"}},
+	}}}})
+	for n := range 100 {
+		at = at.Add(time.Hour)
+		report(t, st, at, fmt.Sprint("kind-", n), "it happened", nil)
+		at = at.Add(time.Minute)
+		require.NoError(t, command(t, st, at, alerting.Command{Step: new(alerting.Step)}))
+	}
+	require.Len(t, alerting.Of(st).Messages(), 100)
+	var saved struct{ Told map[string]time.Time }
+	require.NoError(t, json.Unmarshal([]byte(save(t, alerting.Of(st))), &saved))
+	require.Len(t, saved.Told, 24)
+	require.Contains(t, saved.Told, "kind-99")
 }
