@@ -89,7 +89,7 @@ func (v *Evidence) UnmarshalJSON(b []byte) error {
 	}
 	var in evidence
 	if err := pool.PartData(b, &in); err != nil {
-		return err
+		return wrong("what Prove gives, as JSON", err)
 	}
 	if in.Version != 1 || in.Data != nil && in.Bytes != nil || in.Time.Nanosecond()%1000 != 0 {
 		return wrong("one of version 1, with its data once, and a time of whole microseconds", nil)

@@ -28,6 +28,15 @@ func TestProjectsWithinProjects(t *testing.T) {
 	require.Equal(t, "firm", got.at("parent"))
 	require.InDelta(t, 3, got.at("per_user", "instances"), 0)
 	require.InDelta(t, 5, got.at("users", "u1", "instances"), 0)
+	kept := r.call(http.MethodPut, projects+"/shop", object{"quota": object{"cpu": 2000}}).want(http.StatusOK)
+	require.Equal(t, "firm", kept.at("parent"), "what is not said stays")
+	require.InDelta(t, 3, kept.at("per_user", "instances"), 0)
+	require.InDelta(t, 5, kept.at("users", "u1", "instances"), 0)
+	gone := r.call(http.MethodPut, projects+"/shop", object{"quota": object{"cpu": 2000}, "parent": "", "per_user": object{}, "users": object{}}).want(http.StatusOK).body
+	for _, field := range []string{"parent", "per_user", "users"} {
+		require.NotContains(t, string(gone), `"`+field+`"`)
+	}
+	r.call(http.MethodPut, projects+"/shop", shop).want(http.StatusOK)
 	r.call(http.MethodPut, projects+"/firm", object{"quota": object{"cpu": 3000}, "parent": "shop"}).want(http.StatusUnprocessableEntity)
 	r.call(http.MethodPut, projects+"/shop", object{"quota": object{}, "parent": "nope"}).problem(422, "unknown-reference")
 	r.call(http.MethodDelete, projects+"/firm", nil).problem(409, "in-use")

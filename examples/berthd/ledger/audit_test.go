@@ -318,6 +318,8 @@ func TestAuditUsage(t *testing.T) {
 		{1, "not found", []string{"prove", "nothing", "--data", data, "--key", private}},
 		{1, "not found", []string{"prove", "99", "--data", data, "--key", private}},
 		{3, "evidence", []string{"check", public, "--keys", public}},
+		{3, "evidence", []string{"check", write(t, "word", "b\n"), "--keys", public}},
+		{3, "evidence", []string{"check", write(t, "number", "7\n"), "--keys", public}},
 		{1, "line 1 not a ledger file", []string{"verify", "--in", write(t, "x.ledger", "x\n")}},
 	} {
 		code, out := prove(t, "", c.args...)
