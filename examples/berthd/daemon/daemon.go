@@ -53,6 +53,7 @@ type Daemon struct {
 	manager *berthage.Manager
 	books   *access.Books
 	guard   *access.Guard
+	knocks  access.Knocks     // at the hooks
 	entered *session.Sessions // of those who have signed in
 	token   string
 	ops     *operation.Log

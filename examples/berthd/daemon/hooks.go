@@ -18,7 +18,8 @@ import (
 )
 
 // Hooks are where services say that somebody has acknowledged there. No session leads to them: a request counts if it is signed with a
-// secret that a receiver shares with its service.
+// secret that a receiver shares with its service. Wrong ones are counted apart from wrong tokens, so that a service which has the wrong secret keeps nobody out who
+// comes from the same address, and the other way round.
 
 // slackHook takes what Slack sends when a button is pressed. Slack does not say of which receiver it was, so that the secrets of all are tried.
 func (d *Daemon) slackHook(w http.ResponseWriter, r *http.Request) {
@@ -78,12 +79,12 @@ func (d *Daemon) known() (all []receivers.Receiver) {
 // hookTimeout bounds how long a service waits; Slack gives up after three seconds.
 const hookTimeout = 20 * time.Second
 
-// hook reads an acknowledgement, which costs nothing while the address has been wrong too often, and carries it out in the name of who the service says it was. What there is nothing to acknowledge of any more is
+// hook reads an acknowledgement, which costs nothing while the address has been wrong too often here, and carries it out in the name of who the service says it was. What there is nothing to acknowledge of any more is
 // done.
 func (d *Daemon) hook(w http.ResponseWriter, r *http.Request, service string, read func(again func() *http.Request) (notify.Acknowledgement, error)) {
 	ctx, cancel := context.WithTimeout(r.Context(), hookTimeout)
 	defer cancel()
-	err := d.guard.Admit(r)
+	err := d.knocks.Admit(r)
 	var body []byte
 	if err == nil {
 		body, err = io.ReadAll(io.LimitReader(r.Body, edge.MaxBody))
@@ -97,7 +98,7 @@ func (d *Daemon) hook(w http.ResponseWriter, r *http.Request, service string, re
 		})
 		switch {
 		case errors.Is(err, notify.ErrForged):
-			d.guard.Blame(r)
+			d.knocks.Blame(r)
 			err = problem.Unauthorized.New("the signature is not one of a receiver's service")
 		case errors.Is(err, pool.ErrInvalid):
 			err = problem.Malformed.New("it is signed, and not what the service would say")

@@ -110,6 +110,16 @@ func TestAcknowledgingFromElsewhere(t *testing.T) {
 	require.Nil(t, taken())
 	r.eventually(func() bool { return r.says("chat", "", "incident.acknowledged", inPager) == http.StatusTooManyRequests })
 	require.Equal(t, http.StatusTooManyRequests, r.press("signing-canary", "acknowledge", inChat))
+	// That keeps nobody out who has a token; and wrong tokens do not keep the services out.
+	require.Nil(t, taken())
+	other := start(t, 1, watchful, loopback)
+	other.call(http.MethodPut, receiversPath+"/pager", object{"type": "pagerduty", "settings": object{"endpoint": pager.URL}, "secrets": object{"routing_key": "0123456789abcdef0123456789abcdef", "webhook_secret": "webhook-canary"}}).want(http.StatusOK)
+	wrong := func() int {
+		return other.call(http.MethodGet, "/api/v1/pool", nil, "Authorization", "Bearer wrong").status
+	}
+	other.eventually(func() bool { return wrong() == http.StatusTooManyRequests })
+	require.Equal(t, http.StatusOK, other.says("pager", "webhook-canary", "incident.triggered", inPager))
+	require.Equal(t, http.StatusUnauthorized, other.says("pager", "other", "incident.triggered", inPager))
 	require.NotContains(t, r.log.String(), "canary")
 	require.NotContains(t, strings.ToLower(r.log.String()), "panic")
 }
