@@ -98,6 +98,19 @@ func TestAcknowledgingFromElsewhere(t *testing.T) {
 	require.Equal(t, http.StatusBadRequest, r.press("signing-canary", "acknowledge", "no incident\n"))
 	require.Equal(t, http.StatusOK, r.says("pager", "webhook-canary", "incident.triggered", inPager))
 
+	// A receiver's secret is good for what it was told, and not for what others were told of the same alert.
+	r.call(http.MethodDelete, "/api/v1/alerts/"+id+"/acknowledge", nil).want(http.StatusNoContent)
+	require.Equal(t, http.StatusOK, r.press("signing-canary", "acknowledge", inPager))
+	require.Equal(t, http.StatusOK, r.press("signing-of-the-file", "acknowledge", inChat))
+	require.Equal(t, http.StatusOK, r.says("pager", "old", "incident.acknowledged", inChat))
+	require.Nil(t, taken())
+	require.Equal(t, 3, strings.Count(r.log.String(), "what another one was told"))
+	require.Equal(t, http.StatusOK, r.says("pager", "old", "incident.acknowledged", inPager))
+	require.NotNil(t, taken())
+	require.Equal(t, http.StatusOK, r.press("signing-canary", "acknowledge", inPager))
+	require.Equal(t, http.StatusOK, r.says("pager", "old", "incident.unacknowledged", inChat))
+	require.Equal(t, "pagerduty:Bo <b>", taken().(object)["by"])
+
 	// What is not signed, or with another's secret, is refused, whoever it is for; and who goes on is not listened to for a while.
 	r.call(http.MethodDelete, "/api/v1/alerts/"+id+"/acknowledge", nil).want(http.StatusNoContent)
 	require.Equal(t, http.StatusUnauthorized, r.knock("/hooks/slack", "payload=x"))
