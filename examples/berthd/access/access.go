@@ -164,13 +164,18 @@ func decision(ask auth.Request, a auth.Access) string {
 func (g *Guard) Only(verb auth.Verb, on auth.Resource, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := g.Allow(r.Context(), verb, auth.Thing{Resource: on}); err != nil {
-			p := *problem.From(err)
-			p.RequestID = edge.From(r.Context()).ID
-			p.Write(w)
+			Refuse(w, r, err)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// Refuse answers a request with why it is refused.
+func Refuse(w http.ResponseWriter, r *http.Request, err error) {
+	p := *problem.From(err)
+	p.RequestID = edge.From(r.Context()).ID
+	p.Write(w)
 }
 
 func (g *Guard) authenticate(r *http.Request) (Who, error) {
