@@ -98,7 +98,7 @@ func (d *decision) passkey(k Passkey) error {
 	case known && old.same(k) && old.Name == k.Name:
 		return nil
 	case known && !old.same(k), !known && taken:
-		return &pool.Error{Kind: pool.ErrExists, Field: "passkey", Value: k.ID, Want: "a passkey that nobody has, under an id of its own"}
+		return &pool.Error{Kind: pool.ErrExists, Field: "passkey", Want: "one that nobody has, under an id of its own"}
 	case !known && len(p.Passkeys) >= MaxPasskeys:
 		return invalid("passkeys", "", "at most 20 of a principal")
 	}

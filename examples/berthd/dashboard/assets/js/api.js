@@ -31,7 +31,7 @@ export async function request(method, path, body, headers = {}, signal = undefin
   const kind = res.headers.get("Content-Type") ?? "";
   if (res.ok) return kind.includes("json") ? res.json() : res.text();
   const problem = kind.includes("json") ? await res.json().catch(() => ({})) : {};
-  if (res.status === 401 && path !== "/session" && path !== "/login") signedOut();
+  if (res.status === 401 && path !== "/session" && path !== "/login" && path !== "/login/passkey") signedOut();
   throw new Refused({ title: `${res.status} ${res.statusText}`, ...problem });
 }
 
