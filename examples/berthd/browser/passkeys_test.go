@@ -111,9 +111,27 @@ func TestPasskeysOnTheirPages(t *testing.T) {
 	b.press("#login-passkey")
 	b.until(`document.querySelector("#main")?.offsetParent`)
 
-	// An admin sees how many somebody has; its owner removes it, and stays signed in in this browser.
+	// An admin sees how many somebody has, and removes those of others; its owner removes it, and stays signed in in this browser.
 	b.page("/users", "#users-list")
 	b.until(`document.querySelector('#users-list li[data-name="ada"]')?.textContent.includes("1 passkey")`)
+	person(t, d, "bob")
+	var bob string
+	d.Manager().View(func(st *pool.State) {
+		p, _ := auth.Of(st).Named("bob")
+		bob = p.ID
+	})
+	require.NoError(t, d.Manager().Decide(t.Context(), auth.Name, auth.Command{Program: true, Passkey: &auth.Passkey{ID: "p", Principal: bob, Credential: []byte("c"), PublicKey: []byte("k"), Name: "<i>phone</i>"}}))
+	b.page("/users", "#users-list")
+	const row = `#users-list li[data-name="bob"]`
+	b.until(`document.querySelector('` + row + ` [data-verb=passkeys]')`)
+	b.press(row + " [data-verb=passkeys]")
+	b.until(`document.querySelector("#tokens").open && document.querySelector("#tokens li b").textContent === "<i>phone</i>"`)
+	require.False(t, eval[bool](b, `Boolean(document.querySelector("#tokens [data-verb=rename]"))`), "which is for its owner")
+	require.Empty(t, eval[[]string](b, unnamed))
+	b.press("#tokens [data-verb=remove]")
+	b.until(`document.querySelector("#confirm").open`)
+	b.press("#confirm-yes")
+	b.until(`!document.querySelector("#tokens").open && !document.querySelector('` + row + ` [data-verb=passkeys]')`)
 	b.page("/account", "#passkeys-add")
 	b.press("#passkeys-list [data-verb=remove]")
 	b.until(`document.querySelector("#passkey-current")`)
