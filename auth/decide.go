@@ -104,14 +104,7 @@ func (s *State) Decide(st *pool.State, command json.RawMessage, at time.Time) ([
 	if (c.By == nil) == !c.Program {
 		return nil, invalid("by", "", "who asks, or that the program itself does")
 	}
-	var projects Lineage
-	switch {
-	case s.lineage != nil:
-		projects = s.lineage(st)
-	case st != nil:
-		projects = LineageOf(st)
-	}
-	d := decision{s: s, by: c.By, projects: projects, at: at}
+	d := decision{s: s, by: c.By, projects: s.projects(st), at: at}
 	var set []func() error
 	add := func(is bool, f func() error) {
 		if is {

@@ -39,7 +39,14 @@ func TestCommandsAreWrittenDown(t *testing.T) {
 	require.Equal(t, "projects/shop", about[0]["target"])
 	require.Equal(t, "127.0.0.1", about[0]["from"])
 	require.Equal(t, "done", about[0]["result"])
-	require.NotEmpty(t, about[0]["decision"])
+	require.Regexp(t, "^update projects by binding ", about[0]["decision"])
+	var at [2]audit.Position
+	for n := range at {
+		var err error
+		at[n], err = audit.ParsePosition(about[n]["event"].(string))
+		require.NoError(t, err)
+	}
+	require.Equal(t, audit.Position{Revision: at[1].Revision, Index: at[1].Index + 1}, at[0], "in one batch")
 	require.NotContains(t, about[1], "from", "the command has it")
 
 	commands := func() int { return len(r.get(auditPath + "?limit=1000&kind=audit").want(http.StatusOK).items()) }
