@@ -25,11 +25,13 @@ type Command struct {
 	Drop    string         `json:"drop,omitempty"` // a principal's second factor
 	Recover *UseRecovery   `json:"recover,omitempty"`
 	Bind    *Binding       `json:"bind,omitempty"`
-	Unbind  string         `json:"unbind,omitempty"` // a binding
-	Token   *Token         `json:"token,omitempty"`  // added
-	Revoke  string         `json:"revoke,omitempty"` // a token
-	Key     *Key           `json:"key,omitempty"`    // added, or as it is from now on
-	Take    *PrincipalsKey `json:"take,omitempty"`   // away
+	Unbind  string         `json:"unbind,omitempty"`  // a binding
+	Token   *Token         `json:"token,omitempty"`   // added
+	Revoke  string         `json:"revoke,omitempty"`  // a token
+	Key     *Key           `json:"key,omitempty"`     // added, or as it is from now on
+	Take    *PrincipalsKey `json:"take,omitempty"`    // away
+	Passkey *Passkey       `json:"passkey,omitempty"` // added, or, if all but its name is as it was, named anew
+	Discard *PrincipalsKey `json:"discard,omitempty"` // a passkey
 }
 
 // SetPassword is that a principal has another password, which makes void what it has signed in with.
@@ -68,7 +70,7 @@ type UseRecovery struct {
 	If        pool.Revision `json:"if"` // SecondFactor.Changed when the code was compared
 }
 
-// PrincipalsKey names a key.
+// PrincipalsKey names a key, or a passkey.
 type PrincipalsKey struct {
 	Principal string `json:"principal"`
 	ID        string `json:"id"`
@@ -83,6 +85,7 @@ const (
 	MaxTokens     = 50      // of one principal, which have not expired
 	MaxKeys       = 20      // of one principal
 	MaxLine       = 4096    // bytes of a key
+	MaxPasskeys   = 20      // of one principal
 	MaxRecovery   = 20      // codes
 	MaxSecret     = 512     // bytes of the secret of a second factor
 	MaxCommand    = 256 << 10
@@ -125,6 +128,8 @@ func (s *State) Decide(st *pool.State, command json.RawMessage, at time.Time) ([
 	add(c.Revoke != "", func() error { return d.revoke(c.Revoke) })
 	add(c.Key != nil, func() error { return d.key(*c.Key) })
 	add(c.Take != nil, func() error { return d.take(*c.Take) })
+	add(c.Passkey != nil, func() error { return d.passkey(*c.Passkey) })
+	add(c.Discard != nil, func() error { return d.discard(*c.Discard) })
 	if len(set) != 1 {
 		return nil, invalid("command", "", "exactly one command of a kind that this version knows")
 	}

@@ -28,6 +28,7 @@ import (
 	"github.com/berthage/berthage/examples/berthd/edge"
 	"github.com/berthage/berthage/examples/berthd/history"
 	"github.com/berthage/berthage/examples/berthd/operation"
+	"github.com/berthage/berthage/examples/berthd/passkey"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/examples/berthd/receivers"
 	"github.com/berthage/berthage/examples/berthd/signin"
@@ -55,6 +56,9 @@ type Config struct {
 	Maker      *receivers.Maker  // makes the notifiers of those that are checked or tried
 	Trail      *trail.Reader     // the ledger as an audit log
 	Prices     showback.Prices   // what usage costs; the zero value: nothing
+
+	// Passkeys returns those of this dashboard; the error, a *pool.Error, says in Want what would have to be so for there to be any. nil: there are none.
+	Passkeys func() (*passkey.Passkeys, error)
 }
 
 // api is what the handlers share.
@@ -134,6 +138,7 @@ func Register(mux *http.ServeMux, c Config) {
 	a.registerUsers()
 	a.registerBindings()
 	a.registerCredentials()
+	a.registerPasskeys()
 	a.registerTokens()
 	a.registerKeys()
 	a.describeProblems()
@@ -164,6 +169,9 @@ func tags() []*huma.Tag {
 
 // Public reports whether a request needs no credentials: signing in is what gives them.
 func Public(r *http.Request) bool {
+	if r.URL.Path == prefix+"/login/passkey" {
+		return slices.Contains([]string{http.MethodGet, http.MethodPost, http.MethodPut}, r.Method)
+	}
 	return r.Method == http.MethodPost && slices.Contains([]string{prefix + "/session", prefix + "/login", prefix + "/login/refresh"}, r.URL.Path)
 }
 

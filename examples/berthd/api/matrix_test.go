@@ -143,7 +143,9 @@ func newTenants(t *testing.T) *tenants {
 	}()
 	require.NoError(t, log.Await(ctx, m.Status().Revision))
 	scratch := pool.NewMemoryScratch()
-	x.guard, err = access.New(access.Config{Books: access.NewBooks(func(f func(*pool.State)) { x.view(f) }, func(context.Context) error { return nil }), Token: bearer, Scratch: scratch, Session: time.Hour})
+	books := access.NewBooks(func(f func(*pool.State)) { x.view(f) }, func(context.Context) error { return nil })
+	go books.Run(ctx) // or they are too old for commands, where all of this takes its time
+	x.guard, err = access.New(access.Config{Books: books, Token: bearer, Scratch: scratch, Session: time.Hour})
 	require.NoError(t, err)
 	keys, err := receivers.LoadKeys(t.TempDir()+"/keys", true)
 	require.NoError(t, err)

@@ -34,6 +34,7 @@ type User struct {
 	Disabled     bool `json:"disabled" doc:"Nothing that they hold is good"`
 	Password     bool `json:"password" doc:"They have one"`
 	SecondFactor bool `json:"second_factor" doc:"They have one"`
+	Passkeys     int  `json:"passkeys"`
 	Tokens       int  `json:"tokens" doc:"API tokens, those that have expired included"`
 	Keys         int  `json:"keys" doc:"SSH keys"`
 }
@@ -43,7 +44,7 @@ func user(s *auth.State, p auth.Principal) User {
 	_, second := s.Second(p.ID)
 	return User{
 		ID: p.ID, Kind: string(p.Kind), Project: p.Project, UserBody: UserBody{p.Name, p.Email, p.Login}, Disabled: p.Disabled,
-		Password: password, SecondFactor: second, Tokens: len(s.Tokens(p.ID)), Keys: len(s.Keys(p.ID)),
+		Password: password, SecondFactor: second, Passkeys: len(s.Passkeys(p.ID)), Tokens: len(s.Tokens(p.ID)), Keys: len(s.Keys(p.ID)),
 	}
 }
 

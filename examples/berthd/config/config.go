@@ -64,7 +64,7 @@ type Config struct {
 	NotifyAllow []netip.Prefix // networks beside the public Internet in which receivers may be
 	GuestUser   string         // made on machines that get their owner's registered keys, who has chosen none; empty: the image's
 	Proxies     []netip.Prefix // whose word in X-Forwarded-For is taken for where requests come from
-	PublicURL   string         // where people reach the dashboard, for links in messages; empty: they have none
+	PublicURL   string         // where people reach the dashboard, for links in messages and for passkeys; empty: messages have none
 	SecretsKey  string         // file of the keys that seal receivers' secrets; empty: secrets-key, in the data directory, which is made
 
 	Prices string // file of what usage costs; empty: nothing is charged

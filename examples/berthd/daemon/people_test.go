@@ -40,11 +40,14 @@ func (r *rig) user(name, role, project string) (id string) {
 	return id
 }
 
-// busy adds somebody with so many sessions, tokens and keys, and as many people with roles beside them.
+// busy adds somebody with so many sessions, tokens, keys and passkeys, and as many people with roles beside them.
 func (r *rig) busy(n int) (id string) {
 	r.t.Helper()
 	id = r.user("busy", "viewer", "")
+	browser := r.visitor()
+	browser(http.MethodPost, loginPath, object{"name": "busy", "password": secretOf, "browser": true}).want(http.StatusOK)
 	for k := range n {
+		r.register(id, "device", browser)
 		r.user(fmt.Sprint("person-", k), "viewer", "")
 		mine := r.logIn("busy")
 		mine(http.MethodPost, usersPath+"/"+id+"/tokens", object{"limits": []object{{"role": "viewer", "everything": true}}, "days": 1}).want(http.StatusCreated)
@@ -224,7 +227,7 @@ func TestPeople(t *testing.T) {
 	require.Len(t, r.get(usersPath).items(), 3)
 	require.Equal(t, []any{bob}, ids(byBob(http.MethodGet, usersPath, nil).want(http.StatusOK)))
 
-	for _, path := range []string{"", "/tokens", "/ssh-keys", "/sessions"} {
+	for _, path := range []string{"", "/tokens", "/ssh-keys", "/sessions", "/passkeys"} {
 		byBob(http.MethodGet, usersPath+"/"+bob+path, nil).want(http.StatusOK)
 		there := byBob(http.MethodGet, usersPath+"/"+ada+path, nil).problem(404, "not-found")
 		none := byBob(http.MethodGet, usersPath+"/unknown"+path, nil).problem(404, "not-found")
@@ -237,6 +240,7 @@ func TestPeople(t *testing.T) {
 		{"PUT", "", object{"name": "x"}}, {"DELETE", "", nil}, {"POST", "/disable", nil}, {"POST", "/enable", nil}, {"POST", "/sign-out", nil},
 		{"PUT", "/password", object{"password": "another horse, another battery"}}, {"POST", "/second-factor", object{}},
 		{"PUT", "/second-factor", object{"code": "123456"}}, {"POST", "/second-factor/remove", object{}},
+		{"POST", "/passkeys", object{}}, {"PUT", "/passkeys", object{"name": "x", "answer": object{}}}, {"PUT", "/passkeys/none", object{"name": "x"}}, {"POST", "/passkeys/none/remove", object{}},
 		{"POST", "/tokens", object{"limits": []object{{"role": "viewer", "everything": true}}, "days": 1}}, {"DELETE", "/tokens/none", nil},
 		{"POST", "/ssh-keys", object{"key": publicKey}}, {"PUT", "/ssh-keys/none", object{}}, {"DELETE", "/ssh-keys/none", nil}, {"DELETE", "/sessions/none", nil},
 	} {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/berthage/berthage/examples/berthd/config"
 )
@@ -22,11 +23,13 @@ const userUsage = `berthd user sees to people of the daemon that runs on a data 
   berthd user add NAME [--role ROLE [--project NAME]]  add somebody, and print their first password
   berthd user password NAME                            give somebody a new password, and print it
   berthd user second-factor NAME                       remove the second factor of somebody who has lost it
+  berthd user passkeys NAME [--remove ID]              print somebody's passkeys, or remove one
   berthd user list                                     print who there is and what they may do
 
   --role            viewer, user, operator or admin
   --project         where the role holds: this project and those below it; without it, everywhere
   --password-stdin  for add and password: take the password from the first line of standard input, and print none
+  --remove          the id of a passkey, as it is printed
   --data            the daemon's data directory
 `
 
@@ -71,6 +74,7 @@ func User(ctx context.Context, args []string, in io.Reader, out io.Writer) error
 	set.SetOutput(io.Discard)
 	given := set.Bool("password-stdin", false, "")
 	role, project, data := set.String("role", "", ""), set.String("project", "", ""), set.String("data", "", "")
+	remove := set.String("remove", "", "")
 	err := set.Parse(args)
 	if errors.Is(err, flag.ErrHelp) || command == "help" || strings.HasPrefix(command, "-") {
 		fmt.Fprint(out, userUsage)
@@ -79,7 +83,7 @@ func User(ctx context.Context, args []string, in io.Reader, out io.Writer) error
 	switch {
 	case err != nil:
 		return fmt.Errorf("user %s: %w", command, err)
-	case !slices.Contains([]string{"add", "password", "second-factor", "list"}, command):
+	case !slices.Contains([]string{"add", "password", "second-factor", "passkeys", "list"}, command):
 		return fmt.Errorf("%q is not a command of berthd user; berthd user help tells them", command)
 	case set.NArg() > 0, (name == "") != (command == "list"):
 		return fmt.Errorf("user %s: one name is wanted, and options after it; berthd user help", command)
@@ -87,6 +91,8 @@ func User(ctx context.Context, args []string, in io.Reader, out io.Writer) error
 		return fmt.Errorf("user %s: --password-stdin belongs to add and password", command)
 	case command != "add" && *role+*project != "", *project != "" && *role == "":
 		return fmt.Errorf("user %s: --role, and --project with it, belong to add", command)
+	case command != "passkeys" && *remove != "":
+		return fmt.Errorf("user %s: --remove belongs to passkeys", command)
 	}
 	var where []string
 	if *data != "" {
@@ -117,8 +123,13 @@ func User(ctx context.Context, args []string, in io.Reader, out io.Writer) error
 	if err != nil {
 		return err
 	}
-	if command == "second-factor" {
-		return l.call(ctx, http.MethodPost, "/users/"+url.PathEscape(p.ID)+"/second-factor/remove", struct{}{}, nil)
+	switch of := "/users/" + url.PathEscape(p.ID); {
+	case command == "second-factor":
+		return l.call(ctx, http.MethodPost, of+"/second-factor/remove", struct{}{}, nil)
+	case *remove != "":
+		return l.call(ctx, http.MethodPost, of+"/passkeys/"+url.PathEscape(*remove)+"/remove", struct{}{}, nil)
+	case command == "passkeys":
+		return l.passkeys(ctx, of, out)
 	}
 	if err := l.call(ctx, http.MethodPut, "/users/"+url.PathEscape(p.ID)+"/password", map[string]string{"password": password}, nil); err != nil {
 		return err
@@ -187,6 +198,23 @@ func (l *local) find(ctx context.Context, name string) (person, error) {
 		return all[i], nil
 	}
 	return person{}, fmt.Errorf("nobody has the name %q", name)
+}
+
+// passkeys prints those of somebody.
+func (l *local) passkeys(ctx context.Context, of string, out io.Writer) error {
+	all, err := every[struct {
+		ID, Name string
+		Created  time.Time
+	}](ctx, l, of+"/passkeys")
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tREGISTERED\tNAME")
+	for _, k := range all {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", k.ID, k.Created.Format(time.DateOnly), k.Name)
+	}
+	return w.Flush()
 }
 
 func (l *local) list(ctx context.Context, out io.Writer) error {

@@ -40,7 +40,7 @@ export async function request(method, path, body, headers = {}, signal = undefin
     return answer;
   }
   const problem = kind.includes("json") ? await res.json().catch(() => ({})) : {};
-  if (res.status === 401 && path !== "/session" && path !== "/login") signedOut();
+  if (res.status === 401 && path !== "/session" && path !== "/login" && path !== "/login/passkey") signedOut();
   throw new Refused({ title: `${res.status} ${res.statusText}`, ...problem });
 }
 
