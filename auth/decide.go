@@ -20,16 +20,18 @@ type Command struct {
 	Disable string         `json:"disable,omitempty"` // a principal
 	Enable  string         `json:"enable,omitempty"`
 	Reset   string         `json:"reset,omitempty"` // a principal: all that it has signed in with is void, but for API tokens
-	Set     *SetPassword   `json:"set,omitempty"`
+	Set     *SetPassword   `json:"set,omitempty"`   // alone, or with Put, of the person that is added: both or neither
 	Second  *SetSecond     `json:"second,omitempty"`
 	Drop    string         `json:"drop,omitempty"` // a principal's second factor
 	Recover *UseRecovery   `json:"recover,omitempty"`
 	Bind    *Binding       `json:"bind,omitempty"`
-	Unbind  string         `json:"unbind,omitempty"` // a binding
-	Token   *Token         `json:"token,omitempty"`  // added
-	Revoke  string         `json:"revoke,omitempty"` // a token
-	Key     *Key           `json:"key,omitempty"`    // added, or as it is from now on
-	Take    *PrincipalsKey `json:"take,omitempty"`   // away
+	Unbind  string         `json:"unbind,omitempty"`  // a binding
+	Token   *Token         `json:"token,omitempty"`   // added
+	Revoke  string         `json:"revoke,omitempty"`  // a token
+	Key     *Key           `json:"key,omitempty"`     // added, or as it is from now on
+	Take    *PrincipalsKey `json:"take,omitempty"`    // away
+	Passkey *Passkey       `json:"passkey,omitempty"` // added, or, if all but its name is as it was, named anew
+	Discard *PrincipalsKey `json:"discard,omitempty"` // a passkey
 }
 
 // SetPassword is that a principal has another password, which makes void what it has signed in with.
@@ -68,7 +70,7 @@ type UseRecovery struct {
 	If        pool.Revision `json:"if"` // SecondFactor.Changed when the code was compared
 }
 
-// PrincipalsKey names a key.
+// PrincipalsKey names a key, or a passkey.
 type PrincipalsKey struct {
 	Principal string `json:"principal"`
 	ID        string `json:"id"`
@@ -83,6 +85,7 @@ const (
 	MaxTokens     = 50      // of one principal, which have not expired
 	MaxKeys       = 20      // of one principal
 	MaxLine       = 4096    // bytes of a key
+	MaxPasskeys   = 20      // of one principal
 	MaxRecovery   = 20      // codes
 	MaxSecret     = 512     // bytes of the secret of a second factor
 	MaxCommand    = 256 << 10
@@ -101,26 +104,21 @@ func (s *State) Decide(st *pool.State, command json.RawMessage, at time.Time) ([
 	if (c.By == nil) == !c.Program {
 		return nil, invalid("by", "", "who asks, or that the program itself does")
 	}
-	var projects Lineage
-	switch {
-	case s.lineage != nil:
-		projects = s.lineage(st)
-	case st != nil:
-		projects = LineageOf(st)
-	}
-	d := decision{s: s, by: c.By, projects: projects, at: at}
+	d := decision{s: s, by: c.By, projects: s.projects(st), at: at}
 	var set []func() error
 	add := func(is bool, f func() error) {
 		if is {
 			set = append(set, f)
 		}
 	}
-	add(c.Put != nil, func() error { return d.put(*c.Put) })
+	first := c.Put != nil && c.Set != nil
+	add(first, func() error { return d.first(*c.Put, *c.Set) })
+	add(c.Put != nil && !first, func() error { return d.put(*c.Put) })
 	add(c.Remove != "", func() error { return d.remove(c.Remove) })
 	add(c.Disable != "", func() error { return d.disable(c.Disable, true) })
 	add(c.Enable != "", func() error { return d.disable(c.Enable, false) })
 	add(c.Reset != "", func() error { return d.reset(c.Reset) })
-	add(c.Set != nil, func() error { return d.password(*c.Set) })
+	add(c.Set != nil && !first, func() error { return d.password(*c.Set) })
 	add(c.Second != nil, func() error { return d.second(*c.Second) })
 	add(c.Drop != "", func() error { return d.drop(c.Drop) })
 	add(c.Recover != nil, func() error { return d.recover(*c.Recover) })
@@ -130,6 +128,8 @@ func (s *State) Decide(st *pool.State, command json.RawMessage, at time.Time) ([
 	add(c.Revoke != "", func() error { return d.revoke(c.Revoke) })
 	add(c.Key != nil, func() error { return d.key(*c.Key) })
 	add(c.Take != nil, func() error { return d.take(*c.Take) })
+	add(c.Passkey != nil, func() error { return d.passkey(*c.Passkey) })
+	add(c.Discard != nil, func() error { return d.discard(*c.Discard) })
 	if len(set) != 1 {
 		return nil, invalid("command", "", "exactly one command of a kind that this version knows")
 	}
@@ -259,11 +259,31 @@ func (d *decision) reset(id string) error {
 	return d.add(PrincipalReset, fact{Principal: id}, private{})
 }
 
+// first adds a person with its first password.
+func (d *decision) first(p Principal, c SetPassword) error {
+	if err := d.put(p); err != nil {
+		return err
+	}
+	if err := d.may(Update, Credentials, p.Project, p.ID); err != nil {
+		return err
+	}
+	if _, known := d.s.principals.get(p.ID); known || c.Principal != p.ID {
+		return invalid("set", "", "the first password of the person that is added")
+	}
+	return d.set(&record{Principal: p}, c)
+}
+
 func (d *decision) password(c SetPassword) error {
 	p, err := d.of(Update, Credentials, c.Principal)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	return d.set(p, c)
+}
+
+// set sets the password of a principal as it is.
+func (d *decision) set(p *record, c SetPassword) error {
+	switch {
 	case p.Kind != Person:
 		return invalid("principal", c.Principal, "a person: service accounts have tokens")
 	case !isHash(c.Hash):

@@ -104,6 +104,22 @@ func (r *record) fold(e *pool.Event, f fact, p private) error {
 		r.Keys = replaced(r.Keys, k, func(o Key) bool { return o.ID == k.ID })
 	case KeyRemoved:
 		r.Keys = removed(r.Keys, func(k Key) bool { return k.ID == f.ID })
+	case PasskeyPut:
+		if f.ID == "" {
+			return invalid("passkey", "", "a passkey")
+		}
+		k := Passkey{}
+		if p.Passkey != nil {
+			k = *p.Passkey
+		}
+		k.ID, k.Principal, k.Created = f.ID, r.ID, e.Time
+		if old, ok := find(r.Passkeys, func(o Passkey) bool { return o.ID == k.ID }); ok { // it has another name
+			k.Created = old.Created
+		}
+		r.Passkeys = replaced(r.Passkeys, k, func(o Passkey) bool { return o.ID == k.ID })
+	case PasskeyRemoved:
+		r.Passkeys = removed(r.Passkeys, func(k Passkey) bool { return k.ID == f.ID })
+		r.Generation = e.Revision // whoever has its device, or had it, is out
 	default:
 		return &pool.Error{Kind: pool.ErrUnknownKind}
 	}

@@ -34,6 +34,7 @@ func FuzzCommand(f *testing.F) {
 		{Bind: &auth.Binding{ID: "b", Principal: "uma", Role: auth.Admin, Scope: everything()}}, {Unbind: "b-uma"},
 		{Token: &auth.Token{ID: "aaaaaaaaaaaaaaaa", Principal: "uma", Hash: sha("a"), Limits: []auth.Limit{{Role: auth.Admin, Scope: everything()}}, Expires: noon().Add(time.Hour)}},
 		{Key: &auth.Key{ID: "k", Principal: "uma", Line: sshLine()}}, {Take: &auth.PrincipalsKey{Principal: "uma", ID: "k"}},
+		{Passkey: passkey("p", "nobody")}, {Passkey: passkey("p", "uma")}, {Discard: &auth.PrincipalsKey{Principal: "uma", ID: "p"}},
 	} {
 		b, err := json.Marshal(c)
 		require.NoError(f, err)

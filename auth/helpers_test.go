@@ -143,6 +143,18 @@ func sshLine() string {
 	return "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJhZGtleWJhZGtleWJhZGtleWJhZGtleWJhZGtleWJh ada@laptop"
 }
 
+// passkey is one of somebody's, under an id, that no other has.
+func passkey(id, principal string, change ...func(*auth.Passkey)) *auth.Passkey {
+	k := auth.Passkey{
+		ID: id, Principal: principal, Credential: []byte("canary-credential-of-" + principal + "-" + id), PublicKey: []byte("canary-public-key"), Name: "canary's laptop",
+		Count: 7, Backup: true, Transports: []string{"hybrid", "internal"},
+	}
+	for _, f := range change {
+		f(&k)
+	}
+	return &k
+}
+
 // faulty is a Scratch whose call number fail, from 1, does not succeed; bad says how.
 type faulty struct {
 	pool.Scratch

@@ -172,6 +172,7 @@ type record struct {
 	Bindings []Binding     `json:"bindings,omitempty"` // in the order in which they were made, as the others
 	Tokens   []Token       `json:"tokens,omitempty"`
 	Keys     []Key         `json:"keys,omitempty"`
+	Passkeys []Passkey     `json:"passkeys,omitempty"`
 }
 
 func (r *record) token(id string) (Token, bool) {
@@ -195,5 +196,9 @@ func (r *record) forget() {
 	r.Keys = slices.Clone(r.Keys)
 	for n := range r.Keys {
 		r.Keys[n].Line = ""
+	}
+	r.Passkeys = slices.Clone(r.Passkeys)
+	for n := range r.Passkeys {
+		r.Passkeys[n] = r.Passkeys[n].forget()
 	}
 }

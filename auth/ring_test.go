@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"log/slog"
 	"sync"
@@ -97,6 +98,7 @@ func TestForgottenInTheRing(t *testing.T) {
 		a.do(auth.Command{Put: &auth.Principal{ID: id, Kind: auth.Person, Name: id + "@canary.example"}})
 		a.do(auth.Command{Key: &auth.Key{ID: "k", Principal: id, Line: sshLine() + "-canary-" + id}})
 		a.do(auth.Command{Set: &auth.SetPassword{Principal: id, Hash: argon()}})
+		a.do(auth.Command{Passkey: passkey("p", id)})
 		a.do(auth.Command{Bind: &auth.Binding{ID: "b-" + id, Principal: id, Role: auth.Admin, Scope: everything()}})
 	}
 	_, err := a.Compact(t.Context())
@@ -120,6 +122,8 @@ func TestForgottenInTheRing(t *testing.T) {
 	at, snapshot, err := ledger.Checkpoint(t.Context())
 	require.NoError(t, err)
 	require.NotContains(t, string(snapshot), "anna")
+	require.NotContains(t, string(snapshot), base64.StdEncoding.EncodeToString([]byte("canary-credential-of-ann")))
+	require.Contains(t, string(snapshot), base64.StdEncoding.EncodeToString([]byte("canary-credential-of-bob")))
 	require.Contains(t, string(snapshot), "bob@canary.example")
 	for batch, err := range ledger.Read(t.Context(), at) {
 		require.NoError(t, err)

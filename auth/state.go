@@ -30,11 +30,13 @@ const (
 	TokenRemoved      = "auth.token.removed" // #nosec G101 -- likewise
 	KeyPut            = "auth.key.put"
 	KeyRemoved        = "auth.key.removed"
+	PasskeyPut        = "auth.passkey.put"
+	PasskeyRemoved    = "auth.passkey.removed"
 )
 
 // fact is the data of all kinds of event; each uses some of it.
 type fact struct {
-	ID        string     `json:"id,omitempty"`        // of the binding, token or key
+	ID        string     `json:"id,omitempty"`        // of the binding, token, key or passkey
 	Principal string     `json:"principal,omitempty"` // concerned
 	Put       *Principal `json:"put,omitempty"`       // without what is personal
 	Disabled  bool       `json:"disabled,omitempty"`
@@ -54,6 +56,7 @@ type private struct {
 	Secret   []byte   `json:"secret,omitempty"`
 	Recovery []string `json:"recovery,omitempty"`
 	Line     string   `json:"line,omitempty"`
+	Passkey  *Passkey `json:"passkey,omitempty"` // without ids and times
 }
 
 // State is what the ledger knows of principals and what they may do: a [pool.Part], immutable, safe for concurrent use. That of [New] is
@@ -64,6 +67,7 @@ type State struct {
 	principals sharded[*record]
 	names      sharded[string]    // id by name
 	tokens     sharded[string]    // principal by the id of a token
+	passkeys   sharded[string]    // principal by what an authenticator calls a passkey
 	bindings   sharded[string]    // principal by the id of a binding; empty for those of groups
 	groups     sharded[[]Binding] // by group
 }
@@ -218,6 +222,19 @@ func (s *State) Keys(principal string) []Key {
 	return slices.Clone(r.Keys)
 }
 
+// Passkeys returns a principal's, in the order in which they were registered.
+func (s *State) Passkeys(principal string) []Passkey {
+	r, ok := s.principals.get(principal)
+	if !ok {
+		return nil
+	}
+	out := make([]Passkey, len(r.Passkeys))
+	for n, k := range r.Passkeys {
+		out[n] = k.clone()
+	}
+	return out
+}
+
 // Guest returns the user, and the keys that are good at that moment, for a machine that is made for a principal; login is the user of
 // those who have not chosen one, empty for that of the image.
 func (s *State) Guest(principal, login string, at time.Time) pool.Guest {
@@ -248,6 +265,7 @@ func (s *State) About(e *pool.Event) (Thing, bool) {
 	of, _, _ := strings.Cut(kind, ".")
 	resource, ok := map[string]Resource{
 		"principal": Users, "password": Credentials, "second": Credentials, "recovery": Credentials, "binding": Bindings, "token": Tokens, "key": Keys,
+		"passkey": Credentials,
 	}[of]
 	t := Thing{Resource: resource, Owner: f.Principal}
 	switch {
@@ -325,6 +343,11 @@ func (s *State) load(r *record) {
 	for _, t := range r.Tokens {
 		s.tokens.set(t.ID, r.ID)
 	}
+	for _, k := range r.Passkeys {
+		if !k.forgotten() {
+			s.passkeys.set(string(k.Credential), r.ID)
+		}
+	}
 	for _, b := range r.Bindings {
 		s.bindings.set(b.ID, r.ID)
 	}
@@ -342,6 +365,11 @@ func (s *State) put(r *record) {
 	for _, t := range r.Tokens {
 		s.tokens = s.tokens.with(t.ID, r.ID)
 	}
+	for _, k := range r.Passkeys {
+		if !k.forgotten() {
+			s.passkeys = s.passkeys.with(string(k.Credential), r.ID)
+		}
+	}
 	for _, b := range r.Bindings {
 		s.bindings = s.bindings.with(b.ID, r.ID)
 	}
@@ -355,6 +383,9 @@ func (s *State) drop(r *record) {
 	}
 	for _, t := range r.Tokens {
 		s.tokens = s.tokens.without(t.ID)
+	}
+	for _, k := range r.Passkeys {
+		s.passkeys = s.passkeys.without(string(k.Credential))
 	}
 	for _, b := range r.Bindings {
 		s.bindings = s.bindings.without(b.ID)

@@ -6,6 +6,7 @@ import (
 	crand "crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -19,6 +20,23 @@ import (
 )
 
 var _ pool.Part = (*auth.State)(nil)
+
+// A person is added with a password at once, or not at all.
+func TestAPersonWithAPassword(t *testing.T) {
+	t.Parallel()
+	b := company(t)
+	c := auth.Command{Program: true, Put: &auth.Principal{ID: "eve", Kind: auth.Person, Name: "eve"}, Set: &auth.SetPassword{Principal: "eve", Hash: "canary"}}
+	_, err := b.try(c)
+	require.ErrorIs(t, err, pool.ErrInvalid)
+	_, known := b.auth().Principal("eve")
+	require.False(t, known)
+	c.Set.Hash = argon()
+	events, err := b.try(c)
+	require.NoError(t, err)
+	require.Len(t, events, 2)
+	_, has := b.auth().Password("eve")
+	require.True(t, has)
+}
 
 // eventful are books in which everything has happened that can.
 func eventful(t *testing.T) *books {
@@ -34,6 +52,14 @@ func eventful(t *testing.T) *books {
 	require.NoError(t, err)
 	token.Principal, token.Limits, token.Expires = "uma", []auth.Limit{{Role: auth.Viewer, Scope: in("eng")}}, noon().Add(time.Hour)
 	b.do(auth.Command{Token: &token})
+	b.do(auth.Command{Passkey: passkey("p1", "uma")})
+	b.do(auth.Command{Passkey: passkey("p2", "uma", func(k *auth.Passkey) { k.Backup, k.Count, k.Transports = false, 0, nil })})
+	b.do(auth.Command{Passkey: passkey("p1", "vic")})
+	b.now = b.now.Add(time.Minute)
+	b.do(auth.Command{Passkey: passkey("p1", "uma", func(k *auth.Passkey) { k.Name = "canary's phone" })})
+	b.now = noon()
+	b.do(auth.Command{Passkey: passkey("p3", "uma")})
+	b.do(auth.Command{Discard: &auth.PrincipalsKey{Principal: "uma", ID: "p3"}})
 	b.do(auth.Command{Bind: &auth.Binding{ID: "b-group", Group: "corp:oncall", Role: auth.Operator, Scope: everything()}})
 	b.do(auth.Command{Bind: &auth.Binding{ID: "b-group2", Group: "corp:oncall", Role: auth.Viewer, Scope: in("eng")}})
 	b.do(auth.Command{Disable: "nobody"})
@@ -79,6 +105,12 @@ func TestSnapshot(t *testing.T) {
 	f, ok := s.Second("uma")
 	require.True(t, ok)
 	require.Equal(t, []int{1}, f.Used)
+	passkeys := s.Passkeys("uma")
+	require.Len(t, passkeys, 2)
+	require.Equal(t, *passkey("p1", "uma", func(k *auth.Passkey) { k.Name, k.Created = "canary's phone", noon() }), passkeys[0], "another name makes it no newer")
+	require.Equal(t, "p2", passkeys[1].ID)
+	require.Equal(t, *passkey("p1", "vic", func(k *auth.Passkey) { k.Created = noon() }), s.Passkeys("vic")[0])
+	require.Empty(t, s.Passkeys("nobody"))
 	bound, ok := s.Binding("b-group2")
 	require.True(t, ok)
 	require.Equal(t, auth.Viewer, bound.Role)
@@ -119,6 +151,8 @@ func TestTheOldStateStays(t *testing.T) {
 	f.Secret[0], f.Used[0] = 'X', 7
 	b.auth().Tokens("uma")[0].ID = "changed"
 	b.auth().Keys("uma")[0].Line = "changed"
+	k := b.auth().Passkeys("uma")[0]
+	k.Credential[0], k.PublicKey[0], k.Transports[0] = 'X', 'X', "changed"
 	require.Equal(t, was[len(was)-1], save(t, b.auth()), "nor by what is done to the answers")
 }
 
@@ -159,6 +193,8 @@ func TestAbout(t *testing.T) {
 		"auth.binding.removed rita":   {Resource: auth.Bindings, Project: "rival", Owner: "rita"},
 		"auth.token.put bot":          {Resource: auth.Tokens, Project: "eng", Owner: "bot"},
 		"auth.key.put uma":            {Resource: auth.Keys, Owner: "uma"},
+		"auth.passkey.put uma":        {Resource: auth.Credentials, Owner: "uma"},
+		"auth.passkey.removed uma":    {Resource: auth.Credentials, Owner: "uma"},
 	} {
 		require.Equal(t, want, got[kind], kind)
 	}
@@ -181,7 +217,7 @@ func TestRandomCommands(t *testing.T) {
 		done := 0
 		for range 300 {
 			c := auth.Command{Program: true}
-			switch r.IntN(13) {
+			switch r.IntN(16) {
 			case 0:
 				c.Put = &auth.Principal{ID: who(), Kind: auth.Person, Name: some("a", "b", "c", "d", "e")}
 			case 1:
@@ -212,6 +248,12 @@ func TestRandomCommands(t *testing.T) {
 				c.Key = &auth.Key{ID: id(), Principal: who(), Line: sshLine()}
 			case 12:
 				c.Take = &auth.PrincipalsKey{Principal: who(), ID: id()}
+			case 13, 14: // of few authenticators, so that many have been registered by somebody
+				c.Passkey = passkey(id(), who(), func(k *auth.Passkey) {
+					k.Credential, k.Name = []byte(some("c1", "c2", "c3", "c4", "c5")), some("a", "b")
+				})
+			case 15:
+				c.Discard = &auth.PrincipalsKey{Principal: who(), ID: id()}
 			}
 			events, err := b.try(c)
 			if err == nil && len(events) > 0 {
@@ -223,7 +265,7 @@ func TestRandomCommands(t *testing.T) {
 		require.NoError(t, err)
 		for _, s := range []*auth.State{b.auth(), loaded.(*auth.State)} {
 			require.Equal(t, save(t, b.auth()), save(t, s))
-			names, admins := make(map[string]bool), 0
+			names, admins, registered := make(map[string]bool), 0, make(map[string]bool)
 			for p := range s.Principals() {
 				if p.Name != "" {
 					require.False(t, names[p.Name])
@@ -237,6 +279,18 @@ func TestRandomCommands(t *testing.T) {
 					require.True(t, ok)
 					require.Equal(t, token, found)
 				}
+				for _, k := range s.Passkeys(p.ID) {
+					require.False(t, registered[string(k.Credential)], "two have one passkey")
+					registered[string(k.Credential)] = true
+				}
+			}
+			for _, credential := range []string{"c1", "c2", "c3", "c4", "c5"} { // one that somebody has is nobody else's, and one that nobody has is free
+				raw, err := json.Marshal(auth.Command{Program: true, Passkey: passkey("new", "new", func(k *auth.Passkey) { k.Credential = []byte(credential) })})
+				require.NoError(t, err)
+				with, err := s.Fold(&pool.Event{Kind: auth.PrincipalPut, Version: 1, Data: json.RawMessage(`{"put":{"id":"new","kind":"person"}}`)})
+				require.NoError(t, err)
+				_, err = with.(*auth.State).Decide(b.st, raw, noon())
+				require.Equal(t, registered[credential], errors.Is(err, pool.ErrExists), "%s: %v", credential, err)
 			}
 			for bound := range s.Bindings() {
 				found, ok := s.Binding(bound.ID)
@@ -263,6 +317,10 @@ func TestForgotten(t *testing.T) {
 		require.NotContains(t, string(e.Data), "uma@", "personal data stands in private parts only")
 		require.NotContains(t, string(e.Data), "ssh-ed25519")
 		require.NotContains(t, string(e.Data), "argon2id")
+		require.NotContains(t, string(e.Data), "canary")
+		if strings.HasPrefix(e.Kind, "auth.passkey.") {
+			require.Regexp(t, `^\{"id":"p\d","principal":"\w+"\}$`, string(e.Data))
+		}
 		if e.Private != nil {
 			require.True(t, strings.HasPrefix(e.Subject, "principal/"), e.Kind)
 		}
@@ -281,9 +339,13 @@ func TestForgotten(t *testing.T) {
 	}
 	require.Equal(t, got, save(t, auth.Of(st)))
 
-	for _, personal := range []string{"uma@corp", "uma@mail.example", "argon2id", sha("a"), `"login":"uma"`} {
+	for _, personal := range []string{"uma@corp", "uma@mail.example", "argon2id", sha("a"), `"login":"uma"`, "phone", base64.StdEncoding.EncodeToString([]byte("canary-credential-of-uma"))} {
 		require.NotContains(t, got, personal)
 	}
+	require.Contains(t, got, base64.StdEncoding.EncodeToString([]byte("canary-credential-of-vic")))
+	require.Equal(t, []auth.Passkey{{ID: "p1", Principal: "uma", Created: noon()}, {ID: "p2", Principal: "uma", Created: noon()}}, b.auth().Passkeys("uma"))
+	b.do(auth.Command{Passkey: passkey("p9", "vic", func(k *auth.Passkey) { k.Credential = passkey("p1", "uma").Credential })}) // which nobody has any more
+	b.do(auth.Command{Discard: &auth.PrincipalsKey{Principal: "uma", ID: "p1"}})
 	require.Contains(t, got, "ssh-ed25519", "of others nothing is forgotten")
 	_, ok := b.auth().Named("uma@corp")
 	require.False(t, ok)
@@ -318,6 +380,9 @@ func TestEventsOfNobodyAndOfTheFuture(t *testing.T) {
 		{"auth.binding.removed", 1, `{"id":"b"}`, "", pool.ErrNotFound},
 		{"auth.token.put", 1, `{"principal":"uma"}`, "", pool.ErrInvalid},
 		{"auth.key.put", 1, `{"principal":"uma"}`, "", pool.ErrInvalid},
+		{"auth.passkey.put", 1, `{"principal":"uma"}`, `{"passkey":{"name":"canary"}}`, pool.ErrInvalid},
+		{"auth.passkey.put", 1, `{"principal":"uma","id":"p"}`, `{"passkey":{"canary":1}}`, pool.ErrInvalid},
+		{"auth.passkey.put", 1, `{"principal":"ghost","id":"p"}`, "", pool.ErrNotFound},
 		{"subject.forgotten", 1, `{"what":1}`, "", pool.ErrInvalid},
 	} {
 		e := pool.Event{Kind: c.kind, Version: c.version, Data: json.RawMessage(c.data)}
@@ -390,6 +455,12 @@ func TestCommands(t *testing.T) {
 		"password of a service":  {auth.Command{Set: &auth.SetPassword{Principal: "bot", Hash: argon()}}, invalid},
 		"a password, no hash":    {auth.Command{Set: &auth.SetPassword{Principal: "uma", Hash: "canary horse battery staple canary horse battery staple"}}, invalid},
 		"hash without end":       {auth.Command{Set: &auth.SetPassword{Principal: "uma", Hash: argon() + strings.Repeat("a", 255)}}, invalid},
+		"first of another":       {auth.Command{Put: person(func(*auth.Principal) {}), Set: &auth.SetPassword{Principal: "uma", Hash: argon()}}, invalid},
+		"first of who is there":  {auth.Command{Put: &auth.Principal{ID: "uma", Kind: auth.Person, Name: "u"}, Set: &auth.SetPassword{Principal: "uma", Hash: argon()}}, invalid},
+		"first of a service":     {auth.Command{Put: &auth.Principal{ID: "robot", Kind: auth.Service}, Set: &auth.SetPassword{Principal: "robot", Hash: argon()}}, invalid},
+		"first, no hash":         {auth.Command{Put: &auth.Principal{ID: "eve", Kind: auth.Person, Name: "eve"}, Set: &auth.SetPassword{Principal: "eve", Hash: "canary"}}, invalid},
+		"first of a taken name":  {auth.Command{Put: &auth.Principal{ID: "eve", Kind: auth.Person, Name: "uma@corp"}, Set: &auth.SetPassword{Principal: "eve", Hash: argon()}}, exists},
+		"put, set and more":      {auth.Command{Put: &auth.Principal{ID: "eve", Kind: auth.Person, Name: "eve"}, Set: &auth.SetPassword{Principal: "eve", Hash: argon()}, Reset: "uma"}, invalid},
 		"rehash of none":         {auth.Command{Set: &auth.SetPassword{Principal: "vic", Hash: argon(), Same: true}}, conflict},
 		"rehash of an old one":   {auth.Command{Set: &auth.SetPassword{Principal: "uma", Hash: argon(), Same: true, If: 1}}, conflict},
 		"factor of a service":    {auth.Command{Second: &auth.SetSecond{Principal: "bot", Secret: make([]byte, 20)}}, invalid},
@@ -429,6 +500,28 @@ func TestCommands(t *testing.T) {
 		"key that ends first":    {auth.Command{Key: key(func(k *auth.Key) { k.NotBefore, k.Expires = noon(), noon() })}, invalid},
 		"key twice":              {auth.Command{Key: key(func(k *auth.Key) { k.Line = strings.Replace(sshLine(), "ada@", "eve@", 1) })}, exists},
 		"take nothing":           {auth.Command{Take: &auth.PrincipalsKey{Principal: "uma", ID: "ghost"}}, missing},
+		"passkey of nobody":      {auth.Command{Passkey: passkey("new", "ghost")}, missing},
+		"passkey of a service":   {auth.Command{Passkey: passkey("new", "bot")}, invalid},
+		"passkey without an id":  {auth.Command{Passkey: passkey("", "uma")}, invalid},
+		"passkey of no device":   {auth.Command{Passkey: passkey("new", "uma", func(k *auth.Passkey) { k.Credential = nil })}, invalid},
+		"passkey, long id":       {auth.Command{Passkey: passkey("new", "uma", func(k *auth.Passkey) { k.Credential = make([]byte, 1024) })}, invalid},
+		"passkey without a key":  {auth.Command{Passkey: passkey("new", "uma", func(k *auth.Passkey) { k.PublicKey = nil })}, invalid},
+		"passkey, long key":      {auth.Command{Passkey: passkey("new", "uma", func(k *auth.Passkey) { k.PublicKey = make([]byte, 4097) })}, invalid},
+		"passkey without a name": {auth.Command{Passkey: passkey("new", "uma", func(k *auth.Passkey) { k.Name = "" })}, invalid},
+		"passkey, name of lines": {auth.Command{Passkey: passkey("new", "uma", func(k *auth.Passkey) { k.Name = "canary\n" })}, invalid},
+		"passkey, long name":     {auth.Command{Passkey: passkey("new", "uma", func(k *auth.Passkey) { k.Name = strings.Repeat("x", 65) })}, invalid},
+		"passkey, many ways":     {auth.Command{Passkey: passkey("new", "uma", func(k *auth.Passkey) { k.Transports = strings.Split("a,b,c,d,e,f,g,h,i", ",") })}, invalid},
+		"passkey, no way":        {auth.Command{Passkey: passkey("new", "uma", func(k *auth.Passkey) { k.Transports = []string{""} })}, invalid},
+		"passkey, long way":      {auth.Command{Passkey: passkey("new", "uma", func(k *auth.Passkey) { k.Transports = []string{strings.Repeat("x", 33)} })}, invalid},
+		"passkey of another":     {auth.Command{Passkey: passkey("new", "uma", func(k *auth.Passkey) { k.Credential = passkey("p1", "vic").Credential })}, exists},
+		"passkey twice":          {auth.Command{Passkey: passkey("new", "uma", func(k *auth.Passkey) { k.Credential = passkey("p1", "uma").Credential })}, exists},
+		"passkey that changes":   {auth.Command{Passkey: passkey("p1", "uma", func(k *auth.Passkey) { k.PublicKey = []byte("another") })}, exists},
+		"passkey, another count": {auth.Command{Passkey: passkey("p1", "uma", func(k *auth.Passkey) { k.Count = 0 })}, exists},
+		"passkey, one device":    {auth.Command{Passkey: passkey("p1", "uma", func(k *auth.Passkey) { k.Backup = false })}, exists},
+		"passkey, another way":   {auth.Command{Passkey: passkey("p1", "uma", func(k *auth.Passkey) { k.Transports = nil })}, exists},
+		"passkey in its place":   {auth.Command{Passkey: passkey("p2", "uma")}, exists},
+		"discard nothing":        {auth.Command{Discard: &auth.PrincipalsKey{Principal: "uma", ID: "ghost"}}, missing},
+		"discard another's":      {auth.Command{Discard: &auth.PrincipalsKey{Principal: "vic", ID: "p2"}}, missing},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -462,7 +555,7 @@ func TestTheSameAgain(t *testing.T) {
 	group, _ := b.auth().Binding("b-group")
 	for name, c := range map[string]auth.Command{
 		"put": {Put: &uma}, "put of one disabled": {Put: &nobody}, "disable": {Disable: "nobody"}, "enable": {Enable: "uma"}, "bind": {Bind: &group},
-		"token": {Token: &token}, "key": {Key: &key}, "drop": {Drop: "vic"},
+		"token": {Token: &token}, "key": {Key: &key}, "drop": {Drop: "vic"}, "passkey": {Passkey: passkey("p1", "vic")},
 	} {
 		c.Program = true
 		events, err := b.try(c)
@@ -500,12 +593,18 @@ func TestWhatOnesOwn(t *testing.T) {
 		"another's name":             {"vic", auth.Command{Put: rename}, auth.OutOfScope},
 		"name by root":               {"root", auth.Command{Put: rename}, ""},
 		"somebody new":               {"uma", auth.Command{Put: &auth.Principal{ID: "x", Kind: auth.Person, Name: "x"}}, auth.OutOfScope},
+		"new, with a password":       {"uma", auth.Command{Put: &auth.Principal{ID: "x", Kind: auth.Person, Name: "x"}, Set: &auth.SetPassword{Principal: "x", Hash: argon()}}, auth.OutOfScope},
+		"the same by root":           {"root", auth.Command{Put: &auth.Principal{ID: "x", Kind: auth.Person, Name: "x"}, Set: &auth.SetPassword{Principal: "x", Hash: argon()}}, ""},
 		"own password":               {"uma", auth.Command{Set: hash}, ""},
 		"another's password":         {"vic", auth.Command{Set: hash}, auth.OutOfScope},
 		"password by root":           {"root", auth.Command{Set: hash}, ""},
 		"password by rival's admin":  {"rita", auth.Command{Set: hash}, auth.OutOfScope},
 		"password of nobody there":   {"vic", auth.Command{Set: &auth.SetPassword{Principal: "ghost", Hash: argon()}}, auth.OutOfScope},
 		"own second factor":          {"uma", auth.Command{Second: &auth.SetSecond{Principal: "uma", Secret: make([]byte, 20)}}, ""},
+		"own passkey":                {"uma", auth.Command{Passkey: passkey("p", "uma")}, ""},
+		"another's passkey":          {"vic", auth.Command{Passkey: passkey("p", "uma")}, auth.OutOfScope},
+		"root's for another, held":   {"root", auth.Command{Passkey: passkey("p", "uma")}, auth.NotOwn},
+		"another's passkey away":     {"vic", auth.Command{Discard: &auth.PrincipalsKey{Principal: "uma", ID: "p"}}, auth.OutOfScope},
 		"own token":                  {"uma", auth.Command{Token: of("uma")}, ""},
 		"token of another":           {"vic", auth.Command{Token: of("uma")}, auth.OutOfScope},
 		"root's for another":         {"root", auth.Command{Token: of("uma")}, auth.NotOwn},
@@ -556,7 +655,7 @@ func TestWhatOnesOwn(t *testing.T) {
 	b := company(t)
 	by := b.whole("uma")
 	by.Whole, by.Limits = false, token.Limits
-	for _, c := range []auth.Command{{By: &by, Token: of("uma")}, {By: &by, Set: hash}} {
+	for _, c := range []auth.Command{{By: &by, Token: of("uma")}, {By: &by, Set: hash}, {By: &by, Passkey: passkey("p", "uma")}} {
 		_, err := b.try(c)
 		var no *auth.Refusal
 		require.ErrorAs(t, err, &no)
@@ -565,6 +664,30 @@ func TestWhatOnesOwn(t *testing.T) {
 	by = b.whole("uma")
 	_, err = b.try(auth.Command{By: &by, Set: &auth.SetPassword{Principal: "uma", Hash: argon(), Same: true}})
 	require.ErrorIs(t, err, pool.ErrInvalid, "only the program says that a password is the same")
+}
+
+// TestPasskeysAndSessions: a passkey that is added or named anew leaves what was handed out before as it is; one that is taken away makes it void, and
+// its authenticator can be registered again. To sign out everywhere, or to set a password, takes no passkey away.
+func TestPasskeysAndSessions(t *testing.T) {
+	t.Parallel()
+	b := company(t)
+	uma, root := b.whole("uma"), b.whole("root")
+	b.do(auth.Command{By: &uma, Passkey: passkey("p1", "uma")})
+	b.do(auth.Command{By: &uma, Passkey: passkey("p1", "uma", func(k *auth.Passkey) { k.Name = "other" })})
+	require.NoError(t, b.auth().Good(uma, b.now))
+	b.do(auth.Command{By: &root, Reset: "uma"})
+	b.do(auth.Command{By: &root, Set: &auth.SetPassword{Principal: "uma", Hash: argon()}})
+	b.do(auth.Command{By: &root, Disable: "uma"})
+	b.do(auth.Command{By: &root, Enable: "uma"})
+	require.Len(t, b.auth().Passkeys("uma"), 1)
+	uma = b.whole("uma")
+	b.do(auth.Command{By: &root, Discard: &auth.PrincipalsKey{Principal: "uma", ID: "p1"}})
+	require.ErrorIs(t, b.auth().Good(uma, b.now), auth.ErrUnauthenticated)
+	require.Empty(t, b.auth().Passkeys("uma"))
+	vic := b.whole("vic")
+	b.do(auth.Command{By: &vic, Passkey: passkey("p1", "vic", func(k *auth.Passkey) { k.Credential = passkey("p1", "uma").Credential })})
+	b.do(auth.Command{Remove: "vic"})
+	b.do(auth.Command{Passkey: passkey("p1", "uma")})
 }
 
 // TestTheLastAdmin: what would leave nobody who can say who may do what is refused.
@@ -603,6 +726,11 @@ func TestBounds(t *testing.T) {
 		_, err = b.try(auth.Command{Program: true, Key: &auth.Key{ID: fmt.Sprint("k", n), Principal: "uma", Line: "ssh-ed25519 " + base64.StdEncoding.EncodeToString(blob)}})
 		require.Equal(t, n == auth.MaxKeys, err != nil)
 	}
+	for n := range auth.MaxPasskeys + 1 {
+		_, err = b.try(auth.Command{Program: true, Passkey: passkey(fmt.Sprint("p", n), "uma")})
+		require.Equal(t, n == auth.MaxPasskeys, errors.Is(err, pool.ErrInvalid))
+	}
+	b.do(auth.Command{Passkey: passkey("p0", "uma", func(k *auth.Passkey) { k.Name = "one of those that there are" })})
 	limits := []auth.Limit{{Role: auth.Viewer, Scope: in("eng")}}
 	add := func() error {
 		_, token, err := auth.NewToken("test")

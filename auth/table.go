@@ -59,7 +59,7 @@ func Table() []Row {
 		{Resource: Users, Self: Read | Update, Admin: all | Operate}, // Operate: rename, disable, sign out everywhere
 		{Resource: Bindings, Self: Read, Admin: Read | Create | Delete},
 		{Resource: Tokens, Self: Read | Create | Delete, Admin: Read | Create | Delete},
-		{Resource: Credentials, Self: Read | Update, Admin: Read | change}, // passwords and second factors; Read: that there are some
+		{Resource: Credentials, Self: Read | Update, Admin: Read | change}, // passwords, second factors, passkeys; Read: that there are some
 		{Resource: Keys, Self: all, Admin: all},
 		{Resource: Sessions, Self: Read | Delete, Admin: Read | Delete},
 

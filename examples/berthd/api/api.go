@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -27,6 +28,7 @@ import (
 	"github.com/berthage/berthage/examples/berthd/edge"
 	"github.com/berthage/berthage/examples/berthd/history"
 	"github.com/berthage/berthage/examples/berthd/operation"
+	"github.com/berthage/berthage/examples/berthd/passkey"
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/examples/berthd/receivers"
 	"github.com/berthage/berthage/examples/berthd/signin"
@@ -54,6 +56,9 @@ type Config struct {
 	Maker      *receivers.Maker  // makes the notifiers of those that are checked or tried
 	Trail      *trail.Reader     // the ledger as an audit log
 	Prices     showback.Prices   // what usage costs; the zero value: nothing
+
+	// Passkeys returns those of this dashboard; the error, a *pool.Error, says in Want what would have to be so for there to be any. nil: there are none.
+	Passkeys func() (*passkey.Passkeys, error)
 }
 
 // api is what the handlers share.
@@ -65,6 +70,7 @@ type api struct {
 	planning chan struct{} // and for each plan that is being made
 	plans    plans
 	replays  replays
+	routes   sync.Mutex // held while they are compared and changed
 }
 
 const prefix = "/api/v1"
@@ -132,6 +138,7 @@ func Register(mux *http.ServeMux, c Config) {
 	a.registerUsers()
 	a.registerBindings()
 	a.registerCredentials()
+	a.registerPasskeys()
 	a.registerTokens()
 	a.registerKeys()
 	a.describeProblems()
@@ -162,13 +169,30 @@ func tags() []*huma.Tag {
 
 // Public reports whether a request needs no credentials: signing in is what gives them.
 func Public(r *http.Request) bool {
+	if r.URL.Path == prefix+"/login/passkey" {
+		return slices.Contains([]string{http.MethodGet, http.MethodPost, http.MethodPut}, r.Method)
+	}
 	return r.Method == http.MethodPost && slices.Contains([]string{prefix + "/session", prefix + "/login", prefix + "/login/refresh"}, r.URL.Path)
 }
 
-// as returns the Manager in the name of the request's caller.
+// as returns the Manager in the name of the request's caller, which writes down what is asked for and sees whether it still may be.
 func (a *api) as(ctx context.Context) *berthage.Manager {
 	who, _ := access.From(ctx)
-	return a.c.Manager.As(who.Actor, edge.From(ctx).ID).For(who.Actor)
+	return a.under(ctx, who.Warrant())
+}
+
+// lasting is as for what goes on after the request. It ends when a right is taken away, and not when a session does.
+func (a *api) lasting(ctx context.Context) *berthage.Manager {
+	who, _ := access.From(ctx)
+	w := who.Warrant()
+	w.By.Expires = time.Time{}
+	return a.under(ctx, w)
+}
+
+func (a *api) under(ctx context.Context, w auth.Warrant) *berthage.Manager {
+	who, _ := access.From(ctx)
+	m := a.c.Manager.As(who.Actor, edge.From(ctx).ID).For(who.Actor)
+	return trail.Beside(m, requestOf(ctx)).With(auth.Name, w)
 }
 
 type requestKey struct{}

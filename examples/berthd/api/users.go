@@ -34,6 +34,7 @@ type User struct {
 	Disabled     bool `json:"disabled" doc:"Nothing that they hold is good"`
 	Password     bool `json:"password" doc:"They have one"`
 	SecondFactor bool `json:"second_factor" doc:"They have one"`
+	Passkeys     int  `json:"passkeys"`
 	Tokens       int  `json:"tokens" doc:"API tokens, those that have expired included"`
 	Keys         int  `json:"keys" doc:"SSH keys"`
 }
@@ -43,7 +44,7 @@ func user(s *auth.State, p auth.Principal) User {
 	_, second := s.Second(p.ID)
 	return User{
 		ID: p.ID, Kind: string(p.Kind), Project: p.Project, UserBody: UserBody{p.Name, p.Email, p.Login}, Disabled: p.Disabled,
-		Password: password, SecondFactor: second, Tokens: len(s.Tokens(p.ID)), Keys: len(s.Keys(p.ID)),
+		Password: password, SecondFactor: second, Passkeys: len(s.Passkeys(p.ID)), Tokens: len(s.Tokens(p.ID)), Keys: len(s.Keys(p.ID)),
 	}
 }
 
@@ -138,23 +139,19 @@ func (a *api) clear(ctx context.Context, id string) {
 func (a *api) addUser(ctx context.Context, in *struct{ Body NewUserBody }) (*userOutput, error) {
 	b := in.Body
 	p := auth.Principal{ID: newID("u"), Kind: auth.Kind(b.Kind), Project: b.Project, Name: b.Name, Email: b.Email, Login: b.Login}
-	var hash string
+	c := auth.Command{Put: &p}
 	if b.Password != "" { // what is wrong with it is said before anything is done
 		if p.Kind != auth.Person {
 			return nil, problem.From(&pool.Error{Kind: pool.ErrInvalid, Field: "password", Want: "none: service accounts have tokens"})
 		}
-		var err error
-		if hash, err = a.c.Desk.Hash(ctx, b.Password); err != nil {
+		hash, err := a.c.Desk.Hash(ctx, b.Password)
+		if err != nil {
 			return nil, problem.From(err)
 		}
+		c.Set = &auth.SetPassword{Principal: p.ID, Hash: hash}
 	}
-	if err := a.decide(ctx, auth.Command{Put: &p}); err != nil {
+	if err := a.decide(ctx, c); err != nil {
 		return nil, problem.From(err)
-	}
-	if hash != "" {
-		if err := a.decide(ctx, auth.Command{Set: &auth.SetPassword{Principal: p.ID, Hash: hash}}); err != nil {
-			return nil, problem.From(err)
-		}
 	}
 	return a.user(ctx, p.ID)
 }

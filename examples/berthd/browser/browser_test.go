@@ -181,10 +181,17 @@ func eval[T any](b *browser, js string) T {
 	return v
 }
 
-// until waits until an expression is true.
+// until waits until an expression is true. While the page is on its way to another one it is not.
 func (b *browser) until(js string) {
 	b.t.Helper()
-	eventually(b.t, func() bool { return eval[bool](b, "Boolean("+js+")") }, js)
+	eventually(b.t, func() bool {
+		ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool]("Boolean("+js+")"))
+		if err != nil && strings.Contains(err.Error(), "navigated or closed") {
+			return false
+		}
+		require.NoError(b.t, err, js)
+		return ok
+	}, js)
 }
 
 func (b *browser) click(css string) { b.t.Helper(); b.do(chromedp.Click(chromedp.CSS(css))) }

@@ -74,7 +74,7 @@ func options() []option {
 		networks("notify-allow", "networks or addresses in which receivers of messages may be, beside the public Internet, such as 10.1.2.0/24", func(c *Config) *[]netip.Prefix { return &c.NotifyAllow }),
 		text("guest-user", "NAME", "user that is made on machines with registered keys for those who have not chosen one; without it, the image's", func(c *Config) *string { return &c.GuestUser }),
 		networks("trusted-proxies", "networks or addresses of proxies before the daemon, whose X-Forwarded-For says where a request comes from; without it, the connection does", func(c *Config) *[]netip.Prefix { return &c.Proxies }),
-		text("public-url", "URL", "where people reach the dashboard, for links in messages; without it they have none", func(c *Config) *string { return &c.PublicURL }),
+		text("public-url", "URL", "where people reach the dashboard, for links in messages, which have none without it, and for passkeys", func(c *Config) *string { return &c.PublicURL }),
 		text("secrets-key", "FILE", "keys that seal the secrets of receivers, one in each line, the one that seals first; for several daemons on one database; without it, secrets-key in the data directory", func(c *Config) *string { return &c.SecretsKey }),
 		{
 			name: "rebalance", value: "MODE", usage: "moves that empty hosts: off, recommend (they are planned and shown) or automatic (and made)",
@@ -126,6 +126,8 @@ func options() []option {
 			name: "audit-key", value: "FILE", usage: "a private key that signs what the ledger is, as berthd audit key makes it", many: true,
 			set: func(c *Config, s string) error { c.AuditKeys = append(c.AuditKeys, s); return nil },
 		},
+		span("audit-every", "time between two heads of the ledger that are signed with audit-key, while it grows; 0 for none", func(c *Config) *time.Duration { return &c.AuditEvery }),
+		text("audit-heads", "FILE", "where these are kept; without it, audit-heads in the data directory", func(c *Config) *string { return &c.AuditHeads }),
 		text("audit-forward", "ADDRESS", "where the audit log is sent: tcp://HOST:PORT, tls://HOST:PORT or udp://HOST:PORT", func(c *Config) *string { return &c.AuditForward }),
 		text("audit-format", "FORMAT", "how: json or syslog", func(c *Config) *string { return &c.AuditFormat }),
 		text("audit-ca", "FILE", "certificates that the one of audit-forward's tls:// must come from; without it, the system's", func(c *Config) *string { return &c.AuditCA }),

@@ -285,7 +285,7 @@ func TestEveryListIsPaged(t *testing.T) {
 		r.get(path+"?limit=1001").problem(422, "schema-violation")
 		r.get(path+"?cursor=!").problem(422, "invalid-value")
 	}
-	require.Equal(t, 27, lists)
+	require.Equal(t, 28, lists)
 }
 
 func TestFilters(t *testing.T) {

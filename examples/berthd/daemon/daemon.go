@@ -25,6 +25,7 @@ import (
 	"github.com/berthage/berthage/examples/berthd/ledger"
 	"github.com/berthage/berthage/examples/berthd/metrics"
 	"github.com/berthage/berthage/examples/berthd/operation"
+	"github.com/berthage/berthage/examples/berthd/passkey"
 	"github.com/berthage/berthage/examples/berthd/receivers"
 	"github.com/berthage/berthage/examples/berthd/trail"
 	"github.com/berthage/berthage/hypervisor/fake"
@@ -53,6 +54,7 @@ type Daemon struct {
 	manager *berthage.Manager
 	books   *access.Books
 	guard   *access.Guard
+	knocks  access.Knocks     // at the hooks
 	entered *session.Sessions // of those who have signed in
 	token   string
 	ops     *operation.Log
@@ -60,10 +62,14 @@ type Daemon struct {
 	keys    *receivers.Keys // seal the secrets of receivers
 	maker   *receivers.Maker
 
+	passkeys   *passkey.Passkeys // set before anything is served
+	noPasskeys error             // why there are none
+
 	configured map[string]receivers.Receiver // those of the configuration, by name; never changed
 
 	backups *ledger.Backups // nil: none are written
 	trail   *trail.Recorder
+	heads   *trail.Heads       // nil: none are signed but those that are asked for
 	forward *ledger.Forwarding // of the audit log; nil: nowhere
 	handler http.Handler
 
@@ -168,6 +174,7 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 		Manager: d.manager, Operations: d.ops, Guard: d.guard, Logger: d.log, Version: d.version,
 		Drivers: d.drivers.kinds, URL: d.URL, Drain: d.drain, CostWeight: d.config.CostWeight,
 		History: d.History(), Keys: d.keys, Maker: d.maker, Desk: desk, Scratch: d.store, GuestUser: d.config.GuestUser, Trail: read, Prices: prices,
+		Passkeys: func() (*passkey.Passkeys, error) { return d.passkeys, d.noPasskeys },
 	})
 	return nil
 }
@@ -224,6 +231,9 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	}
 	url, local := reach(l.Addr(), d.config.TLSCert != "")
 	d.url.Store(&url)
+	if d.passkeys, d.noPasskeys = d.passkeysAt(url); d.noPasskeys != nil {
+		d.log.Info("nobody can use a passkey", "why", d.noPasskeys)
+	}
 	srv := &http.Server{
 		Handler: d.handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
@@ -251,6 +261,9 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	wg.Go(func() { d.follow(background) })
 	wg.Go(func() { d.books.Run(background) })
 	wg.Go(func() { d.forwarding(background) })
+	if d.heads != nil {
+		wg.Go(func() { d.heads.Run(background) })
+	}
 	if d.backups != nil {
 		wg.Go(func() { d.backups.Run(background) })
 	}

@@ -40,11 +40,14 @@ func (r *rig) user(name, role, project string) (id string) {
 	return id
 }
 
-// busy adds somebody with so many sessions, tokens and keys, and as many people with roles beside them.
+// busy adds somebody with so many sessions, tokens, keys and passkeys, and as many people with roles beside them.
 func (r *rig) busy(n int) (id string) {
 	r.t.Helper()
 	id = r.user("busy", "viewer", "")
+	browser := r.visitor()
+	browser(http.MethodPost, loginPath, object{"name": "busy", "password": secretOf, "browser": true}).want(http.StatusOK)
 	for k := range n {
+		r.register(id, "device", browser)
 		r.user(fmt.Sprint("person-", k), "viewer", "")
 		mine := r.logIn("busy")
 		mine(http.MethodPost, usersPath+"/"+id+"/tokens", object{"limits": []object{{"role": "viewer", "everything": true}}, "days": 1}).want(http.StatusCreated)
@@ -224,7 +227,7 @@ func TestPeople(t *testing.T) {
 	require.Len(t, r.get(usersPath).items(), 3)
 	require.Equal(t, []any{bob}, ids(byBob(http.MethodGet, usersPath, nil).want(http.StatusOK)))
 
-	for _, path := range []string{"", "/tokens", "/ssh-keys", "/sessions"} {
+	for _, path := range []string{"", "/tokens", "/ssh-keys", "/sessions", "/passkeys"} {
 		byBob(http.MethodGet, usersPath+"/"+bob+path, nil).want(http.StatusOK)
 		there := byBob(http.MethodGet, usersPath+"/"+ada+path, nil).problem(404, "not-found")
 		none := byBob(http.MethodGet, usersPath+"/unknown"+path, nil).problem(404, "not-found")
@@ -237,6 +240,7 @@ func TestPeople(t *testing.T) {
 		{"PUT", "", object{"name": "x"}}, {"DELETE", "", nil}, {"POST", "/disable", nil}, {"POST", "/enable", nil}, {"POST", "/sign-out", nil},
 		{"PUT", "/password", object{"password": "another horse, another battery"}}, {"POST", "/second-factor", object{}},
 		{"PUT", "/second-factor", object{"code": "123456"}}, {"POST", "/second-factor/remove", object{}},
+		{"POST", "/passkeys", object{}}, {"PUT", "/passkeys", object{"name": "x", "answer": object{}}}, {"PUT", "/passkeys/none", object{"name": "x"}}, {"POST", "/passkeys/none/remove", object{}},
 		{"POST", "/tokens", object{"limits": []object{{"role": "viewer", "everything": true}}, "days": 1}}, {"DELETE", "/tokens/none", nil},
 		{"POST", "/ssh-keys", object{"key": publicKey}}, {"PUT", "/ssh-keys/none", object{}}, {"DELETE", "/ssh-keys/none", nil}, {"DELETE", "/sessions/none", nil},
 	} {
@@ -350,9 +354,10 @@ func TestPeopleByCommand(t *testing.T) {
 	t.Parallel()
 	r := start(t, 1)
 	require.Contains(t, r.out.String(), "berthd user add NAME --role admin")
+	typed := ""
 	user := func(args ...string) (string, error) {
 		var out bytes.Buffer
-		err := daemon.User(t.Context(), append(args, "--data", r.config.Data), &out)
+		err := daemon.User(t.Context(), append(args, "--data", r.config.Data), strings.NewReader(typed), &out)
 		return out.String(), err
 	}
 	out, err := user("add", "ada", "--role", "admin")
@@ -375,6 +380,26 @@ func TestPeopleByCommand(t *testing.T) {
 	r.open(loginPath, object{"name": "ada", "password": strings.TrimSpace(strings.Split(out, "\n")[2])}).want(http.StatusOK)
 	_, err = user("second-factor", "ada")
 	require.NoError(t, err)
+
+	// A password can be given, which is not printed then.
+	for _, c := range []struct{ typed, password, command, name string }{
+		{secretOf + "\n", secretOf, "add", "kim"}, {secretOf + " two\r\nmore\n", secretOf + " two", "password", "kim"}, {secretOf + " three", secretOf + " three", "password", "ada"},
+	} {
+		typed = c.typed
+		out, err = user(c.command, c.name, "--password-stdin")
+		require.NoError(t, err)
+		require.Empty(t, out)
+		r.open(loginPath, object{"name": c.name, "password": c.password}).want(http.StatusOK)
+	}
+	for _, typed = range []string{"", "\nsecond line\n", "short\n"} {
+		_, err = user("add", "lee", "--role", "viewer", "--password-stdin")
+		require.Error(t, err, typed)
+	}
+	out, err = user("list")
+	require.NoError(t, err)
+	require.NotContains(t, out, "lee", "nobody is added without the password that was meant")
+	_, err = user("list", "--password-stdin")
+	require.ErrorContains(t, err, "--password-stdin")
 	for _, wrong := range [][]string{{"nope"}, {"add"}, {"list", "ada"}, {"password", "eve"}, {"add", "eve", "--project", "default"}, {"add", "eve", "--role", "king"}, {"password", "ada", "--role", "user"}, {"add", "eve", "x"}} {
 		_, err = user(wrong...)
 		require.Error(t, err, wrong)

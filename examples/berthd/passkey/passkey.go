@@ -1,8 +1,7 @@
 // Package passkey has people register passkeys and log in with them, as WebAuthn says (W3C, Level 3), by the library go-webauthn. A log-in needs
 // no name: the passkey says whose it is. The authenticator has to make sure of who uses it, by a finger or a PIN, so that a passkey is both factors.
 //
-// The ledger has no place for passkeys yet. Where they are kept is given by two functions; what has to be kept is Key, which is personal and no
-// secret. How often a passkey was used, by its own count, is kept in the Scratch.
+// Passkeys are kept in the ledger, as package auth says. How often one was used, by its own count, is kept in the Scratch.
 //
 // A ceremony, a registration or a log-in, is known by a text that the browser holds, best in a cookie with Secure, HttpOnly, SameSite=Strict and a
 // name that begins with __Host-. What it is compared with lies in the Scratch for [Patience], and is taken away at the first answer, right or wrong.
@@ -16,8 +15,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-webauthn/webauthn/protocol"
@@ -30,7 +31,6 @@ import (
 // Bounds.
 const (
 	Patience  = 5 * time.Minute // from a ceremony's begin to its end
-	MaxKeys   = 20              // of one principal
 	MaxAnswer = 32 << 10        // bytes that a browser sends
 
 	// countFor is how long it is known how often a passkey was used.
@@ -53,38 +53,22 @@ const (
 
 func refused(f Fault) error { return auth.Unauthenticated(auth.BadCredentials, f) }
 
-// Key is a passkey, as it was registered.
-type Key struct {
-	ID         []byte    `json:"id"`
-	PublicKey  []byte    `json:"public_key"` // COSE
-	Name       string    `json:"name"`       // that its owner has given it
-	Created    time.Time `json:"created"`
-	Count      uint32    `json:"count"`      // of its uses, when it was registered; 0: it does not count
-	Backup     bool      `json:"backup"`     // it can be on several devices; that does not change
-	Transports []string  `json:"transports"` // how it is reached, for the browser
-}
-
 // Config is what New needs. All of it is required.
 type Config struct {
-	Domain  string   // the relying party's id: the host name of the dashboard or a domain above it; passkeys are for it for good
-	Origins []string // of the pages that may ask, such as "https://berthage.example"
-	Title   string   // for people
+	Site  Site
+	Title string // for people
 
 	// State returns what is known now; an error lets nobody in.
 	State func(ctx context.Context) (*auth.State, error)
-
-	// Keys returns a principal's, and Add adds one to them, unless somebody has one of that id, whoever it is, which is pool.ErrExists. An error lets
-	// nobody in.
-	Keys func(ctx context.Context, principal string) ([]Key, error)
-	Add  func(ctx context.Context, principal string, k Key) error
 
 	Scratch pool.Scratch
 }
 
 // Passkeys holds ceremonies. It is safe for concurrent use.
 type Passkeys struct {
-	c Config
-	w *webauthn.WebAuthn
+	c    Config
+	w    *webauthn.WebAuthn
+	pace pace
 }
 
 // New returns Passkeys.
@@ -92,23 +76,26 @@ func New(c Config) (*Passkeys, error) {
 	bad := func(field, want string) (*Passkeys, error) {
 		return nil, &pool.Error{Op: "configure passkeys", Kind: pool.ErrInvalid, Field: field, Want: want}
 	}
-	if c.State == nil || c.Keys == nil || c.Add == nil || c.Scratch == nil {
-		return bad("config", "State, Keys, Add and Scratch")
+	if c.State == nil || c.Scratch == nil {
+		return bad("config", "State and Scratch")
 	}
-	if c.Domain == "" || c.Title == "" {
-		return bad("domain", "a domain and a title")
+	if c.Site.Domain == "" || c.Site.Origin == "" || c.Title == "" {
+		return bad("site", "a domain, the origin of its pages, and a title")
 	}
 	w, err := webauthn.New(&webauthn.Config{
-		RPID: c.Domain, RPDisplayName: c.Title, RPOrigins: slices.Clone(c.Origins), AttestationPreference: protocol.PreferNoAttestation,
+		RPID: c.Site.Domain, RPDisplayName: c.Title, RPOrigins: []string{c.Site.Origin}, AttestationPreference: protocol.PreferNoAttestation,
 		AuthenticatorSelection: protocol.AuthenticatorSelection{
 			ResidentKey: protocol.ResidentKeyRequirementRequired, RequireResidentKey: protocol.ResidentKeyRequired(), UserVerification: protocol.VerificationRequired,
 		},
 	})
 	if err != nil {
-		return bad("origins", "a host name, and origins of pages below it")
+		return bad("site", "a host name, and the origin of pages there")
 	}
-	return &Passkeys{c, w}, nil
+	return &Passkeys{c: c, w: w}, nil
 }
+
+// Site returns where they work.
+func (p *Passkeys) Site() Site { return p.c.Site }
 
 // user is a principal as the library wants it. The handle is the principal's id, which is no name.
 type user struct {
@@ -122,19 +109,15 @@ func (u user) WebAuthnDisplayName() string                { return u.Name }
 func (u user) WebAuthnCredentials() []webauthn.Credential { return u.keys }
 
 // user returns a person who can log in, with their passkeys.
-func (p *Passkeys) user(ctx context.Context, s *auth.State, principal string) (user, error) {
+func (p *Passkeys) user(s *auth.State, principal string) (user, error) {
 	who, ok := s.Principal(principal)
 	if !ok || who.Kind != auth.Person || who.Disabled || who.Name == "" {
 		return user{}, refused(Unknown)
 	}
-	keys, err := p.c.Keys(ctx, principal)
-	if err != nil {
-		return user{}, err
-	}
 	u := user{Principal: who}
-	for _, k := range keys {
+	for _, k := range s.Passkeys(principal) {
 		c := webauthn.Credential{
-			ID: k.ID, PublicKey: k.PublicKey, Flags: webauthn.CredentialFlags{UserPresent: true, UserVerified: true, BackupEligible: k.Backup},
+			ID: k.Credential, PublicKey: k.PublicKey, Flags: webauthn.CredentialFlags{UserPresent: true, UserVerified: true, BackupEligible: k.Backup},
 			Authenticator: webauthn.Authenticator{SignCount: k.Count},
 		}
 		for _, t := range k.Transports {
@@ -157,7 +140,7 @@ func (p *Passkeys) may(ctx context.Context, who auth.Identity) (user, error) {
 	if err := s.Good(who, time.Now()); err != nil {
 		return user{}, err
 	}
-	return p.user(ctx, s, who.Principal)
+	return p.user(s, who.Principal)
 }
 
 // BeginRegistration returns the options for the browser's navigator.credentials.create, in JSON, and the ceremony. Have it asked of those only who
@@ -167,7 +150,7 @@ func (p *Passkeys) BeginRegistration(ctx context.Context, who auth.Identity) (op
 	if err != nil {
 		return nil, "", err
 	}
-	if len(u.keys) >= MaxKeys {
+	if len(u.keys) >= auth.MaxPasskeys {
 		return nil, "", &pool.Error{Op: "register a passkey", Kind: pool.ErrInvalid, Field: "passkeys", Want: "at most 20 of a principal"}
 	}
 	o, session, err := p.w.BeginRegistration(u, webauthn.WithExclusions(webauthn.Credentials(u.keys).CredentialDescriptors()))
@@ -177,45 +160,49 @@ func (p *Passkeys) BeginRegistration(ctx context.Context, who auth.Identity) (op
 	return p.begin(ctx, registering(who.Principal), o, session)
 }
 
-// FinishRegistration adds the passkey that the browser has answered with, in JSON, and returns it. The name is for its owner.
-func (p *Passkeys) FinishRegistration(ctx context.Context, who auth.Identity, ceremony, name string, answer []byte) (Key, error) {
+// FinishRegistration returns the passkey that the browser has answered with, in JSON, for an auth.Command of theirs; it is kept by that. The name is for
+// its owner.
+func (p *Passkeys) FinishRegistration(ctx context.Context, who auth.Identity, ceremony, name string, answer []byte) (auth.Passkey, error) {
 	if name == "" || pool.ValidText(name, 64) != nil {
-		return Key{}, &pool.Error{Op: "register a passkey", Kind: pool.ErrInvalid, Field: "name", Want: "1 to 64 bytes of text"}
+		return auth.Passkey{}, &pool.Error{Op: "register a passkey", Kind: pool.ErrInvalid, Field: "name", Want: "1 to 64 bytes of text"}
 	}
 	u, err := p.may(ctx, who)
 	if err != nil {
-		return Key{}, err
+		return auth.Passkey{}, err
 	}
 	session, err := p.take(ctx, registering(who.Principal), ceremony)
 	if err != nil {
-		return Key{}, err
+		return auth.Passkey{}, err
 	}
 	if len(answer) > MaxAnswer {
-		return Key{}, refused(Wrong)
+		return auth.Passkey{}, refused(Wrong)
 	}
 	parsed, err := protocol.ParseCredentialCreationResponseBytes(answer)
 	if err != nil {
-		return Key{}, refused(Wrong)
+		return auth.Passkey{}, refused(Wrong)
 	}
 	c, err := p.w.CreateCredential(u, session, parsed)
 	if err != nil || !c.Flags.UserVerified {
-		return Key{}, refused(Wrong)
+		return auth.Passkey{}, refused(Wrong)
 	}
-	k := Key{ID: c.ID, PublicKey: c.PublicKey, Name: name, Created: time.Now().UTC(), Count: c.Authenticator.SignCount, Backup: c.Flags.BackupEligible}
+	k := auth.Passkey{
+		ID: "p" + strings.ToLower(rand.Text()), Principal: who.Principal, Credential: c.ID, PublicKey: c.PublicKey, Name: name,
+		Count: c.Authenticator.SignCount, Backup: c.Flags.BackupEligible,
+	}
 	for _, t := range c.Transport {
-		if len(t) <= 32 && pool.ValidText(string(t), 32) == nil && len(k.Transports) < 8 {
+		if len(t) > 0 && pool.ValidText(string(t), 32) == nil && len(k.Transports) < 8 {
 			k.Transports = append(k.Transports, string(t))
 		}
 	}
-	if err := p.c.Add(ctx, who.Principal, k); err != nil {
-		return Key{}, err
-	}
-	return k, nil
+	return k, k.Valid()
 }
 
 // BeginLogin returns the options for the browser's navigator.credentials.get, in JSON, and the ceremony. They are the same for everybody, so
-// that nothing is to be learnt from them. Everybody may ask, and each takes room in the Scratch: throttle that route.
-func (p *Passkeys) BeginLogin(ctx context.Context) (options []byte, ceremony string, err error) {
+// that nothing is to be learnt from them. Everybody may ask; an address that does so too often is refused, with auth.ErrThrottled and how long to wait.
+func (p *Passkeys) BeginLogin(ctx context.Context, from netip.Addr) (options []byte, ceremony string, err error) {
+	if err := p.pace.begin(from, time.Now()); err != nil {
+		return nil, "", err
+	}
 	o, session, err := p.w.BeginDiscoverableLogin(webauthn.WithUserVerification(protocol.VerificationRequired))
 	if err != nil {
 		return nil, "", &pool.Error{Op: "log in with a passkey", Kind: pool.ErrInvalid}
@@ -247,7 +234,7 @@ func (p *Passkeys) FinishLogin(ctx context.Context, ceremony string, answer []by
 		failed  error // which the library makes a text of
 	)
 	_, used, err := p.w.ValidatePasskeyLogin(func(id, handle []byte) (webauthn.User, error) {
-		if u, failed = p.user(ctx, s, string(handle)); failed == nil {
+		if u, failed = p.user(s, string(handle)); failed == nil {
 			version, failed = p.counted(ctx, u, id)
 		}
 		return u, failed

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -16,8 +16,20 @@ import (
 
 	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/passkey"
+	"github.com/berthage/berthage/examples/berthd/passkey/passkeytest"
 	"github.com/berthage/berthage/pool"
 )
+
+// page is the origin of the pages.
+const page = "https://berthage.example"
+
+// from is where log-ins come from.
+func from() netip.Addr { return netip.MustParseAddr("192.0.2.7") }
+
+func newAuthenticator(t *testing.T) *passkeytest.Authenticator {
+	t.Helper()
+	return passkeytest.New(t, page)
+}
 
 // site is where passkeys are used: what is known of people, and where their passkeys are.
 type site struct {
@@ -25,16 +37,16 @@ type site struct {
 	*passkey.Passkeys
 	scratch pool.Scratch
 
+	logins   byte // each from another address
 	mu       sync.Mutex
 	s        *auth.State
 	revision pool.Revision
-	keys     map[string][]passkey.Key
 	fails    map[string]error // by call
 }
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{t: t, s: auth.New(nil), keys: map[string][]passkey.Key{}, fails: map[string]error{}}
+	s := &site{t: t, s: auth.New(nil), fails: map[string]error{}}
 	s.scratch = &watched{pool.NewMemoryScratch(), s}
 	p, err := passkey.New(s.config())
 	require.NoError(t, err)
@@ -48,26 +60,11 @@ func newSite(t *testing.T) *site {
 
 func (s *site) config() passkey.Config {
 	return passkey.Config{
-		Domain: "berthage.example", Origins: []string{"https://berthage.example"}, Title: "Berthage", Scratch: s.scratch,
-		State: func(context.Context) (*auth.State, error) { return s.s, s.fails["State"] },
-		Keys: func(_ context.Context, id string) ([]passkey.Key, error) {
+		Site: passkey.Site{Domain: "berthage.example", Origin: page}, Title: "Berthage", Scratch: s.scratch,
+		State: func(context.Context) (*auth.State, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			return slices.Clone(s.keys[id]), s.fails["Keys"]
-		},
-		Add: func(_ context.Context, id string, k passkey.Key) error {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			for _, all := range s.keys {
-				if slices.ContainsFunc(all, func(o passkey.Key) bool { return string(o.ID) == string(k.ID) }) {
-					return pool.ErrExists
-				}
-			}
-			if err := s.fails["Add"]; err != nil {
-				return err
-			}
-			s.keys[id] = append(s.keys[id], k)
-			return nil
+			return s.s, s.fails["State"]
 		},
 	}
 }
@@ -104,11 +101,20 @@ func (w *watched) Delete(ctx context.Context, key string, version int64) error {
 
 func (s *site) do(c auth.Command) {
 	s.t.Helper()
+	require.NoError(s.t, s.try(c))
+}
+
+func (s *site) try(c auth.Command) error {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	c.Program = true
 	raw, err := json.Marshal(c)
 	require.NoError(s.t, err)
 	events, err := s.s.Decide(nil, raw, time.Now())
-	require.NoError(s.t, err)
+	if err != nil {
+		return err
+	}
 	for n := range events {
 		s.revision++
 		events[n].Revision = s.revision
@@ -116,6 +122,16 @@ func (s *site) do(c auth.Command) {
 		require.NoError(s.t, err)
 		s.s = p.(*auth.State)
 	}
+	return nil
+}
+
+// finish registers what a browser has answered with.
+func (s *site) finish(who auth.Identity, ceremony, name string, answer []byte) (auth.Passkey, error) {
+	k, err := s.FinishRegistration(s.t.Context(), who, ceremony, name, answer)
+	if err == nil {
+		err = s.try(auth.Command{Passkey: &k})
+	}
+	return k, err
 }
 
 // whole is the identity of somebody who has logged in in another way.
@@ -125,23 +141,24 @@ func (s *site) whole(id string) auth.Identity {
 }
 
 // register gives somebody a passkey.
-func (s *site) register(id string) *authenticator {
+func (s *site) register(id string) *passkeytest.Authenticator {
 	s.t.Helper()
 	a := newAuthenticator(s.t)
 	ask, ceremony, err := s.BeginRegistration(s.t.Context(), s.whole(id))
 	require.NoError(s.t, err)
-	k, err := s.FinishRegistration(s.t.Context(), s.whole(id), ceremony, "laptop", a.create(ask))
+	k, err := s.finish(s.whole(id), ceremony, "laptop", a.Create(ask))
 	require.NoError(s.t, err)
-	require.Equal(s.t, a.id, k.ID)
+	require.Equal(s.t, a.ID, k.Credential)
 	require.Equal(s.t, []string{"internal", "hybrid"}, k.Transports)
 	return a
 }
 
-func (s *site) login(a *authenticator) (auth.Identity, error) {
+func (s *site) login(a *passkeytest.Authenticator) (auth.Identity, error) {
 	s.t.Helper()
-	ask, ceremony, err := s.BeginLogin(s.t.Context())
+	s.logins++
+	ask, ceremony, err := s.BeginLogin(s.t.Context(), netip.AddrFrom4([4]byte{192, 0, 2, s.logins}))
 	require.NoError(s.t, err)
-	return s.FinishLogin(s.t.Context(), ceremony, a.get(ask))
+	return s.FinishLogin(s.t.Context(), ceremony, a.Get(ask))
 }
 
 func TestPasskeys(t *testing.T) {
@@ -149,7 +166,7 @@ func TestPasskeys(t *testing.T) {
 	s := newSite(t)
 	ada, eve := s.register("p-ada"), s.register("p-eve")
 	for range 3 {
-		for id, a := range map[string]*authenticator{"p-ada": ada, "p-eve": eve} {
+		for id, a := range map[string]*passkeytest.Authenticator{"p-ada": ada, "p-eve": eve} {
 			who, err := s.login(a)
 			require.NoError(t, err)
 			require.Equal(t, s.whole(id), who)
@@ -158,21 +175,22 @@ func TestPasskeys(t *testing.T) {
 	// Who has one registers another; the first is named so that it is not taken again.
 	ask, _, err := s.BeginRegistration(t.Context(), s.whole("p-ada"))
 	require.NoError(t, err)
-	o := ada.read(ask)
+	o := ada.Read(ask)
+	require.Equal(t, "berthage.example", o.PublicKey.RP.ID)
 	require.Len(t, o.PublicKey.ExcludeCredentials, 1)
-	require.Equal(t, b64(ada.id), o.PublicKey.ExcludeCredentials[0].ID)
+	require.Equal(t, passkeytest.Base64(ada.ID), o.PublicKey.ExcludeCredentials[0].ID)
 	second := s.register("p-ada")
 	who, err := s.login(second)
 	require.NoError(t, err)
 	require.Equal(t, "p-ada", who.Principal)
 
 	// One that does not count, and one that is on several devices.
-	for _, change := range []func(a *authenticator){func(a *authenticator) { a.step = 0 }, func(a *authenticator) { a.flags |= eligible | backedUp; a.step = 0 }} {
+	for _, change := range []func(a *passkeytest.Authenticator){func(a *passkeytest.Authenticator) { a.Step = 0 }, func(a *passkeytest.Authenticator) { a.Flags |= passkeytest.Eligible | passkeytest.BackedUp; a.Step = 0 }} {
 		a := newAuthenticator(t)
 		change(a)
 		ask, ceremony, err := s.BeginRegistration(t.Context(), s.whole("p-ada"))
 		require.NoError(t, err)
-		_, err = s.FinishRegistration(t.Context(), s.whole("p-ada"), ceremony, "phone", a.create(ask))
+		_, err = s.finish(s.whole("p-ada"), ceremony, "phone", a.Create(ask))
 		require.NoError(t, err)
 		for range 2 {
 			_, err = s.login(a)
@@ -185,48 +203,63 @@ func TestLoginsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name   string
-		change func(s *site, a *authenticator)
-		answer func(s *site, a *authenticator, answer map[string]any) // changes what is sent
+		change func(s *site, a *passkeytest.Authenticator)
+		answer func(s *site, a *passkeytest.Authenticator, answer map[string]any) // changes what is sent
 		want   error
 	}{
-		{name: "another challenge", change: func(_ *site, a *authenticator) { a.challenge = b64(make([]byte, 32)) }, want: passkey.Wrong},
-		{name: "no challenge", change: func(_ *site, a *authenticator) { a.challenge = "=" }, want: passkey.Wrong},
-		{name: "another page", change: func(_ *site, a *authenticator) { a.origin = "https://berthage.example.evil.example" }, want: passkey.Wrong},
-		{name: "a page in the clear", change: func(_ *site, a *authenticator) { a.origin = "http://berthage.example" }, want: passkey.Wrong},
-		{name: "another port", change: func(_ *site, a *authenticator) { a.origin = "https://berthage.example:8443" }, want: passkey.Wrong},
-		{name: "within another page", change: func(_ *site, a *authenticator) { a.cross = true }, want: passkey.Wrong},
-		{name: "another domain", change: func(_ *site, a *authenticator) { a.domain = "evil.example" }, want: passkey.Wrong},
-		{name: "a registration", change: func(_ *site, a *authenticator) { a.kind = "webauthn.create" }, want: passkey.Wrong},
-		{name: "nobody was there", change: func(_ *site, a *authenticator) { a.flags &^= present }, want: passkey.Wrong},
-		{name: "it is not known who was there", change: func(_ *site, a *authenticator) { a.flags &^= verified }, want: passkey.Wrong},
-		{name: "it is on several devices all at once", change: func(_ *site, a *authenticator) { a.flags |= eligible }, want: passkey.Wrong},
-		{name: "it is backed up, which it cannot be", change: func(_ *site, a *authenticator) { a.flags |= backedUp }, want: passkey.Wrong},
-		{name: "another key", change: func(_ *site, a *authenticator) { a.private = newAuthenticator(a.t).private }, want: passkey.Wrong},
-		{name: "somebody else's account", change: func(_ *site, a *authenticator) { a.handle = []byte("p-eve") }, want: passkey.Unknown},
-		{name: "nobody's account", change: func(_ *site, a *authenticator) { a.handle = []byte("p-nobody") }, want: passkey.Unknown},
-		{name: "no account", change: func(_ *site, a *authenticator) { a.handle = nil }, want: passkey.Wrong},
-		{name: "a service account", change: func(s *site, a *authenticator) {
-			a.handle = []byte("p-robot")
-			s.keys["p-robot"] = s.keys["p-ada"]
+		{name: "another challenge", change: func(_ *site, a *passkeytest.Authenticator) { a.Challenge = passkeytest.Base64(make([]byte, 32)) }, want: passkey.Wrong},
+		{name: "no challenge", change: func(_ *site, a *passkeytest.Authenticator) { a.Challenge = "=" }, want: passkey.Wrong},
+		{name: "another page", change: func(_ *site, a *passkeytest.Authenticator) { a.Origin = "https://berthage.example.evil.example" }, want: passkey.Wrong},
+		{name: "a page in the clear", change: func(_ *site, a *passkeytest.Authenticator) { a.Origin = "http://berthage.example" }, want: passkey.Wrong},
+		{name: "another port", change: func(_ *site, a *passkeytest.Authenticator) { a.Origin = "https://berthage.example:8443" }, want: passkey.Wrong},
+		{name: "within another page", change: func(_ *site, a *passkeytest.Authenticator) { a.Cross = true }, want: passkey.Wrong},
+		{name: "another domain", change: func(_ *site, a *passkeytest.Authenticator) { a.Domain = "evil.example" }, want: passkey.Wrong},
+		{name: "a registration", change: func(_ *site, a *passkeytest.Authenticator) { a.Kind = "webauthn.create" }, want: passkey.Wrong},
+		{name: "nobody was there", change: func(_ *site, a *passkeytest.Authenticator) { a.Flags &^= passkeytest.Present }, want: passkey.Wrong},
+		{name: "it is not known who was there", change: func(_ *site, a *passkeytest.Authenticator) { a.Flags &^= passkeytest.Verified }, want: passkey.Wrong},
+		{name: "it is on several devices all at once", change: func(_ *site, a *passkeytest.Authenticator) { a.Flags |= passkeytest.Eligible }, want: passkey.Wrong},
+		{name: "it is backed up, which it cannot be", change: func(_ *site, a *passkeytest.Authenticator) { a.Flags |= passkeytest.BackedUp }, want: passkey.Wrong},
+		{name: "another key", change: func(_ *site, a *passkeytest.Authenticator) { a.Private = newAuthenticator(t).Private }, want: passkey.Wrong},
+		{name: "somebody else's account", change: func(_ *site, a *passkeytest.Authenticator) { a.Handle = []byte("p-eve") }, want: passkey.Unknown},
+		{name: "nobody's account", change: func(_ *site, a *passkeytest.Authenticator) { a.Handle = []byte("p-nobody") }, want: passkey.Unknown},
+		{name: "no account", change: func(_ *site, a *passkeytest.Authenticator) { a.Handle = nil }, want: passkey.Wrong},
+		{name: "a service account", change: func(s *site, a *passkeytest.Authenticator) {
+			a.Handle = []byte("p-robot")
+			k := s.s.Passkeys("p-ada")[0]
+			s.do(auth.Command{Discard: &auth.PrincipalsKey{Principal: "p-ada", ID: k.ID}})
+			k.ID, k.Principal, k.Created = "", "", time.Time{}
+			private, err := json.Marshal(map[string]any{"passkey": k}) // which no command does
+			require.NoError(s.t, err)
+			p, err := s.s.Fold(&pool.Event{Kind: auth.PasskeyPut, Version: 1, Data: json.RawMessage(`{"id":"x","principal":"p-robot"}`), Private: private})
+			require.NoError(s.t, err)
+			s.s = p.(*auth.State)
 		}, want: passkey.Unknown},
-		{name: "a passkey that is gone", change: func(s *site, _ *authenticator) { delete(s.keys, "p-ada") }, want: passkey.Unknown},
-		{name: "disabled", change: func(s *site, _ *authenticator) { s.do(auth.Command{Disable: "p-ada"}) }, want: passkey.Unknown},
-		{name: "removed", change: func(s *site, _ *authenticator) { s.do(auth.Command{Remove: "p-ada"}) }, want: passkey.Unknown},
-		{name: "the count stands still", change: func(_ *site, a *authenticator) { a.step = 0 }, want: passkey.Cloned},
-		{name: "the count goes back", change: func(_ *site, a *authenticator) { a.count = 0 }, want: passkey.Cloned},
-		{name: "the count is gone", change: func(_ *site, a *authenticator) { a.count, a.step = 0, 0 }, want: passkey.Cloned},
-		{name: "a signature of something else", answer: func(_ *site, _ *authenticator, m map[string]any) {
-			m["response"].(map[string]any)["signature"] = b64(make([]byte, 70))
+		{name: "a passkey that is gone", change: func(s *site, _ *passkeytest.Authenticator) {
+			s.do(auth.Command{Discard: &auth.PrincipalsKey{Principal: "p-ada", ID: s.s.Passkeys("p-ada")[0].ID}})
+		}, want: passkey.Unknown},
+		{name: "disabled", change: func(s *site, _ *passkeytest.Authenticator) { s.do(auth.Command{Disable: "p-ada"}) }, want: passkey.Unknown},
+		{name: "removed", change: func(s *site, _ *passkeytest.Authenticator) { s.do(auth.Command{Remove: "p-ada"}) }, want: passkey.Unknown},
+		{name: "the count stands still", change: func(_ *site, a *passkeytest.Authenticator) { a.Step = 0 }, want: passkey.Cloned},
+		{name: "the count goes back", change: func(_ *site, a *passkeytest.Authenticator) { a.Count = 0 }, want: passkey.Cloned},
+		{name: "the count is gone", change: func(_ *site, a *passkeytest.Authenticator) { a.Count, a.Step = 0, 0 }, want: passkey.Cloned},
+		{name: "a signature of something else", answer: func(_ *site, _ *passkeytest.Authenticator, m map[string]any) {
+			m["response"].(map[string]any)["signature"] = passkeytest.Base64(make([]byte, 70))
 		}, want: passkey.Wrong},
-		{name: "no signature", answer: func(_ *site, _ *authenticator, m map[string]any) { delete(m["response"].(map[string]any), "signature") }, want: passkey.Wrong},
-		{name: "somebody else's passkey", answer: func(s *site, _ *authenticator, m map[string]any) {
-			id := b64(s.register("p-eve").id)
+		{name: "no signature", answer: func(_ *site, _ *passkeytest.Authenticator, m map[string]any) {
+			delete(m["response"].(map[string]any), "signature")
+		}, want: passkey.Wrong},
+		{name: "somebody else's passkey", answer: func(s *site, _ *passkeytest.Authenticator, m map[string]any) {
+			id := passkeytest.Base64(s.register("p-eve").ID)
 			m["id"], m["rawId"] = id, id
 		}, want: passkey.Unknown},
-		{name: "two ids", answer: func(s *site, _ *authenticator, m map[string]any) { m["id"] = b64(s.register("p-eve").id) }, want: passkey.Wrong},
-		{name: "another type", answer: func(_ *site, _ *authenticator, m map[string]any) { m["type"] = "password" }, want: passkey.Wrong},
-		{name: "too long", answer: func(_ *site, _ *authenticator, m map[string]any) { m["x"] = strings.Repeat("x", passkey.MaxAnswer) }, want: passkey.Wrong},
-		{name: "nothing", answer: func(_ *site, _ *authenticator, m map[string]any) { clear(m) }, want: passkey.Wrong},
+		{name: "two ids", answer: func(s *site, _ *passkeytest.Authenticator, m map[string]any) {
+			m["id"] = passkeytest.Base64(s.register("p-eve").ID)
+		}, want: passkey.Wrong},
+		{name: "another type", answer: func(_ *site, _ *passkeytest.Authenticator, m map[string]any) { m["type"] = "password" }, want: passkey.Wrong},
+		{name: "too long", answer: func(_ *site, _ *passkeytest.Authenticator, m map[string]any) {
+			m["x"] = strings.Repeat("x", passkey.MaxAnswer)
+		}, want: passkey.Wrong},
+		{name: "nothing", answer: func(_ *site, _ *passkeytest.Authenticator, m map[string]any) { clear(m) }, want: passkey.Wrong},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -236,12 +269,12 @@ func TestLoginsThatAreRefused(t *testing.T) {
 				_, err := s.login(a)
 				require.NoError(t, err)
 			}
-			ask, ceremony, err := s.BeginLogin(t.Context())
+			ask, ceremony, err := s.BeginLogin(t.Context(), from())
 			require.NoError(t, err)
 			if c.change != nil {
 				c.change(s, a)
 			}
-			answer := a.get(ask)
+			answer := a.Get(ask)
 			if c.answer != nil {
 				var m map[string]any
 				require.NoError(t, json.Unmarshal(answer, &m))
@@ -264,20 +297,20 @@ func TestRegistrationsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name   string
-		change func(s *site, a *authenticator)
+		change func(s *site, a *passkeytest.Authenticator)
 		who    func(s *site) auth.Identity
 		as     string // the passkey's name
 		want   error
 	}{
-		{name: "another challenge", change: func(_ *site, a *authenticator) { a.challenge = b64(make([]byte, 32)) }, want: passkey.Wrong},
-		{name: "another page", change: func(_ *site, a *authenticator) { a.origin = "https://evil.example" }, want: passkey.Wrong},
-		{name: "within another page", change: func(_ *site, a *authenticator) { a.cross = true }, want: passkey.Wrong},
-		{name: "another domain", change: func(_ *site, a *authenticator) { a.domain = "evil.example" }, want: passkey.Wrong},
-		{name: "a log-in", change: func(_ *site, a *authenticator) { a.kind = "webauthn.get" }, want: passkey.Wrong},
-		{name: "nobody was there", change: func(_ *site, a *authenticator) { a.flags &^= present }, want: passkey.Wrong},
-		{name: "it is not known who was there", change: func(_ *site, a *authenticator) { a.flags &^= verified }, want: passkey.Wrong},
-		{name: "it is backed up, which it cannot be", change: func(_ *site, a *authenticator) { a.flags |= backedUp }, want: passkey.Wrong},
-		{name: "a passkey that somebody has", change: func(s *site, a *authenticator) { a.id = s.register("p-eve").id }, want: pool.ErrExists},
+		{name: "another challenge", change: func(_ *site, a *passkeytest.Authenticator) { a.Challenge = passkeytest.Base64(make([]byte, 32)) }, want: passkey.Wrong},
+		{name: "another page", change: func(_ *site, a *passkeytest.Authenticator) { a.Origin = "https://evil.example" }, want: passkey.Wrong},
+		{name: "within another page", change: func(_ *site, a *passkeytest.Authenticator) { a.Cross = true }, want: passkey.Wrong},
+		{name: "another domain", change: func(_ *site, a *passkeytest.Authenticator) { a.Domain = "evil.example" }, want: passkey.Wrong},
+		{name: "a log-in", change: func(_ *site, a *passkeytest.Authenticator) { a.Kind = "webauthn.get" }, want: passkey.Wrong},
+		{name: "nobody was there", change: func(_ *site, a *passkeytest.Authenticator) { a.Flags &^= passkeytest.Present }, want: passkey.Wrong},
+		{name: "it is not known who was there", change: func(_ *site, a *passkeytest.Authenticator) { a.Flags &^= passkeytest.Verified }, want: passkey.Wrong},
+		{name: "it is backed up, which it cannot be", change: func(_ *site, a *passkeytest.Authenticator) { a.Flags |= passkeytest.BackedUp }, want: passkey.Wrong},
+		{name: "a passkey that somebody has", change: func(s *site, a *passkeytest.Authenticator) { a.ID = s.register("p-eve").ID }, want: pool.ErrExists},
 		{name: "for somebody else", who: func(s *site) auth.Identity { return s.whole("p-eve") }, want: passkey.NotBegun},
 		{name: "by a token", who: func(s *site) auth.Identity {
 			who := s.whole("p-ada")
@@ -289,8 +322,8 @@ func TestRegistrationsThatAreRefused(t *testing.T) {
 			who.Whole = false
 			return who
 		}, want: auth.ErrForbidden},
-		{name: "by who has signed out everywhere", change: func(s *site, _ *authenticator) { s.do(auth.Command{Reset: "p-ada"}) }, want: auth.ErrUnauthenticated},
-		{name: "by who is disabled", change: func(s *site, _ *authenticator) { s.do(auth.Command{Disable: "p-ada"}) }, want: auth.ErrUnauthenticated},
+		{name: "by who has signed out everywhere", change: func(s *site, _ *passkeytest.Authenticator) { s.do(auth.Command{Reset: "p-ada"}) }, want: auth.ErrUnauthenticated},
+		{name: "by who is disabled", change: func(s *site, _ *passkeytest.Authenticator) { s.do(auth.Command{Disable: "p-ada"}) }, want: auth.ErrUnauthenticated},
 		{name: "a name that cannot be read", as: "a\nb", want: pool.ErrInvalid},
 		{name: "a long name", as: strings.Repeat("x", 65), want: pool.ErrInvalid},
 	} {
@@ -309,13 +342,13 @@ func TestRegistrationsThatAreRefused(t *testing.T) {
 			if c.as != "" {
 				name = c.as
 			}
-			_, err = s.FinishRegistration(t.Context(), who, ceremony, name, a.create(ask))
+			_, err = s.finish(who, ceremony, name, a.Create(ask))
 			require.ErrorIs(t, err, c.want)
-			require.Empty(t, s.keys["p-ada"])
+			require.Empty(t, s.s.Passkeys("p-ada"))
 		})
 	}
 	s := newSite(t)
-	for range passkey.MaxKeys {
+	for range auth.MaxPasskeys {
 		s.register("p-ada")
 	}
 	_, _, err := s.BeginRegistration(t.Context(), s.whole("p-ada"))
@@ -333,13 +366,13 @@ func TestCeremonies(t *testing.T) {
 		ask, register, err := s.BeginRegistration(t.Context(), s.whole("p-ada"))
 		require.NoError(t, err)
 		b := newAuthenticator(t)
-		_, err = s.FinishLogin(t.Context(), register, b.create(ask))
+		_, err = s.FinishLogin(t.Context(), register, b.Create(ask))
 		require.ErrorIs(t, err, passkey.NotBegun)
-		get, login, err := s.BeginLogin(t.Context())
+		get, login, err := s.BeginLogin(t.Context(), from())
 		require.NoError(t, err)
-		_, err = s.FinishRegistration(t.Context(), s.whole("p-ada"), login, "x", b.create(ask))
+		_, err = s.finish(s.whole("p-ada"), login, "x", b.Create(ask))
 		require.ErrorIs(t, err, passkey.NotBegun)
-		answer := a.get(get)
+		answer := a.Get(get)
 		_, err = s.FinishLogin(t.Context(), login, answer)
 		require.NoError(t, err)
 		_, err = s.FinishLogin(t.Context(), login, answer)
@@ -348,10 +381,10 @@ func TestCeremonies(t *testing.T) {
 			_, err = s.FinishLogin(t.Context(), none, answer)
 			require.ErrorIs(t, err, passkey.NotBegun)
 		}
-		get, login, err = s.BeginLogin(t.Context())
+		get, login, err = s.BeginLogin(t.Context(), from())
 		require.NoError(t, err)
 		time.Sleep(passkey.Patience)
-		_, err = s.FinishLogin(t.Context(), login, a.get(get))
+		_, err = s.FinishLogin(t.Context(), login, a.Get(get))
 		require.ErrorIs(t, err, passkey.NotBegun)
 	})
 }
@@ -361,7 +394,7 @@ func TestCountIsLost(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	a := s.register("p-ada")
-	a.count = 0
+	a.Count = 0
 	_, err := s.login(a)
 	require.ErrorIs(t, err, passkey.Cloned)
 	_, err = s.login(a)
@@ -373,9 +406,9 @@ func TestConcurrentLogins(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	a := s.register("p-ada")
-	ask, ceremony, err := s.BeginLogin(t.Context())
+	ask, ceremony, err := s.BeginLogin(t.Context(), from())
 	require.NoError(t, err)
-	answer := a.get(ask)
+	answer := a.Get(ask)
 	var all sync.WaitGroup
 	in := make(chan struct{}, 20)
 	for range 20 {
@@ -390,10 +423,10 @@ func TestConcurrentLogins(t *testing.T) {
 
 	copied := *a // counts from where it was copied
 	in = make(chan struct{}, 2)
-	for _, one := range []*authenticator{a, &copied} {
-		ask, ceremony, err := s.BeginLogin(t.Context())
+	for _, one := range []*passkeytest.Authenticator{a, &copied} {
+		ask, ceremony, err := s.BeginLogin(t.Context(), from())
 		require.NoError(t, err)
-		answer := one.get(ask)
+		answer := one.Get(ask)
 		all.Go(func() {
 			switch _, err := s.FinishLogin(t.Context(), ceremony, answer); {
 			case err == nil:
@@ -411,39 +444,39 @@ func TestConcurrentLogins(t *testing.T) {
 func TestStoresFail(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
-	for _, call := range []string{"State", "Keys", "Get", "Get count", "Put", "Delete"} {
+	for _, call := range []string{"State", "Get", "Get count", "Put", "Delete"} {
 		s := newSite(t)
 		a := s.register("p-ada")
-		ask, ceremony, err := s.BeginLogin(t.Context())
+		ask, ceremony, err := s.BeginLogin(t.Context(), from())
 		require.NoError(t, err)
-		answer := a.get(ask)
+		answer := a.Get(ask)
 		s.fails[call] = broken
 		_, err = s.FinishLogin(t.Context(), ceremony, answer)
 		require.ErrorIs(t, err, broken, call)
 		require.NotErrorIs(t, err, auth.ErrUnauthenticated, call)
 	}
-	for _, call := range []string{"State", "Keys", "Get", "Delete", "Add"} {
+	for _, call := range []string{"State", "Get", "Delete"} {
 		s, a := newSite(t), newAuthenticator(t)
 		ask, ceremony, err := s.BeginRegistration(t.Context(), s.whole("p-ada"))
 		require.NoError(t, err)
 		s.fails[call] = broken
-		_, err = s.FinishRegistration(t.Context(), s.whole("p-ada"), ceremony, "x", a.create(ask))
+		_, err = s.finish(s.whole("p-ada"), ceremony, "x", a.Create(ask))
 		require.ErrorIs(t, err, broken, call)
-		require.Empty(t, s.keys)
+		require.Empty(t, s.s.Passkeys("p-ada"))
 	}
 	for call, want := range map[string]error{"Put": passkey.Cloned, "Delete": passkey.NotBegun} { // somebody was faster
 		s := newSite(t)
 		a := s.register("p-ada")
-		ask, ceremony, err := s.BeginLogin(t.Context())
+		ask, ceremony, err := s.BeginLogin(t.Context(), from())
 		require.NoError(t, err)
-		answer := a.get(ask)
+		answer := a.Get(ask)
 		s.fails[call] = pool.ErrConflict
 		_, err = s.FinishLogin(t.Context(), ceremony, answer)
 		require.ErrorIs(t, err, want)
 	}
 	s := newSite(t)
 	s.fails["Put"] = broken
-	_, _, err := s.BeginLogin(t.Context())
+	_, _, err := s.BeginLogin(t.Context(), from())
 	require.ErrorIs(t, err, broken)
 }
 
@@ -451,9 +484,8 @@ func TestConfig(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	for n, change := range []func(c *passkey.Config){
-		func(c *passkey.Config) { c.Domain = "" }, func(c *passkey.Config) { c.Domain = "https://berthage.example" }, func(c *passkey.Config) { c.Title = "" },
-		func(c *passkey.Config) { c.Origins = nil }, func(c *passkey.Config) { c.State = nil }, func(c *passkey.Config) { c.Keys = nil },
-		func(c *passkey.Config) { c.Add = nil }, func(c *passkey.Config) { c.Scratch = nil },
+		func(c *passkey.Config) { c.Site.Domain = "" }, func(c *passkey.Config) { c.Site.Domain = page }, func(c *passkey.Config) { c.Title = "" },
+		func(c *passkey.Config) { c.Site.Origin = "" }, func(c *passkey.Config) { c.State = nil }, func(c *passkey.Config) { c.Scratch = nil },
 	} {
 		c := s.config()
 		change(&c)
@@ -470,15 +502,81 @@ func FuzzAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, answer []byte) {
 		s := newSite(t)
 		s.register("p-ada")
-		_, ceremony, err := s.BeginLogin(t.Context())
+		_, ceremony, err := s.BeginLogin(t.Context(), from())
 		require.NoError(t, err)
 		who, err := s.FinishLogin(t.Context(), ceremony, answer)
 		require.ErrorIs(t, err, auth.ErrUnauthenticated)
 		require.Zero(t, who)
 		_, ceremony, err = s.BeginRegistration(t.Context(), s.whole("p-ada"))
 		require.NoError(t, err)
-		_, err = s.FinishRegistration(t.Context(), s.whole("p-ada"), ceremony, "x", answer)
+		_, err = s.finish(s.whole("p-ada"), ceremony, "x", answer)
 		require.ErrorIs(t, err, auth.ErrUnauthenticated)
-		require.Len(t, s.keys["p-ada"], 1)
+		require.Len(t, s.s.Passkeys("p-ada"), 1)
+	})
+}
+
+// Where passkeys can work, and why not elsewhere.
+func TestSites(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]passkey.Site{
+		"https://berthd.example":            {Domain: "berthd.example", Origin: "https://berthd.example"},
+		"https://Berthd.Example:443/there/": {Domain: "berthd.example", Origin: "https://berthd.example"},
+		"https://berthd.example:8443":       {Domain: "berthd.example", Origin: "https://berthd.example:8443"},
+		"http://localhost:8080":             {Domain: "localhost", Origin: "http://localhost:8080"},
+		"http://localhost:80":               {Domain: "localhost", Origin: "http://localhost"},
+		"http://berthd.localhost":           {Domain: "berthd.localhost", Origin: "http://berthd.localhost"},
+		"https://xn--bcher-kva.example":     {Domain: "xn--bcher-kva.example", Origin: "https://xn--bcher-kva.example"},
+	} {
+		got, err := passkey.SiteOf(address)
+		require.NoError(t, err, address)
+		require.Equal(t, want, got)
+		c := newSite(t).config()
+		c.Site = got
+		p, err := passkey.New(c)
+		require.NoError(t, err, address)
+		require.Equal(t, want, p.Site())
+	}
+	for address, want := range map[string]string{
+		"http://berthd.example": "https://", "http://localhost.example": "https://", "ftp://localhost": "https://", "https://192.0.2.7": "IP address", "http://127.0.0.1:8080": "IP address",
+		"https://[2001:db8::1]:8443": "IP address", "https://bücher.example": "xn--", "https://a b": "address", "berthd.example": "address", "": "address", "https://:8443": "name", "https://pool:8443": "dot",
+	} {
+		_, err := passkey.SiteOf(address)
+		require.ErrorIs(t, err, pool.ErrInvalid, address)
+		require.ErrorContains(t, err, want, address)
+	}
+}
+
+// An address begins ten log-ins at once, and then one in six seconds; others are not concerned.
+func TestPace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		begin := func(from string) error {
+			_, _, err := s.BeginLogin(t.Context(), netip.MustParseAddr(from))
+			return err
+		}
+		for range 10 {
+			require.NoError(t, begin("2001:db8::1"))
+		}
+		for range 3 { // and what is refused prolongs nothing
+			var no *auth.Refusal
+			require.ErrorAs(t, begin("2001:db8::2%eth0"), &no)
+			require.Equal(t, auth.ErrThrottled, no.Kind)
+			require.Equal(t, 6*time.Second, no.Wait)
+		}
+		require.NoError(t, begin("2001:db8:0:1::1"))
+		require.NoError(t, begin("192.0.2.7"))
+		time.Sleep(6 * time.Second)
+		require.NoError(t, begin("2001:db8::1"))
+		require.ErrorIs(t, begin("2001:db8::1"), auth.ErrThrottled)
+		time.Sleep(time.Hour)
+		for range 10 {
+			require.NoError(t, begin("2001:db8::1"))
+		}
+		require.ErrorIs(t, begin("2001:db8::1"), auth.ErrThrottled)
+
+		for n := range 4200 { // many addresses are forgotten in part, and still served
+			require.NoError(t, begin(netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}).String()))
+		}
 	})
 }

@@ -5,6 +5,7 @@ import { ago } from "./format.js";
 import { learn } from "./me.js";
 import { list, openPage, show } from "./page.js";
 import { button, chip, day, once, power, secret } from "./people/parts.js";
+import { newPasskey, passkeyRow, passkeys } from "./people/passkeys.js";
 import { second } from "./people/second.js";
 import { newToken, tokenRow } from "./people/tokens.js";
 import { ask, attempt, confirm, toast } from "./ui.js";
@@ -19,7 +20,7 @@ function showMe() {
     ...line("Name", me.name), ...line("Id", me.id), ...line("Mail", me.email), ...line("User on machines", me.login || "the daemon's default"),
     ...line("Roles", me.bindings.length ? h("ul", { class: "plain" }, me.bindings.map((b) => h("li", {}, power(b)))) : "none yet: somebody who administers people gives you one"));
   const person = me.kind === "person";
-  for (const id of ["password", "second"]) byID(id).hidden = !person;
+  for (const id of ["password", "second", "passkeys"]) byID(id).hidden = !person;
   text(byID("password-state"), me.password ? "You sign in with your name and a password." : "You have none.");
   byID("second-state").replaceChildren(me.second_factor ? chip("on", "ok") : chip("off", "calm"), me.second_factor ? " A code of your app is asked for whenever you sign in." : " Whoever has your password is you.");
   byID("second-remove").hidden = !me.second_factor;
@@ -62,7 +63,7 @@ async function addKey() {
 }
 
 const sessionRow = (s) => h("li", { data: { id: s.id } },
-  h("div", { class: "what" }, h("b", {}, s.kind === "browser" ? "A browser" : "A program"), s.current ? chip("this one", "ok") : null, h("span", { class: "hint" }, [s.address, `for ${ago(s.began)}`].filter(Boolean).join(" · "))),
+  h("div", { class: "what" }, h("b", {}, s.kind === "browser" ? "A browser" : "A program"), s.link ? chip("signed in by a link") : null, s.current ? chip("this one", "ok") : null, h("span", { class: "hint" }, [s.address, `for ${ago(s.began)}`].filter(Boolean).join(" · "))),
   h("div", { class: "buttons" }, s.current ? null : button("end", "End", s.address ?? s.id, async () => {
     await request("DELETE", mine(`/sessions/${encodeURIComponent(s.id)}`));
     await load();
@@ -72,11 +73,14 @@ const sessionRow = (s) => h("li", { data: { id: s.id } },
 async function load() {
   me = await learn();
   showMe();
-  const [tokens, keys, sessions, all] = await Promise.all([list(mine("/tokens")), list(mine("/ssh-keys")), list(mine("/sessions")), list("/projects").catch(() => [])]);
+  const [tokens, keys, sessions, all, known, where] = await Promise.all([list(mine("/tokens")), list(mine("/ssh-keys")), list(mine("/sessions")), list("/projects").catch(() => []), list(mine("/passkeys")), passkeys()]);
   projects = all;
   show("tokens", tokens, (t) => t.id, (t) => tokenRow(me.id, t, load), "No programs speak for you.");
   show("keys", keys, (k) => k.id, keyRow, "No keys.");
-  show("sessions", sessions.sort((a, b) => (a.began < b.began ? -1 : 1)), (s) => s.id, sessionRow, "You came by a link, or with a token.");
+  byID("passkeys-add").hidden = !where.here;
+  text(byID("passkeys-where"), where.words);
+  show("passkeys", known.sort((a, b) => (a.created < b.created ? -1 : 1)), (k) => k.id, (k) => passkeyRow(me, k, load), "No passkeys.");
+  show("sessions", sessions.sort((a, b) => (a.began < b.began ? -1 : 1)), (s) => s.id, sessionRow, "You came with a token.");
 }
 
 const on = (id, f) => byID(id).addEventListener("click", (e) => attempt(e.currentTarget, f));
@@ -94,6 +98,7 @@ on("second-remove", async () => {
   if (await ask("Remove the second factor", "From then on your password is enough to be you. You are signed out everywhere else.", [["Present password", current]], "Remove",
     () => request("POST", mine("/second-factor/remove"), { current: current.value }), "danger")) await load();
 });
+on("passkeys-add", async () => { if (await newPasskey(me)) await load(); });
 on("tokens-add", async () => { if (await newToken(me.id, projects)) await load(); });
 on("keys-add", addKey);
 on("sessions-end", async () => {

@@ -8,6 +8,7 @@ import { showInstances } from "./instances.js";
 import { setupLaunch } from "./launch.js";
 import { follow, Pace } from "./live.js";
 import { learn } from "./me.js";
+import { logInByPasskey, passkeys } from "./people/passkeys.js";
 import { showPool } from "./pool.js";
 import { showSide } from "./side.js";
 import { Store } from "./store.js";
@@ -41,6 +42,7 @@ function showSignIn(err) {
   byID("main").hidden = true;
   byID("signin").hidden = false;
   live("lost");
+  passkeys().then(({ here }) => { byID("login-passkey").hidden = !here; }, () => {});
   byID("signin-error").replaceChildren(...(err ? [problem(err.problem ?? { title: String(err) })] : []));
   byID(byID("login-name").value ? "login-password" : "login-name").focus();
 }
@@ -124,6 +126,10 @@ async function begin() {
     }).catch(showSignIn);
   });
   submits("login-form", logIn);
+  byID("login-passkey").addEventListener("click", (e) => once(e.currentTarget, async () => {
+    await logInByPasskey();
+    await start();
+  }).catch(showSignIn));
   submits("signin-form", async () => {
     await signIn(codeOf(byID("signin-code").value));
     byID("signin-code").value = "";

@@ -5,6 +5,7 @@ import { Pace } from "./live.js";
 import { may } from "./me.js";
 import { list, openPage, show } from "./page.js";
 import { button, chip, power, powerForm, secret } from "./people/parts.js";
+import { passkeyRow } from "./people/passkeys.js";
 import { newToken, tokenRow } from "./people/tokens.js";
 import { ask, attempt, closer, confirm, toast } from "./ui.js";
 
@@ -32,12 +33,13 @@ function row({ u, bound }) {
     add("credentials update", "second", "Second factor off", () => sure("Remove the second factor", `From then on a password is enough to be ${called(u)}. They are signed out everywhere.`, "Remove",
       () => request("POST", path(u, "/second-factor/remove"), {})));
   }
+  if (u.passkeys) add("credentials read", "passkeys", "Passkeys…", () => passkeysOf(u));
   if (u.tokens || u.kind === "service") add("tokens read", "tokens", "Tokens…", () => tokens(u));
   if (u.kind === "person") add("sessions delete", "sign-out", "Sign out", () => request("POST", path(u, "/sign-out")).then(() => toast(`${called(u)} is signed out everywhere.`)));
   if (u.disabled) add("users operate", "enable", "Enable", () => request("POST", path(u, "/enable")));
   else add("users operate", "disable", "Disable", () => sure("Disable", `Nothing that ${called(u)} holds is good until they are enabled again.`, "Disable", () => request("POST", path(u, "/disable"))));
   add("users delete", "remove", "Remove", () => sure("Remove", `${called(u)} is removed, with roles, tokens and keys. What they have made stays.`, "Remove", () => request("DELETE", path(u))));
-  const facts = [u.kind === "service" ? "service account" : "", u.project ? `of ${u.project}` : "", u.email, u.name ? u.id : "", u.kind === "person" && !u.password ? "no password yet" : "", u.second_factor ? "second factor" : "", u.tokens ? `${u.tokens} ${u.tokens === 1 ? "token" : "tokens"}` : ""];
+  const facts = [u.kind === "service" ? "service account" : "", u.project ? `of ${u.project}` : "", u.email, u.name ? u.id : "", u.kind === "person" && !u.password ? "no password yet" : "", u.second_factor ? "second factor" : "", u.passkeys ? `${u.passkeys} ${u.passkeys === 1 ? "passkey" : "passkeys"}` : "", u.tokens ? `${u.tokens} ${u.tokens === 1 ? "token" : "tokens"}` : ""];
   return h("li", { data: { id: u.id, name: u.name ?? "", disabled: u.disabled ? "" : undefined } },
     h("div", { class: "what" }, h("b", {}, called(u)), u.id === me.id ? chip("you", "ok") : null, u.disabled ? chip("disabled", "full") : null, h("span", { class: "hint" }, facts.filter(Boolean).join(" · "))),
     h("div", { class: "buttons" }, buttons),
@@ -53,6 +55,15 @@ async function password(u) {
   const own = u.id === me.id, current = secret("password-current", "current-password"), next = secret("password-next", "new-password");
   return ask(`Password of ${called(u)}`, "They are signed out everywhere.", [...(own ? [["Present password", current]] : []), ["New password", next, "12 characters or more"]], "Set",
     () => request("PUT", path(u, "/password"), { ...(own ? { current: current.value } : {}), password: next.value }));
+}
+
+async function passkeysOf(u) {
+  const dialog = byID("tokens");
+  const all = await list(path(u, "/passkeys"));
+  dialog.replaceChildren(h("div", {}, h("header", {}, h("h2", { id: "tokens-title" }, `Passkeys of ${called(u)}`), closer(dialog)),
+    h("ul", { class: "alerts" }, all.map((k) => passkeyRow(u, k, () => dialog.close(), u.id === me.id)))));
+  dialog.showModal();
+  return new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
 }
 
 async function tokens(u) {
