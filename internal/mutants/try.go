@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -28,10 +30,23 @@ func try(ctx context.Context, tree overlay.Tree, dir string, m mutant, exact []o
 	return "", errors.New("every test has passed")
 }
 
+// module returns the directory of the module that a package lies in, which may have one of its own below root, and the package as it is
+// named there.
+func module(root, pkg string) (dir, within string) {
+	for at := path.Clean(pkg); at != "."; at = path.Dir(at) {
+		dir := filepath.Join(root, filepath.FromSlash(at))
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, "." + strings.TrimPrefix(path.Clean(pkg), at)
+		}
+	}
+	return root, pkg
+}
+
 // run runs a test with an overlay and returns what failed, empty when nothing did.
 func (t test) run(ctx context.Context, root, overlay string) (failed string, err error) {
-	cmd := exec.CommandContext(ctx, "go", "test", "-overlay", overlay, "-vet=off", "-count=1", "-failfast", "-timeout=150s", "-run", "^"+t.name+"$", t.pkg)
-	cmd.Dir = root
+	dir, pkg := module(root, t.pkg)
+	cmd := exec.CommandContext(ctx, "go", "test", "-overlay", overlay, "-vet=off", "-count=1", "-failfast", "-timeout=150s", "-run", "^"+t.name+"$", pkg)
+	cmd.Dir = dir
 	cmd.Env = append(append(os.Environ(), "GOWORK=off"), t.env...)
 	out, err := cmd.CombinedOutput()
 	text := string(out)
@@ -53,7 +68,7 @@ func (t test) run(ctx context.Context, root, overlay string) (failed string, err
 	}
 	by := strings.TrimPrefix(t.pkg, "./") + " " + t.name
 	for _, sign := range []string{
-		`(orphans|duplicates|leaks|overcommit_seconds|strangers|stuck) after .*`, `panic: .*`, `Error: .*`,
+		`(orphans|duplicates|leaks|overcommit_seconds|strangers|stuck|messages|trespasses) after .*`, `panic: .*`, `Error: .*`,
 	} {
 		if what := regexp.MustCompile(sign).FindString(text); what != "" {
 			seeds := regexp.MustCompile(`failing seeds: .*`).FindString(text)
