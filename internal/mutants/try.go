@@ -10,19 +10,26 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/berthage/berthage/internal/overlay"
 )
 
-// try seeds a bug and returns what caught it. Exact are the changes under which the simulation repeats a seed.
+// try seeds a bug and returns what caught it. Exact are the changes under which the simulation repeats a seed; other modules do without, since
+// all that they are made of would have to be compiled anew for them.
 func try(ctx context.Context, tree overlay.Tree, dir string, m mutant, exact []overlay.Change) (by string, err error) {
-	at, err := tree.Write(dir, slices.Concat(exact, m.changes))
-	if err != nil {
-		return "", err
-	}
-	for _, t := range m.tests {
-		by, err := t.run(ctx, tree.Module, at)
+	for n, t := range m.tests {
+		from, pkg := module(tree.Module, t.pkg)
+		changes := m.changes
+		if from == tree.Module {
+			changes = slices.Concat(exact, changes)
+		}
+		at, err := tree.Write(filepath.Join(dir, strconv.Itoa(n)), changes)
+		if err != nil {
+			return "", err
+		}
+		by, err := t.run(ctx, from, pkg, at)
 		if err != nil || by != "" {
 			return by, err
 		}
@@ -42,9 +49,8 @@ func module(root, pkg string) (dir, within string) {
 	return root, pkg
 }
 
-// run runs a test with an overlay and returns what failed, empty when nothing did.
-func (t test) run(ctx context.Context, root, overlay string) (failed string, err error) {
-	dir, pkg := module(root, t.pkg)
+// run runs a test, of a package of the module in a directory, with an overlay and returns what failed, empty when nothing did.
+func (t test) run(ctx context.Context, dir, pkg, overlay string) (failed string, err error) {
 	cmd := exec.CommandContext(ctx, "go", "test", "-overlay", overlay, "-vet=off", "-count=1", "-failfast", "-timeout=150s", "-run", "^"+t.name+"$", pkg)
 	cmd.Dir = dir
 	cmd.Env = append(append(os.Environ(), "GOWORK=off"), t.env...)
