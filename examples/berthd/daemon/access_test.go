@@ -139,7 +139,8 @@ func TestSigningIn(t *testing.T) {
 func TestSessionsByALink(t *testing.T) {
 	t.Parallel()
 	r := start(t, 1)
-	const sessions = usersPath + "/root/sessions"
+	const root = usersPath + "/root"
+	const sessions = root + "/sessions"
 	browser := func() func(method, path string) *answer {
 		jar, err := cookiejar.New(nil)
 		require.NoError(t, err)
@@ -180,7 +181,7 @@ func TestSessionsByALink(t *testing.T) {
 	require.Empty(t, r.get(sessions).items())
 
 	third := browser()
-	r.post(usersPath+"/root/sign-out", nil).want(http.StatusNoContent)
+	r.post(root+"/sign-out", nil).want(http.StatusNoContent)
 	third(http.MethodGet, mePath).problem(401, "unauthorized")
 	require.Empty(t, r.get(sessions).items())
 }
