@@ -117,4 +117,14 @@ func TestTheHardeningGuide(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, ask("/api/v1/hosts/sim/node-0001", root))
 	require.Equal(t, http.StatusOK, ask("/api/v1/projects/default", token.Secret))
 	require.Empty(t, blocks, "commands that nobody runs")
+
+	// The file is one that berthd takes, as far as the certificate, which is not there.
+	_, after, ok := strings.Cut(string(doc), "```json\n")
+	require.True(t, ok)
+	file, _, _ := strings.Cut(after, "```")
+	name := filepath.Join(dir, "berthd.json")
+	require.NoError(t, os.WriteFile(name, []byte(file), 0o600))
+	said, err := exec.Command(program, "--config", name, "--data", filepath.Join(dir, "other"), "--listen", "127.0.0.1:0", "--simulate", "1").CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(said), "TLS certificate: ")
 }

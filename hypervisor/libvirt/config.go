@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,8 +16,11 @@ import (
 
 // Config says which hosts a Driver drives and how.
 type Config struct {
-	Name     string       // of the driver, the first part of its hosts' ids; empty: "libvirt"
-	Hosts    []HostConfig // at least one
+	Name  string       // of the driver, the first part of its hosts' ids; empty: "libvirt"
+	Hosts []HostConfig // at least one
+	// ImageDir is the directory of this machine in which image files have to be, whatever links lead out of it; empty: they can be anywhere, and
+	// whoever says what an image's source is can read by it, in a guest, what this process can read.
+	ImageDir string
 	Timeouts Timeouts
 	Logger   *slog.Logger // nil: silent
 }
@@ -196,6 +200,9 @@ func (c Config) normalize() (Config, error) {
 	c.Timeouts = c.Timeouts.withDefaults()
 	if len(c.Hosts) == 0 {
 		return Config{}, invalid("hosts", "", "at least one host")
+	}
+	if c.ImageDir != "" && !filepath.IsAbs(c.ImageDir) {
+		return Config{}, invalid("image_dir", c.ImageDir, "the absolute path of a directory")
 	}
 	c.Hosts = slices.Clone(c.Hosts)
 	seen := make(map[string]bool)

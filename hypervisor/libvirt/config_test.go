@@ -17,6 +17,7 @@ func TestConfigInvalid(t *testing.T) {
 	for name, change := range map[string]func(*libvirt.Config){
 		"no hosts":         func(c *libvirt.Config) { c.Hosts = nil },
 		"driver's name":    func(c *libvirt.Config) { c.Name = "a/b" },
+		"image dir":        func(c *libvirt.Config) { c.ImageDir = "images" },
 		"no host name":     func(c *libvirt.Config) { c.Hosts[0].Name = "" },
 		"host with slash":  func(c *libvirt.Config) { c.Hosts[0].Name = "a/b" },
 		"host with space":  func(c *libvirt.Config) { c.Hosts[0].Name = "a b" },

@@ -44,7 +44,7 @@ func New(c Config) (*Driver, error) {
 	if err != nil {
 		return fail(err)
 	}
-	d := &Driver{name: c.Name, hosts: make(map[pool.HostID]*host)}
+	d := &Driver{name: c.Name, hosts: make(map[pool.HostID]*host), images: images{dir: c.ImageDir}}
 	for _, hc := range c.Hosts {
 		h, err := newHost(c.Name, hc, c.Timeouts, c.Logger)
 		if err != nil {

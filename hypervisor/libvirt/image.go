@@ -106,10 +106,25 @@ type imageFile struct {
 	hash     string // SHA-256 of the file
 	format   string
 	size     int64 // that a guest would see
+
+	dir string // that it has to be in; empty: anywhere
+}
+
+// open opens the file, in its directory or not at all.
+func (f imageFile) open() (*os.File, error) {
+	if f.dir == "" {
+		return os.Open(f.path)
+	}
+	inside, err := filepath.Rel(f.dir, f.path)
+	if err != nil {
+		return nil, err
+	}
+	return os.OpenInRoot(f.dir, inside)
 }
 
 // images remembers what has been found out of image files, so that they are read once and not for every machine.
 type images struct {
+	dir   string // in which files have to be; empty: anywhere
 	turns inturn.Keys[string]
 	mu    sync.Mutex
 	known map[string]imageFile
@@ -125,7 +140,8 @@ func (m *images) look(ctx context.Context, path string) (imageFile, error) {
 	fail := func(err error) (imageFile, error) {
 		return imageFile{}, refuse(hypervisor.ErrRefused, fmt.Errorf("image file: %w", err))
 	}
-	f, err := os.Open(path)
+	file := imageFile{path: path, dir: m.dir}
+	f, err := file.open()
 	if err != nil {
 		return fail(err)
 	}
@@ -138,12 +154,12 @@ func (m *images) look(ctx context.Context, path string) (imageFile, error) {
 		return fail(fmt.Errorf("%s is empty or no file", path))
 	}
 	m.mu.Lock()
-	file, ok := m.known[path]
+	known, ok := m.known[path]
 	m.mu.Unlock()
-	if ok && file.bytes == info.Size() && file.modified.Equal(info.ModTime()) {
-		return file, nil
+	if ok && known.bytes == info.Size() && known.modified.Equal(info.ModTime()) {
+		return known, nil
 	}
-	file = imageFile{path: path, bytes: info.Size(), modified: info.ModTime()}
+	file.bytes, file.modified = info.Size(), info.ModTime()
 	if file.format, file.size, err = probeImage(f, info.Size()); err != nil {
 		return fail(fmt.Errorf("%s: %w", path, err))
 	}
@@ -317,7 +333,7 @@ func (s *session) lengthOf(poolName, name string) (lv.StorageVol, int64, error) 
 // importInto uploads the file. When it is not what was hashed any more, the volume does not become whole and is
 // removed.
 func (s *session) importInto(vol lv.StorageVol, f imageFile) error {
-	in, err := os.Open(f.path)
+	in, err := f.open()
 	if err != nil {
 		return refuse(hypervisor.ErrRefused, fmt.Errorf("image file: %w", err))
 	}

@@ -87,6 +87,45 @@ func TestImportOnce(t *testing.T) {
 	require.Equal(t, 2, daemon.imports())
 }
 
+// With a directory of images, nothing else that the driver could read becomes one.
+func TestImagesOfOneDirectory(t *testing.T) {
+	t.Parallel()
+	outside, _ := imageFile(t, []byte("berthd_a-token"))
+	inside, volume := imageFile(t, []byte("an image"))
+	dir := filepath.Dir(inside)
+	link := filepath.Join(dir, "link.raw")
+	require.NoError(t, os.Symlink(outside, link))
+	require.NoError(t, os.Symlink("image.raw", filepath.Join(dir, "latest.raw")))
+	for name, tc := range map[string]struct {
+		source  string
+		refused bool
+	}{
+		"inside":           {inside, false},
+		"by a link inside": {filepath.Join(dir, "latest.raw"), false},
+		"outside":          {outside, true},
+		"as a file":        {"file:" + outside, true},
+		"by a link":        {link, true},
+		"climbing":         {dir + "/../" + filepath.Base(filepath.Dir(outside)) + "/image.raw", true},
+		"the directory":    {dir, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			daemon := newDaemon(t)
+			d := connected(t, daemon, func(c *libvirt.Config) { c.ImageDir = dir })
+			o := ordered("web-1")
+			o.Source = tc.source
+			err := d.Create(t.Context(), o)
+			if !tc.refused {
+				require.NoError(t, err)
+				require.Equal(t, "an image", string(daemon.volume(volume)))
+				return
+			}
+			require.ErrorIs(t, err, hypervisor.ErrRefused)
+			require.Zero(t, daemon.imports())
+		})
+	}
+}
+
 // An import that broke off is begun anew once it has not grown for a while; one that grows is waited for.
 func TestImportBrokenOff(t *testing.T) {
 	t.Parallel()

@@ -87,7 +87,7 @@ func newTenants(t *testing.T) *tenants {
 	m, err := berthage.Open(ctx, berthage.Config{Ledger: x.ledger, Parts: trail.Parts(), Messaging: berthage.Messaging{Make: func(berthage.Receiver) (notify.Notifier, error) { return notify.All(), nil }}, Drivers: map[string]hypervisor.Driver{"sim": fleet}})
 	require.NoError(t, err)
 	t.Cleanup(m.Close)
-	x.m, x.view = m, m.View
+	x.m = m
 	for _, p := range []pool.Project{{Name: "acme"}, {Name: "shop", Parent: "acme"}, {Name: "rival"}} {
 		p.Quota = pool.Resources{"gpu": 1}
 		require.NoError(t, m.PutProject(ctx, p))
@@ -141,6 +141,7 @@ func newTenants(t *testing.T) *tenants {
 func (x *tenants) serve() {
 	t, m, ctx := x.t, x.m, x.t.Context()
 	t.Helper()
+	x.view = m.View
 	log := operation.NewLog(1000)
 	go func() {
 		for b, err := range m.Events(ctx, 0) {

@@ -35,6 +35,7 @@ type Config struct {
 	SimBuild time.Duration // what a simulated create takes
 	SimBoot  time.Duration // what a simulated guest takes to boot
 	Libvirt  []Libvirt     // real hosts
+	ImageDir string        // in which image files for them have to be; empty: anywhere on this machine
 
 	Proxmox   []Proxmox   // clusters
 	OpenStack []OpenStack // regions
@@ -146,6 +147,8 @@ func (c Config) Check() error {
 		return fmt.Errorf("no hypervisor is configured: name a host with --libvirt qemu:///system, or clouds in the file, or try it out with --simulate 20")
 	case c.Data == "":
 		return fmt.Errorf("data: a directory is needed")
+	case c.ImageDir != "" && !filepath.IsAbs(c.ImageDir):
+		return fmt.Errorf("image-dir: %q: the absolute path of a directory", c.ImageDir)
 	case (c.TLSCert == "") != (c.TLSKey == ""):
 		return fmt.Errorf("tls-cert and tls-key belong together")
 	case c.LogFormat != "text" && c.LogFormat != "json":

@@ -53,6 +53,7 @@ func options() []option {
 				return nil
 			},
 		},
+		text("image-dir", "DIR", "directory in which image files for libvirt hosts have to be; without it, whoever may change images can name any file that the daemon can read", func(c *Config) *string { return &c.ImageDir }),
 		span("poll", "time between two observations of a host", func(c *Config) *time.Duration { return &c.Poll }),
 		span("grace", "time without observation until a host counts as unreachable", func(c *Config) *time.Duration { return &c.Grace }),
 		yes("preempt", "whether instances that wait may have others of lower priority give way that are preemptible", func(c *Config) *bool { return &c.Preempt }),

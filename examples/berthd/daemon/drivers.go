@@ -51,7 +51,7 @@ func assemble(ctx context.Context, c config.Config, shape func(*fake.Config), lo
 		if err != nil {
 			return nil, errors.Join(err, d.Close())
 		}
-		driver, err := libvirt.New(libvirt.Config{Name: libvirtName, Hosts: hosts, Logger: log})
+		driver, err := libvirt.New(libvirt.Config{Name: libvirtName, Hosts: hosts, ImageDir: c.ImageDir, Logger: log})
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("libvirt: %w", err), d.Close())
 		}
