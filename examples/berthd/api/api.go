@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -69,6 +70,7 @@ type api struct {
 	planning chan struct{} // and for each plan that is being made
 	plans    plans
 	replays  replays
+	routes   sync.Mutex // held while they are compared and changed
 }
 
 const prefix = "/api/v1"

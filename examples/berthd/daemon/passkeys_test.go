@@ -239,7 +239,7 @@ func TestPasskeysOfOthers(t *testing.T) {
 	}
 	user := func(args ...string) (string, error) {
 		var out bytes.Buffer
-		err := daemon.User(t.Context(), append(args, "--data", r.config.Data), &out)
+		err := daemon.User(t.Context(), append(args, "--data", r.config.Data), nil, &out)
 		return out.String(), err
 	}
 	out, err := user("passkeys", "ada")
