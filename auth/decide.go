@@ -182,7 +182,7 @@ func (d *decision) add(kind string, f fact, p private) error {
 	if err != nil {
 		return err
 	}
-	b, err := json.Marshal(p)
+	b, err := json.Marshal(p) // #nosec G117 -- of the private part, where it is a hash or sealed
 	if err != nil {
 		return &pool.Error{Kind: pool.ErrInvalid, Field: kind}
 	}

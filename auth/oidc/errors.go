@@ -33,7 +33,7 @@ const (
 // The faults of ID tokens and of what comes with them.
 const (
 	NoToken       Fault = "the provider has sent no ID token"
-	BadToken      Fault = "the ID token is malformed or too long"
+	BadToken      Fault = "the ID token is malformed or too long" // #nosec G101 -- a text
 	BadAlgorithm  Fault = "the ID token is signed with an algorithm that is not allowed"
 	UnknownKey    Fault = "the ID token is signed with a key that the provider does not have"
 	BadSignature  Fault = "the signature of the ID token is not right"

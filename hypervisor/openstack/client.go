@@ -104,7 +104,7 @@ func (c *cloud) connect(ctx context.Context) (*provider, error) {
 		// It is nobody's own: whoever goes away leaves it to the others.
 		l = &login{done: make(chan struct{})}
 		c.login = l
-		go c.logIn(l)
+		go c.logIn(l) // #nosec G118 -- see above; it has a time limit of its own
 	}
 	c.mu.Unlock()
 	select {

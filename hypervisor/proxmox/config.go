@@ -124,7 +124,7 @@ func invalid(field, value, want string) error {
 
 // The forms of names in the API, as regular expressions.
 const (
-	tokenForm = `[^@!=:\s]+@[A-Za-z][A-Za-z0-9.\-_]+![A-Za-z][A-Za-z0-9.\-_]*=[0-9A-Za-z-]+`
+	tokenForm = `[^@!=:\s]+@[A-Za-z][A-Za-z0-9.\-_]+![A-Za-z][A-Za-z0-9.\-_]*=[0-9A-Za-z-]+` // #nosec G101 -- what one looks like
 	userForm  = `[^@!=:\s]+@[A-Za-z][A-Za-z0-9.\-_]+`
 	idForm    = `[A-Za-z][A-Za-z0-9\-_.]*[A-Za-z0-9]` // of storages
 	nameForm  = `[A-Za-z][A-Za-z0-9\-_.]*`            // of bridges and resource pools

@@ -565,7 +565,7 @@ type backoff struct {
 
 func (b backoff) next(now time.Time) backoff {
 	b.wait = min(max(time.Second, 2*b.wait), time.Minute)
-	b.until = now.Add(b.wait/2 + rand.N(b.wait/2))
+	b.until = now.Add(b.wait/2 + rand.N(b.wait/2)) // #nosec G404 -- a pause, which nobody gains by guessing
 	return b
 }
 

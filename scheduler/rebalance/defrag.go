@@ -151,7 +151,7 @@ func (s *search) removeAll() {
 
 // improve is the large-neighbourhood search.
 func (s *search) improve(until int64) {
-	r := rand.New(rand.NewPCG(1, uint64(len(s.instances))))
+	r := rand.New(rand.NewPCG(1, uint64(len(s.instances)))) // #nosec G404 -- the same plan each time is what is wanted
 	effort, idle := max(1, s.options.Effort), 0
 	for range effort * maxRounds {
 		if s.looks > until || len(s.bundles) == 0 || idle > effort*maxIdle || s.ctx.Err() != nil {

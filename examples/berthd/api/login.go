@@ -64,7 +64,7 @@ func origin(r *http.Request) signin.Origin {
 func (a *api) registerLogin() {
 	op := withExample(describe("log-in", http.MethodPost, "/login", "Daemon", "Log in",
 		"By name, password and, where there is one, second factor. Whatever of it is wrong, the answer is the same. Wrong attempts make the next ones wait."),
-		LogInBody{Name: "ada", Password: "as ada typed it"})
+		LogInBody{Name: "ada", Password: "as ada typed it"}) // #nosec G101 -- an example for the documents
 	op.Security = []map[string][]string{}
 	register(a, public(), nowhere, op, a.logIn)
 	op = withExample(describe("refresh-log-in", http.MethodPost, "/login/refresh", "Daemon", "Get the next tokens",

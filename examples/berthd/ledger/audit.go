@@ -348,7 +348,7 @@ func (c *call) put(name string, b []byte) error {
 		_, err := c.stdout.Write(b)
 		return err
 	}
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644) // #nosec G302 -- heads, proofs and public keys, which are to be read
 	if err != nil {
 		return err
 	}
