@@ -13,6 +13,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/stretchr/testify/require"
 
+	"github.com/berthage/berthage/examples/berthd/access"
 	"github.com/berthage/berthage/examples/berthd/problem"
 )
 
@@ -139,8 +140,7 @@ func TestSigningIn(t *testing.T) {
 func TestSessionsByALink(t *testing.T) {
 	t.Parallel()
 	r := start(t, 1)
-	const root = usersPath + "/root"
-	const sessions = root + "/sessions"
+	const sessions = usersPath + "/" + access.Root + "/sessions"
 	browser := func() func(method, path string) *answer {
 		jar, err := cookiejar.New(nil)
 		require.NoError(t, err)
@@ -181,7 +181,7 @@ func TestSessionsByALink(t *testing.T) {
 	require.Empty(t, r.get(sessions).items())
 
 	third := browser()
-	r.post(root+"/sign-out", nil).want(http.StatusNoContent)
+	r.post(usersPath+"/"+access.Root+"/sign-out", nil).want(http.StatusNoContent)
 	third(http.MethodGet, mePath).problem(401, "unauthorized")
 	require.Empty(t, r.get(sessions).items())
 }
