@@ -38,13 +38,12 @@ type corp struct {
 	public  ed25519.PublicKey
 	private ed25519.PrivateKey
 
-	mu     sync.Mutex
-	user   object               // claims of whoever logs in
-	age    time.Duration        // of the tokens that it signs
-	down   bool                 // it answers nothing that can be used
-	asked  map[string]askedFor  // by code
-	said   []string             // what nobody may repeat
-	tokens map[string]time.Time // of the access tokens
+	mu    sync.Mutex
+	user  object              // claims of whoever logs in
+	age   time.Duration       // of the tokens that it signs
+	down  bool                // it answers nothing that can be used
+	asked map[string]askedFor // by code
+	said  []string            // what nobody may repeat
 }
 
 // askedFor is what somebody has logged in for.
