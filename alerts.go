@@ -152,6 +152,12 @@ func (m *Manager) toAlerts(ctx context.Context, c alerting.Command) error {
 // Decider is a pool.Part that takes commands.
 type Decider = ring.Decider
 
+// Admitter is a pool.Part that may refuse commands, and writes beside what follows from them; see Manager.With.
+type Admitter = ring.Admitter
+
+// Speaker is a pool.Part whose errors keep their type when a command is handed to another Manager by Config.Forward.
+type Speaker = ring.Speaker
+
 // Decide gives a command to one of Config.Parts, in the part's own form, which is written as JSON. It is decided on the books that the
 // events are appended to, as all commands are, by the Manager that leads. The error is the part's, or one of those of every command.
 func (m *Manager) Decide(ctx context.Context, part string, command any) error {

@@ -2,8 +2,10 @@ package berthage
 
 import (
 	"context"
+	"encoding/json"
 	"iter"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 
@@ -80,6 +82,24 @@ func (m *Manager) As(actor, cause string) *Manager {
 func (m *Manager) For(owner string) *Manager {
 	n := *m
 	n.who.Owner = owner
+	return &n
+}
+
+// With returns the same Manager with something for one of Config.Parts, an Admitter, which it is given with every command and written as JSON. The part
+// may refuse the command by it, on the revision that its events are appended to, and have events of its own appended in the same batch:
+// auth.Warrant has the rights of who asks looked at once more there, and audit.Record says who asked from where. What is given to a part replaces what it
+// was given before. A part that does not admit commands, and what cannot be written as JSON, has every command refused (pool.ErrInvalid).
+func (m *Manager) With(part string, it any) *Manager {
+	b, err := json.Marshal(it)
+	if err != nil {
+		b = json.RawMessage(`"not to be written as JSON"`) // which no part takes
+	}
+	n := *m
+	n.who.With = maps.Clone(m.who.With)
+	if n.who.With == nil {
+		n.who.With = make(map[string]json.RawMessage, 1)
+	}
+	n.who.With[part] = b
 	return &n
 }
 

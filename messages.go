@@ -311,6 +311,13 @@ func (a Messages) Unacknowledge(ctx context.Context, incident string) (int, erro
 	return a.each(incident, "unacknowledge", func(l alert.Labels) error { return a.m.Alerts().Unacknowledge(ctx, l) })
 }
 
+// Told returns the receiver that is told of an incident. Each receiver's are its own, even where several are told of the same alerts: whoever hears of an
+// acknowledgement from one asks whether it is of what that one was told. It is false as soon as nothing is going on of that name.
+func (a Messages) Told(incident string) (receiver string, ok bool) {
+	a.m.View(func(st *pool.State) { receiver, ok = alerting.Of(st).Told(st, incident) })
+	return receiver, ok
+}
+
 func (a Messages) each(incident, op string, do func(alert.Labels) error) (n int, err error) {
 	var labels []alert.Labels
 	found := false

@@ -294,6 +294,11 @@ func TestEscalation(t *testing.T) {
 			require.Len(t, took, 1)
 			_, err := w.m.Messages().Acknowledge(context.Background(), "nothing", "")
 			require.ErrorIs(t, err, pool.ErrNotFound)
+			whose, ok := w.m.Messages().Told(took[0].Incident)
+			require.True(t, ok)
+			require.Equal(t, "ops", whose)
+			_, ok = w.m.Messages().Told("nothing")
+			require.False(t, ok)
 			if acknowledged {
 				n, err := w.m.As("alice", "chat").Messages().Acknowledge(context.Background(), took[0].Incident, "I look at it")
 				require.NoError(t, err)

@@ -20,7 +20,7 @@ type Command struct {
 	Disable string         `json:"disable,omitempty"` // a principal
 	Enable  string         `json:"enable,omitempty"`
 	Reset   string         `json:"reset,omitempty"` // a principal: all that it has signed in with is void, but for API tokens
-	Set     *SetPassword   `json:"set,omitempty"`
+	Set     *SetPassword   `json:"set,omitempty"`   // alone, or with Put, of the person that is added: both or neither
 	Second  *SetSecond     `json:"second,omitempty"`
 	Drop    string         `json:"drop,omitempty"` // a principal's second factor
 	Recover *UseRecovery   `json:"recover,omitempty"`
@@ -101,26 +101,21 @@ func (s *State) Decide(st *pool.State, command json.RawMessage, at time.Time) ([
 	if (c.By == nil) == !c.Program {
 		return nil, invalid("by", "", "who asks, or that the program itself does")
 	}
-	var projects Lineage
-	switch {
-	case s.lineage != nil:
-		projects = s.lineage(st)
-	case st != nil:
-		projects = LineageOf(st)
-	}
-	d := decision{s: s, by: c.By, projects: projects, at: at}
+	d := decision{s: s, by: c.By, projects: s.projects(st), at: at}
 	var set []func() error
 	add := func(is bool, f func() error) {
 		if is {
 			set = append(set, f)
 		}
 	}
-	add(c.Put != nil, func() error { return d.put(*c.Put) })
+	first := c.Put != nil && c.Set != nil
+	add(first, func() error { return d.first(*c.Put, *c.Set) })
+	add(c.Put != nil && !first, func() error { return d.put(*c.Put) })
 	add(c.Remove != "", func() error { return d.remove(c.Remove) })
 	add(c.Disable != "", func() error { return d.disable(c.Disable, true) })
 	add(c.Enable != "", func() error { return d.disable(c.Enable, false) })
 	add(c.Reset != "", func() error { return d.reset(c.Reset) })
-	add(c.Set != nil, func() error { return d.password(*c.Set) })
+	add(c.Set != nil && !first, func() error { return d.password(*c.Set) })
 	add(c.Second != nil, func() error { return d.second(*c.Second) })
 	add(c.Drop != "", func() error { return d.drop(c.Drop) })
 	add(c.Recover != nil, func() error { return d.recover(*c.Recover) })
@@ -259,11 +254,31 @@ func (d *decision) reset(id string) error {
 	return d.add(PrincipalReset, fact{Principal: id}, private{})
 }
 
+// first adds a person with its first password.
+func (d *decision) first(p Principal, c SetPassword) error {
+	if err := d.put(p); err != nil {
+		return err
+	}
+	if err := d.may(Update, Credentials, p.Project, p.ID); err != nil {
+		return err
+	}
+	if _, known := d.s.principals.get(p.ID); known || c.Principal != p.ID {
+		return invalid("set", "", "the first password of the person that is added")
+	}
+	return d.set(&record{Principal: p}, c)
+}
+
 func (d *decision) password(c SetPassword) error {
 	p, err := d.of(Update, Credentials, c.Principal)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	return d.set(p, c)
+}
+
+// set sets the password of a principal as it is.
+func (d *decision) set(p *record, c SetPassword) error {
+	switch {
 	case p.Kind != Person:
 		return invalid("principal", c.Principal, "a person: service accounts have tokens")
 	case !isHash(c.Hash):

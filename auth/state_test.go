@@ -20,6 +20,23 @@ import (
 
 var _ pool.Part = (*auth.State)(nil)
 
+// A person is added with a password at once, or not at all.
+func TestAPersonWithAPassword(t *testing.T) {
+	t.Parallel()
+	b := company(t)
+	c := auth.Command{Program: true, Put: &auth.Principal{ID: "eve", Kind: auth.Person, Name: "eve"}, Set: &auth.SetPassword{Principal: "eve", Hash: "canary"}}
+	_, err := b.try(c)
+	require.ErrorIs(t, err, pool.ErrInvalid)
+	_, known := b.auth().Principal("eve")
+	require.False(t, known)
+	c.Set.Hash = argon()
+	events, err := b.try(c)
+	require.NoError(t, err)
+	require.Len(t, events, 2)
+	_, has := b.auth().Password("eve")
+	require.True(t, has)
+}
+
 // eventful are books in which everything has happened that can.
 func eventful(t *testing.T) *books {
 	t.Helper()
@@ -390,6 +407,12 @@ func TestCommands(t *testing.T) {
 		"password of a service":  {auth.Command{Set: &auth.SetPassword{Principal: "bot", Hash: argon()}}, invalid},
 		"a password, no hash":    {auth.Command{Set: &auth.SetPassword{Principal: "uma", Hash: "canary horse battery staple canary horse battery staple"}}, invalid},
 		"hash without end":       {auth.Command{Set: &auth.SetPassword{Principal: "uma", Hash: argon() + strings.Repeat("a", 255)}}, invalid},
+		"first of another":       {auth.Command{Put: person(func(*auth.Principal) {}), Set: &auth.SetPassword{Principal: "uma", Hash: argon()}}, invalid},
+		"first of who is there":  {auth.Command{Put: &auth.Principal{ID: "uma", Kind: auth.Person, Name: "u"}, Set: &auth.SetPassword{Principal: "uma", Hash: argon()}}, invalid},
+		"first of a service":     {auth.Command{Put: &auth.Principal{ID: "robot", Kind: auth.Service}, Set: &auth.SetPassword{Principal: "robot", Hash: argon()}}, invalid},
+		"first, no hash":         {auth.Command{Put: &auth.Principal{ID: "eve", Kind: auth.Person, Name: "eve"}, Set: &auth.SetPassword{Principal: "eve", Hash: "canary"}}, invalid},
+		"first of a taken name":  {auth.Command{Put: &auth.Principal{ID: "eve", Kind: auth.Person, Name: "uma@corp"}, Set: &auth.SetPassword{Principal: "eve", Hash: argon()}}, exists},
+		"put, set and more":      {auth.Command{Put: &auth.Principal{ID: "eve", Kind: auth.Person, Name: "eve"}, Set: &auth.SetPassword{Principal: "eve", Hash: argon()}, Reset: "uma"}, invalid},
 		"rehash of none":         {auth.Command{Set: &auth.SetPassword{Principal: "vic", Hash: argon(), Same: true}}, conflict},
 		"rehash of an old one":   {auth.Command{Set: &auth.SetPassword{Principal: "uma", Hash: argon(), Same: true, If: 1}}, conflict},
 		"factor of a service":    {auth.Command{Second: &auth.SetSecond{Principal: "bot", Secret: make([]byte, 20)}}, invalid},
@@ -500,6 +523,8 @@ func TestWhatOnesOwn(t *testing.T) {
 		"another's name":             {"vic", auth.Command{Put: rename}, auth.OutOfScope},
 		"name by root":               {"root", auth.Command{Put: rename}, ""},
 		"somebody new":               {"uma", auth.Command{Put: &auth.Principal{ID: "x", Kind: auth.Person, Name: "x"}}, auth.OutOfScope},
+		"new, with a password":       {"uma", auth.Command{Put: &auth.Principal{ID: "x", Kind: auth.Person, Name: "x"}, Set: &auth.SetPassword{Principal: "x", Hash: argon()}}, auth.OutOfScope},
+		"the same by root":           {"root", auth.Command{Put: &auth.Principal{ID: "x", Kind: auth.Person, Name: "x"}, Set: &auth.SetPassword{Principal: "x", Hash: argon()}}, ""},
 		"own password":               {"uma", auth.Command{Set: hash}, ""},
 		"another's password":         {"vic", auth.Command{Set: hash}, auth.OutOfScope},
 		"password by root":           {"root", auth.Command{Set: hash}, ""},

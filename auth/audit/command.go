@@ -51,8 +51,8 @@ func read(e *pool.Event, v any) error {
 	return pool.PartData(e.Data, v)
 }
 
-// Record is what the part takes as a command, by berthage.Manager.Decide: it becomes the events of this package, with the actor and the cause of
-// the Manager that it is given to.
+// Record is what the part takes along with a command (berthage.Manager.With, under the name "audit"), whose events it then stands behind, or as one of its own, by
+// berthage.Manager.Decide: it becomes the events of this package, with the actor and the cause of the Manager that it is given to.
 type Record struct {
 	Command  *Command   `json:"command,omitempty"`
 	From     string     `json:"from,omitempty"`    // the command's
@@ -119,6 +119,11 @@ func (part) Decide(_ *pool.State, command json.RawMessage, _ time.Time) ([]pool.
 		events = append(events, e)
 	}
 	return events, nil
+}
+
+// Admit implements berthage.Admitter: with is a Record, whose events are appended in the batch of the command that it is about.
+func (p part) Admit(st *pool.State, with json.RawMessage, at time.Time) ([]pool.Event, error) {
+	return p.Decide(st, with, at)
 }
 
 // Save implements pool.Part.

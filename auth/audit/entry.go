@@ -23,6 +23,7 @@ type Entry struct {
 	Count       int64     `json:"count,omitempty"`       // how often, where one entry stands for several
 	Event       *Position `json:"event,omitempty"`       // where it stands in the ledger, if it does
 	ID          string    `json:"id,omitempty"`          // of the event: who gets an entry twice knows it by this
+	Head        string    `json:"head,omitempty"`        // a signed head, whole: see HeadEntry
 }
 
 // Result is how something ended.
@@ -83,10 +84,13 @@ func target(data []byte) string {
 const mostText = 512
 
 // AppendJSON appends the entry to b as one line of JSON without its end. Whatever is in the entry, the line is printable ASCII: characters
-// that are not are escaped, texts of more than 512 bytes are cut off.
+// that are not are escaped, texts of more than 512 bytes are cut off. A head is there as it is or, with more bytes than a head has, not at all.
 func (e Entry) AppendJSON(b []byte) []byte {
 	for _, s := range []*string{&e.Actor, &e.From, &e.Action, &e.Target, &e.Decision, (*string)(&e.Result), &e.Detail, &e.Correlation, &e.ID} {
 		*s = cut(*s)
+	}
+	if len(e.Head) > maxNote {
+		e.Head = ""
 	}
 	if e.Time = e.Time.UTC(); e.Time.Year() < 0 || e.Time.Year() > 9999 {
 		e.Time = time.Time{}

@@ -26,7 +26,7 @@ func TestTheAuditAsAnOperatorWould(t *testing.T) {
 		commands, _, _ := strings.Cut(after, "```")
 		blocks = append(blocks, commands)
 	}
-	require.Len(t, blocks, 3)
+	require.Len(t, blocks, 4)
 	dir := t.TempDir()
 	data := filepath.Join(dir, "data")
 	env := []string{"BERTHD_DATA=" + data}
@@ -42,6 +42,22 @@ func TestTheAuditAsAnOperatorWould(t *testing.T) {
 	lines, err := os.ReadFile(filepath.Join(dir, "audit.jsonl"))
 	require.NoError(t, err)
 	require.Equal(t, 2, bytes.Count(lines, []byte(`"action":"instance.launched"`)))
+
+	// Heads that the daemon has signed by itself, once it has the key, are whole also when it is killed.
+	p.signal(os.Interrupt)
+	heads := filepath.Join(data, "audit-heads")
+	count := func() int {
+		b, err := os.ReadFile(heads)
+		require.True(t, err == nil || os.IsNotExist(err), err)
+		return bytes.Count(b, []byte("\n\n"))
+	}
+	for range 2 {
+		before := count()
+		p = run(t, data, "--simulate", "3", "--audit-key", filepath.Join(dir, "audit.pem"), "--audit-every", "1s")
+		p.eventually(func() bool { return count() > before })
+		p.signal(os.Kill)
+	}
+	require.Equal(t, count(), strings.Count(shell(t, dir, blocks[3], env...), "the same history"))
 
 	// The export is a file like any other: what is changed in it is named.
 	name := filepath.Join(dir, "export.ledger")

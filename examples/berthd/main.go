@@ -69,7 +69,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case "link":
 		err = link(args, stdout)
 	case "user":
-		err = daemon.User(context.Background(), args, stdout)
+		err = daemon.User(context.Background(), args, os.Stdin, stdout)
 		if errors.Is(err, flag.ErrHelp) { // it has said how
 			return 0
 		}

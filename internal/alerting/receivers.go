@@ -211,17 +211,12 @@ func (p *Part) Targets(l alert.Labels) []alert.Target {
 
 // Firing returns the alerts that fire in the group that an incident is about, and whether there is such a group.
 func (p *Part) Firing(st *pool.State, incident string) (firing []alert.Labels, ok bool) {
-	group := ""
-	for _, s := range p.groups.Streams() {
-		if Incident(st.Identity(), s) == incident {
-			group, ok = s.Group, true
-		}
-	}
+	stream, ok := p.stream(st, incident)
 	if !ok {
 		return nil, false
 	}
 	for _, g := range p.dispatcher(st).Groups(p.Alerts()) {
-		if g.Key != group {
+		if g.Key != stream.Group {
 			continue
 		}
 		for _, a := range g.Alerts {
@@ -231,4 +226,20 @@ func (p *Part) Firing(st *pool.State, incident string) (firing []alert.Labels, o
 		}
 	}
 	return firing, true
+}
+
+// Told returns the receiver that is told of an incident, as long as something is going on of it, and false after that. Each incident is one receiver's.
+func (p *Part) Told(st *pool.State, incident string) (receiver string, ok bool) {
+	stream, ok := p.stream(st, incident)
+	return stream.Receiver, ok
+}
+
+// stream returns what an incident is, if it is going on.
+func (p *Part) stream(st *pool.State, incident string) (alert.Stream, bool) {
+	for _, s := range p.groups.Streams() {
+		if Incident(st.Identity(), s) == incident {
+			return s, true
+		}
+	}
+	return alert.Stream{}, false
 }

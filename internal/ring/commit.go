@@ -2,6 +2,7 @@ package ring
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -17,6 +18,9 @@ type Caller struct {
 	Actor string `json:"actor"`
 	Cause string `json:"cause,omitempty"`
 	Owner string `json:"owner,omitempty"` // empty: nobody
+
+	// With is what parts of the books are given along with a command, by their names: each of them is an Admitter.
+	With map[string]json.RawMessage `json:"with,omitempty"`
 }
 
 // input is anything that may become events. decide is pure: it reads st and the rules, changes neither, and
@@ -274,16 +278,22 @@ func (r *Ring) guarded(f func() error) (err error) {
 // take is refused here, so that one caller's events cannot spoil another's.
 func (r *Ring) decideOne(p *pending, b *batch, rules *rules) error {
 	rules.drafted, rules.owner = nil, p.caller.Owner
+	beside, err := r.admit(p.caller, b.overlay, rules.now)
+	if err != nil {
+		return err // and nothing is said of what there is
+	}
 	events, err := r.decide(p.in, b.overlay, rules)
 	if err == nil && len(events) > 0 {
-		err = r.take(p, b, events, rules)
+		err = r.take(p, b, events, beside, rules)
 	}
 	r.index.back()
 	return err
 }
 
-// take adds the events of one input to the batch.
-func (r *Ring) take(p *pending, b *batch, events []pool.Event, rules *rules) error {
+// take adds the events of one input to the batch, and those beside them behind.
+func (r *Ring) take(p *pending, b *batch, events, beside []pool.Event, rules *rules) error {
+	own := len(events)
+	events = append(events, beside...)
 	size := 0
 	for i := range events {
 		e := &events[i]
@@ -303,6 +313,13 @@ func (r *Ring) take(p *pending, b *batch, events []pool.Event, rules *rules) err
 	}
 	if b.size+size > pool.MaxBatch {
 		return errFull // and not the first: CheckEvents has taken it alone
+	}
+	if drafted := rules.drafted; drafted != nil {
+		for i := own; i < len(events); i++ { // which are in no draft
+			if err := drafted.Apply(&events[i]); err != nil {
+				return err
+			}
+		}
 	}
 	if err := r.foldInto(b.overlay, events, rules.drafted); err != nil {
 		return err

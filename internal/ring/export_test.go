@@ -130,11 +130,11 @@ func SeenHosts(st *pool.State, driver string, hosts ...pool.Host) ([]pool.Event,
 }
 
 // Wire sends an error across processes and back.
-func Wire(err error) *WireError { return (*WireError)(toWire(err)) }
+func Wire(err error) *WireError { return (*WireError)(toWire(err, nil)) }
 
 type WireError wireError
 
-func (w *WireError) Err() error { return (*wireError)(w).err() }
+func (w *WireError) Err() error { return (*wireError)(w).err(nil) }
 
 // Index returns how far the index of the hosts is from what the State has, as errors: both explain requests, and it is
 // told where they do not say the same. It is false if there is no index yet.

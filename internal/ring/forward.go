@@ -33,6 +33,9 @@ type wireError struct {
 	Refusal  *scheduler.Refusal `json:"refusal,omitempty"`
 	Exceeded *quota.Exceeded    `json:"exceeded,omitempty"`
 	Gang     *wireGang          `json:"gang,omitempty"`
+
+	Part string          `json:"part,omitempty"` // a Speaker
+	Said json.RawMessage `json:"said,omitempty"` // by it
 }
 
 // wireGang is a scheduler.GangRefusal but for its cause.
@@ -52,11 +55,19 @@ func wireKinds() []error {
 	}
 }
 
-func toWire(err error) *wireError {
+func toWire(err error, parts []pool.Part) *wireError {
 	if err == nil {
 		return nil
 	}
 	w := &wireError{Text: err.Error()}
+	for _, p := range parts {
+		if s, ok := p.(Speaker); ok {
+			if said := s.WriteError(err); said != nil {
+				w.Part, w.Said = p.Name(), said
+				return w
+			}
+		}
+	}
 	for _, k := range wireKinds() {
 		if errors.Is(err, k) {
 			w.Kind = k.Error()
@@ -79,10 +90,16 @@ func toWire(err error) *wireError {
 	return w
 }
 
-func (w *wireError) err() error {
+func (w *wireError) err(parts []pool.Part) error {
 	switch {
 	case w == nil:
 		return nil
+	case w.Part != "":
+		for _, p := range parts {
+			if s, ok := p.(Speaker); ok && p.Name() == w.Part {
+				return s.ReadError(w.Said)
+			}
+		}
 	case w.Gang != nil:
 		g := &scheduler.GangRefusal{Member: w.Gang.Member, Placed: w.Gang.Placed, Domains: w.Gang.Domains, Certain: w.Gang.Certain, Cause: pool.ErrNoRoom}
 		if w.Refusal != nil {
@@ -124,7 +141,7 @@ func (r *Ring) forward(ctx context.Context, address string, c Command, who Calle
 	if err := json.Unmarshal(answer, &a); err != nil {
 		return false, err
 	}
-	err = a.Error.err()
+	err = a.Error.err(r.cfg.Parts)
 	if errors.Is(err, pool.ErrNotLeader) {
 		return false, err
 	}
@@ -152,6 +169,6 @@ func (r *Ring) Accept(ctx context.Context, body []byte) ([]byte, error) {
 	if err == nil {
 		a.Revision, err = r.submit(ctx, in, f.Caller)
 	}
-	a.Error = toWire(err)
+	a.Error = toWire(err, r.cfg.Parts)
 	return json.Marshal(a)
 }

@@ -12,7 +12,9 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/berthage/berthage/auth"
@@ -55,7 +57,7 @@ func New(c Config) (*Guard, error) {
 	}
 	return &Guard{
 		config: c, tokens: auth.FirstOf(append([]auth.Authenticator{root}, c.Others...)...),
-		throttle: throttle{burst: burst, refill: refill}, begun: throttle{burst: burstBegun, refill: refillBegun},
+		begun: throttle{burst: burstBegun, refill: refillBegun},
 	}, nil
 }
 
@@ -69,6 +71,33 @@ type Who struct {
 	From     netip.Addr // where the request comes from
 	Session  string     // key of the session, for one with a cookie
 	Expires  time.Time  // of the session
+
+	acts *acts
+}
+
+// acts are what a request was allowed, as far as it changes something.
+type acts struct {
+	mu  sync.Mutex
+	all []auth.Act
+}
+
+func (a *acts) add(act auth.Act) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !slices.Contains(a.all, act) {
+		a.all = append(a.all, act)
+	}
+}
+
+// Warrant returns what the request was allowed until now, for the Manager that carries it out to see whether that holds still.
+func (w Who) Warrant() auth.Warrant {
+	out := auth.Warrant{By: w.Identity}
+	if w.acts != nil {
+		w.acts.mu.Lock()
+		defer w.acts.mu.Unlock()
+		out.For = slices.Clone(w.acts.all)
+	}
+	return out
 }
 
 type whoKey struct{}
@@ -96,14 +125,15 @@ func (g *Guard) Require(next http.Handler, public func(*http.Request) bool) http
 			p.Write(w)
 			return
 		}
-		edge.From(r.Context()).Actor = who.Actor
+		edge.From(r.Context()).Actor, who.acts = who.Actor, new(acts)
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), whoKey{}, who)))
 	})
 }
 
 // Allow returns nil if whoever a request is from may do that to the thing, and otherwise an error, mostly an *auth.Refusal. To read, the
-// books are relied on for a while after the ledger was lost; for anything else they have to be current.
-func (g *Guard) Allow(ctx context.Context, verb auth.Verb, thing auth.Thing) (err error) {
+// books are relied on for a while after the ledger was lost; for anything else they have to be current, and what was allowed is noted, for the
+// audit log and for the Warrant of the request.
+func (g *Guard) Allow(ctx context.Context, verb auth.Verb, thing auth.Thing) error {
 	if verb != auth.Read {
 		if err := g.config.Books.Current(); err != nil {
 			return err
@@ -111,23 +141,45 @@ func (g *Guard) Allow(ctx context.Context, verb auth.Verb, thing auth.Thing) (er
 	}
 	who, _ := From(ctx)
 	ask := auth.Request{By: who.Identity, Verb: verb, Thing: thing}
-	if e := g.config.Books.Read(func(st *pool.State) { err = auth.Of(st).Access(Projects(st), ask, time.Now()).Err(ask) }); e != nil {
-		return e
+	var a auth.Access
+	if err := g.config.Books.Read(func(st *pool.State) { a = auth.Of(st).Access(Projects(st), ask, time.Now()) }); err != nil {
+		return err
 	}
-	return err
+	if a.Allowed && verb != auth.Read && who.acts != nil {
+		who.acts.add(auth.Act{Verb: verb, Thing: thing})
+		edge.From(ctx).Decision = decision(ask, a)
+	}
+	return a.Err(ask)
+}
+
+// decision is how it was decided that a request is allowed, for the audit log.
+func decision(ask auth.Request, a auth.Access) string {
+	by := "as one's own"
+	if a.Binding != "" {
+		by = "by binding " + a.Binding
+	}
+	if ask.By.Token != "" {
+		by += ", token " + ask.By.Token
+	}
+	return ask.Verb.String() + " " + string(ask.Thing.Resource) + " " + by
 }
 
 // Only passes on requests of whoever may do that with what lies in no project; it answers the others itself.
 func (g *Guard) Only(verb auth.Verb, on auth.Resource, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := g.Allow(r.Context(), verb, auth.Thing{Resource: on}); err != nil {
-			p := *problem.From(err)
-			p.RequestID = edge.From(r.Context()).ID
-			p.Write(w)
+			Refuse(w, r, err)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// Refuse answers a request with why it is refused.
+func Refuse(w http.ResponseWriter, r *http.Request, err error) {
+	p := *problem.From(err)
+	p.RequestID = edge.From(r.Context()).ID
+	p.Write(w)
 }
 
 func (g *Guard) authenticate(r *http.Request) (Who, error) {

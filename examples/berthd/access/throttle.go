@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"net/netip"
 	"sync"
 	"time"
@@ -16,8 +17,8 @@ const (
 // throttle counts wrong credentials by address; of IPv6 by the network of 64 bits, which is what one
 // customer has. While an address is blocked its tokens are not even compared. Sessions are not concerned.
 type throttle struct {
-	burst  int
-	refill time.Duration
+	burst  int           // 0: burst
+	refill time.Duration // 0: refill
 
 	mu     sync.Mutex
 	failed map[netip.Prefix]debt
@@ -29,7 +30,11 @@ type debt struct {
 	at time.Time
 }
 
-func (t *throttle) owed(d debt, now time.Time) int { return max(0, d.n-int(now.Sub(d.at)/t.refill)) }
+func (t *throttle) free() int { return cmp.Or(t.burst, burst) }
+
+func (t *throttle) each() time.Duration { return cmp.Or(t.refill, refill) }
+
+func (t *throttle) owed(d debt, now time.Time) int { return max(0, d.n-int(now.Sub(d.at)/t.each())) }
 
 func network(a netip.Addr) netip.Prefix {
 	bits := a.BitLen()
@@ -45,10 +50,10 @@ func (t *throttle) wait(a netip.Addr, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	d := t.failed[network(a)]
-	if t.owed(d, now) < t.burst {
+	if t.owed(d, now) < t.free() {
 		return 0
 	}
-	return t.refill - now.Sub(d.at)%t.refill
+	return t.each() - now.Sub(d.at)%t.each()
 }
 
 func (t *throttle) blame(a netip.Addr, now time.Time) {
@@ -70,7 +75,7 @@ func (t *throttle) blame(a netip.Addr, now time.Time) {
 	n := t.owed(old, now)
 	at := now
 	if n > 0 { // keep the rhythm of what is being paid off
-		at = now.Add(-(now.Sub(old.at) % t.refill))
+		at = now.Add(-(now.Sub(old.at) % t.each()))
 	}
-	t.failed[k] = debt{min(n+1, t.burst), at}
+	t.failed[k] = debt{min(n+1, t.free()), at}
 }

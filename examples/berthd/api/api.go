@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -66,6 +67,7 @@ type api struct {
 	planning chan struct{} // and for each plan that is being made
 	plans    plans
 	replays  replays
+	routes   sync.Mutex // held while they are compared and changed
 }
 
 const prefix = "/api/v1"
@@ -167,10 +169,24 @@ func Public(r *http.Request) bool {
 	return atProvider(r) || r.Method == http.MethodPost && slices.Contains([]string{prefix + "/session", prefix + "/login", prefix + "/login/refresh"}, r.URL.Path)
 }
 
-// as returns the Manager in the name of the request's caller.
+// as returns the Manager in the name of the request's caller, which writes down what is asked for and sees whether it still may be.
 func (a *api) as(ctx context.Context) *berthage.Manager {
 	who, _ := access.From(ctx)
-	return a.c.Manager.As(who.Actor, edge.From(ctx).ID).For(who.Actor)
+	return a.under(ctx, who.Warrant())
+}
+
+// lasting is as for what goes on after the request. It ends when a right is taken away, and not when a session does.
+func (a *api) lasting(ctx context.Context) *berthage.Manager {
+	who, _ := access.From(ctx)
+	w := who.Warrant()
+	w.By.Expires = time.Time{}
+	return a.under(ctx, w)
+}
+
+func (a *api) under(ctx context.Context, w auth.Warrant) *berthage.Manager {
+	who, _ := access.From(ctx)
+	m := a.c.Manager.As(who.Actor, edge.From(ctx).ID).For(who.Actor)
+	return trail.Beside(m, requestOf(ctx)).With(auth.Name, w)
 }
 
 type requestKey struct{}

@@ -52,6 +52,7 @@ type SignedIn struct {
 	Address string    `json:"address,omitempty" doc:"Where it was begun from"`
 	Agent   string    `json:"agent,omitempty" doc:"What the program said that it is"`
 	Current bool      `json:"current" doc:"It is the one of this request"`
+	Link    bool      `json:"link,omitempty" doc:"A link of berthd link has begun it"`
 }
 
 // SessionPath names a session of a user's in a path.
@@ -222,7 +223,7 @@ func (a *api) myself(ctx context.Context, p auth.Principal) error {
 
 func (a *api) registerSessions() {
 	register(a, reads(auth.Sessions), ofUser, describe("list-sessions", http.MethodGet, "/users/{id}/sessions", "Users", "List sessions",
-		"Where a user is signed in, by id. Sessions by the link of berthd link, and API tokens, are not among them.", 404, 422),
+		"Where a user is signed in, by id. Those that a link of berthd link has begun are root's. API tokens are not among them.", 404, 422),
 		func(ctx context.Context, in *struct {
 			PrincipalPath
 			Paging
@@ -242,7 +243,7 @@ func (a *api) registerSessions() {
 					if s.Browser != "" {
 						kind = "browser"
 					}
-					return SignedIn{s.ID, kind, s.Began, s.Ends, s.Address, s.Agent, s.ID == current}
+					return SignedIn{s.ID, kind, s.Began, s.Ends, s.Address, s.Agent, s.ID == current, s.Link}
 				})
 		})
 	register(a, may(auth.Sessions, auth.Delete), ofUser, describe("end-session", http.MethodDelete, "/users/{id}/sessions/{session}", "Users", "End a session", "It is void at once.", 404),

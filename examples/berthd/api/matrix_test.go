@@ -62,6 +62,7 @@ type tenants struct {
 	t      *testing.T
 	h      http.Handler
 	m      *berthage.Manager
+	view   func(func(*pool.State)) // of the Guard; that of m
 	guard  *access.Guard
 	ledger *frozen
 	things map[string]thing // by "own-" and the role, "theirs", "parent" and "other"
@@ -86,7 +87,7 @@ func newTenants(t *testing.T) *tenants {
 	m, err := berthage.Open(ctx, berthage.Config{Ledger: x.ledger, Parts: trail.Parts(), Messaging: berthage.Messaging{Make: func(berthage.Receiver) (notify.Notifier, error) { return notify.All(), nil }}, Drivers: map[string]hypervisor.Driver{"sim": fleet}})
 	require.NoError(t, err)
 	t.Cleanup(m.Close)
-	x.m = m
+	x.m, x.view = m, m.View
 	for _, p := range []pool.Project{{Name: "acme"}, {Name: "shop", Parent: "acme"}, {Name: "rival"}} {
 		p.Quota = pool.Resources{"gpu": 1}
 		require.NoError(t, m.PutProject(ctx, p))
@@ -142,7 +143,7 @@ func newTenants(t *testing.T) *tenants {
 	}()
 	require.NoError(t, log.Await(ctx, m.Status().Revision))
 	scratch := pool.NewMemoryScratch()
-	x.guard, err = access.New(access.Config{Books: access.NewBooks(m.View, func(context.Context) error { return nil }), Token: bearer, Scratch: scratch, Session: time.Hour})
+	x.guard, err = access.New(access.Config{Books: access.NewBooks(func(f func(*pool.State)) { x.view(f) }, func(context.Context) error { return nil }), Token: bearer, Scratch: scratch, Session: time.Hour})
 	require.NoError(t, err)
 	keys, err := receivers.LoadKeys(t.TempDir()+"/keys", true)
 	require.NoError(t, err)

@@ -1,11 +1,14 @@
 package api
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"net/http"
 	"net/url"
 	"reflect"
 	"strconv"
+	"strings"
 
 	"github.com/berthage/berthage/examples/berthd/problem"
 	"github.com/berthage/berthage/pool"
@@ -92,4 +95,28 @@ func (c Conditional) check(tag string) error {
 		return unchanged{tag}
 	}
 	return nil
+}
+
+// Matching lets a client change only what it has seen.
+type Matching struct {
+	IfMatch string `header:"If-Match" maxLength:"1024" doc:"ETag of what you have seen: 412, and nothing is done, if it is another by now. Absent: whatever it is"`
+}
+
+// check refuses what is to be done to another version than the one of that tag, which is a strong one.
+func (m Matching) check(tag string) error {
+	if m.IfMatch == "" || strings.TrimSpace(m.IfMatch) == "*" {
+		return nil
+	}
+	for one := range strings.SplitSeq(m.IfMatch, ",") {
+		if strings.TrimSpace(one) == tag {
+			return nil
+		}
+	}
+	return problem.Changed.New("what you have seen is not what there is: get it again, and decide anew")
+}
+
+// contentTag is the strong tag of what is shown as b.
+func contentTag(b []byte) string {
+	sum := sha256.Sum256(b)
+	return `"` + hex.EncodeToString(sum[:16]) + `"`
 }

@@ -275,7 +275,7 @@ func (a *api) registerRebalance() {
 
 // carryOut begins to carry a plan out; it is called with plans.mu held.
 func (a *api) carryOut(ctx context.Context, k *kept) {
-	m := a.as(ctx)
+	m := a.lasting(ctx)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	k.stop, k.show.State = cancel, "running"
 	go func() {

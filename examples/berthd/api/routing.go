@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -182,33 +183,78 @@ type Previewed struct {
 	Targets []Target `json:"targets" nullable:"false" doc:"In the order of the tree; each is told by itself"`
 }
 
-func (a *api) registerRouting() {
-	get := func() (*struct{ Body Routing }, error) {
-		r, ledger := a.c.Manager.Messages().Routing()
-		b, err := again[RoutingBody](r)
-		return &struct{ Body Routing }{Routing{b, !ledger}}, err
+type routingOutput struct {
+	ETag string `header:"ETag" doc:"Of the tree as it stands, for If-Match"`
+	Body Routing
+}
+
+// routing returns the tree that counts.
+func (a *api) routing() (*routingOutput, error) {
+	r, ledger := a.c.Manager.Messages().Routing()
+	b, err := again[RoutingBody](r)
+	if err != nil {
+		return nil, err
 	}
-	register(a, reads(auth.Routes), nowhere, describe("get-routes", http.MethodGet, "/routes", "Messages", "Get who is told of what", "The tree of routes that was set over the API or, if none was, that of the daemon's configuration."),
-		func(context.Context, *struct{}) (*struct{ Body Routing }, error) { return get() })
+	out := &routingOutput{Body: Routing{b, !ledger}}
+	text, err := json.Marshal(out.Body)
+	out.ETag = contentTag(text)
+	return out, err
+}
+
+// asSeen refuses to change a tree that is not the one that somebody has seen. The lock on routes is held, under which alone they are changed: nobody but this daemon
+// writes its ledger.
+func (a *api) asSeen(m Matching) error {
+	now, err := a.routing()
+	if err != nil {
+		return err
+	}
+	return m.check(now.ETag)
+}
+
+func (a *api) registerRouting() {
+	register(a, reads(auth.Routes), nowhere, describe("get-routes", http.MethodGet, "/routes", "Messages", "Get who is told of what", "The tree of routes that was set over the API or, if none was, that of the daemon's configuration. With If-None-Match it answers 304 while nothing has changed."),
+		func(_ context.Context, in *struct{ Conditional }) (*routingOutput, error) {
+			out, err := a.routing()
+			if err == nil {
+				err = in.check(out.ETag)
+			}
+			if err != nil {
+				return nil, err
+			}
+			return out, nil
+		})
 	example := map[string]any{
 		"root":  map[string]any{"receivers": []string{"ops"}, "group_by": []string{"alertname"}, "routes": []any{map[string]any{"match": []any{map[string]any{"name": "severity", "value": "low"}}, "mute": []string{"nights"}}}},
 		"times": []any{map[string]any{"name": "nights", "time_intervals": []any{map[string]any{"times": []any{map[string]any{"start_time": "22:00", "end_time": "24:00"}}}}}},
 	}
 	register(a, may(auth.Routes, auth.Update), nowhere, withExample(describe("put-routes", http.MethodPut, "/routes", "Messages", "Set who is told of what",
 		"The whole tree. An alert goes down from the root: of the routes that match it to the first, and on while they say continue; the deepest one says who is told. What a route leaves out is as above it, times and matchers aside. "+
-			"Events that are no alerts go to routes that match the label event."), example),
-		func(ctx context.Context, in *struct{ Body RoutingBody }) (*struct{ Body Routing }, error) {
+			"Events that are no alerts go to routes that match the label event. With If-Match only the tree that you have seen is replaced.", http.StatusPreconditionFailed), example),
+		func(ctx context.Context, in *struct {
+			Matching
+			Body RoutingBody
+		}) (*routingOutput, error) {
 			r, err := in.Body.routing()
-			if err == nil {
-				err = a.as(ctx).Messages().SetRouting(ctx, r)
-			}
 			if err != nil {
 				return nil, problem.OfBody(err)
 			}
-			return get()
+			a.routes.Lock()
+			defer a.routes.Unlock()
+			if err := a.asSeen(in.Matching); err != nil {
+				return nil, err
+			}
+			if err := a.as(ctx).Messages().SetRouting(ctx, r); err != nil {
+				return nil, problem.OfBody(err)
+			}
+			return a.routing()
 		})
-	register(a, may(auth.Routes, auth.Delete), nowhere, describe("remove-routes", http.MethodDelete, "/routes", "Messages", "Remove who is told of what", "That of the daemon's configuration counts again."),
-		func(ctx context.Context, _ *struct{}) (*struct{}, error) {
+	register(a, may(auth.Routes, auth.Delete), nowhere, describe("remove-routes", http.MethodDelete, "/routes", "Messages", "Remove who is told of what", "That of the daemon's configuration counts again. With If-Match only the tree that you have seen is removed.", http.StatusPreconditionFailed),
+		func(ctx context.Context, in *struct{ Matching }) (*struct{}, error) {
+			a.routes.Lock()
+			defer a.routes.Unlock()
+			if err := a.asSeen(in.Matching); err != nil {
+				return nil, err
+			}
 			return nil, problemOf(a.as(ctx).Messages().RemoveRouting(ctx))
 		})
 	register(a, reads(auth.Routes), nowhere, withExample(describe("preview-routes", http.MethodPost, "/routes/preview", "Messages", "Who is told of an alert",

@@ -11,6 +11,7 @@ import (
 	"github.com/berthage/berthage/examples/berthd/access"
 	"github.com/berthage/berthage/examples/berthd/operation"
 	"github.com/berthage/berthage/examples/berthd/problem"
+	"github.com/berthage/berthage/examples/berthd/signin"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -83,7 +84,12 @@ func (a *api) registerSession() {
 	op.Security = []map[string][]string{}
 	op.DefaultStatus = http.StatusNoContent
 	register(a, public(), nowhere, op, func(ctx context.Context, in *struct{ Body SignInBody }) (*cookieOutput, error) {
-		c, err := a.c.Guard.SignIn(requestOf(ctx), in.Body.Code)
+		r := requestOf(ctx)
+		c, err := a.c.Guard.SignIn(r, in.Body.Code)
+		if err == nil {
+			key := access.KeyOf(c)
+			err = a.c.Desk.Note(ctx, access.Root, signin.Session{ID: browserID(key), Browser: key, Link: true, Ends: time.Now().Add(time.Duration(c.MaxAge) * time.Second).UTC(), Origin: origin(r)})
+		}
 		if err != nil {
 			return nil, problem.From(err)
 		}

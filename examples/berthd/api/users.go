@@ -138,23 +138,19 @@ func (a *api) clear(ctx context.Context, id string) {
 func (a *api) addUser(ctx context.Context, in *struct{ Body NewUserBody }) (*userOutput, error) {
 	b := in.Body
 	p := auth.Principal{ID: newID("u"), Kind: auth.Kind(b.Kind), Project: b.Project, Name: b.Name, Email: b.Email, Login: b.Login}
-	var hash string
+	c := auth.Command{Put: &p}
 	if b.Password != "" { // what is wrong with it is said before anything is done
 		if p.Kind != auth.Person {
 			return nil, problem.From(&pool.Error{Kind: pool.ErrInvalid, Field: "password", Want: "none: service accounts have tokens"})
 		}
-		var err error
-		if hash, err = a.c.Desk.Hash(ctx, b.Password); err != nil {
+		hash, err := a.c.Desk.Hash(ctx, b.Password)
+		if err != nil {
 			return nil, problem.From(err)
 		}
+		c.Set = &auth.SetPassword{Principal: p.ID, Hash: hash}
 	}
-	if err := a.decide(ctx, auth.Command{Put: &p}); err != nil {
+	if err := a.decide(ctx, c); err != nil {
 		return nil, problem.From(err)
-	}
-	if hash != "" {
-		if err := a.decide(ctx, auth.Command{Set: &auth.SetPassword{Principal: p.ID, Hash: hash}}); err != nil {
-			return nil, problem.From(err)
-		}
 	}
 	return a.user(ctx, p.ID)
 }

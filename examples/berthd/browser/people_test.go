@@ -21,7 +21,7 @@ func person(t *testing.T, d *daemon.Daemon, name string, options ...string) stri
 	t.Helper()
 	var out bytes.Buffer
 	data := strings.TrimSuffix(d.TokenFile(), "/token")
-	require.NoError(t, daemon.User(t.Context(), append([]string{"add", name, "--data", data}, options...), &out))
+	require.NoError(t, daemon.User(t.Context(), append([]string{"add", name, "--data", data}, options...), nil, &out))
 	return strings.TrimSpace(strings.Split(out.String(), "\n")[2])
 }
 

@@ -71,10 +71,12 @@ type Config struct {
 
 	Prices string // file of what usage costs; empty: nothing is charged
 
-	AuditKeys    []string // files of the private keys that sign what the ledger is; none: nothing is signed
-	AuditForward string   // where the audit log is sent: tcp://HOST:PORT, tls://HOST:PORT or udp://HOST:PORT; empty: nowhere
-	AuditFormat  string   // as json or syslog
-	AuditCA      string   // file of certificates that the collector's must come from; empty: the system's
+	AuditKeys    []string      // files of the private keys that sign what the ledger is; none: nothing is signed
+	AuditEvery   time.Duration // between two heads that are signed and kept, while the ledger grows; 0: none are but those that are asked for
+	AuditHeads   string        // file of these; empty: audit-heads, in the data directory
+	AuditForward string        // where the audit log is sent: tcp://HOST:PORT, tls://HOST:PORT or udp://HOST:PORT; empty: nowhere
+	AuditFormat  string        // as json or syslog
+	AuditCA      string        // file of certificates that the collector's must come from; empty: the system's
 
 	BackupEvery      time.Duration // between two backups of the ledger; 0: none are written
 	BackupKeep       int           // how many are kept
@@ -106,6 +108,7 @@ func Default() Config {
 		Alerts:     15 * time.Second,
 		BackupKeep: 14,
 
+		AuditEvery:  5 * time.Minute,
 		AuditFormat: "json",
 
 		History:     15 * time.Second,
@@ -192,6 +195,10 @@ func (c Config) Check() error {
 	switch {
 	case c.AuditFormat != "json" && c.AuditFormat != "syslog":
 		return fmt.Errorf("audit-format: %q: json or syslog", c.AuditFormat)
+	case c.AuditEvery != 0 && c.AuditEvery < time.Second:
+		return fmt.Errorf("audit-every: %s: at least 1s, or 0 for none", c.AuditEvery)
+	case c.AuditHeads != "" && (len(c.AuditKeys) == 0 || c.AuditEvery == 0):
+		return fmt.Errorf("audit-heads needs audit-key, which signs them, and audit-every: how often, such as 5m")
 	case c.AuditCA != "" && !strings.HasPrefix(c.AuditForward, "tls://"):
 		return fmt.Errorf("audit-ca belongs to audit-forward tls://HOST:PORT")
 	}

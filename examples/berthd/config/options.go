@@ -125,6 +125,8 @@ func options() []option {
 			name: "audit-key", value: "FILE", usage: "a private key that signs what the ledger is, as berthd audit key makes it", many: true,
 			set: func(c *Config, s string) error { c.AuditKeys = append(c.AuditKeys, s); return nil },
 		},
+		span("audit-every", "time between two heads of the ledger that are signed with audit-key, while it grows; 0 for none", func(c *Config) *time.Duration { return &c.AuditEvery }),
+		text("audit-heads", "FILE", "where these are kept; without it, audit-heads in the data directory", func(c *Config) *string { return &c.AuditHeads }),
 		text("audit-forward", "ADDRESS", "where the audit log is sent: tcp://HOST:PORT, tls://HOST:PORT or udp://HOST:PORT", func(c *Config) *string { return &c.AuditForward }),
 		text("audit-format", "FORMAT", "how: json or syslog", func(c *Config) *string { return &c.AuditFormat }),
 		text("audit-ca", "FILE", "certificates that the one of audit-forward's tls:// must come from; without it, the system's", func(c *Config) *string { return &c.AuditCA }),

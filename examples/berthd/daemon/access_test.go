@@ -132,6 +132,56 @@ func TestSigningIn(t *testing.T) {
 	require.Equal(t, "root", r.get("/api/v1/session").want(http.StatusOK).at("actor"))
 }
 
+// A session that a link has begun is root's, and ended like any other.
+func TestSessionsByALink(t *testing.T) {
+	t.Parallel()
+	r := start(t, 1)
+	const sessions = usersPath + "/root/sessions"
+	browser := func() func(method, path string) *answer {
+		jar, err := cookiejar.New(nil)
+		require.NoError(t, err)
+		b := &rig{t: t, d: r.d, router: r.router, client: &http.Client{Jar: jar}}
+		visit := func(method, path string, body any) *answer {
+			req := b.request(method, path, body, "Origin", r.d.URL(), "User-Agent", "a browser")
+			req.Header.Del("Authorization")
+			return b.do(req)
+		}
+		_, code, _ := strings.Cut(r.d.SignInLink(), "/#code=")
+		visit(http.MethodPost, "/api/v1/session", object{"code": code}).want(http.StatusNoContent)
+		return func(method, path string) *answer { return visit(method, path, nil) }
+	}
+	first := browser()
+	mine := first(http.MethodGet, sessions).want(http.StatusOK).items()
+	require.Len(t, mine, 1)
+	require.Equal(t, true, mine[0]["link"])
+	require.Equal(t, true, mine[0]["current"])
+	require.Equal(t, "browser", mine[0]["kind"])
+	require.Equal(t, "127.0.0.1", mine[0]["address"])
+	require.Equal(t, "a browser", mine[0]["agent"])
+	require.Equal(t, mine[0]["id"], first(http.MethodGet, mePath).at("session"))
+
+	second := browser()
+	both := second(http.MethodGet, sessions).want(http.StatusOK).items()
+	require.Len(t, both, 2)
+	seen := r.get(sessions).want(http.StatusOK).items()
+	require.Len(t, seen, 2)
+	require.Equal(t, []any{false, false}, []any{seen[0]["current"], seen[1]["current"]}, "the token is none of them")
+	r.user("ada", "user", "default")
+	in := r.open(loginPath, object{"name": "ada", "password": secretOf}).want(http.StatusOK)
+	r.speaks(in.at("access").(string))(http.MethodGet, sessions, nil).problem(404, "not-found")
+
+	second(http.MethodDelete, sessions+"/"+mine[0]["id"].(string)).want(http.StatusNoContent)
+	first(http.MethodGet, mePath).problem(401, "unauthorized")
+	second(http.MethodGet, mePath).want(http.StatusOK)
+	second(http.MethodDelete, "/api/v1/session").want(http.StatusNoContent)
+	require.Empty(t, r.get(sessions).items())
+
+	third := browser()
+	r.post(usersPath+"/root/sign-out", nil).want(http.StatusNoContent)
+	third(http.MethodGet, mePath).problem(401, "unauthorized")
+	require.Empty(t, r.get(sessions).items())
+}
+
 // The token and the codes are in their file and in what is printed for their owner, and nowhere else.
 func TestNoSecretsInTheLog(t *testing.T) {
 	t.Parallel()

@@ -3,7 +3,10 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 
+	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/alert"
 	"github.com/berthage/berthage/examples/berthd/ledger"
 	"github.com/berthage/berthage/examples/berthd/trail"
 )
@@ -21,7 +24,44 @@ func (d *Daemon) audit() (*trail.Reader, error) {
 		}
 	}
 	d.trail = &trail.Recorder{Manager: d.manager, Logger: d.log}
-	return trail.NewReader(d.store, keys...), nil
+	read := trail.NewReader(d.store, keys...)
+	if len(keys) > 0 && d.config.AuditEvery > 0 {
+		err = d.signing(read)
+	}
+	return read, err
+}
+
+// AuditHeadsFile is the name of the file in the data directory that has the heads which the daemon has signed by itself.
+const AuditHeadsFile = "audit-heads"
+
+// signing has heads signed by themselves, kept, and told to the collector.
+func (d *Daemon) signing(read *trail.Reader) (err error) {
+	name := d.config.AuditHeads
+	if name == "" {
+		name = filepath.Join(d.config.Data, AuditHeadsFile)
+	}
+	if d.heads, err = trail.NewHeads(read, name, d.config.AuditEvery, d.log); err != nil {
+		return fmt.Errorf("audit-heads: %w", err)
+	}
+	d.heads.Failed = d.headFailed
+	if d.forward != nil {
+		d.heads.Signed = d.forward.Head
+	}
+	d.metrics.Heads(d.heads.Status)
+	return nil
+}
+
+// headFailed has it told that no head could be signed.
+func (d *Daemon) headFailed(ctx context.Context, why error) error {
+	e := berthage.Event{Kind: "audit-head-failed", Severity: alert.High, Title: "No head of the ledger could be signed", Text: why.Error()}
+	if trail.Contradicts(why) {
+		e.Severity, e.Title = alert.Critical, "The ledger is not the one of which a head was signed"
+	}
+	err := d.manager.As("berthd", "audit").Messages().Announce(ctx, e)
+	if err != nil {
+		d.log.Warn("nobody is told that no head could be signed", "error", err)
+	}
+	return err
 }
 
 // forwarding sends the audit log until ctx ends.

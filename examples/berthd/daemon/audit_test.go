@@ -7,18 +7,23 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/berthage/berthage/auth/audit"
 	"github.com/berthage/berthage/examples/berthd/config"
 	"github.com/berthage/berthage/examples/berthd/daemon"
+	"github.com/berthage/berthage/examples/berthd/ledger"
+	"github.com/berthage/berthage/pool"
 )
 
 const auditPath = "/api/v1/audit"
@@ -39,7 +44,14 @@ func TestCommandsAreWrittenDown(t *testing.T) {
 	require.Equal(t, "projects/shop", about[0]["target"])
 	require.Equal(t, "127.0.0.1", about[0]["from"])
 	require.Equal(t, "done", about[0]["result"])
-	require.NotEmpty(t, about[0]["decision"])
+	require.Regexp(t, "^update projects by binding ", about[0]["decision"])
+	var at [2]audit.Position
+	for n := range at {
+		var err error
+		at[n], err = audit.ParsePosition(about[n]["event"].(string))
+		require.NoError(t, err)
+	}
+	require.Equal(t, audit.Position{Revision: at[1].Revision, Index: at[1].Index + 1}, at[0], "in one batch")
 	require.NotContains(t, about[1], "from", "the command has it")
 
 	commands := func() int { return len(r.get(auditPath + "?limit=1000&kind=audit").want(http.StatusOK).items()) }
@@ -181,13 +193,13 @@ func TestTheDaemonProvesItsEvents(t *testing.T) {
 	bare.get(auditPath+"/proof/1.0").problem(409, "wrong-state")
 }
 
-// What is done is told to a collector, and after a restart what it has not been told yet.
-func TestTheAuditLogIsForwarded(t *testing.T) {
-	t.Parallel()
+// collector takes an audit log, at an address.
+func collector(t *testing.T) (lines chan audit.Entry, address string) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = l.Close() })
-	lines := make(chan audit.Entry, 100_000)
+	lines = make(chan audit.Entry, 100_000)
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -204,7 +216,14 @@ func TestTheAuditLogIsForwarded(t *testing.T) {
 			}()
 		}
 	}()
-	r := start(t, 1, func(c *config.Config, _ *daemon.Options) { c.AuditForward = "tcp://" + l.Addr().String() })
+	return lines, "tcp://" + l.Addr().String()
+}
+
+// What is done is told to a collector, and after a restart what it has not been told yet.
+func TestTheAuditLogIsForwarded(t *testing.T) {
+	t.Parallel()
+	lines, address := collector(t)
+	r := start(t, 1, func(c *config.Config, _ *daemon.Options) { c.AuditForward = address })
 	until := func(correlation string) {
 		t.Helper()
 		r.eventually(func() bool {
@@ -230,9 +249,120 @@ func TestTheAuditLogIsForwarded(t *testing.T) {
 
 	c := config.Default()
 	c.Simulate, c.Data, c.AuditForward = 1, t.TempDir(), "http://127.0.0.1"
-	_, err = daemon.Open(t.Context(), c, daemon.Options{})
+	_, err := daemon.Open(t.Context(), c, daemon.Options{})
 	require.ErrorContains(t, err, "audit-forward")
 	c.AuditForward, c.AuditKeys = "", []string{filepath.Join(c.Data, "nope")}
 	_, err = daemon.Open(t.Context(), c, daemon.Options{})
 	require.ErrorContains(t, err, "audit-key")
+}
+
+// metric returns the value of a metric without labels.
+func (r *rig) metric(name string) string {
+	r.t.Helper()
+	res, err := r.client.Do(r.request(http.MethodGet, "/metrics", nil))
+	require.NoError(r.t, err)
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	require.NoError(r.t, err)
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// The daemon signs heads by itself, keeps them, and tells them to the collector after what they are of. Of a ledger that contradicts one it signs none, and
+// says so.
+func TestTheDaemonSignsHeadsByItself(t *testing.T) {
+	t.Parallel()
+	name, public := keyFile(t)
+	lines, address := collector(t)
+	r := start(t, 1, watchful, loopback, func(c *config.Config, _ *daemon.Options) {
+		c.AuditKeys, c.AuditEvery, c.AuditForward = []string{name}, time.Second, address
+	})
+	key := audit.Key{Ledger: r.d.Manager().Status().Ledger, Public: public}
+	file := filepath.Join(r.config.Data, daemon.AuditHeadsFile)
+	kept := func() (all []audit.Head) {
+		b, err := os.ReadFile(file)
+		if os.IsNotExist(err) {
+			return nil
+		}
+		require.NoError(t, err)
+		for _, note := range audit.Notes(b) {
+			h, err := audit.Open(note, key)
+			require.NoError(t, err)
+			all = append(all, h)
+		}
+		return all
+	}
+	r.eventually(func() bool { return len(kept()) > 0 })
+	told := newHook(t)
+	r.call(http.MethodPut, receiversPath+"/ops", object{"type": "webhook", "secrets": object{"url": told.URL}}).want(http.StatusOK)
+	r.call(http.MethodPut, routesPath, object{"root": object{"routes": []any{object{"match": []any{object{"name": "event", "value": "audit-head-failed"}}, "receivers": []any{"ops"}, "wait": "0s"}}}}).want(http.StatusOK)
+	asked := r.get(auditPath + "/head").want(http.StatusOK)
+	var last audit.Head
+	r.eventually(func() bool {
+		last = kept()[len(kept())-1]
+		return float64(last.Revision) >= asked.at("revision").(float64)
+	})
+	var seen pool.Revision // of the events
+	r.eventually(func() bool {
+		for {
+			select {
+			case e := <-lines:
+				switch {
+				case e.Action == audit.ActionHead:
+					h, err := audit.Open([]byte(e.Head), key)
+					require.NoError(t, err)
+					require.LessOrEqual(t, h.Revision, seen, "it comes after what it is of")
+					if h.Revision >= last.Revision {
+						return true
+					}
+				case e.Event != nil:
+					seen = e.Event.Revision
+				}
+			default:
+				return false
+			}
+		}
+	})
+	require.Equal(t, "0", r.metric("berthd_audit_head_contradicted"))
+	require.Equal(t, "1", r.metric("berthd_audit_head_interval_seconds"))
+	require.NotEqual(t, "0", r.metric("berthd_audit_head_timestamp_seconds"))
+	r.stop()
+
+	// As if what was appended last had been taken out of the ledger.
+	private, err := ledger.PrivateKeys([]string{name})
+	require.NoError(t, err)
+	all := kept()
+	further := all[len(all)-1]
+	further.Size, further.Revision = further.Size+10_000, further.Revision+10_000
+	note, err := audit.Sign(further, private...)
+	require.NoError(t, err)
+	before, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(file, append(before, note...), 0o600))
+	again := serve(t, r.config)
+	again.eventually(func() bool { return again.metric("berthd_audit_head_contradicted") == "1" })
+	require.NotEqual(t, "0", again.metric("berthd_audit_head_failures_total"))
+	again.eventually(func() bool { return len(told.told()) > 0 })
+	require.Equal(t, "critical", told.told()[0]["commonLabels"].(object)["severity"])
+	require.Contains(t, again.log.String(), "is not the one of which a head was signed")
+	again.get(auditPath+"/head").problem(500, "internal")
+	again.get(auditPath+"/proof/1.0").problem(500, "internal")
+	after, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, string(before)+string(note), string(after))
+	again.stop()
+
+	c := r.config
+	other, _ := keyFile(t)
+	c.AuditKeys = []string{other}
+	_, err = daemon.Open(t.Context(), c, daemon.Options{})
+	require.ErrorContains(t, err, "audit-heads")
+	c.AuditEvery = 0
+	off := serve(t, c)
+	off.get(auditPath + "/head").want(http.StatusOK)
+	require.Empty(t, off.metric("berthd_audit_head_timestamp_seconds"))
 }

@@ -53,6 +53,7 @@ type Daemon struct {
 	manager *berthage.Manager
 	books   *access.Books
 	guard   *access.Guard
+	knocks  access.Knocks     // at the hooks
 	entered *session.Sessions // of those who have signed in
 	token   string
 	ops     *operation.Log
@@ -64,6 +65,7 @@ type Daemon struct {
 
 	backups *ledger.Backups // nil: none are written
 	trail   *trail.Recorder
+	heads   *trail.Heads       // nil: none are signed but those that are asked for
 	forward *ledger.Forwarding // of the audit log; nil: nowhere
 	handler http.Handler
 
@@ -255,6 +257,9 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	wg.Go(func() { d.follow(background) })
 	wg.Go(func() { d.books.Run(background) })
 	wg.Go(func() { d.forwarding(background) })
+	if d.heads != nil {
+		wg.Go(func() { d.heads.Run(background) })
+	}
 	if d.backups != nil {
 		wg.Go(func() { d.backups.Run(background) })
 	}

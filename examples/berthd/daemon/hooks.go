@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/berthage/berthage/examples/berthd/edge"
@@ -18,44 +19,55 @@ import (
 )
 
 // Hooks are where services say that somebody has acknowledged there. No session leads to them: a request counts if it is signed with a
-// secret that a receiver shares with its service.
+// secret that a receiver shares with its service. Wrong ones are counted apart from wrong tokens, so that a service which has the wrong secret keeps nobody out who
+// comes from the same address, and the other way round.
+
+// said is what somebody has said at a service, and the receivers that have the secret with which it is signed: they may say it of what they were told.
+type said struct {
+	notify.Acknowledgement
+	by []string
+}
 
 // slackHook takes what Slack sends when a button is pressed. Slack does not say of which receiver it was, so that the secrets of all are tried.
 func (d *Daemon) slackHook(w http.ResponseWriter, r *http.Request) {
-	d.hook(w, r, "slack", func(again func() *http.Request) (notify.Acknowledgement, error) {
+	d.hook(w, r, "slack", func(again func() *http.Request) (said, error) {
 		var secrets []notify.Secret
+		by := make(map[string][]string) // receivers of the same app have the same
 		for _, one := range d.known() {
-			if one.Type == "slack" || one.Type == "slack-webhook" {
-				secrets = append(secrets, one.Secrets["signing_secret"]...)
+			if one.Type != "slack" && one.Type != "slack-webhook" {
+				continue
+			}
+			for _, s := range one.Secrets["signing_secret"] {
+				if by[s.Reveal()] == nil {
+					secrets = append(secrets, s)
+				}
+				by[s.Reveal()] = append(by[s.Reveal()], one.Name)
 			}
 		}
-		tried := make(map[string]bool)
 		for _, s := range secrets {
-			if tried[s.Reveal()] {
-				continue // of the same app
-			}
-			tried[s.Reveal()] = true
 			if a, err := slack.Interaction(s, again(), time.Now()); !errors.Is(err, notify.ErrForged) {
-				return a, err
+				return said{a, by[s.Reveal()]}, err
 			}
 		}
-		return notify.Acknowledgement{}, notify.ErrForged
+		return said{}, notify.ErrForged
 	})
 }
 
 // pagerDutyHook takes what PagerDuty sends about the incidents of a receiver. Of a name that there is not it says what it says of a wrong signature.
 func (d *Daemon) pagerDutyHook(w http.ResponseWriter, r *http.Request) {
-	d.hook(w, r, "pagerduty", func(again func() *http.Request) (notify.Acknowledgement, error) {
+	d.hook(w, r, "pagerduty", func(again func() *http.Request) (said, error) {
+		name := r.PathValue("receiver")
 		var secrets []notify.Secret
 		for _, one := range d.known() {
-			if one.Type == "pagerduty" && one.Name == r.PathValue("receiver") {
+			if one.Type == "pagerduty" && one.Name == name {
 				secrets = one.Secrets["webhook_secret"]
 			}
 		}
 		if len(secrets) == 0 {
-			return notify.Acknowledgement{}, notify.ErrForged
+			return said{}, notify.ErrForged
 		}
-		return pagerduty.Webhook(secrets, again())
+		a, err := pagerduty.Webhook(secrets, again())
+		return said{a, []string{name}}, err
 	})
 }
 
@@ -78,17 +90,17 @@ func (d *Daemon) known() (all []receivers.Receiver) {
 // hookTimeout bounds how long a service waits; Slack gives up after three seconds.
 const hookTimeout = 20 * time.Second
 
-// hook reads an acknowledgement, which costs nothing while the address has been wrong too often, and carries it out in the name of who the service says it was. What there is nothing to acknowledge of any more is
+// hook reads an acknowledgement, which costs nothing while the address has been wrong too often here, and carries it out in the name of who the service says it was. What there is nothing to acknowledge of any more is
 // done.
-func (d *Daemon) hook(w http.ResponseWriter, r *http.Request, service string, read func(again func() *http.Request) (notify.Acknowledgement, error)) {
+func (d *Daemon) hook(w http.ResponseWriter, r *http.Request, service string, read func(again func() *http.Request) (said, error)) {
 	ctx, cancel := context.WithTimeout(r.Context(), hookTimeout)
 	defer cancel()
-	err := d.guard.Admit(r)
+	err := d.knocks.Admit(r)
 	var body []byte
 	if err == nil {
 		body, err = io.ReadAll(io.LimitReader(r.Body, edge.MaxBody))
 	}
-	var a notify.Acknowledgement
+	var a said
 	if err == nil {
 		a, err = read(func() *http.Request {
 			again := r.Clone(ctx)
@@ -97,7 +109,7 @@ func (d *Daemon) hook(w http.ResponseWriter, r *http.Request, service string, re
 		})
 		switch {
 		case errors.Is(err, notify.ErrForged):
-			d.guard.Blame(r)
+			d.knocks.Blame(r)
 			err = problem.Unauthorized.New("the signature is not one of a receiver's service")
 		case errors.Is(err, pool.ErrInvalid):
 			err = problem.Malformed.New("it is signed, and not what the service would say")
@@ -115,9 +127,14 @@ func (d *Daemon) hook(w http.ResponseWriter, r *http.Request, service string, re
 	p.Write(w)
 }
 
-// acknowledge does what somebody has said at a service. Their name there is no name of ours, and says so.
-func (d *Daemon) acknowledge(ctx context.Context, service, cause string, a notify.Acknowledgement) (err error) {
+// acknowledge does what somebody has said at a service, if it is of what was told there: whoever knows a receiver's secret speaks for it, and not for the others. Their
+// name there is no name of ours, and says so.
+func (d *Daemon) acknowledge(ctx context.Context, service, cause string, a said) (err error) {
 	m := d.manager.As(service+":"+a.By, cause).Messages()
+	if told, ok := m.Told(a.Incident); ok && !slices.Contains(a.by, told) {
+		d.log.Warn("somebody acknowledges at a receiver what another one was told; nothing is done", "service", service, "receivers", a.by, "told", told, "request_id", cause)
+		return notify.ErrNoAcknowledgement
+	}
 	if a.Withdrawn {
 		_, err = m.Unacknowledge(ctx, a.Incident)
 	} else {

@@ -98,6 +98,19 @@ func TestAcknowledgingFromElsewhere(t *testing.T) {
 	require.Equal(t, http.StatusBadRequest, r.press("signing-canary", "acknowledge", "no incident\n"))
 	require.Equal(t, http.StatusOK, r.says("pager", "webhook-canary", "incident.triggered", inPager))
 
+	// A receiver's secret is good for what it was told, and not for what others were told of the same alert.
+	r.call(http.MethodDelete, "/api/v1/alerts/"+id+"/acknowledge", nil).want(http.StatusNoContent)
+	require.Equal(t, http.StatusOK, r.press("signing-canary", "acknowledge", inPager))
+	require.Equal(t, http.StatusOK, r.press("signing-of-the-file", "acknowledge", inChat))
+	require.Equal(t, http.StatusOK, r.says("pager", "old", "incident.acknowledged", inChat))
+	require.Nil(t, taken())
+	require.Equal(t, 3, strings.Count(r.log.String(), "what another one was told"))
+	require.Equal(t, http.StatusOK, r.says("pager", "old", "incident.acknowledged", inPager))
+	require.NotNil(t, taken())
+	require.Equal(t, http.StatusOK, r.press("signing-canary", "acknowledge", inPager))
+	require.Equal(t, http.StatusOK, r.says("pager", "old", "incident.unacknowledged", inChat))
+	require.Equal(t, "pagerduty:Bo <b>", taken().(object)["by"])
+
 	// What is not signed, or with another's secret, is refused, whoever it is for; and who goes on is not listened to for a while.
 	r.call(http.MethodDelete, "/api/v1/alerts/"+id+"/acknowledge", nil).want(http.StatusNoContent)
 	require.Equal(t, http.StatusUnauthorized, r.knock("/hooks/slack", "payload=x"))
@@ -110,6 +123,16 @@ func TestAcknowledgingFromElsewhere(t *testing.T) {
 	require.Nil(t, taken())
 	r.eventually(func() bool { return r.says("chat", "", "incident.acknowledged", inPager) == http.StatusTooManyRequests })
 	require.Equal(t, http.StatusTooManyRequests, r.press("signing-canary", "acknowledge", inChat))
+	// That keeps nobody out who has a token; and wrong tokens do not keep the services out.
+	require.Nil(t, taken())
+	other := start(t, 1, watchful, loopback)
+	other.call(http.MethodPut, receiversPath+"/pager", object{"type": "pagerduty", "settings": object{"endpoint": pager.URL}, "secrets": object{"routing_key": "0123456789abcdef0123456789abcdef", "webhook_secret": "webhook-canary"}}).want(http.StatusOK)
+	wrong := func() int {
+		return other.call(http.MethodGet, "/api/v1/pool", nil, "Authorization", "Bearer wrong").status
+	}
+	other.eventually(func() bool { return wrong() == http.StatusTooManyRequests })
+	require.Equal(t, http.StatusOK, other.says("pager", "webhook-canary", "incident.triggered", inPager))
+	require.Equal(t, http.StatusUnauthorized, other.says("pager", "other", "incident.triggered", inPager))
 	require.NotContains(t, r.log.String(), "canary")
 	require.NotContains(t, strings.ToLower(r.log.String()), "panic")
 }

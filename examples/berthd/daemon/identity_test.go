@@ -2,16 +2,21 @@ package daemon_test
 
 import (
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
 
 	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/examples/berthd/access"
 	"github.com/berthage/berthage/examples/berthd/daemon"
+	"github.com/berthage/berthage/examples/berthd/history"
 	"github.com/berthage/berthage/pool"
 )
 
@@ -38,19 +43,49 @@ func (r *rig) by(token, method, path string, body any) *answer {
 	return r.call(method, path, body, "Authorization", "Bearer "+token)
 }
 
-// What is beside the description is authorised, too: series and metrics are of all tenants, and for whoever may read everything.
-func TestSeriesAndMetricsAreForWhoMayReadEverything(t *testing.T) {
+// What is beside the description is authorised, too: metrics of the daemon are for whoever may read everything, and series are there as far as they are of
+// projects that one may read.
+func TestSeriesAndMetricsAreForWhoMayReadThem(t *testing.T) {
 	t.Parallel()
 	r := start(t, 1)
+	require.NoError(t, r.d.Manager().PutProject(t.Context(), pool.Project{Name: "rival"}))
 	tenant := r.known("tenant", auth.Admin, auth.Scope{Project: "default"})
+	owner := r.known("owner", auth.User, auth.Scope{Project: "default", Own: true})
 	viewer := r.known("viewer", auth.Viewer, auth.Scope{Everything: true})
-	for _, path := range []string{
-		"/metrics", "/federate?match[]=up", "/api/v1/query?query=up", "/api/v1/query_range?query=up&start=1&end=2&step=1", "/api/v1/series?match[]=up",
-		"/api/v1/labels", "/api/v1/label/project/values", "/api/v1/metadata", "/api/v1/status/buildinfo",
+	now := time.Now().Truncate(time.Second)
+	for _, l := range []labels.Labels{
+		labels.FromStrings("__name__", "canary", "project", "default", "vm", "mine"), labels.FromStrings("__name__", "canary", "project", "rival", "vm", "theirs"),
+		labels.FromStrings("__name__", "canary", "host", "sim/node-0001"), labels.FromStrings("__name__", "rivals_only", "project", "rival"),
+		labels.FromStrings("__name__", "canary", "project", "default.rival"), labels.FromStrings("__name__", "canary", "project", "xdefault"),
 	} {
-		r.by(tenant, http.MethodGet, path, nil).problem(404, "not-found")
-		r.by(viewer, http.MethodGet, path, nil).want(http.StatusOK)
+		require.NoError(t, r.d.History().Append(t.Context(), []history.Sample{{Labels: l, Time: now.UnixMilli(), Value: 1}}))
 	}
+	r.d.History().Describe("rivals_only", history.Metadata{Type: "gauge", Help: "Theirs."})
+	r.d.History().Describe("canary", history.Metadata{Type: "gauge", Help: "Of all."})
+
+	r.by(tenant, http.MethodGet, "/metrics", nil).problem(404, "not-found")
+	r.by(viewer, http.MethodGet, "/metrics", nil).want(http.StatusOK)
+	at := strconv.FormatInt(now.Unix(), 10)
+	ask := func(query string) string { return "/api/v1/query?time=" + at + "&query=" + url.QueryEscape(query) }
+	for _, path := range []string{
+		ask(`canary`), ask(`{__name__=~".+"}`), ask(`{__name__!="",project!="default"} or canary`), ask(`canary{project="rival"} or canary`), ask(`count by (vm, project, host) ({__name__=~".+"} @ end())`),
+		ask(`label_replace(canary, "copy", "$1", "vm", "(.*)")`), ask(`max_over_time(canary[5m:1m]) or sum by (project) (last_over_time({__name__!=""}[1h]))`),
+		"/api/v1/query_range?query=" + url.QueryEscape(`{__name__=~".+"}`) + "&start=" + at + "&end=" + at + "&step=60", "/api/v1/series?match[]=canary&match[]=rivals_only",
+		"/federate?match[]=canary&match[]=rivals_only", "/api/v1/label/project/values", "/api/v1/label/vm/values", "/api/v1/label/__name__/values", "/api/v1/labels", "/api/v1/metadata",
+		"/api/v1/label/host/values?match[]=canary", "/api/v1/label/project/values?match[]=" + url.QueryEscape(`{project="rival"}`),
+	} {
+		r.by(owner, http.MethodGet, path, nil).problem(404, "not-found")
+		all := string(r.by(viewer, http.MethodGet, path, nil).want(http.StatusOK).body)
+		mine := string(r.by(tenant, http.MethodGet, path, nil).want(http.StatusOK).body)
+		require.NotEqual(t, all, mine, path)
+		for _, word := range []string{"rival", "theirs", "Theirs", "node-0001", "xdefault"} {
+			require.NotContains(t, mine, word, path)
+		}
+		if !strings.Contains(path, "host/") && !strings.Contains(path, "values?match") {
+			require.Regexp(t, "canary|mine|default|vm", mine, path)
+		}
+	}
+	r.by(tenant, http.MethodGet, ask(`absent(canary{project="rival"})`), nil).want(http.StatusOK)
 	r.by(viewer, http.MethodPost, "/api/v1/write", "x").problem(403, "not-by-role")
 	r.by(tenant, http.MethodPost, "/api/v1/write", "x").problem(404, "not-found")
 

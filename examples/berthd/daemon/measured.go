@@ -4,6 +4,9 @@ import (
 	"context"
 	"net/http"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +20,7 @@ import (
 	"github.com/berthage/berthage/examples/berthd/access"
 	"github.com/berthage/berthage/examples/berthd/history"
 	"github.com/berthage/berthage/examples/berthd/promapi"
+	"github.com/berthage/berthage/pool"
 )
 
 // HistoryDir is the directory of what was measured, in the data directory.
@@ -68,10 +72,11 @@ func (d *Daemon) registerHistory(mux *http.ServeMux) {
 	promapi.Register(series{mux, d.guard}, promapi.Config{
 		History: m.history, Logger: d.log, Version: d.version,
 		Complete: func(l labels.Labels) labels.Labels { return m.fleet.Complete(d.manager, l) },
+		Within:   d.seriesOf, Refuse: access.Refuse,
 	})
 }
 
-// series lets those ask for series, and write them, who may. They are of all tenants, and lie in no project.
+// series lets those write series who may; that lies in no project. Whose questions are answered from what, seriesOf says.
 type series struct {
 	*http.ServeMux
 	guard *access.Guard
@@ -79,11 +84,42 @@ type series struct {
 
 // Handle implements promapi.Mux.
 func (s series) Handle(pattern string, h http.Handler) {
-	verb := auth.Read
 	if pattern == "POST "+promapi.WritePath {
-		verb = auth.Create
+		h = s.guard.Only(auth.Create, auth.Metrics, h)
 	}
-	s.ServeMux.Handle(pattern, s.guard.Only(verb, auth.Metrics, h))
+	s.ServeMux.Handle(pattern, h)
+}
+
+// seriesOf returns the series that whoever a request is from may know of: those of the projects that they see, or all.
+func (d *Daemon) seriesOf(r *http.Request) (history.Within, error) {
+	who, _ := access.From(r.Context())
+	var whole bool
+	var projects []string
+	err := d.books.Read(func(st *pool.State) {
+		sees := auth.Of(st).View(access.Projects(st), who.Identity, auth.Metrics, time.Now())
+		if whole = sees.Shows("", ""); whole {
+			return
+		}
+		for p := range st.Projects() {
+			if sees.Shows(p.Name, "") { // with everybody's in it
+				projects = append(projects, regexp.QuoteMeta(p.Name))
+			}
+		}
+	})
+	switch {
+	case err != nil:
+		return history.Within{}, err
+	case whole:
+		return d.measured.history.Within(), nil
+	case len(projects) == 0: // in the same words as of what there is not
+		return d.measured.history.Within(), d.guard.Allow(r.Context(), auth.Read, auth.Thing{Resource: auth.Metrics})
+	}
+	slices.Sort(projects)
+	m, err := labels.NewMatcher(labels.MatchRegexp, history.LabelProject, strings.Join(projects, "|"))
+	if err != nil {
+		return history.Within{}, err
+	}
+	return d.measured.history.Within(m), nil
 }
 
 // History returns what was measured; nil where the configuration says that nothing is.

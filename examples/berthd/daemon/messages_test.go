@@ -3,6 +3,7 @@ package daemon_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -290,6 +292,53 @@ func TestRoutes(t *testing.T) {
 	r.call(http.MethodDelete, routesPath, nil).want(http.StatusNoContent)
 	require.Equal(t, true, r.get(routesPath).at("configured"))
 	r.call(http.MethodDelete, receiversPath+"/night", nil).want(http.StatusNoContent)
+}
+
+// Who has seen a tree that another has changed since does not undo what the other has done: of many who say which one they have seen, one is done.
+func TestRoutesThatWereChangedSince(t *testing.T) {
+	t.Parallel()
+	r := start(t, 1, loopback)
+	r.call(http.MethodPut, receiversPath+"/ops", object{"type": "webhook", "secrets": object{"url": "http://127.0.0.1:1"}}).want(http.StatusOK)
+	tree := func(wait int) object {
+		return object{"root": object{"receivers": []any{"ops"}, "wait": fmt.Sprint(wait, "s")}}
+	}
+	tag := func() string { return r.get(routesPath).want(http.StatusOK).header.Get("ETag") }
+	none := tag()
+	require.Regexp(t, `^"[0-9a-f]{32}"$`, none)
+	require.Equal(t, none, tag())
+	require.Equal(t, http.StatusNotModified, r.call(http.MethodGet, routesPath, nil, "If-None-Match", none).status)
+
+	first := r.call(http.MethodPut, routesPath, tree(1), "If-Match", none).want(http.StatusOK).header.Get("ETag")
+	require.NotEqual(t, none, first)
+	require.Equal(t, first, tag())
+	for _, match := range []string{none, `"other"`, "W/" + first, strings.Trim(first, `"`), `"", ` + none} {
+		r.call(http.MethodPut, routesPath, tree(2), "If-Match", match).problem(412, "changed")
+		r.call(http.MethodDelete, routesPath, nil, "If-Match", match).problem(412, "changed")
+	}
+	require.Equal(t, first, tag())
+	second := r.call(http.MethodPut, routesPath, tree(2), "If-Match", none+" , "+first).want(http.StatusOK).header.Get("ETag")
+	require.Equal(t, first, r.call(http.MethodPut, routesPath, tree(1)).want(http.StatusOK).header.Get("ETag"), "who does not say what they have seen replaces what there is")
+	require.Equal(t, second, r.call(http.MethodPut, routesPath, tree(2), "If-Match", "*").want(http.StatusOK).header.Get("ETag"))
+
+	var done atomic.Int32
+	var all sync.WaitGroup
+	for n := range 8 {
+		req := r.request(http.MethodPut, routesPath, tree(10+n), "If-Match", second)
+		all.Go(func() {
+			res, err := r.client.Do(req)
+			if err != nil {
+				return
+			}
+			_ = res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				done.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	require.EqualValues(t, 1, done.Load())
+	r.call(http.MethodDelete, routesPath, nil, "If-Match", tag()).want(http.StatusNoContent)
+	require.Equal(t, none, tag())
 }
 
 // An alert and an event arrive; a receiver that is down has messages waiting, and gets them when it is back; what it refuses for good is dead, is

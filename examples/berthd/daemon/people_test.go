@@ -350,9 +350,10 @@ func TestPeopleByCommand(t *testing.T) {
 	t.Parallel()
 	r := start(t, 1)
 	require.Contains(t, r.out.String(), "berthd user add NAME --role admin")
+	typed := ""
 	user := func(args ...string) (string, error) {
 		var out bytes.Buffer
-		err := daemon.User(t.Context(), append(args, "--data", r.config.Data), &out)
+		err := daemon.User(t.Context(), append(args, "--data", r.config.Data), strings.NewReader(typed), &out)
 		return out.String(), err
 	}
 	out, err := user("add", "ada", "--role", "admin")
@@ -375,6 +376,26 @@ func TestPeopleByCommand(t *testing.T) {
 	r.open(loginPath, object{"name": "ada", "password": strings.TrimSpace(strings.Split(out, "\n")[2])}).want(http.StatusOK)
 	_, err = user("second-factor", "ada")
 	require.NoError(t, err)
+
+	// A password can be given, which is not printed then.
+	for _, c := range []struct{ typed, password, command, name string }{
+		{secretOf + "\n", secretOf, "add", "kim"}, {secretOf + " two\r\nmore\n", secretOf + " two", "password", "kim"}, {secretOf + " three", secretOf + " three", "password", "ada"},
+	} {
+		typed = c.typed
+		out, err = user(c.command, c.name, "--password-stdin")
+		require.NoError(t, err)
+		require.Empty(t, out)
+		r.open(loginPath, object{"name": c.name, "password": c.password}).want(http.StatusOK)
+	}
+	for _, typed = range []string{"", "\nsecond line\n", "short\n"} {
+		_, err = user("add", "lee", "--role", "viewer", "--password-stdin")
+		require.Error(t, err, typed)
+	}
+	out, err = user("list")
+	require.NoError(t, err)
+	require.NotContains(t, out, "lee", "nobody is added without the password that was meant")
+	_, err = user("list", "--password-stdin")
+	require.ErrorContains(t, err, "--password-stdin")
 	for _, wrong := range [][]string{{"nope"}, {"add"}, {"list", "ada"}, {"password", "eve"}, {"add", "eve", "--project", "default"}, {"add", "eve", "--role", "king"}, {"password", "ada", "--role", "user"}, {"add", "eve", "x"}} {
 		_, err = user(wrong...)
 		require.Error(t, err, wrong)

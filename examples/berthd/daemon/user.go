@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -23,9 +24,10 @@ const userUsage = `berthd user sees to people of the daemon that runs on a data 
   berthd user second-factor NAME                       remove the second factor of somebody who has lost it
   berthd user list                                     print who there is and what they may do
 
-  --role     viewer, user, operator or admin
-  --project  where the role holds: this project and those below it; without it, everywhere
-  --data     the daemon's data directory
+  --role            viewer, user, operator or admin
+  --project         where the role holds: this project and those below it; without it, everywhere
+  --password-stdin  for add and password: take the password from the first line of standard input, and print none
+  --data            the daemon's data directory
 `
 
 // person is what the API says of somebody.
@@ -56,8 +58,8 @@ func (b bound) String() string {
 	return b.Role + at
 }
 
-// User carries out berthd user. Passwords are made, and printed to out only. The error is flag.ErrHelp where it has printed how.
-func User(ctx context.Context, args []string, out io.Writer) error {
+// User carries out berthd user. Passwords are made, and printed to out only, or read from in. The error is flag.ErrHelp where it has printed how.
+func User(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
 	command, name := "help", ""
 	if len(args) > 0 {
 		command, args = args[0], args[1:]
@@ -67,6 +69,7 @@ func User(ctx context.Context, args []string, out io.Writer) error {
 	}
 	set := flag.NewFlagSet("berthd user", flag.ContinueOnError)
 	set.SetOutput(io.Discard)
+	given := set.Bool("password-stdin", false, "")
 	role, project, data := set.String("role", "", ""), set.String("project", "", ""), set.String("data", "", "")
 	err := set.Parse(args)
 	if errors.Is(err, flag.ErrHelp) || command == "help" || strings.HasPrefix(command, "-") {
@@ -80,6 +83,8 @@ func User(ctx context.Context, args []string, out io.Writer) error {
 		return fmt.Errorf("%q is not a command of berthd user; berthd user help tells them", command)
 	case set.NArg() > 0, (name == "") != (command == "list"):
 		return fmt.Errorf("user %s: one name is wanted, and options after it; berthd user help", command)
+	case *given && command != "add" && command != "password":
+		return fmt.Errorf("user %s: --password-stdin belongs to add and password", command)
 	case command != "add" && *role+*project != "", *project != "" && *role == "":
 		return fmt.Errorf("user %s: --role, and --project with it, belong to add", command)
 	}
@@ -95,9 +100,16 @@ func User(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	password, print := rand.Text(), out
+	if *given {
+		if password, err = firstLine(in); err != nil {
+			return err
+		}
+		print = io.Discard
+	}
 	switch command {
 	case "add":
-		return l.add(ctx, name, bound{Role: *role, Project: *project, Everything: *project == ""}, out)
+		return l.add(ctx, name, password, bound{Role: *role, Project: *project, Everything: *project == ""}, print)
 	case "list":
 		return l.list(ctx, out)
 	}
@@ -108,11 +120,25 @@ func User(ctx context.Context, args []string, out io.Writer) error {
 	if command == "second-factor" {
 		return l.call(ctx, http.MethodPost, "/users/"+url.PathEscape(p.ID)+"/second-factor/remove", struct{}{}, nil)
 	}
-	password := rand.Text()
 	if err := l.call(ctx, http.MethodPut, "/users/"+url.PathEscape(p.ID)+"/password", map[string]string{"password": password}, nil); err != nil {
 		return err
 	}
-	return tell(out, name, password)
+	return tell(print, name, password)
+}
+
+// mostPassword is what of the input is read, in bytes.
+const mostPassword = 4096
+
+// firstLine returns a password from the first line of what somebody types or pipes in.
+func firstLine(in io.Reader) (string, error) {
+	line, err := bufio.NewReader(io.LimitReader(in, mostPassword)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	if line = strings.TrimRight(line, "\r\n"); line == "" {
+		return "", errors.New("no password on the first line of standard input")
+	}
+	return line, nil
 }
 
 func tell(out io.Writer, name, password string) error {
@@ -120,8 +146,7 @@ func tell(out io.Writer, name, password string) error {
 	return err
 }
 
-func (l *local) add(ctx context.Context, name string, b bound, out io.Writer) error {
-	password := rand.Text()
+func (l *local) add(ctx context.Context, name, password string, b bound, out io.Writer) error {
 	var p person
 	if err := l.call(ctx, http.MethodPost, "/users", map[string]string{"name": name, "password": password}, &p); err != nil {
 		return err

@@ -6,24 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/value"
-	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
-	"github.com/prometheus/prometheus/storage"
 )
-
-// Instant returns a query of one moment, which is carried out by its Exec and must be closed when its result has been
-// read. A lookback of zero is the usual one.
-func (h *History) Instant(ctx context.Context, expr string, at time.Time, lookback time.Duration) (promql.Query, error) {
-	return h.engine.NewInstantQuery(ctx, h.db, promql.NewPrometheusQueryOpts(false, lookback), expr, at)
-}
-
-// Range is Instant at moments a step apart.
-func (h *History) Range(ctx context.Context, expr string, from, to time.Time, step, lookback time.Duration) (promql.Query, error) {
-	return h.engine.NewRangeQuery(ctx, h.db, promql.NewPrometheusQueryOpts(false, lookback), expr, from, to, step)
-}
-
-// Querier reads series and labels between two moments, in milliseconds since 1970. It must be closed.
-func (h *History) Querier(from, to int64) (storage.Querier, error) { return h.db.Querier(from, to) }
 
 // Parser parses PromQL as the engine does.
 func (h *History) Parser() parser.Parser { return h.parser }
@@ -62,7 +46,7 @@ func (h *History) Curves(ctx context.Context, of Subject, id string, from, to ti
 // points returns the values of an expression. Where it has several series, which is so while a host is known under two
 // sets of labels, the largest value of each moment counts.
 func (h *History) points(ctx context.Context, expr string, from, to time.Time, step time.Duration) ([]Point, error) {
-	q, err := h.Range(ctx, "max("+expr+")", from, to, step, 0)
+	q, err := h.Within().Range(ctx, "max("+expr+")", from, to, step, 0)
 	if err != nil {
 		return nil, err
 	}

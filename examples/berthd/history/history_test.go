@@ -224,7 +224,7 @@ func TestBoundsOfQueries(t *testing.T) {
 	require.Len(t, list, 200)
 	require.InDelta(t, 7, one(t, h, `x{n="7"}`, now), 0)
 
-	q, err := h.Instant(t.Context(), "1", now, 0)
+	q, err := h.Within().Instant(t.Context(), "1", now, 0)
 	require.NoError(t, err)
 	waited := make(chan error, 1)
 	go func() {

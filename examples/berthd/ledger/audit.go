@@ -62,14 +62,41 @@ func readKeys(name string) ([]audit.Key, error) {
 	return keys, nil
 }
 
-func readHead(name string, keys []audit.Key) (note []byte, h audit.Head, err error) {
-	if note, err = readText("head", name); err != nil {
-		return nil, h, err
+// signedHead is a head as it was signed.
+type signedHead struct {
+	audit.Head
+	note []byte
+}
+
+// readHeads opens all heads of a file, of which there is at least one.
+func readHeads(name string, keys []audit.Key) (heads []signedHead, err error) {
+	notes, err := readNotes(name)
+	if err != nil {
+		return nil, err
 	}
-	if h, err = audit.Open(note, keys...); err != nil {
-		return nil, h, damagedError{fmt.Errorf("%s: %w", name, err)}
+	for n, note := range notes {
+		h, err := audit.Open(note, keys...)
+		if err != nil && len(notes) > 1 {
+			err = fmt.Errorf("head %d of %d: %w", n+1, len(notes), err)
+		}
+		if err != nil {
+			return nil, damagedError{fmt.Errorf("%s: %w", name, err)}
+		}
+		heads = append(heads, signedHead{h, note})
 	}
-	return note, h, nil
+	return heads, nil
+}
+
+// readNotes returns the heads of a file, unopened. In one that has none there is what cannot be opened.
+func readNotes(name string) ([][]byte, error) {
+	b, err := readText("head", name)
+	if err != nil {
+		return nil, err
+	}
+	if notes := audit.Notes(b); len(notes) > 0 {
+		return notes, nil
+	}
+	return [][]byte{b}, nil
 }
 
 // source is what is read: a file, or the ledger of the data directory.
@@ -155,7 +182,8 @@ func auditVerifyCommand() command {
 		name: "verify", about: "read a ledger, an export or a folder of backups, and compare it with signed heads",
 		help: `
 Everything is read and checked. What is damaged is named: the event by revision, index and kind, where its file tells it.
-With --head the history up to each head must be the one that was signed. Give it heads that were kept elsewhere. Of a
+With --head the history up to each head must be the one that was signed: a file may have any number of them, one after
+another, as the daemon's audit-heads has. Give it heads that were kept elsewhere. Of a
 folder every file is verified, and the older ones must be the beginning of the newer ones.
 `,
 		setup: func(set *flag.FlagSet, c *call) func(context.Context) error {
@@ -163,7 +191,7 @@ folder every file is verified, and the older ones must be the beginning of the n
 			var heads list
 			u.flags(set)
 			in := set.String("in", "", "an export or a backup, or a `folder` of them; default: the ledger in the data directory")
-			set.Var(&heads, "head", "a `file` with a signed head; repeatable")
+			set.Var(&heads, "head", "a `file` with signed heads; repeatable")
 			keys := set.String("keys", "", "a `file` with the public keys that are accepted")
 			return func(ctx context.Context) error { return c.auditVerify(ctx, *in, &u, heads, *keys) }
 		},
@@ -178,11 +206,13 @@ func (c *call) auditVerify(ctx context.Context, in string, u *unsealing, names [
 			return err
 		}
 		for _, name := range names {
-			_, h, err := readHead(name, keys)
+			of, err := readHeads(name, keys)
 			if err != nil {
 				return err
 			}
-			heads = append(heads, h)
+			for _, h := range of {
+				heads = append(heads, h.Head)
+			}
 		}
 	}
 	all, end, err := c.sources(ctx, in, u)
@@ -240,7 +270,7 @@ not. With --previous nothing is signed unless the history goes on from that head
 			u.flags(set)
 			in := set.String("in", "", "an export or a backup; default: the ledger in the data directory")
 			set.Var(&keys, "key", "a `file` with a private key; repeatable, while keys are being changed")
-			previous := set.String("previous", "", "a `file` with an earlier head, signed with one of the keys or those of --keys")
+			previous := set.String("previous", "", "a `file` with an earlier head, or several of which the last counts, signed with one of the keys or those of --keys")
 			accepted := set.String("keys", "", "a `file` with public keys that are accepted for --previous")
 			out := set.String("out", "", "write to this `file`, which must not be there; default: standard output")
 			return func(ctx context.Context) (err error) {
@@ -276,12 +306,13 @@ not. With --previous nothing is signed unless the history goes on from that head
 	}
 }
 
-// readPrevious opens an earlier head, of this ledger or of the one that it is a copy of.
+// readPrevious opens the last head of a file, of this ledger or of the one that it is a copy of.
 func readPrevious(name, accepted string, private []ed25519.PrivateKey) (audit.Head, error) {
-	note, err := readText("head", name)
+	notes, err := readNotes(name)
 	if err != nil {
 		return audit.Head{}, err
 	}
+	note := notes[len(notes)-1]
 	var keys []audit.Key
 	if accepted != "" {
 		if keys, err = readKeys(accepted); err != nil {

@@ -88,6 +88,26 @@ func TestHeadsAndEvidence(t *testing.T) {
 	require.Contains(t, out, "of revision 304, signed at ")
 	require.Contains(t, out, "of revision 334, signed at ")
 
+	// A file may have any number of them; where one is meant it is the last.
+	read := func(name string) string {
+		b, err := os.ReadFile(name)
+		require.NoError(t, err)
+		return string(b)
+	}
+	many := write(t, "heads", read(first)+"\n"+read(second))
+	out = proved(t, data, "verify", "--head", many, "--keys", public)
+	require.Equal(t, 2, strings.Count(out, "the same history"))
+	third := signed(t, data, private, "--previous", many)
+	require.Equal(t, 3, strings.Count(proved(t, data, "verify", "--head", third, "--head", many, "--keys", public), "the same history"))
+	require.Contains(t, proved(t, "", "check", write(t, "evidence", proved(t, data, "prove", "310", "--head", many, "--keys", public)), "--keys", public), "revision 334 of ")
+	for text, want := range map[string]string{
+		"": "the lines of a head", "\n": "the lines of a head", read(first) + "nothing": "head 2 of 2", strings.Replace(read(many), "\n304\n", "\n305\n", 1): "head 1 of 2",
+	} {
+		code, out := prove(t, data, "verify", "--head", write(t, "heads", text), "--keys", public)
+		require.Equal(t, 3, code, out)
+		require.Contains(t, out, want)
+	}
+
 	// An export is as good, and what personal data is forgotten makes no difference.
 	s, err := datadir.OpenStore(t.Context(), data)
 	require.NoError(t, err)

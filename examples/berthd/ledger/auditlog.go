@@ -28,6 +28,8 @@ type auditLog struct {
 	follow             bool
 	every              time.Duration
 	to, format, ca, at string
+
+	heads *headQueue // that are sent with it; nil: none
 }
 
 func auditLogCommand() command {
@@ -195,6 +197,11 @@ func (o *auditLog) pump(ctx context.Context, s source, to sender, at pool.Revisi
 			at = b.Revision
 			if !to.wait(ctx, mostWaiting) {
 				return nil
+			}
+		}
+		for _, e := range o.heads.upTo(at) {
+			if err := to.send(e); err != nil {
+				return err
 			}
 		}
 		if !to.wait(ctx, 0) {

@@ -30,7 +30,7 @@ place in the tree and a signed head: whoever has the public key checks it with b
 			u.flags(set)
 			in := set.String("in", "", "an export or a backup; default: the ledger in the data directory")
 			set.Var(&keys, "key", "a `file` with a private key, to sign a head with now; repeatable")
-			head := set.String("head", "", "a `file` with a head that was signed before, instead")
+			head := set.String("head", "", "a `file` with a head that was signed before, instead; of several the last")
 			accepted := set.String("keys", "", "a `file` with the public keys that are accepted for --head")
 			out := set.String("out", "", "write to this `file`, which must not be there; default: standard output")
 			return func(ctx context.Context) (err error) {
@@ -56,9 +56,12 @@ place in the tree and a signed head: whoever has the public key checks it with b
 					if err != nil {
 						return err
 					}
-					if v.Head, h, err = readHead(*head, public); err != nil {
+					heads, err := readHeads(*head, public)
+					if err != nil {
 						return err
 					}
+					last := heads[len(heads)-1]
+					v.Head, h = last.note, last.Head
 					if _, err := audit.Verify(ctx, s.history, h); err != nil {
 						return fmt.Errorf("%s: %w", s.name, err)
 					}

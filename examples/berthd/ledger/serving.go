@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/berthage/berthage/auth/audit"
@@ -33,7 +34,7 @@ const ForwardedFile = "audit-forwarded"
 // that the one of tls:// must come from. It goes on from where the data directory says that it was.
 func NewForwarding(l pool.Ledger, data, to, format, ca string, log *slog.Logger) (*Forwarding, error) {
 	f := &Forwarding{
-		log: auditLog{follow: true, every: time.Second, to: to, format: format, ca: ca, at: filepath.Join(data, ForwardedFile)},
+		log: auditLog{follow: true, every: time.Second, to: to, format: format, ca: ca, at: filepath.Join(data, ForwardedFile), heads: new(headQueue)},
 		s:   source{"the ledger", audit.Of(l)},
 	}
 	if to == "" {
@@ -50,3 +51,41 @@ func NewForwarding(l pool.Ledger, data, to, format, ca string, log *slog.Logger)
 // Run sends until ctx ends. What the collector has not taken by then is sent after the next start. An error says that the ledger or the
 // file cannot be read or written.
 func (f *Forwarding) Run(ctx context.Context) error { return f.log.run(ctx, f.s, f.send) }
+
+// Head has a signed head sent too, once every event that it is of was. It never waits, and may be called at any time by anybody. What the collector cannot take
+// yet is held, the newest thousand.
+func (f *Forwarding) Head(h audit.Head, note []byte) {
+	f.log.heads.add(waitingHead{h.Revision, audit.HeadEntry(h, note)})
+}
+
+// headQueue is the heads that are to be sent.
+type headQueue struct {
+	mu      sync.Mutex
+	waiting []waitingHead
+}
+
+type waitingHead struct {
+	revision pool.Revision
+	entry    audit.Entry
+}
+
+func (q *headQueue) add(h waitingHead) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiting = append(q.waiting, h)
+	q.waiting = q.waiting[max(0, len(q.waiting)-mostWaiting):]
+}
+
+// upTo takes out those of a revision and before.
+func (q *headQueue) upTo(at pool.Revision) (out []audit.Entry) {
+	if q == nil {
+		return nil
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.waiting) > 0 && q.waiting[0].revision <= at {
+		out = append(out, q.waiting[0].entry)
+		q.waiting = q.waiting[1:]
+	}
+	return out
+}

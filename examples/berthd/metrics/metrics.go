@@ -19,6 +19,7 @@ import (
 	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/examples/berthd/history"
 	"github.com/berthage/berthage/examples/berthd/ledger"
+	"github.com/berthage/berthage/examples/berthd/trail"
 	"github.com/berthage/berthage/notify/delivery"
 	"github.com/berthage/berthage/pool"
 )
@@ -38,6 +39,7 @@ type Metrics struct {
 	took     map[string]*histogram      // by route
 	backups  func() ledger.BackupStatus // nil: none are written
 	history  func() history.Status      // nil: none is kept
+	heads    func() trail.HeadsStatus   // nil: none are signed by themselves
 }
 
 type request struct {
@@ -58,6 +60,9 @@ func New(m *berthage.Manager, version string) *Metrics {
 
 // Backups has the status of backups written too. It is called before anything is written.
 func (m *Metrics) Backups(status func() ledger.BackupStatus) { m.backups = status }
+
+// Heads has the status of signed heads written too. It is called before anything is written.
+func (m *Metrics) Heads(status func() trail.HeadsStatus) { m.heads = status }
 
 // History has the status of the history written too. It is called before anything is written.
 func (m *Metrics) History(status func() history.Status) { m.history = status }
@@ -274,6 +279,19 @@ func (m *Metrics) self(w writer) {
 		w.gauge("berthd_backup_interval_seconds", "Time between two backups.", b.Every.Seconds())
 		w.family("berthd_backup_failures_total", "counter", "Backups that could not be written.")
 		w.value("berthd_backup_failures_total", float64(b.Failures))
+	}
+	if m.heads != nil {
+		h := m.heads()
+		signed := 0.0
+		if h.Last.Size > 0 {
+			signed = float64(h.Last.Time.Unix())
+		}
+		w.gauge("berthd_audit_head_timestamp_seconds", "When the newest kept head of the ledger was signed, the age of which is the time since; 0: none is there.", signed)
+		w.gauge("berthd_audit_head_interval_seconds", "Time between two heads while the ledger grows.", h.Every.Seconds())
+		w.gauge("berthd_audit_head_revision", "Revision of the newest kept head; what was appended after it is not signed yet.", float64(h.Last.Revision))
+		w.gauge("berthd_audit_head_contradicted", "1 when the ledger is not the one of which a head was signed: no head is signed any more.", truth(h.Contradicted))
+		w.family("berthd_audit_head_failures_total", "counter", "Heads that could not be signed or kept.")
+		w.value("berthd_audit_head_failures_total", float64(h.Failures))
 	}
 	if m.history != nil {
 		h := m.history()

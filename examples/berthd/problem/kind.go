@@ -35,6 +35,7 @@ const (
 	Exists           Kind = "already-exists"
 	InUse            Kind = "in-use"
 	WrongState       Kind = "wrong-state"
+	Changed          Kind = "changed"
 	Expired          Kind = "expired"
 	Released         Kind = "released"
 	Committed        Kind = "committed"
@@ -86,6 +87,7 @@ func Kinds() []Explained {
 		{Exists, http.StatusConflict, "Already exists", "A different thing of that name exists already."},
 		{InUse, http.StatusConflict, "In use", "It cannot be removed while something depends on it."},
 		{WrongState, http.StatusConflict, "Not possible in this state", "The thing exists, but its present state does not allow the command."},
+		{Changed, http.StatusPreconditionFailed, "Changed since", "Somebody has changed it since you have looked: it is not the version that If-Match names. Nothing was done; get it again, and decide anew."},
 		{Expired, http.StatusGone, "Reservation expired", "The reservation was not committed in time, and its places have been given back. Reserve anew, with another Idempotency-Key."},
 		{Released, http.StatusGone, "Reservation released", "The reservation was released before it was committed. Reserve anew, with another Idempotency-Key."},
 		{Committed, http.StatusConflict, "Reservation committed", "The reservation has become an instance or a cluster; delete that if it is not wanted."},

@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
+
+	"github.com/berthage/berthage/examples/berthd/history"
 )
 
 // labelScheme is which names labels may have.
@@ -35,12 +37,17 @@ func (s *server) federate(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
+	within, err := s.Within(r)
+	if err != nil {
+		s.Refuse(w, r, err)
+		return
+	}
 	sets, err := s.selectors(r)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	list, err := s.newest(r, sets, time.Now())
+	list, err := s.newest(r, within, sets, time.Now())
 	if err != nil {
 		s.Logger.Warn("federation failed", "error", err)
 		http.Error(w, "see the daemon's log", http.StatusInternalServerError)
@@ -76,8 +83,8 @@ func (s *server) federate(w http.ResponseWriter, r *http.Request) {
 }
 
 // newest returns the newest values, by the names of their series.
-func (s *server) newest(r *http.Request, sets [][]*labels.Matcher, now time.Time) ([]latestOf, error) {
-	q, err := s.History.Querier(now.Add(-fresh).UnixMilli(), now.UnixMilli())
+func (s *server) newest(r *http.Request, h history.Within, sets [][]*labels.Matcher, now time.Time) ([]latestOf, error) {
+	q, err := h.Querier(now.Add(-fresh).UnixMilli(), now.UnixMilli())
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,11 @@ type Config struct {
 	History  *history.History
 	Complete func(labels.Labels) labels.Labels // gives what is written by others the labels of the pool; nil: as it comes
 	Logger   *slog.Logger                      // nil: nothing is logged
-	Version  string
+
+	// Within returns what of the history there is for whoever a request is from, or why there is nothing; nil: all of it. An error is answered by Refuse.
+	Within  func(*http.Request) (history.Within, error)
+	Refuse  func(http.ResponseWriter, *http.Request, error)
+	Version string
 }
 
 type server struct{ Config }
@@ -52,8 +56,11 @@ func Register(mux Mux, c Config) {
 	if c.Complete == nil {
 		c.Complete = func(l labels.Labels) labels.Labels { return l }
 	}
+	if c.Within == nil {
+		c.Within = func(*http.Request) (history.Within, error) { return c.History.Within(), nil }
+	}
 	s := &server{c}
-	for path, answer := range map[string]func(*http.Request) (any, annotations.Annotations, error){
+	for path, answer := range map[string]func(*http.Request, history.Within) (any, annotations.Annotations, error){
 		"/query":       s.query,
 		"/query_range": s.queryRange,
 		"/series":      s.series,
@@ -94,7 +101,7 @@ type response struct {
 const mostNotes = 10
 
 // answer makes a handler of a function that returns what is asked for. The request's form has been read.
-func (s *server) answer(f func(*http.Request) (any, annotations.Annotations, error)) http.Handler {
+func (s *server) answer(f func(*http.Request, history.Within) (any, annotations.Annotations, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), s.History.Timeout())
 		defer cancel()
@@ -108,7 +115,12 @@ func (s *server) answer(f func(*http.Request) (any, annotations.Annotations, err
 			s.refuse(w, &failure{kind, status, err})
 			return
 		}
-		data, notes, err := f(r)
+		within, err := s.Within(r)
+		if err != nil {
+			s.Refuse(w, r, err)
+			return
+		}
+		data, notes, err := f(r, within)
 		if err != nil {
 			s.refuse(w, err)
 			return
@@ -224,7 +236,7 @@ func short(s string) string {
 	return s
 }
 
-func (s *server) build(*http.Request) (any, annotations.Annotations, error) {
+func (s *server) build(*http.Request, history.Within) (any, annotations.Annotations, error) {
 	// Clients look at the version to know what they can ask; it is that of the engine inside.
 	return map[string]string{
 		"version": engine, "revision": "berthd " + s.Version, "branch": "", "buildUser": "", "buildDate": "", "goVersion": runtime.Version(),

@@ -8,6 +8,8 @@ import (
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/util/annotations"
+
+	"github.com/berthage/berthage/examples/berthd/history"
 )
 
 // mostPoints is how many moments a range may have, as in Prometheus.
@@ -18,17 +20,17 @@ type result struct {
 	Result any              `json:"result"`
 }
 
-func (s *server) query(r *http.Request) (any, annotations.Annotations, error) {
+func (s *server) query(r *http.Request, h history.Within) (any, annotations.Annotations, error) {
 	at, err := moment(r, "time", time.Now())
 	if err != nil {
 		return nil, nil, err
 	}
 	return s.run(r, func(ctx context.Context, lookback time.Duration) (promql.Query, error) {
-		return s.History.Instant(ctx, r.Form.Get("query"), at, lookback)
+		return h.Instant(ctx, r.Form.Get("query"), at, lookback)
 	})
 }
 
-func (s *server) queryRange(r *http.Request) (any, annotations.Annotations, error) {
+func (s *server) queryRange(r *http.Request, h history.Within) (any, annotations.Annotations, error) {
 	from, err := moment(r, "start", time.Time{})
 	if err != nil {
 		return nil, nil, err
@@ -51,7 +53,7 @@ func (s *server) queryRange(r *http.Request) (any, annotations.Annotations, erro
 		return nil, nil, badData("exceeded maximum resolution of %d points per timeseries. Try decreasing the query resolution (?step=XX)", mostPoints)
 	}
 	return s.run(r, func(ctx context.Context, lookback time.Duration) (promql.Query, error) {
-		return s.History.Range(ctx, r.Form.Get("query"), from, to, step, lookback)
+		return h.Range(ctx, r.Form.Get("query"), from, to, step, lookback)
 	})
 }
 

@@ -1,11 +1,14 @@
 package promapi
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -33,7 +36,7 @@ type scope struct {
 }
 
 // scope reads match[], start, end and limit.
-func (s *server) scope(r *http.Request) (*scope, error) {
+func (s *server) scope(r *http.Request, h history.Within) (*scope, error) {
 	now := time.Now()
 	from, err := moment(r, "start", earliest())
 	if err != nil {
@@ -56,7 +59,7 @@ func (s *server) scope(r *http.Request) (*scope, error) {
 	// Nothing lies outside these.
 	first, last := now.AddDate(-100, 0, 0), now.AddDate(1, 0, 0)
 	c.from, c.to = max(from.UnixMilli(), first.UnixMilli()), min(to.UnixMilli(), last.UnixMilli())
-	c.q, err = s.History.Querier(c.from, c.to)
+	c.q, err = h.Querier(c.from, c.to)
 	return c, err
 }
 
@@ -74,11 +77,11 @@ func (s *server) selectors(r *http.Request) ([][]*labels.Matcher, error) {
 	return sets, nil
 }
 
-func (s *server) series(r *http.Request) (any, annotations.Annotations, error) {
+func (s *server) series(r *http.Request, h history.Within) (any, annotations.Annotations, error) {
 	if len(r.Form["match[]"]) == 0 {
 		return nil, nil, badData("no match[] parameter provided")
 	}
-	c, err := s.scope(r)
+	c, err := s.scope(r, h)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -108,13 +111,13 @@ func (s *server) series(r *http.Request) (any, annotations.Annotations, error) {
 	return list, notes, err
 }
 
-func (s *server) labels(r *http.Request) (any, annotations.Annotations, error) {
-	return s.names(r, func(q storage.Querier, h *storage.LabelHints, m []*labels.Matcher) ([]string, annotations.Annotations, error) {
-		return q.LabelNames(r.Context(), h, m...)
+func (s *server) labels(r *http.Request, h history.Within) (any, annotations.Annotations, error) {
+	return s.names(r, h, func(q storage.Querier, hints *storage.LabelHints, m []*labels.Matcher) ([]string, annotations.Annotations, error) {
+		return q.LabelNames(r.Context(), hints, m...)
 	})
 }
 
-func (s *server) values(r *http.Request) (any, annotations.Annotations, error) {
+func (s *server) values(r *http.Request, h history.Within) (any, annotations.Annotations, error) {
 	name := r.PathValue("name")
 	if n, ok := unescape(name); ok {
 		name = n
@@ -122,8 +125,8 @@ func (s *server) values(r *http.Request) (any, annotations.Annotations, error) {
 	if !labelScheme.IsValidLabelName(name) {
 		return nil, nil, badData("invalid label name: %q", short(name))
 	}
-	return s.names(r, func(q storage.Querier, h *storage.LabelHints, m []*labels.Matcher) ([]string, annotations.Annotations, error) {
-		return q.LabelValues(r.Context(), name, h, m...)
+	return s.names(r, h, func(q storage.Querier, hints *storage.LabelHints, m []*labels.Matcher) ([]string, annotations.Annotations, error) {
+		return q.LabelValues(r.Context(), name, hints, m...)
 	})
 }
 
@@ -136,8 +139,8 @@ func unescape(name string) (string, bool) {
 }
 
 // names answers with the union of what read returns for each selector.
-func (s *server) names(r *http.Request, read func(storage.Querier, *storage.LabelHints, []*labels.Matcher) ([]string, annotations.Annotations, error)) (any, annotations.Annotations, error) {
-	c, err := s.scope(r)
+func (s *server) names(r *http.Request, h history.Within, read func(storage.Querier, *storage.LabelHints, []*labels.Matcher) ([]string, annotations.Annotations, error)) (any, annotations.Annotations, error) {
+	c, err := s.scope(r, h)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -165,7 +168,7 @@ func (s *server) names(r *http.Request, read func(storage.Querier, *storage.Labe
 	return out, notes, nil
 }
 
-func (s *server) metadata(r *http.Request) (any, annotations.Annotations, error) {
+func (s *server) metadata(r *http.Request, h history.Within) (any, annotations.Annotations, error) {
 	most, err := limit(r)
 	if err != nil {
 		return nil, nil, err
@@ -175,9 +178,13 @@ func (s *server) metadata(r *http.Request) (any, annotations.Annotations, error)
 			return nil, nil, badData("limit_per_metric must be a number")
 		}
 	}
+	there, err := s.there(r.Context(), h)
+	if err != nil {
+		return nil, nil, err
+	}
 	out := make(map[string][]history.Metadata)
 	for metric, m := range s.History.Metadata() {
-		if only := r.Form.Get("metric"); only != "" && only != metric {
+		if only := r.Form.Get("metric"); only != "" && only != metric || !there(metric) {
 			continue
 		}
 		if most > 0 && len(out) == most {
@@ -186,4 +193,25 @@ func (s *server) metadata(r *http.Request) (any, annotations.Annotations, error)
 		out[metric] = []history.Metadata{m}
 	}
 	return out, nil, nil
+}
+
+// there returns which metrics there are: of part of the history, those that have a series in it.
+func (s *server) there(ctx context.Context, h history.Within) (func(metric string) bool, error) {
+	if h.Whole() {
+		return func(string) bool { return true }, nil
+	}
+	q, err := h.Querier(math.MinInt64, math.MaxInt64)
+	if err != nil {
+		return nil, err
+	}
+	defer q.Close()
+	list, _, err := q.LabelValues(ctx, model.MetricNameLabel, &storage.LabelHints{})
+	if err != nil {
+		return nil, err
+	}
+	names := make(map[string]bool, len(list))
+	for _, name := range list { // they are only lent
+		names[strings.Clone(name)] = true
+	}
+	return func(metric string) bool { return names[metric] }, nil
 }

@@ -20,6 +20,7 @@ type Origin struct {
 type Session struct {
 	ID      string    `json:"id"`
 	Browser string    `json:"browser,omitempty"` // key of a browser's session; empty: a program's, with tokens
+	Link    bool      `json:"link,omitempty"`    // a sign-in link has begun it
 	Began   time.Time `json:"began"`
 	Ends    time.Time `json:"ends"`
 	Origin

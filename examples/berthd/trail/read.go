@@ -17,9 +17,10 @@ type Reader struct {
 	ledger pool.Ledger
 	keys   []ed25519.PrivateKey
 
-	mu   sync.Mutex
-	log  audit.Log
-	head Head // the last that was signed
+	mu       sync.Mutex
+	log      audit.Log
+	head     Head       // the last that was signed
+	previous audit.Head // of which the next must be a continuation; none: its size is 0
 }
 
 // NewReader returns a Reader of a ledger that signs heads with the keys; without one it signs none, and gives no evidence.
@@ -122,8 +123,29 @@ type Head struct {
 	Keys []audit.Key // the public ones, of those that have signed it
 }
 
-// sign reads on to the end of the ledger and returns its head, signed if there is a key. As long as nothing is appended it is the same one. The lock is
-// held.
+// Continue has nothing signed from now on that does not go on from an earlier head, which must have been opened: it is audit.ErrProof instead.
+func (r *Reader) Continue(previous audit.Head) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.head, r.previous = Head{}, previous
+}
+
+// goesOn proves that a head goes on from the one before. The lock is held.
+func (r *Reader) goesOn(ctx context.Context, now audit.Head) (err error) {
+	if r.previous.Size == 0 {
+		return nil
+	}
+	var proof [][32]byte
+	if now.Size >= r.previous.Size {
+		if proof, err = r.log.Consistency(ctx, r.previous.Size, now.Size); err != nil {
+			return err
+		}
+	}
+	return now.Follows(r.previous, proof)
+}
+
+// sign reads on to the end of the ledger and returns its head, signed if there is a key, and proved to go on from the one before. As long as nothing is
+// appended it is the same one. The lock is held.
 func (r *Reader) sign(ctx context.Context) (Head, error) {
 	if err := r.log.Follow(ctx); err != nil {
 		return Head{}, err
@@ -133,6 +155,9 @@ func (r *Reader) sign(ctx context.Context) (Head, error) {
 	}
 	now, err := r.log.Head()
 	if err != nil {
+		return Head{}, err
+	}
+	if err := r.goesOn(ctx, now); err != nil {
 		return Head{}, err
 	}
 	now.Time = time.Now().UTC().Truncate(time.Second)
@@ -145,12 +170,13 @@ func (r *Reader) sign(ctx context.Context) (Head, error) {
 			h.Keys = append(h.Keys, audit.Key{Ledger: now.Ledger, Public: k.Public().(ed25519.PublicKey)})
 		}
 	}
-	r.head = h
+	r.head, r.previous = h, now
 	return h, nil
 }
 
 // Head reads on to the end of the ledger and returns its head, signed if there is a key, with the proof that it goes on from the first old events; of
-// none the proof is empty. As long as nothing is appended the head is the same one. The first call reads the ledger from its beginning.
+// none the proof is empty. As long as nothing is appended the head is the same one. The first call reads the ledger from its beginning. A history that does
+// not go on from the head before is audit.ErrProof.
 func (r *Reader) Head(ctx context.Context, old int64) (Head, [][32]byte, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

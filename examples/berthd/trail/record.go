@@ -88,14 +88,16 @@ func action(req *http.Request, note *edge.Note) string {
 // writing bounds how long the daemon tries to write something down.
 const writing = 10 * time.Second
 
-// note writes down a command that was done. Who has gone in the meantime has asked for it all the same.
-func (r *Recorder) note(req *http.Request, who access.Who, note *edge.Note, before pool.Revision) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(req.Context()), writing)
-	defer cancel()
-	wrote, err := r.wrote(ctx, before, who.Actor, note.ID)
-	if err == nil && !wrote && !beside(note.Operation) {
-		return
-	}
+// Beside returns a Manager that writes down a request beside what follows from it, in the same batch: what stands in the ledger of the one stands there of
+// the other.
+func Beside(m *berthage.Manager, req *http.Request) *berthage.Manager {
+	return m.With(part(), record(req))
+}
+
+// record is what there is to be written down of a request.
+func record(req *http.Request) audit.Record {
+	who, _ := access.From(req.Context())
+	note := edge.From(req.Context())
 	decision := note.Decision
 	if decision == "" {
 		decision = "token"
@@ -104,37 +106,55 @@ func (r *Recorder) note(req *http.Request, who access.Who, note *edge.Note, befo
 		}
 	}
 	c := audit.Command{Action: action(req, note), Target: strings.TrimPrefix(req.URL.Path, "/api/v1/"), Decision: decision, Result: audit.Done}
+	return audit.Record{Command: &c, From: from(req), Subject: auth.Subject(who.Actor)}
+}
+
+// note writes down a command that was done, unless it stands in the ledger already beside what has followed from it. Who has gone in the meantime has asked for it
+// all the same.
+func (r *Recorder) note(req *http.Request, who access.Who, note *edge.Note, before pool.Revision) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(req.Context()), writing)
+	defer cancel()
+	wrote, recorded, err := r.wrote(ctx, before, who.Actor, note.ID)
+	if err == nil && (recorded || !wrote && !beside(note.Operation)) {
+		return
+	}
+	it := record(req)
 	if err == nil {
-		err = r.Manager.As(who.Actor, note.ID).Decide(ctx, part(), audit.Record{Command: &c, From: from(req), Subject: auth.Subject(who.Actor)})
+		err = r.Manager.As(who.Actor, note.ID).Decide(ctx, part(), it)
 	}
 	if err != nil {
+		c := it.Command
 		r.Logger.Error("a command was done and is not in the audit log", "request_id", note.ID, "actor", who.Actor, "action", c.Action, "target", c.Target, "error", err)
 	}
 }
 
-// wrote reports whether a request has led to events after a revision.
-func (r *Recorder) wrote(ctx context.Context, after pool.Revision, actor, cause string) (bool, error) {
+// wrote reports whether a request has led to events after a revision, and whether it is written down beside them.
+func (r *Recorder) wrote(ctx context.Context, after pool.Revision, actor, cause string) (wrote, recorded bool, err error) {
 	head := r.head()
 	if head == after {
-		return false, nil
+		return false, false, nil
 	}
 	for b, err := range r.Manager.Events(ctx, after) {
 		if errors.Is(err, pool.ErrCompacted) { // it took long; rather one entry too many
-			return true, nil
+			return true, false, nil
 		}
 		if err != nil {
-			return false, err
+			return wrote, false, err
 		}
 		for i := range b.Events {
-			if e := &b.Events[i]; e.Cause == cause && e.Actor == actor {
-				return true, nil
+			switch e := &b.Events[i]; {
+			case e.Cause != cause || e.Actor != actor:
+			case e.Kind == audit.KindCommand:
+				return true, true, nil
+			default:
+				wrote = true
 			}
 		}
 		if b.Revision >= head {
 			break
 		}
 	}
-	return false, nil
+	return wrote, false, nil
 }
 
 // from is the address that a request comes from.

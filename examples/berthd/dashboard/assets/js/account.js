@@ -62,7 +62,7 @@ async function addKey() {
 }
 
 const sessionRow = (s) => h("li", { data: { id: s.id } },
-  h("div", { class: "what" }, h("b", {}, s.kind === "browser" ? "A browser" : "A program"), s.current ? chip("this one", "ok") : null, h("span", { class: "hint" }, [s.address, `for ${ago(s.began)}`].filter(Boolean).join(" · "))),
+  h("div", { class: "what" }, h("b", {}, s.kind === "browser" ? "A browser" : "A program"), s.link ? chip("signed in by a link") : null, s.current ? chip("this one", "ok") : null, h("span", { class: "hint" }, [s.address, `for ${ago(s.began)}`].filter(Boolean).join(" · "))),
   h("div", { class: "buttons" }, s.current ? null : button("end", "End", s.address ?? s.id, async () => {
     await request("DELETE", mine(`/sessions/${encodeURIComponent(s.id)}`));
     await load();
@@ -76,7 +76,7 @@ async function load() {
   projects = all;
   show("tokens", tokens, (t) => t.id, (t) => tokenRow(me.id, t, load), "No programs speak for you.");
   show("keys", keys, (k) => k.id, keyRow, "No keys.");
-  show("sessions", sessions.sort((a, b) => (a.began < b.began ? -1 : 1)), (s) => s.id, sessionRow, "You came by a link, or with a token.");
+  show("sessions", sessions.sort((a, b) => (a.began < b.began ? -1 : 1)), (s) => s.id, sessionRow, "You came with a token.");
 }
 
 const on = (id, f) => byID(id).addEventListener("click", (e) => attempt(e.currentTarget, f));

@@ -14,6 +14,10 @@ class Refused extends Error {
 let signedOut = () => {};
 export const onSignedOut = (f) => { signedOut = f; };
 
+// seen are the headers of a request that changes only what an answer has shown.
+const tags = new WeakMap();
+export const seen = (answer) => (tags.has(answer) ? { "If-Match": tags.get(answer) } : {});
+
 // request sends a request and returns the answer's body; undefined when there is none. A signal calls it off.
 export async function request(method, path, body, headers = {}, signal = undefined) {
   const init = { method, signal, headers: { Accept: "application/json", ...headers }, credentials: "same-origin", redirect: "error" };
@@ -29,7 +33,12 @@ export async function request(method, path, body, headers = {}, signal = undefin
   }
   if (res.status === 204 || res.status === 304) return undefined;
   const kind = res.headers.get("Content-Type") ?? "";
-  if (res.ok) return kind.includes("json") ? res.json() : res.text();
+  if (res.ok) {
+    if (!kind.includes("json")) return res.text();
+    const answer = await res.json();
+    if (answer !== null && typeof answer === "object" && res.headers.has("ETag")) tags.set(answer, res.headers.get("ETag"));
+    return answer;
+  }
   const problem = kind.includes("json") ? await res.json().catch(() => ({})) : {};
   if (res.status === 401 && path !== "/session" && path !== "/login") signedOut();
   throw new Refused({ title: `${res.status} ${res.statusText}`, ...problem });

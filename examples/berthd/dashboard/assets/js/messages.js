@@ -1,5 +1,5 @@
 // The page of messages: who can be told, who is told of what, and what became of it.
-import { get, request } from "./api.js";
+import { get, request, seen } from "./api.js";
 import { byID, h, text } from "./dom.js";
 import { ago } from "./format.js";
 import { may } from "./me.js";
@@ -101,7 +101,7 @@ byID("receivers-add").addEventListener("click", (e) => attempt(e.currentTarget, 
 byID("routes-change").addEventListener("click", (e) => attempt(e.currentTarget, async () => { if (await change(routing)) await load(); }));
 byID("routes-remove").addEventListener("click", (e) => attempt(e.currentTarget, async () => {
   if (!(await confirm("Remove the routes", "Whom the daemon's configuration names is told from then on; if it names nobody, nobody is.", "Remove"))) return;
-  await request("DELETE", "/routes");
+  await request("DELETE", "/routes", undefined, seen(routing));
   await load();
 }));
 byID("preview").addEventListener("submit", (e) => {

@@ -1,5 +1,5 @@
 // The tree of routes as a picture, the editor of it, and who is told of an alert.
-import { request } from "../api.js";
+import { request, seen } from "../api.js";
 import { byID, h } from "../dom.js";
 import { ask } from "../ui.js";
 
@@ -43,7 +43,7 @@ export function change(r) {
   const start = r.root && Object.keys(r.root).length ? { root: r.root, times: r.times } : { root: { receivers: [], group_by: ["alertname"], routes: [{ match: [{ name: "severity", value: "critical" }], receivers: [] }] } };
   body.value = JSON.stringify(start, null, 2);
   return ask("Who is told", "An alert goes down from the root: to the first route that matches it, and on while a route says continue. What a route leaves out is as above it. The API's description says what else a route may have.",
-    [["Routes", body]], "Save", () => request("PUT", "/routes", parse(body.value)));
+    [["Routes", body]], "Save", () => request("PUT", "/routes", parse(body.value), seen(r)));
 }
 
 export function parse(text) {
