@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -273,6 +274,72 @@ func TestProjectsOfThePool(t *testing.T) {
 	q := auth.Request{By: by, Verb: auth.Read, Thing: auth.Thing{Resource: auth.Instances, Project: "web"}}
 	require.False(t, b.auth().Access(auth.LineageOf(b.st), q, noon()).Allowed, "it went elsewhere")
 	require.GreaterOrEqual(t, auth.MaxDepth, pool.MaxDepth)
+}
+
+// TestNamesGivenAgain: with a project go the bindings to it and its service accounts, so that nobody sees what lies in another one that gets
+// its name.
+func TestNamesGivenAgain(t *testing.T) {
+	t.Parallel()
+	b := &books{t: t, now: noon(), st: pool.NewState(auth.New(nil))}
+	put := func(kind string, data any) {
+		e, err := pool.NewEvent(kind, data)
+		require.NoError(t, err)
+		b.apply(e)
+	}
+	put(pool.KindOpened, &pool.Opened{Ledger: "ledger"})
+	for _, p := range []pool.Project{{Name: "corp"}, {Name: "web", Parent: "corp"}, {Name: "rival"}} {
+		put(pool.KindProjectPut, &p)
+	}
+	for _, id := range []string{"olga", "vic", "uma"} {
+		b.person(id)
+	}
+	b.do(auth.Command{Put: &auth.Principal{ID: "bot", Kind: auth.Service, Project: "web"}})
+	b.do(auth.Command{Put: &auth.Principal{ID: "other", Kind: auth.Service, Project: "corp"}})
+	b.bind("b-olga", "olga", auth.Admin, in("corp"))
+	b.bind("b-vic", "vic", auth.Viewer, in("web"))
+	b.bind("b-vic-all", "vic", auth.Viewer, auth.Scope{Own: true})
+	b.bind("b-uma", "uma", auth.User, auth.Scope{Project: "web", Own: true})
+	b.bind("b-bot", "bot", auth.User, in("web"))
+	for _, project := range []string{"web", "rival"} {
+		b.do(auth.Command{Bind: &auth.Binding{ID: "b-group-" + project, Group: "corp:web", Role: auth.Viewer, Scope: in(project)}})
+	}
+	vic := b.whole("vic")
+	vic.Groups = []string{"corp:web"}
+	sees := func(by auth.Identity, project string) bool {
+		return b.auth().View(auth.LineageOf(b.st), by, auth.Instances, noon()).Shows(project, "uma")
+	}
+	require.True(t, sees(vic, "web"))
+	before, was := b.auth(), save(t, b.auth())
+	put(pool.KindProjectRemoved, &pool.Named{Name: "web"})
+	require.Equal(t, was, save(t, before), "the old State stays")
+	put(pool.KindProjectPut, &pool.Project{Name: "web", Parent: "rival"})
+
+	var left []string
+	for x := range b.auth().Bindings() {
+		left = append(left, x.ID)
+	}
+	require.Equal(t, []string{"b-olga", "b-vic-all", "b-group-rival"}, left)
+	_, ok := b.auth().Principal("bot")
+	require.False(t, ok, "it is not the new project's to see to")
+	_, ok = b.auth().Principal("other")
+	require.True(t, ok)
+	require.False(t, sees(b.whole("vic"), "web"))
+	require.True(t, sees(vic, "web"), "which now lies in rival, to which the group is bound")
+	require.False(t, sees(b.whole("uma"), "web"))
+	require.False(t, sees(b.whole("olga"), "web"))
+
+	st, err := pool.ReadSnapshot(snapshot(t, b.st), auth.New(nil))
+	require.NoError(t, err)
+	require.Equal(t, save(t, b.auth()), save(t, auth.Of(st)))
+	b.bind("b-vic", "vic", auth.Viewer, in("web")) // the ids are free
+}
+
+func snapshot(t *testing.T, st *pool.State) *bytes.Buffer {
+	t.Helper()
+	var w bytes.Buffer
+	_, err := st.Snapshot().WriteTo(&w)
+	require.NoError(t, err)
+	return &w
 }
 
 func TestProjectsThatLieWrong(t *testing.T) {

@@ -126,6 +126,28 @@ func (r *record) fold(e *pool.Event, f fact, p private) error {
 	return nil
 }
 
+// Look implements pool.Onlooker: with a project go the bindings to it and the service accounts that lie in it, so that whoever gets the name
+// later has none of them, and those who were bound see nothing of the new one.
+func (s *State) Look(_ *pool.State, e *pool.Event, payload any) (pool.Part, bool) {
+	if e.Kind != pool.KindProjectRemoved {
+		return s, false
+	}
+	name, n, changed := payload.(*pool.Named).Name, *s, false
+	for b := range s.Bindings() {
+		if b.Scope.Project == name {
+			changed = n.foldBinding(BindingRemoved, fact{ID: b.ID}) == nil // which is there
+		}
+	}
+	for p := range s.Principals() {
+		if p.Project == name {
+			r, _ := n.principals.get(p.ID)
+			n.drop(r)
+			changed = true
+		}
+	}
+	return &n, changed
+}
+
 func (s *State) foldBinding(kind string, f fact) error {
 	if kind == BindingRemoved {
 		b, ok := s.Binding(f.ID)

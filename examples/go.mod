@@ -4,11 +4,14 @@ go 1.26.0
 
 replace github.com/berthage/berthage => ..
 
+replace github.com/berthage/berthage/auth/oidc => ../auth/oidc
+
 replace github.com/berthage/berthage/notify/shoutrrr => ../notify/shoutrrr
 
 require (
 	filippo.io/age v1.3.2
 	github.com/berthage/berthage v0.0.0
+	github.com/berthage/berthage/auth/oidc v0.0.0
 	github.com/berthage/berthage/notify/shoutrrr v0.0.0
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.22.1
@@ -54,6 +57,7 @@ require (
 	github.com/buger/goterm v1.0.4 // indirect
 	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/coreos/go-oidc/v3 v3.21.0 // indirect
 	github.com/davecgh/go-spew v1.1.2-0.20180830191138-d8f796af33cc // indirect
 	github.com/dennwc/varint v1.0.0 // indirect
 	github.com/digitalocean/go-libvirt v0.0.0-20260814190004-1a83157e1858 // indirect
@@ -64,6 +68,7 @@ require (
 	github.com/facette/natsort v0.0.0-20181210072756-2cd4dd1e2dcb // indirect
 	github.com/felixge/httpsnoop v1.1.0 // indirect
 	github.com/fxamacker/cbor/v2 v2.9.4 // indirect
+	github.com/go-jose/go-jose/v4 v4.1.9 // indirect
 	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect

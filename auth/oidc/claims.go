@@ -80,9 +80,12 @@ func (p *Provider) read(o object) (Claims, error) {
 	c := Claims{Provider: p.c.Name, Issuer: p.c.Issuer}
 	c.Subject, _ = o.text("sub", maxSubject)
 	c.Name = o.printable("name", 128)
-	c.Username = o.printable("preferred_username", 128)
+	c.Username = o.printable(p.c.NameClaim, 128)
 	if email := o.printable("email", 254); bytes.Equal(o["email_verified"], []byte("true")) && strings.Contains(email, "@") {
 		c.Email = email
+	}
+	if p.c.NameClaim == "email" {
+		c.Username = c.Email
 	}
 	if p.c.GroupsClaim == "" {
 		return c, nil

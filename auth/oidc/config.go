@@ -59,6 +59,7 @@ type Config struct {
 	Scopes      []string    // beside openid; nil: profile and email
 	Algorithms  []Algorithm // of ID tokens; nil: all
 	GroupsClaim string      // the claim with the groups, such as "groups": strings or one string; empty: no groups
+	NameClaim   string      // the claim with what somebody is known by, such as "upn"; empty: preferred_username. As "email" it has to be verified
 	Userinfo    bool        // whether to ask the provider's userinfo endpoint for what of name, e-mail and groups the ID token has not
 
 	// Guard says which addresses the provider may have: the public Internet unless it allows more. Redirects are not followed.
@@ -85,6 +86,9 @@ func New(c Config) (*Provider, error) {
 	}
 	if c.Algorithms == nil {
 		c.Algorithms = Algorithms()
+	}
+	if c.NameClaim == "" {
+		c.NameClaim = "preferred_username"
 	}
 	if c.Timeout == 0 {
 		c.Timeout = 10 * time.Second
@@ -123,6 +127,8 @@ func (c Config) valid() error {
 		return invalid("GroupsClaim", c.GroupsClaim, "the name of a claim")
 	case slices.Contains(reservedClaims(), c.GroupsClaim):
 		return invalid("GroupsClaim", c.GroupsClaim, "a claim that means nothing else")
+	case pool.ValidText(c.NameClaim, 255) != nil:
+		return invalid("NameClaim", c.NameClaim, "the name of a claim")
 	case c.Timeout < 0 || c.Timeout > time.Minute:
 		return invalid("Timeout", c.Timeout.String(), "at most a minute")
 	case c.Leeway < 0 || c.Leeway > MaxLeeway:

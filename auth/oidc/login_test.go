@@ -110,6 +110,13 @@ func TestLogin(t *testing.T) {
 		{name: "names that cannot be printed", issuer: func(i *issuer) {
 			i.user["name"], i.user["preferred_username"], i.user["email"] = "Ada\x1b[31m", 7, strings.Repeat("a", 300)+"@example.com"
 		}, want: func(c *oidc.Claims) { c.Name, c.Username, c.Email = "", "", "" }},
+		{name: "known by another claim", issuer: func(i *issuer) { i.user["upn"] = "ada@corp" }, config: func(c *oidc.Config) { c.NameClaim = "upn" },
+			want: func(c *oidc.Claims) { c.Username = "ada@corp" }},
+		{name: "known by an address", config: func(c *oidc.Config) { c.NameClaim = "email" }, want: func(c *oidc.Claims) { c.Username = c.Email }},
+		{name: "known by an address that is not verified", issuer: func(i *issuer) { i.user["email_verified"] = false },
+			config: func(c *oidc.Config) { c.NameClaim = "email" }, want: func(c *oidc.Claims) { c.Username, c.Email = "", "" }},
+		{name: "known by what is no name", issuer: func(i *issuer) { i.user["upn"] = []string{"ada"} }, config: func(c *oidc.Config) { c.NameClaim = "upn" },
+			want: func(c *oidc.Claims) { c.Username = "" }},
 
 		{name: "asks for the user", config: func(c *oidc.Config) { c.Userinfo = true }, issuer: func(i *issuer) {
 			i.user["groups"] = []string{"a"}
@@ -421,6 +428,7 @@ func TestConfig(t *testing.T) {
 		"Secret":      {func(c *oidc.Config) { c.Secret = notify.NewSecret(strings.Repeat("x", 1025)) }},
 		"Scratch":     {func(c *oidc.Config) { c.Scratch = nil }},
 		"GroupsClaim": {func(c *oidc.Config) { c.GroupsClaim = "sub" }, func(c *oidc.Config) { c.GroupsClaim = "email" }, func(c *oidc.Config) { c.GroupsClaim = "a\x00" }},
+		"NameClaim":   {func(c *oidc.Config) { c.NameClaim = "a\x00" }, func(c *oidc.Config) { c.NameClaim = strings.Repeat("a", 256) }},
 		"Timeout":     {func(c *oidc.Config) { c.Timeout = time.Hour }, func(c *oidc.Config) { c.Timeout = -1 }},
 		"Leeway":      {func(c *oidc.Config) { c.Leeway = 6 * time.Minute }, func(c *oidc.Config) { c.Leeway = -1 }},
 		"Algorithms": {func(c *oidc.Config) { c.Algorithms = []oidc.Algorithm{"none"} }, func(c *oidc.Config) { c.Algorithms = []oidc.Algorithm{oidc.RS256, "HS256"} },

@@ -34,6 +34,22 @@ func TestSeededBugsFitTheSource(t *testing.T) {
 	}
 }
 
+// A test is run in the module that its package lies in.
+func TestModule(t *testing.T) {
+	t.Parallel()
+	root := filepath.Join("..", "..")
+	for pkg, want := range map[string][2]string{
+		".":                      {root, "."},
+		"./pool/ledgertest":      {root, "./pool/ledgertest"},
+		"./examples/berthd/api":  {filepath.Join(root, "examples"), "./berthd/api"},
+		"./examples":             {filepath.Join(root, "examples"), "."},
+		"./internal/integration": {filepath.Join(root, "internal", "integration"), "."},
+	} {
+		dir, within := module(root, pkg)
+		require.Equal(t, want, [2]string{dir, within}, pkg)
+	}
+}
+
 func TestParse(t *testing.T) {
 	t.Parallel()
 	m, err := parse("x", "why: one\n two\ntest: ./p TestX A=1\nfile: a.go\n<<<<\nold\n====\nnew\n>>>>\n")

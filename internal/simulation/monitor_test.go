@@ -2,12 +2,14 @@ package simulation_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/hypervisor/fake"
 	"github.com/berthage/berthage/internal/alerting"
@@ -38,6 +40,10 @@ type monitor struct {
 	over       int                      // seconds times hosts
 	doubles    int
 	touched    int
+
+	sight        *sight          // who may see what, up to the last batch that was followed
+	heads        []pool.Revision // of the ledger, second by second
+	looks, shown int             // at things, and how often these were shown
 }
 
 // unrecorded names a machine on the fleet.
@@ -48,8 +54,8 @@ type unrecorded struct {
 
 func newMonitor(w *world) *monitor {
 	return &monitor{
-		w: w, st: pool.NewState(berthage.Parts()...), seen: make(map[string]bool), held: make(map[pool.MachineID]time.Time), born: make(map[pool.InstanceID]time.Time),
-		holdings:   make(map[pool.InstanceID]*holding),
+		w: w, st: pool.NewState(w.state()...), seen: make(map[string]bool), held: make(map[pool.MachineID]time.Time), born: make(map[pool.InstanceID]time.Time),
+		holdings: make(map[pool.InstanceID]*holding), sight: newSight(),
 		unrecorded: make(map[unrecorded]time.Time), orphans: make(map[unrecorded]bool),
 	}
 }
@@ -72,6 +78,7 @@ func (m *monitor) full() bool {
 func (m *monitor) audit() {
 	before := m.st.Head()
 	m.follow()
+	m.heads = append(m.heads, m.st.Head())
 	if m.st.Head() != before {
 		m.sums()
 	}
@@ -93,7 +100,15 @@ func (m *monitor) audit() {
 
 // follow folds what has been appended, and checks each batch.
 func (m *monitor) follow() {
-	for b, err := range m.w.store.Read(context.Background(), m.st.Head()) {
+	m.read(m.w.store.Archive(context.Background(), m.st.Head())) // what was compacted since
+	m.read(m.w.store.Read(context.Background(), m.st.Head()))
+}
+
+func (m *monitor) read(batches iter.Seq2[pool.Batch, error]) {
+	for b, err := range batches {
+		if errors.Is(err, pool.ErrCompacted) { // just now: it is in the archive
+			return
+		}
 		m.w.must(err)
 		if b.Revision != m.st.Head()+1 {
 			m.w.broken(leaks, "revision %d follows %d", b.Revision, m.st.Head())
@@ -106,6 +121,7 @@ func (m *monitor) follow() {
 			if e.Time.Before(m.st.Time()) || e.Epoch < m.st.Epoch() {
 				m.w.broken(leaks, "revision %d, %s: time or epoch run back: %v, %d after %v, %d", b.Revision, e.Kind, e.Time, e.Epoch, m.st.Time(), m.st.Epoch())
 			}
+			m.toldAbout(e)
 			var before map[scope]pool.Resources
 			if charges(e) {
 				before = m.charged()
@@ -113,19 +129,21 @@ func (m *monitor) follow() {
 			if err := m.st.Apply(e); err != nil {
 				m.w.broken(leaks, "revision %d, %s: %v", b.Revision, e.Kind, err)
 			}
+			m.sight.take(m.w, e)
 			if before != nil {
 				m.limited(e, before)
 			}
 			m.remember(e)
 		}
 		m.log = append(m.log, b)
+		m.sight.at = b.Revision
 		m.changed = time.Now()
 	}
 }
 
 // remember keeps what promises ask for, and checks what an event books.
 func (m *monitor) remember(e *pool.Event) {
-	if strings.HasPrefix(e.Kind, alerting.Name+".") || m.ofQuotas(e) {
+	if strings.HasPrefix(e.Kind, alerting.Name+".") || strings.HasPrefix(e.Kind, auth.Name+".") || m.ofQuotas(e) {
 		return
 	}
 	p, err := e.Payload()
@@ -327,6 +345,7 @@ func (m *monitor) compare(p *process) {
 		return
 	}
 	b.View(func(st *pool.State) {
+		defer m.watch(p, st)
 		if st.Head() == p.checked {
 			return
 		}
@@ -340,7 +359,7 @@ func (m *monitor) compare(p *process) {
 			return
 		case st.Head() < m.st.Head():
 			if p.mirror == nil {
-				p.mirror = pool.NewState(berthage.Parts()...)
+				p.mirror = pool.NewState(m.w.state()...)
 			}
 			want = p.mirror
 			for want.Head() < st.Head() {

@@ -28,6 +28,8 @@ type outcome struct {
 	Took     time.Duration // virtual, until it was healed
 	Called   int           // driver calls
 	Faulted  int           // of which faulty
+	Looks    int           // of readers, at single things
+	Shown    int           // of which were shown
 	Strays   []string      // machines without a record at some second
 	Counts   map[string]int
 	Crashes  map[string]int // by point
@@ -42,7 +44,7 @@ func (w *world) outcome() outcome {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	o := outcome{
-		Seed: w.seed, Launches: w.monitor.launches, Took: w.took, Called: w.called, Faulted: w.faulted, Strays: w.strays,
+		Seed: w.seed, Launches: w.monitor.launches, Took: w.took, Looks: w.monitor.looks, Shown: w.monitor.shown, Called: w.called, Faulted: w.faulted, Strays: w.strays,
 		Counts: w.counts, Crashes: make(map[string]int), Breaches: w.breaches, Reports: w.reports,
 		Settings: fmt.Sprintf("sweeper %v, unique %v, settling known %v, %d daemons, leases %v by the wall clock %v, forwarding %v, tenants %v",
 			w.sweeps, w.unique, w.known, len(w.seats), w.leases, w.jumpy, w.forwards, w.tenants),

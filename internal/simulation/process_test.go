@@ -52,6 +52,7 @@ type process struct {
 
 	checked pool.Revision // up to which the monitor has compared its books
 	mirror  *pool.State   // the monitor's, for when it lags
+	sight   *sight        // the monitor's, up to the revision that was looked at last
 }
 
 // start starts a daemon on a seat.
@@ -92,7 +93,7 @@ func (p *process) live() {
 func (p *process) config() berthage.Config {
 	w := p.w
 	c := berthage.Config{
-		Drivers: map[string]hypervisor.Driver{driverName: &driver{w.fleet, p}}, Ledger: &ledger{p}, Name: p.name,
+		Drivers: map[string]hypervisor.Driver{driverName: &driver{w.fleet, p}}, Ledger: &ledger{p}, Name: p.name, Parts: w.parts(),
 		Poll: 5 * time.Second, Grace: 20 * time.Second, FenceAfter: 10 * time.Second, CallTimeout: callTimeout, LeaseTTL: leaseTTL, StrayAge: strayAge,
 	}
 	c.Preempt = w.preempts

@@ -28,6 +28,7 @@ const (
 	wholeForm   = 10_000
 	leastFaults = 100
 	leastCrash  = 20
+	leastLooks  = 1_000_000
 )
 
 // TestSimulation plays worlds until there have been enough launches, each in a process of its own. BERTHAGE_LAUNCHES

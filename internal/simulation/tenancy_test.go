@@ -29,11 +29,11 @@ func (w *world) tenantAsks() []command {
 	if !w.tenants {
 		return nil
 	}
-	return []command{
+	return append([]command{
 		{"set tenant", 3, nil, setTenant},
 		{"ask for quota", 2, nil, askQuota},
 		{"decide on quota", 2, nil, decideQuota},
-	}
+	}, w.peopleAsks()...)
 }
 
 // tenant returns a project of a world of tenants with limits that are soon reached.
@@ -60,7 +60,7 @@ func setTenant(w *world) attempt {
 	if w.random.IntN(3) == 0 {
 		p.Parent = append([]string{""}, all...)[w.random.IntN(1+len(all))]
 	}
-	return func(ctx context.Context, m *berthage.Manager) (promise, error) { return nil, m.PutProject(ctx, p) }
+	return w.puts(p)
 }
 
 func askQuota(w *world) attempt {
@@ -70,8 +70,10 @@ func askQuota(w *world) attempt {
 	if n%3 == 0 {
 		a.Owner = "u-1"
 	}
+	by := []string{"u-1", "u-2", "u-3"}[n%3]
+	w.askers[a.ID] = spot{a.Project, by}
 	return func(ctx context.Context, m *berthage.Manager) (promise, error) {
-		_, err := m.AskQuota(ctx, a)
+		_, err := m.As(by, "ask for quota").AskQuota(ctx, a)
 		return happened("asked", a.Project, a.ID), err
 	}
 }

@@ -34,6 +34,8 @@ func (s *total) add(o outcome) {
 	s.worlds++
 	s.Launches += o.Launches
 	s.Took += o.Took
+	s.Looks += o.Looks
+	s.Shown += o.Shown
 	s.Called += o.Called
 	s.Faulted += o.Faulted
 	s.Strays = append(s.Strays, o.Strays...)
@@ -101,7 +103,7 @@ func (s *total) line() string {
 		return n
 	}
 	line := fmt.Sprintf("launches=%d crashes=%d faults=%d", s.Launches, sum(s.Crashes), sum(faults))
-	for _, b := range []breach{orphans, duplicates, leaks, overcommit, strangers, stuck, untold} {
+	for _, b := range []breach{orphans, duplicates, leaks, overcommit, strangers, stuck, untold, trespasses} {
 		line += fmt.Sprintf(" %s=%d", b, s.Breaches[b])
 	}
 	return line
@@ -123,6 +125,7 @@ func (s *total) print(out io.Writer) {
 	list("commands", commands)
 	fmt.Fprintf(out, "worlds %d of %v each, driver calls %d of which faulty %.0f %%, machines for a moment without a record %d\n",
 		s.worlds, (s.Took / time.Duration(max(1, s.worlds))).Round(time.Second), s.Called, 100*float64(s.Faulted)/float64(max(1, s.Called)), len(s.Strays))
+	fmt.Fprintf(out, "looks of tenants at single things %d, of which shown %d\n", s.Looks, s.Shown)
 	fmt.Fprintln(out, s.line())
 	if len(s.failed) > 0 {
 		fmt.Fprintln(out, "failing seeds:", s.failed)
@@ -144,6 +147,9 @@ func (s *total) enough(t *testing.T) {
 				t.Errorf("killed %s: only %d times", p, s.Crashes[p])
 			}
 		}
+	}
+	if s.Shown < leastLooks || s.Looks-s.Shown < leastLooks {
+		t.Errorf("of %d things that tenants looked for only %d were shown, and %d not", s.Looks, s.Shown, s.Looks-s.Shown)
 	}
 	if 100*s.Faulted < 30*s.Called {
 		t.Errorf("only %d of %d driver calls were faulty", s.Faulted, s.Called)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/berthage/berthage"
+	"github.com/berthage/berthage/auth"
 	"github.com/berthage/berthage/hypervisor"
 	"github.com/berthage/berthage/hypervisor/fake"
 	"github.com/berthage/berthage/pool"
@@ -42,7 +43,8 @@ const (
 	overcommit breach = "overcommit_seconds"
 	strangers  breach = "strangers"
 	stuck      breach = "stuck"
-	untold     breach = "messages" // lost, in another order, or sent to whom they are not for
+	untold     breach = "messages"   // lost, in another order, or sent to whom they are not for
+	trespasses breach = "trespasses" // things that somebody was shown who must not see them, or was not who may
 )
 
 // world is one simulation. Its random source, and what is not under mu, are of the goroutine of play only.
@@ -82,7 +84,13 @@ type world struct {
 	dark     map[pool.HostID]time.Time // hosts that do not return before
 	clusters int
 	holds    int
-	asked    int // requests for quota
+	asked    int               // requests for quota
+	said     map[string]saying // by cause
+	askers   map[string]spot   // of requests for quota: where they lie and who asked
+	spots    map[string]spot   // by token
+	texts    []string          // of API tokens
+	signed   []auth.Identity   // of everybody, as they signed in last
+	eyes     *rand.Rand        // for who looks when
 	undo     []func()
 	ahead    time.Duration // of the store's clock
 	aimEnds  time.Time
@@ -116,7 +124,8 @@ func newWorld(seed uint64, target int) *world {
 		seed: seed, target: target, random: r,
 		// The seed's bits rather than chance, so that a few seeds have seen everything.
 		sweeps: seed%2 == 0, rebalances: seed/3%2 == 0, unique: seed/2%2 == 0, known: seed%7 != 0,
-		luck: rand.New(rand.NewPCG(seed, 2)), clock: new(clock),
+		luck: rand.New(rand.NewPCG(seed, 2)), eyes: rand.New(rand.NewPCG(seed, 3)), clock: new(clock),
+		said: make(map[string]saying), askers: make(map[string]spot), spots: make(map[string]spot),
 		down: make(map[pool.HostID]fake.HostState), dark: make(map[pool.HostID]time.Time), ids: make(map[string]pool.InstanceID), counts: make(map[string]int),
 		crashes: make(map[point]int), breaches: make(map[breach]int), wrongs: disturbances(),
 		began: time.Now(),
@@ -245,7 +254,7 @@ func (w *world) play() {
 // strangers puts machines on the hosts that are not ours to touch, before anybody looks: one that came later would
 // take room that is booked already.
 func (w *world) strangers() error {
-	m, err := berthage.Open(context.Background(), berthage.Config{Ledger: w.store, Drivers: map[string]hypervisor.Driver{driverName: w.fleet}})
+	m, err := berthage.Open(context.Background(), berthage.Config{Ledger: w.store, Parts: w.parts(), Drivers: map[string]hypervisor.Driver{driverName: w.fleet}})
 	if err != nil {
 		return err
 	}
@@ -276,8 +285,13 @@ func (w *world) catalogue() error {
 	}
 	errs := []error{m.PutImage(ctx, pool.Image{Name: "debian-12", User: "debian", Sources: map[string]string{driverName: "debian"}})}
 	if w.tenants {
-		for _, p := range append([]string{top}, projects...) {
-			errs = append(errs, m.PutProject(ctx, w.tenant(p)))
+		first := w.firstPeople()
+		for _, p := range append([]string{top, attic}, projects...) {
+			first = append(first, w.puts(w.tenant(p)))
+		}
+		for _, try := range first {
+			_, err := try(ctx, m)
+			errs = append(errs, err)
 		}
 		return errors.Join(errs...)
 	}
@@ -325,6 +339,7 @@ func (w *world) heal() {
 		}
 	}
 	w.final()
+	w.elsewhere()
 }
 
 // atRest reports whether nothing is left to be done and all daemons know it.

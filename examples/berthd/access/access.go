@@ -46,6 +46,7 @@ type Guard struct {
 	tokens   auth.Authenticator
 	codes    codes
 	throttle throttle
+	begun    throttle // log-ins at providers
 }
 
 // New returns a Guard. The error says that the token is too short to be one.
@@ -54,7 +55,10 @@ func New(c Config) (*Guard, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Guard{config: c, tokens: auth.FirstOf(append([]auth.Authenticator{root}, c.Others...)...)}, nil
+	return &Guard{
+		config: c, tokens: auth.FirstOf(append([]auth.Authenticator{root}, c.Others...)...),
+		begun: throttle{burst: burstBegun, refill: refillBegun},
+	}, nil
 }
 
 // Books returns what is decided on.

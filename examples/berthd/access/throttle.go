@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"net/netip"
 	"sync"
 	"time"
@@ -16,6 +17,9 @@ const (
 // throttle counts wrong credentials by address; of IPv6 by the network of 64 bits, which is what one
 // customer has. While an address is blocked its tokens are not even compared. Sessions are not concerned.
 type throttle struct {
+	burst  int           // 0: burst
+	refill time.Duration // 0: refill
+
 	mu     sync.Mutex
 	failed map[netip.Prefix]debt
 }
@@ -26,7 +30,11 @@ type debt struct {
 	at time.Time
 }
 
-func (d debt) now(now time.Time) int { return max(0, d.n-int(now.Sub(d.at)/refill)) }
+func (t *throttle) free() int { return cmp.Or(t.burst, burst) }
+
+func (t *throttle) each() time.Duration { return cmp.Or(t.refill, refill) }
+
+func (t *throttle) owed(d debt, now time.Time) int { return max(0, d.n-int(now.Sub(d.at)/t.each())) }
 
 func network(a netip.Addr) netip.Prefix {
 	bits := a.BitLen()
@@ -42,11 +50,10 @@ func (t *throttle) wait(a netip.Addr, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	d := t.failed[network(a)]
-	n := d.now(now)
-	if n < burst {
+	if t.owed(d, now) < t.free() {
 		return 0
 	}
-	return refill - now.Sub(d.at)%refill
+	return t.each() - now.Sub(d.at)%t.each()
 }
 
 func (t *throttle) blame(a netip.Addr, now time.Time) {
@@ -59,16 +66,16 @@ func (t *throttle) blame(a netip.Addr, now time.Time) {
 		if len(t.failed) < most {
 			break
 		}
-		if d.now(now) == 0 || len(t.failed) >= 2*most {
+		if t.owed(d, now) == 0 || len(t.failed) >= 2*most {
 			delete(t.failed, p)
 		}
 	}
 	k := network(a)
 	old := t.failed[k]
-	n := old.now(now)
+	n := t.owed(old, now)
 	at := now
 	if n > 0 { // keep the rhythm of what is being paid off
-		at = now.Add(-(now.Sub(old.at) % refill))
+		at = now.Add(-(now.Sub(old.at) % t.each()))
 	}
-	t.failed[k] = debt{min(n+1, burst), at}
+	t.failed[k] = debt{min(n+1, t.free()), at}
 }

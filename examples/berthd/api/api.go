@@ -51,6 +51,7 @@ type Config struct {
 	History    *history.History  // what was measured; nil: nothing is kept
 	Keys       *receivers.Keys   // seal the secrets of receivers
 	Desk       *signin.Desk      // where people sign in
+	Providers  []signin.Provider // where else they do
 	GuestUser  string            // of machines with registered keys whose owner has chosen none; empty: the image's
 	Scratch    pool.Scratch      // knows when tokens were last used
 	Maker      *receivers.Maker  // makes the notifiers of those that are checked or tried
@@ -134,6 +135,7 @@ func Register(mux *http.ServeMux, c Config) {
 	a.registerStatus()
 	a.registerSession()
 	a.registerLogin()
+	a.registerProviders(mux)
 	a.registerMe()
 	a.registerUsers()
 	a.registerBindings()
@@ -172,7 +174,7 @@ func Public(r *http.Request) bool {
 	if r.URL.Path == prefix+"/login/passkey" {
 		return slices.Contains([]string{http.MethodGet, http.MethodPost, http.MethodPut}, r.Method)
 	}
-	return r.Method == http.MethodPost && slices.Contains([]string{prefix + "/session", prefix + "/login", prefix + "/login/refresh"}, r.URL.Path)
+	return atProvider(r) || r.Method == http.MethodPost && slices.Contains([]string{prefix + "/session", prefix + "/login", prefix + "/login/refresh"}, r.URL.Path)
 }
 
 // as returns the Manager in the name of the request's caller, which writes down what is asked for and sees whether it still may be.

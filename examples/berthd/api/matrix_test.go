@@ -87,7 +87,7 @@ func newTenants(t *testing.T) *tenants {
 	m, err := berthage.Open(ctx, berthage.Config{Ledger: x.ledger, Parts: trail.Parts(), Messaging: berthage.Messaging{Make: func(berthage.Receiver) (notify.Notifier, error) { return notify.All(), nil }}, Drivers: map[string]hypervisor.Driver{"sim": fleet}})
 	require.NoError(t, err)
 	t.Cleanup(m.Close)
-	x.m, x.view = m, m.View
+	x.m = m
 	for _, p := range []pool.Project{{Name: "acme"}, {Name: "shop", Parent: "acme"}, {Name: "rival"}} {
 		p.Quota = pool.Resources{"gpu": 1}
 		require.NoError(t, m.PutProject(ctx, p))
@@ -132,6 +132,16 @@ func newTenants(t *testing.T) *tenants {
 		x.things[name] = th
 	}
 
+	x.serve()
+	require.Equal(t, 201, x.ask("admin-all", http.MethodPost, "/api/v1/rebalance-plans", []byte(`{"goal":"defragment"}`)).Code)
+	return x
+}
+
+// serve makes the API over the books.
+func (x *tenants) serve() {
+	t, m, ctx := x.t, x.m, x.t.Context()
+	t.Helper()
+	x.view = m.View
 	log := operation.NewLog(1000)
 	go func() {
 		for b, err := range m.Events(ctx, 0) {
@@ -145,7 +155,9 @@ func newTenants(t *testing.T) *tenants {
 	scratch := pool.NewMemoryScratch()
 	books := access.NewBooks(func(f func(*pool.State)) { x.view(f) }, func(context.Context) error { return nil })
 	go books.Run(ctx) // or they are too old for commands, where all of this takes its time
-	x.guard, err = access.New(access.Config{Books: books, Token: bearer, Scratch: scratch, Session: time.Hour})
+	tokens := auth.APITokens{Prefix: access.TokenPrefix, State: books.State}
+	var err error
+	x.guard, err = access.New(access.Config{Books: books, Token: bearer, Others: []auth.Authenticator{tokens}, Scratch: scratch, Session: time.Hour})
 	require.NoError(t, err)
 	keys, err := receivers.LoadKeys(t.TempDir()+"/keys", true)
 	require.NoError(t, err)
@@ -165,8 +177,6 @@ func newTenants(t *testing.T) *tenants {
 	x.h = x.guard.Require(edge.Route(mux), api.Public)
 	w := x.ask("admin-all", http.MethodGet, "/openapi.json", nil)
 	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &x.doc))
-	require.Equal(t, 201, x.ask("admin-all", http.MethodPost, "/api/v1/rebalance-plans", []byte(`{"goal":"defragment"}`)).Code)
-	return x
 }
 
 func small() pool.Spec { return pool.Spec{Image: "debian-12", Flavor: "small"} }

@@ -108,7 +108,7 @@ func (a *api) about(st *pool.State, known *auth.State, e *pool.Event) auth.Thing
 	}
 	cluster := func(id pool.ClusterID) auth.Thing {
 		t := auth.Thing{Resource: auth.Clusters, Project: id.Project()}
-		if c, ok := st.Cluster(id); ok {
+		if c, ok := st.Cluster(id); ok && e.Revision >= c.Launched { // and not one that had the name before
 			t.Owner = c.Owner
 		}
 		return t
@@ -149,7 +149,7 @@ func (a *api) about(st *pool.State, known *auth.State, e *pool.Event) auth.Thing
 	case *pool.Stayed:
 		return machine(p.Machine)
 	case *pool.ClusterPut:
-		return cluster(p.Cluster)
+		return auth.Thing{Resource: auth.Clusters, Project: p.Cluster.Project(), Owner: p.Owner}
 	case *pool.ClusterActed:
 		return cluster(p.Cluster)
 	case *pool.ClusterRemoved:

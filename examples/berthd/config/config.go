@@ -59,6 +59,8 @@ type Config struct {
 
 	Rebalance berthage.Rebalance // moves that would gain something: off, recommended or made
 
+	OIDC []OIDC // where people log in, beside by name and password
+
 	Alerts     time.Duration // between two evaluations of alert rules; 0: none are evaluated
 	AlertRules string        // file of rules, of what they may have run, and of whom to tell; empty: the Manager's own rules
 
@@ -226,6 +228,9 @@ func (c Config) Check() error {
 		return fmt.Errorf("listen: %q: an address such as 127.0.0.1:8080", c.Listen)
 	}
 	if err := checkLibvirt(c.Libvirt); err != nil {
+		return err
+	}
+	if err := c.checkOIDC(); err != nil {
 		return err
 	}
 	return c.checkClouds()

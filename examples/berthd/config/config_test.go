@@ -5,8 +5,10 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,6 +58,10 @@ func TestPrecedence(t *testing.T) {
 	require.Equal(t, "[10.9.0.1/32]", fmt.Sprint(c.Proxies))
 	require.Equal(t, "/run/keys", c.SecretsKey)
 
+	c, err = load(t, `{"public_url": "https://berthd.example/", "oidc": [{"name": "corp", "issuer": "https://id.example", "client_id": "berthd", "allow": ["10.1.0.0/16"], "new": "nobody"}]}`, nil, "--simulate", "1")
+	require.NoError(t, err)
+	require.Equal(t, []config.OIDC{{Name: "corp", Issuer: "https://id.example", ClientID: "berthd", New: "nobody", Allow: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}}}, c.OIDC)
+
 	c, err = load(t, file, nil, "--libvirt", "qemu+ssh://root@h2/system", "--libvirt", "qemu:///system")
 	require.NoError(t, err)
 	require.Len(t, c.Libvirt, 2, "flags replace the list")
@@ -67,6 +73,25 @@ func TestPrecedence(t *testing.T) {
 	require.Len(t, c.Libvirt, 2)
 	require.Equal(t, berthage.EvacuateFenced, c.Evacuation)
 	require.NotEqual(t, c.Libvirt[0].HostName(), c.Libvirt[1].HostName())
+}
+
+// What the documentation shows of providers is what the file takes.
+func TestTheDocumentedProviders(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile("../../../docs/oidc.md")
+	require.NoError(t, err)
+	_, rest, ok := strings.Cut(string(b), "```json\n")
+	require.True(t, ok)
+	file, _, _ := strings.Cut(rest, "```")
+	c, err := load(t, file, nil, "--simulate", "1")
+	require.NoError(t, err)
+	require.Equal(t, []config.OIDC{{
+		Name: "corp", Label: "Corp", Issuer: "https://id.example/realms/corp", ClientID: "berthd", SecretFile: "/etc/berthd/corp-secret", Scopes: []string{"profile", "email", "groups"},
+		GroupsClaim: "groups", New: "bound", Allow: []netip.Prefix{netip.MustParsePrefix("10.7.0.0/16")}, CAFile: "/etc/berthd/corp-ca.pem",
+	}}, c.OIDC)
+	var help bytes.Buffer
+	config.Usage(&help)
+	require.Contains(t, help.String(), `"oidc": [`)
 }
 
 func TestErrorsSayWhatIsWrong(t *testing.T) {
@@ -124,6 +149,15 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 		"hetzner unbounded":   {file: `{"hetzner": [{"token_file": "t", "locations": [{"location": "fsn1"}]}]}`, want: "how many servers"},
 		"hetzner by a fence":  {file: `{"hetzner": [{"token_file": "t", "locations": [{"location": "fsn1", "servers": 1, "fence": ["/bin/true"]}]}]}`, want: "no server that could be switched off"},
 		"hetzner as a text":   {file: `{"hetzner": "token"}`, want: "hetzner: a list of objects"},
+		"oidc, no name":       {file: `{"simulate": 1, "oidc": [{}]}`, want: "oidc[0].name"},
+		"oidc, no issuer":     {file: `{"simulate": 1, "oidc": [{"name": "corp"}]}`, want: "oidc[0].issuer"},
+		"oidc, no client":     {file: `{"simulate": 1, "oidc": [{"name": "corp", "issuer": "https://id.example"}]}`, want: "oidc[0].client_id"},
+		"oidc twice":          {file: `{"simulate": 1, "oidc": [{"name": "corp", "issuer": "https://id.example", "client_id": "berthd"}, {"name": "corp", "issuer": "https://id.example", "client_id": "berthd"}]}`, want: `oidc[1].name: "corp"`},
+		"oidc for some":       {file: `{"simulate": 1, "oidc": [{"name": "corp", "issuer": "https://id.example", "client_id": "berthd", "new": "some"}]}`, want: `oidc[0].new: "some": bound, anybody or nobody`},
+		"oidc from nowhere":   {file: `{"simulate": 1, "oidc": [{"name": "corp", "issuer": "https://id.example", "client_id": "berthd", "allow": ["intranet"]}]}`, want: "oidc: "},
+		"oidc with a secret":  {file: `{"simulate": 1, "oidc": [{"name": "corp", "issuer": "https://id.example", "client_id": "berthd", "client_secret": "x"}]}`, want: "client_secret"},
+		"oidc to nowhere":     {file: `{"simulate": 1, "oidc": [{"name": "corp", "issuer": "https://id.example", "client_id": "berthd"}]}`, want: "oidc needs public-url"},
+		"oidc below a path":   {file: `{"simulate": 1, "public_url": "https://a.example/b", "oidc": [{"name": "corp", "issuer": "https://id.example", "client_id": "berthd"}]}`, want: "public-url: \"https://a.example/b\": with oidc an address without a path"},
 		"no network":          {args: []string{"--simulate", "1", "--notify-allow", "10.1.2.0/24,intranet"}, want: "notify-allow"},
 		"audit as XML":        {args: []string{"--simulate", "1", "--audit-format", "xml"}, want: "audit-format"},
 		"heads, too often":    {args: []string{"--simulate", "1", "--audit-every", "1ms"}, want: "audit-every"},

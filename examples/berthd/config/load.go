@@ -172,7 +172,7 @@ func (c *Config) parse(b []byte) error {
 			return fmt.Errorf("%s: %w", o.key(), err)
 		}
 	}
-	for key, list := range map[string]any{"proxmox": &c.Proxmox, "openstack": &c.OpenStack, "hetzner": &c.Hetzner, "scrape": &c.Scrape} {
+	for key, list := range map[string]any{"proxmox": &c.Proxmox, "openstack": &c.OpenStack, "hetzner": &c.Hetzner, "scrape": &c.Scrape, "oidc": &c.OIDC} {
 		if raw, ok := keys[key]; ok {
 			delete(keys, key)
 			if err := strict(raw, list); err != nil {

@@ -294,7 +294,7 @@ func Usage(w io.Writer) {
 	fmt.Fprint(w, `
 A flag wins over a variable, a variable over the file. The file has the flags' names as its keys, with _
 for -, and, as lists of objects, what there is to drive and
-to scrape:
+to scrape, and where people log in:
 
   {
     "listen": "127.0.0.1:8080",
@@ -315,6 +315,11 @@ to scrape:
     ],
     "scrape": [
       {"url": "http://192.0.2.10:9100/metrics", "job": "node", "labels": {"host": "libvirt/kvm-1"}}
+    ],
+    "public_url": "https://berthd.example",
+    "oidc": [
+      {"name": "corp", "label": "Corp", "issuer": "https://id.example/realms/corp", "client_id": "berthd",
+       "client_secret_file": "/etc/berthd/corp-secret", "groups_claim": "groups", "new": "bound"}
     ]
   }
 `)

@@ -22,7 +22,7 @@ func (r *rig) routes() [][2]string {
 	r.t.Helper()
 	doc, err := openapi3.NewLoader().LoadFromData(r.get("/openapi.json").body)
 	require.NoError(r.t, err)
-	fill := strings.NewReplacer("{driver}", "sim", "{host}", "node-0001", "{id}", "i0000000000000000000000000", "{name}", "x", "{project}", "default", "{machine}", "m", "{event}", "1.0")
+	fill := strings.NewReplacer("{driver}", "sim", "{host}", "node-0001", "{id}", "i0000000000000000000000000", "{name}", "x", "{project}", "default", "{machine}", "m", "{event}", "1.0", "{provider}", "corp")
 	var out [][2]string
 	for path, item := range doc.Paths.Map() {
 		for method := range item.Operations() {
@@ -41,7 +41,7 @@ func TestEveryRouteNeedsCredentials(t *testing.T) {
 	routes := append(r.routes(), [2]string{"GET", "/openapi.json"}, [2]string{"GET", "/openapi-3.0.json"}, [2]string{"GET", "/openapi.yaml"}, [2]string{"GET", "/metrics"},
 		[2]string{"GET", "/nope"}, [2]string{"GET", "/assets/../metrics"}, [2]string{"POST", "/"}, [2]string{"CONNECT", "/metrics"}, [2]string{"OPTIONS", "/api/v1/pool"})
 	for _, route := range routes {
-		if route[0] == "POST" && slices.Contains([]string{"/api/v1/session", "/api/v1/login", "/api/v1/login/refresh"}, route[1]) {
+		if slices.Contains([]string{"POST /api/v1/session", "POST /api/v1/login", "POST /api/v1/login/refresh", "GET /api/v1/login/providers", "POST /api/v1/login/providers/corp"}, route[0]+" "+route[1]) {
 			continue // gives them
 		}
 		if route[1] == "/api/v1/login/passkey" {

@@ -149,6 +149,10 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	providers, err := d.providers()
+	if err != nil {
+		return err
+	}
 	d.metrics = metrics.New(d.manager, d.version)
 	if d.config.BackupEvery > 0 {
 		if d.backups, err = ledger.NewBackups(d.config, d.store, d.log); err != nil {
@@ -173,7 +177,7 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 	d.handler = d.routes(api.Config{
 		Manager: d.manager, Operations: d.ops, Guard: d.guard, Logger: d.log, Version: d.version,
 		Drivers: d.drivers.kinds, URL: d.URL, Drain: d.drain, CostWeight: d.config.CostWeight,
-		History: d.History(), Keys: d.keys, Maker: d.maker, Desk: desk, Scratch: d.store, GuestUser: d.config.GuestUser, Trail: read, Prices: prices,
+		History: d.History(), Keys: d.keys, Maker: d.maker, Desk: desk, Providers: providers, Scratch: d.store, GuestUser: d.config.GuestUser, Trail: read, Prices: prices,
 		Passkeys: func() (*passkey.Passkeys, error) { return d.passkeys, d.noPasskeys },
 	})
 	return nil

@@ -1,4 +1,5 @@
-// A provider of OpenID Connect on loopback: node provider.mjs DIRECTORY-OF-OIDC-PROVIDER ISSUER. It prints where it listens. Requests come from
+// A provider of OpenID Connect on loopback: node provider.mjs DIRECTORY-OF-OIDC-PROVIDER ISSUER. It prints where it listens. REDIRECT is where
+// browsers are sent back to; with CLAIMS=id_token, claims of scopes are in the ID token. Requests come from
 // a relay, which is the issuer to everybody. Who logs in is whoever says so, on the package's own pages; "mallory" has an address that is not verified.
 import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -13,7 +14,7 @@ const key = (kid, alg, kind, options) => ({
 });
 
 const client = (client_id, more) => ({
-  client_id, client_secret: `secret-of-${client_id}`, redirect_uris: ['https://berthage.example/login/corp'], post_logout_redirect_uris: ['https://berthage.example/'],
+  client_id, client_secret: `secret-of-${client_id}`, redirect_uris: [process.env.REDIRECT || 'https://berthage.example/login/corp'], post_logout_redirect_uris: ['https://berthage.example/'],
   grant_types: ['authorization_code'], response_types: ['code'], ...more,
 });
 

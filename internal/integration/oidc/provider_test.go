@@ -1,7 +1,6 @@
 package oidc_test
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"io"
@@ -11,8 +10,6 @@ import (
 	"net/http/httputil"
 	"net/netip"
 	"net/url"
-	"os"
-	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -23,13 +20,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/berthage/berthage/auth/oidc"
-	"github.com/berthage/berthage/internal/integration/npm"
+	judge "github.com/berthage/berthage/internal/integration/oidc"
 	"github.com/berthage/berthage/notify"
 	"github.com/berthage/berthage/pool"
 )
-
-// version is the oidc-provider that judges.
-const version = "9.13.3"
 
 // relay stands before a real provider.
 type relay struct {
@@ -43,57 +37,21 @@ type relay struct {
 // start starts the provider and the relay before it. Where it cannot be run the test is skipped.
 func start(t *testing.T, env ...string) *relay {
 	t.Helper()
-	dir, err := npm.Install(t.Context(), "oidc-provider", version, "20")
+	dir, err := judge.Install(t.Context())
 	if err != nil {
 		t.Skipf("no real provider of OpenID Connect: %v", err)
 	}
 	r := new(relay)
-	inner := make(chan *url.URL, 1)
-	var to *url.URL
-	r.Server = httptest.NewServer(&httputil.ReverseProxy{
-		Rewrite: func(p *httputil.ProxyRequest) {
-			p.SetURL(to)
-			p.Out.Host = p.In.Host // so that the provider's addresses are the relay's
-		},
-		ModifyResponse: r.change,
-	})
+	var inner *judge.Provider
+	r.Server = httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { inner.Rewrite(p) }, ModifyResponse: r.change})
 	t.Cleanup(r.Close)
-
-	cmd := exec.CommandContext(t.Context(), "node", "provider.mjs", dir, r.URL)
-	cmd.Env = append(os.Environ(), env...)
-	out, err := cmd.StdoutPipe()
+	inner, err = judge.Start(t.Context(), dir, r.URL, env...)
 	require.NoError(t, err)
-	var errs strings.Builder
-	cmd.Stderr = &errs
-	require.NoError(t, cmd.Start())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		lines := bufio.NewScanner(out)
-		for lines.Scan() {
-			if at, ok := strings.CutPrefix(lines.Text(), "listening on "); ok {
-				if u, err := url.Parse(at); err == nil {
-					inner <- u
-				}
-			}
-		}
-		_, _ = io.Copy(io.Discard, out)
-	}()
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-done
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Log(errs.String())
+		if said := inner.Stop(); t.Failed() {
+			t.Log(said)
 		}
 	})
-	select {
-	case to = <-inner:
-	case <-done:
-		require.Fail(t, "the provider ended", errs.String())
-	case <-time.After(3 * time.Minute): // it makes its keys first
-		require.Fail(t, "the provider does not listen after three minutes", errs.String())
-	}
 	return r
 }
 

@@ -10,6 +10,7 @@ import { follow, Pace } from "./live.js";
 import { learn } from "./me.js";
 import { logInByPasskey, passkeys } from "./people/passkeys.js";
 import { showPool } from "./pool.js";
+import { comeBack, offerProviders } from "./providers.js";
 import { showSide } from "./side.js";
 import { Store } from "./store.js";
 import { setupTheme } from "./theme.js";
@@ -43,6 +44,7 @@ function showSignIn(err) {
   byID("signin").hidden = false;
   live("lost");
   passkeys().then(({ here }) => { byID("login-passkey").hidden = !here; }, () => {});
+  offerProviders(showSignIn);
   byID("signin-error").replaceChildren(...(err ? [problem(err.problem ?? { title: String(err) })] : []));
   byID(byID("login-name").value ? "login-password" : "login-name").focus();
 }
@@ -137,13 +139,14 @@ async function begin() {
 
   const code = location.hash.startsWith("#code=") ? location.hash.slice(6) : "";
   if (code) history.replaceState(null, "", "/"); // it is used up now, and nobody's business
+  const refused = comeBack();
   try {
     if (code) await signIn(code);
     await start();
   } catch (err) {
     // Whoever is signed in already needs no code.
     if (code && await start().then(() => true, () => false)) return;
-    showSignIn(code ? err : undefined);
+    showSignIn(code ? err : refused);
   }
 }
 
