@@ -12,6 +12,7 @@ import (
 	"github.com/berthage/berthage/hypervisor/fake"
 	"github.com/berthage/berthage/internal/alerting"
 	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/quota/showback"
 )
 
 type (
@@ -125,7 +126,7 @@ func (m *monitor) follow() {
 
 // remember keeps what promises ask for, and checks what an event books.
 func (m *monitor) remember(e *pool.Event) {
-	if strings.HasPrefix(e.Kind, alerting.Name+".") || m.ofQuotas(e) {
+	if strings.HasPrefix(e.Kind, alerting.Name+".") || e.Kind == showback.KindSet || m.ofQuotas(e) {
 		return
 	}
 	p, err := e.Payload()
@@ -284,6 +285,7 @@ func (m *monitor) sums() {
 	for i := range m.st.Instances() {
 		if i.Placed() {
 			add("project "+i.Project, i.Place.Allocation, 1)
+			used["project "+i.Project].res[pool.Cost] += m.cost(i)
 			add(string(i.Place.Host), i.Place.Allocation, 0)
 			if i.Move != nil {
 				add(string(i.Move.Host), i.Move.Allocation, 0)

@@ -279,6 +279,7 @@ func (w *world) catalogue() error {
 		for _, p := range append([]string{top}, projects...) {
 			errs = append(errs, m.PutProject(ctx, w.tenant(p)))
 		}
+		errs = append(errs, m.SetPrices(ctx, w.prices()))
 		return errors.Join(errs...)
 	}
 	for _, p := range projects {
