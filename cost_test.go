@@ -182,31 +182,53 @@ func TestSetPrices(t *testing.T) {
 	})
 }
 
-// Who waits because it would cost too much is placed when prices fall, and when what there is costs less.
+// Who waits because it would cost too much is placed when its own price falls, and when others give something back.
 func TestWaitForPrices(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ctx := t.Context()
-		b := tenants(t, pool.Project{Quota: costing(10_000)}, pool.Project{})
-		defer b.stop()
-		require.NoError(t, b.m.SetPrices(ctx, perCore(10_001)))
-		l := one("shop", "waits")
-		l.Wait = true
-		_, err := b.m.Launch(ctx, l)
-		require.True(t, exceeded(t, err, "org", "").Never, "it would for ever")
-		require.NoError(t, b.m.SetPrices(ctx, perCore(6_000)))
-		_, err = b.m.Launch(ctx, one("lab", "first"))
-		require.NoError(t, err)
-		w, err := b.m.Launch(ctx, l)
-		require.NoError(t, err)
-		require.Equal(t, "waiting", w.Status())
-		require.Equal(t, `a project that "shop" lies in over quota: cost`, w.Reason)
-		time.Sleep(time.Minute) // at rest, so that nothing else has the queue looked at
-		require.Equal(t, pool.Waiting, b.phase(w.ID))
-		require.NoError(t, b.m.SetPrices(ctx, perCore(5_000)))
-		time.Sleep(time.Second)
-		require.NotEqual(t, pool.Waiting, b.phase(w.ID))
-	})
+	for name, free := range map[string]func(ctx context.Context, b *bench, prices showback.Prices) error{
+		"its price falls": func(ctx context.Context, b *bench, prices showback.Prices) error {
+			prices.Flavors = map[string]int64{"dear": 4_000}
+			return b.m.SetPrices(ctx, prices)
+		},
+		"that of others falls": func(ctx context.Context, b *bench, prices showback.Prices) error {
+			prices.Classes = map[pool.Class]int64{pool.CPU: 4_000}
+			return b.m.SetPrices(ctx, prices)
+		},
+		"another goes": func(ctx context.Context, b *bench, _ showback.Prices) error {
+			_, err := b.m.Delete(ctx, b.find("first"))
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx := t.Context()
+				b := tenants(t, pool.Project{Quota: costing(10_000)}, pool.Project{})
+				defer b.stop()
+				require.NoError(t, b.m.PutFlavor(ctx, pool.Flavor{Name: "dear", Resources: pool.Resources{pool.CPU: pool.Core, pool.Memory: pool.GiB}}))
+				prices := perCore(6_000)
+				prices.Flavors = map[string]int64{"dear": 10_001}
+				require.NoError(t, b.m.SetPrices(ctx, prices))
+				l := one("shop", "waits")
+				l.Wait, l.Spec.Flavor, l.Spec.Resources = true, "dear", nil
+				_, err := b.m.Launch(ctx, l)
+				require.True(t, exceeded(t, err, "org", "").Never, "it would for ever")
+				prices.Flavors = map[string]int64{"dear": 6_000}
+				require.NoError(t, b.m.SetPrices(ctx, prices))
+				_, err = b.m.Launch(ctx, one("lab", "first"))
+				require.NoError(t, err)
+				w, err := b.m.Launch(ctx, l)
+				require.NoError(t, err)
+				require.Equal(t, "waiting", w.Status())
+				require.Equal(t, `a project that "shop" lies in over quota: cost`, w.Reason)
+				time.Sleep(time.Minute) // at rest, so that nothing else has the queue looked at
+				require.Equal(t, pool.Waiting, b.phase(w.ID))
+				require.NoError(t, free(ctx, b, prices))
+				time.Sleep(10 * time.Second)
+				require.NotEqual(t, pool.Waiting, b.phase(w.ID))
+			})
+		})
+	}
 }
 
 // Hosts of a driver with other prices cost what those say: what is placed there is refused where that is too much.

@@ -285,7 +285,7 @@ func (m *monitor) sums() {
 	for i := range m.st.Instances() {
 		if i.Placed() {
 			add("project "+i.Project, i.Place.Allocation, 1)
-			used["project "+i.Project].res[pool.Cost] += m.cost(i)
+			used["project "+i.Project].res[pool.Cost] += m.cost(i.Place.Host, i.Place.Allocation.Resources)
 			add(string(i.Place.Host), i.Place.Allocation, 0)
 			if i.Move != nil {
 				add(string(i.Move.Host), i.Move.Allocation, 0)

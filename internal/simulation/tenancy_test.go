@@ -51,11 +51,11 @@ func (w *world) prices() showback.Prices {
 	return p
 }
 
-// cost is what an instance costs, reckoned by the prices that the ledger has.
-func (m *monitor) cost(i *pool.Instance) int64 {
+// cost is what it costs to hold resources for an instance on a host, reckoned by the prices that the ledger has.
+func (m *monitor) cost(host pool.HostID, held pool.Resources) int64 {
 	part, _ := m.st.Part(showback.PartName)
-	prices, held := part.(showback.Booked).Prices(), i.Place.Allocation.Resources
-	memory, ok := prices.Drivers[i.Place.Host.Driver()].Classes[pool.Memory]
+	prices := part.(showback.Booked).Prices()
+	memory, ok := prices.Drivers[host.Driver()].Classes[pool.Memory]
 	if !ok {
 		memory = prices.Classes[pool.Memory]
 	}
@@ -166,7 +166,7 @@ func (m *monitor) charged() map[scope]pool.Resources {
 				sums[s][c] += n
 			}
 			sums[s][pool.Instances]++
-			sums[s][pool.Cost] += m.cost(i)
+			sums[s][pool.Cost] += m.cost(i.Place.Host, i.Place.Allocation.Resources)
 		}
 	}
 	return sums
