@@ -507,3 +507,44 @@ func TestNamesOfClustersGivenAgain(t *testing.T) {
 		require.Contains(t, first, mine{"p0", "u2"}.word())
 	})
 }
+
+// What was done in a project is not shown to whoever has one of its name later.
+func TestNamesOfProjectsGivenAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		x := newCanaries(t, 1)
+		ctx := t.Context()
+		life := func(who string) {
+			require.NoError(t, x.m.PutProject(ctx, pool.Project{Name: "team", Quota: pool.Resources{"word-" + pool.Class(who): 1}}))
+			x.bind(auth.Binding{ID: "b-" + who, Principal: who, Role: auth.User, Scope: auth.Scope{Project: "team"}})
+			m, spec := x.m.For(who).As(who, ""), small()
+			spec.Labels = map[string]string{"note": mine{"team", who}.word()}
+			i, err := m.Launch(ctx, berthage.Launch{Token: who, Project: "team", Name: who, Spec: spec})
+			require.NoError(t, err)
+			c, err := m.CreateCluster(ctx, berthage.CreateCluster{Token: who, Project: "team", Name: "web-of-" + who, Spec: spec, Size: 1})
+			require.NoError(t, err)
+			time.Sleep(5 * time.Minute)
+			_, err = m.Delete(ctx, i.ID)
+			require.NoError(t, err)
+			_, err = m.SteerCluster(ctx, berthage.SteerCluster{Cluster: c.ID, Verb: berthage.Destroy})
+			require.NoError(t, err)
+			time.Sleep(5 * time.Minute)
+		}
+		reads := func(who string) string {
+			return x.follow(who) + x.get(who, "/api/v1/operations").Body.String() + x.get(who, "/api/v1/projects").Body.String()
+		}
+		life("u2")
+		require.Contains(t, reads("u2"), "word-u2")
+		require.NoError(t, x.m.RemoveProject(ctx, "team"))
+		life("u3")
+		text := reads("u3")
+		for _, word := range []string{"word-u3", mine{"team", "u3"}.word(), "web-of-u3"} {
+			require.Contains(t, text, word)
+		}
+		for _, word := range []string{"word-u2", mine{"team", "u2"}.word(), "web-of-u2", `"owner":"u2"`} {
+			require.NotContains(t, text, word)
+		}
+		require.NotContains(t, reads("u2"), "u3", "nor to who had it before")
+		require.Contains(t, x.follow("boss"), mine{"team", "u2"}.word())
+	})
+}

@@ -28,6 +28,9 @@ func (a *api) seen(ctx context.Context, b pool.Batch) (pool.Batch, error) {
 		views := make(map[auth.Resource]auth.View)
 		for i := range b.Events {
 			t := a.about(st, known, &b.Events[i])
+			if t.Project != "" && b.Revision <= a.c.Operations.Removed(t.Project) { // it was of one that had the name before
+				t.Project = ""
+			}
 			v, ok := views[t.Resource]
 			if !ok {
 				v = known.View(projects, who.Identity, t.Resource, now)

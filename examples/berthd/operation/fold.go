@@ -28,6 +28,10 @@ func (l *Log) fold(e *pool.Event, payload any) {
 		l.clusters[p.Cluster] = p.Owner
 	case *pool.ClusterRemoved:
 		delete(l.clusters, p.Cluster)
+	case *pool.Named:
+		if e.Kind == pool.KindProjectRemoved {
+			l.leave(p.Name, e.Revision)
+		}
 	case *pool.Of:
 		if e.Kind == pool.KindCommitted {
 			l.committed(e, p.Instance)

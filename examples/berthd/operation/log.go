@@ -21,6 +21,7 @@ type Log struct {
 	live    map[pool.InstanceID]*instance
 
 	clusters map[pool.ClusterID]string // whose they are
+	removed  map[string]pool.Revision  // projects, at which revision last
 }
 
 // instance is what the fold remembers of one instance.
@@ -35,7 +36,7 @@ type instance struct {
 
 // NewLog returns an empty Log that keeps at most so many operations that have ended.
 func NewLog(most int) *Log {
-	return &Log{most: most, changed: make(chan struct{}), all: make(map[string]*Operation), clusters: make(map[pool.ClusterID]string), live: make(map[pool.InstanceID]*instance)}
+	return &Log{most: most, changed: make(chan struct{}), all: make(map[string]*Operation), clusters: make(map[pool.ClusterID]string), removed: make(map[string]pool.Revision), live: make(map[pool.InstanceID]*instance)}
 }
 
 // Head returns the revision of the last batch applied.
@@ -111,6 +112,25 @@ func (l *Log) Count() int {
 		n += len(i.open)
 	}
 	return n
+}
+
+// Removed returns the revision at which a project of that name was removed last; 0: never. What is of that revision or before is of another
+// project than one that has the name now.
+func (l *Log) Removed(project string) pool.Revision {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.removed[project]
+}
+
+// leave drops the operations of a project that is removed, all of which have ended, so that whoever has its name later does not see them.
+func (l *Log) leave(project string, at pool.Revision) {
+	l.removed[project] = at
+	l.order = slices.DeleteFunc(l.order, func(o *Operation) bool {
+		if o.Project == project {
+			delete(l.all, o.ID)
+		}
+		return o.Project == project
+	})
 }
 
 // Apply folds one batch. Batches must come in order; one that has been applied already is left out.
