@@ -14,6 +14,7 @@ import (
 	"github.com/berthage/berthage/internal/alerting"
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/quota"
+	"github.com/berthage/berthage/quota/showback"
 )
 
 // Alerting is how a Manager watches. The zero value watches nothing by itself; what stands in the ledger can be seen and
@@ -418,5 +419,5 @@ func (m *Manager) doAct(ctx context.Context, d alerting.Due, of alert.Alert) err
 func parts(a Alerting, c Messaging) []pool.Part {
 	return []pool.Part{alerting.New(alerting.Config{
 		Dispatch: a.dispatcher(), Routing: c.Routing, Receivers: slices.Sorted(maps.Keys(c.Receivers)), FiringOnly: c.FiringOnly,
-	}), quota.Requests{}}
+	}), quota.Requests{}, showback.Booked{}}
 }

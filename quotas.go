@@ -57,6 +57,33 @@ func (m *Manager) requests() (r quota.Requests) {
 	return r
 }
 
+// SetPrices makes these all the prices in the ledger, in the name of the Manager's caller: by them what instances cost an hour is counted
+// as pool.Cost, for limits of it (pool.Project.Quota) and by every Manager on the ledger alike. What is held already is counted anew. The same
+// again does nothing. Who may set them is for the caller to check.
+//
+// Errors: pool.ErrInvalid, and pool.ErrOverflow where a project would cost more than an int64 holds.
+func (m *Manager) SetPrices(ctx context.Context, p showback.Prices) error {
+	const op = "set prices"
+	if err := p.Valid(); err != nil {
+		return named(pool.InField("prices", err), op)
+	}
+	b, err := json.Marshal(p)
+	if err == nil {
+		err = m.do(ctx, ring.Command{ToPart: &ring.ToPart{Part: showback.PartName, Command: b}})
+	}
+	return named(err, op)
+}
+
+// Prices returns the prices in the ledger; none of them until somebody has set some.
+func (m *Manager) Prices() (p showback.Prices) {
+	m.View(func(st *pool.State) {
+		if part, ok := st.Part(showback.PartName); ok {
+			p = part.(showback.Booked).Prices()
+		}
+	})
+	return p
+}
+
 // Usage measures what projects have used from one moment to another, exactly, from the ledger: see package quota/showback. A zero from
 // is the beginning of the ledger, a zero until is now. It folds the books as Replay does, with the same errors, and so takes as long; the
 // present books are not touched.

@@ -52,3 +52,22 @@ func ExampleManager_For() {
 	// project "acme-web" over quota: cpu: 2 cores asked, 0 cores free of 4 cores
 	// acme-web u-17 small cpu [memory storage.standard]
 }
+
+// What a project may cost an hour, by prices that stand in the ledger.
+func ExampleManager_SetPrices() {
+	ctx := context.Background()
+	m, stop := simulated(ctx)
+	defer stop()
+	must(m.PutProject(ctx, pool.Project{Name: "acme"}))
+
+	// A team that may cost 0.03 an hour, with all that lies in it. A core is 12 thousandths.
+	must(m.SetPrices(ctx, showback.Prices{Currency: "EUR", Rates: showback.Rates{Classes: map[pool.Class]int64{pool.CPU: 12_000}}}))
+	must(m.PutProject(ctx, pool.Project{Name: "acme-lab", Parent: "acme", Quota: pool.Resources{pool.Cost: 30_000}}))
+	for n := range 2 {
+		_, err := m.Launch(ctx, berthage.Launch{Token: fmt.Sprint(n), Project: "acme-lab", Name: "lab", Spec: pool.Spec{Image: "debian-12", Flavor: "small"}})
+		fmt.Println(err)
+	}
+	// Output:
+	// <nil>
+	// project "acme-lab" over quota: cost: 0.024 an hour asked, 0.006 an hour free of 0.03 an hour
+}

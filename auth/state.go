@@ -30,8 +30,8 @@ const (
 	TokenRemoved      = "auth.token.removed" // #nosec G101 -- likewise
 	KeyPut            = "auth.key.put"
 	KeyRemoved        = "auth.key.removed"
-	PasskeyPut        = "auth.passkey.put"
-	PasskeyRemoved    = "auth.passkey.removed"
+	PasskeyPut        = "auth.passkey.put"     // #nosec G101 -- likewise
+	PasskeyRemoved    = "auth.passkey.removed" // #nosec G101 -- likewise
 )
 
 // fact is the data of all kinds of event; each uses some of it.

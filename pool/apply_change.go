@@ -66,7 +66,7 @@ func (s *State) moved(e *Event, p *Moved) error {
 	} else { // nobody has said on which devices
 		place.Allocation = Allocation{Resources: i.Place.Allocation.Resources}
 	}
-	if err := d.rebook(s, i, place); err != nil {
+	if err := d.rebook(s, i, &place, i.flavors()); err != nil {
 		return err
 	}
 	if err := d.relieve(s, i); err != nil {
@@ -120,7 +120,7 @@ func (s *State) resizing(e *Event, p *ResizeWanted) error {
 	place := i.Place
 	place.Allocation = p.During
 	d := draft{at: e.Revision}
-	if err := d.rebook(s, i, place); err != nil {
+	if err := d.rebook(s, i, &place, flavors{i.Spec.Flavor, p.Sizes.Flavor}); err != nil {
 		return err
 	}
 	if err := p.After.valid(); err != nil {
@@ -146,11 +146,12 @@ func (s *State) resized(e *Event, m MachineID, done bool, reason string) error {
 	}
 	place := i.Place
 	place.Allocation = i.Resize.Before
-	if done {
-		place.Allocation = i.Resize.After
+	f := i.flavors()
+	if f[1] = f[0]; done {
+		place.Allocation, f = i.Resize.After, flavors{i.Resize.Sizes.Flavor, i.Resize.Sizes.Flavor}
 	}
 	d := draft{at: e.Revision}
-	if err := d.rebook(s, i, place); err != nil {
+	if err := d.rebook(s, i, &place, f); err != nil {
 		return err
 	}
 	if done && !i.Resize.Before.Resources.Fits(place.Allocation.Resources) { // it has become smaller somewhere

@@ -106,7 +106,7 @@ func (s *State) launch(e *Event, p *Launched) error {
 	var err error
 	if p.Waits {
 		err = i.waitFirst(p)
-	} else if err = d.take(s, i.Place, i); err == nil && !p.Until.IsZero() {
+	} else if err = d.take(s, &i.Place, i, i.flavors()); err == nil && !p.Until.IsZero() {
 		i.Phase, i.Until = Reserved, p.Until
 	}
 	if err != nil {
@@ -148,7 +148,9 @@ func (s *State) moveTo(e *Event, p *Placed) error {
 			}
 		}
 	}
-	if err := d.take(s, p.Place, i); err != nil {
+	f := i.flavors()
+	f[0] = f[1] // what is made anew has the new sizes at once
+	if err := d.take(s, &p.Place, i, f); err != nil {
 		return err
 	}
 	if err := d.commit(s); err != nil {
@@ -161,7 +163,7 @@ func (s *State) moveTo(e *Event, p *Placed) error {
 		case !slices.Contains(i.Avoid, i.Place.Host):
 			n.Avoid = append(slices.Clone(i.Avoid), i.Place.Host)
 		}
-		if i.Resize != nil { // what is made anew has the new sizes at once
+		if i.Resize != nil {
 			n.Spec, n.Resize, n.Resized = i.Resize.Sizes.Of(i.Spec), nil, true
 		}
 		if i.Phase == Waiting {

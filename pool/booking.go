@@ -32,6 +32,7 @@ type hostChange struct {
 type charge struct {
 	resources Resources
 	sign      int64
+	cost      int64 // an hour, of projects only: see Pricer
 }
 
 func (d *draft) put(old, new *HostRecord) {
@@ -80,7 +81,7 @@ func (d *draft) booking(s *State, id HostID) (*hostChange, error) {
 // shift books an allocation, or frees it where sign is -1. Where it edits, State.Apply takes that back should the event come
 // to nothing.
 func (c *hostChange) shift(s *State, a Allocation, sign int64) error {
-	c.charges[c.charged] = charge{a.Resources, sign}
+	c.charges[c.charged] = charge{resources: a.Resources, sign: sign}
 	c.charged++
 	if !c.edits {
 		c.new.fresh = s.mayEdit() && (len(a.Claims) > 0 || c.new.DeviceUsed == nil)
@@ -122,15 +123,15 @@ func (d *draft) leave(s *State, i *Instance, hold bool) error {
 	} else if err := c.shift(s, i.Place.Allocation, -1); err != nil {
 		return err
 	}
-	return d.charge(s, i, i.Place.Allocation, -1)
+	return d.charge(s, i, &i.Place, i.flavors(), -1)
 }
 
-// take books a place for an instance, and charges it to its project.
-func (d *draft) take(s *State, p Placement, i *Instance) error {
+// take books a place for an instance, and charges it to its project, as one of the flavors that it has from then on.
+func (d *draft) take(s *State, p *Placement, i *Instance, f flavors) error {
 	if err := d.come(s, p.Host, p.Allocation, i); err != nil {
 		return err
 	}
-	return d.charge(s, i, p.Allocation, 1)
+	return d.charge(s, i, p, f, 1)
 }
 
 // come books an allocation for an instance on a host and charges nobody.
@@ -158,12 +159,12 @@ func (d *draft) goes(s *State, id HostID, a Allocation, i *Instance) error {
 	return c.shift(s, a, -1)
 }
 
-// rebook puts an instance's place in the place of its present one, on the same host or another.
-func (d *draft) rebook(s *State, i *Instance, p Placement) error {
+// rebook puts an instance's place in the place of its present one, on the same host or another, as take does.
+func (d *draft) rebook(s *State, i *Instance, p *Placement, f flavors) error {
 	if err := d.leave(s, i, false); err != nil {
 		return err
 	}
-	return d.take(s, p, i)
+	return d.take(s, p, i, f)
 }
 
 // of says which project the event is about: that of its instances.
@@ -185,9 +186,9 @@ func (d *draft) count(s *State, project string, change int) error {
 	return d.of(s, project)
 }
 
-// charge adds an allocation and one instance to what the instance's project uses, or takes them from it: sign is 1 or -1.
-func (d *draft) charge(s *State, i *Instance, a Allocation, sign int64) error {
-	d.charges[d.charged] = charge{a.Resources, sign}
+// charge adds a place, what it costs and one instance to what the instance's project uses, or takes them from it: sign is 1 or -1.
+func (d *draft) charge(s *State, i *Instance, p *Placement, f flavors, sign int64) error {
+	d.charges[d.charged] = charge{p.Allocation.Resources, sign, s.Cost(p.Host, p.Allocation, f[:]...)}
 	d.charged++
 	d.owner = i.Owner
 	return d.of(s, i.Project)
@@ -246,17 +247,24 @@ func (d *draft) pay(used Resources, edit bool) (Resources, error) {
 // payBack takes the first n charges back from a sum to which they have been added, and so is no error.
 func (d *draft) payBack(used Resources, n int) {
 	for _, c := range slices.Backward(d.charges[:n]) {
-		charge{c.resources, -c.sign}.to(used)
+		charge{c.resources, -c.sign, c.cost}.to(used)
 	}
 }
 
 // to changes what a project uses, or says why that cannot be and changes nothing.
 func (c charge) to(used Resources) error {
 	err := used.shift(c.resources, c.sign)
-	if err == nil {
-		used.put(Instances, used[Instances]+c.sign)
+	if err != nil {
+		return err
 	}
-	return err
+	if c.cost != 0 {
+		if err := used.raise(Cost, c.sign*c.cost); err != nil {
+			used.shift(c.resources, -c.sign) // which has been, and so is no error
+			return err
+		}
+	}
+	used.put(Instances, used[Instances]+c.sign)
+	return nil
 }
 
 // commit changes the State unless a sum would overflow.

@@ -103,8 +103,15 @@ func (s *State) foldPart(k int, e *Event) error {
 	if err != nil {
 		return err
 	}
+	was := s.parts
 	s.parts = slices.Clone(s.parts)
 	s.parts[k] = p
+	if k == s.pricer-1 {
+		if err := s.reprice(e.Revision); err != nil {
+			s.parts = was
+			return err
+		}
+	}
 	return nil
 }
 

@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// Project is a tenant. Quota holds its limits per class, Instances among them; an absent class is not
+// Project is a tenant. Quota holds its limits per class, Instances and Cost among them; an absent class is not
 // limited, and a limit of zero allows nothing.
 //
 // A project may lie in another. The limits of that one, and of those above it, hold for what is in all projects below them
@@ -105,7 +105,7 @@ func (p Project) LimitsOf(owner string) Resources {
 }
 
 // ProjectRecord is a project with what its instances take; Used has Instances as a class, the number of
-// those that hold a place.
+// those that hold a place, and Cost, what these cost, where there are prices.
 type ProjectRecord struct {
 	Project
 	Used     Resources // by the project itself

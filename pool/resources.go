@@ -25,6 +25,7 @@ const (
 	GPU             Class = "gpu"              // whole devices
 	GPUShare        Class = "gpu.share"        // thousandths of a device: up to 1000 on one, whole ones beyond that
 	Instances       Class = "instances"        // number of instances; counted by quotas, not by hosts
+	Cost            Class = "cost"             // millionths of the currency an hour; counted by quotas, where there are prices: see Pricer
 )
 
 // Binary sizes in bytes, and one core in millicores.
@@ -255,11 +256,23 @@ func (c Class) Format(n int64) string {
 		return "1 core"
 	case c == CPU:
 		return strconv.FormatFloat(float64(n)/float64(Core), 'f', -1, 64) + " cores"
+	case c == Cost:
+		return FormatMillionths(n) + " an hour"
 	case c == Memory || strings.HasPrefix(string(c), "storage."):
 		return FormatBytes(n)
 	default:
 		return strconv.FormatInt(n, 10)
 	}
+}
+
+// FormatMillionths prints an amount of money given in millionths with two decimals, and more where it has more: "1.50", "0.0125".
+func FormatMillionths(n int64) string {
+	sign, m := "", uint64(n)
+	if n < 0 {
+		sign, m = "-", -m
+	}
+	s := strconv.FormatUint(1_000_000+m%1_000_000, 10)[1:]
+	return sign + strconv.FormatUint(m/1_000_000, 10) + "." + s[:2] + strings.TrimRight(s[2:], "0")
 }
 
 // FormatBytes prints a number of bytes with a binary unit and at most two decimals.

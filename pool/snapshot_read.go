@@ -280,7 +280,7 @@ func (l *loading) instance(v *savedInstance) error {
 			}
 			l.derived[m.Host].come(i)
 		}
-		paid := charge{i.Place.Allocation.Resources, 1}
+		paid := charge{resources: i.Place.Allocation.Resources, sign: 1} // and what it costs later, see priced
 		if err := paid.to(p.used); err != nil {
 			return err
 		}
@@ -403,6 +403,9 @@ func (l *loading) check() error {
 		if _, ended := l.s.ended.get(id); ended {
 			return corruptSnapshot("instance "+Quote(string(id)), "an instance that has not ended")
 		}
+	}
+	if err := l.priced(); err != nil {
+		return err
 	}
 	for name, p := range l.s.projects.all() {
 		if d := l.projects[name]; !p.Used.Equal(d.used) || p.Members != d.members {

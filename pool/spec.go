@@ -221,10 +221,10 @@ func (s Spec) Valid() error {
 	return InField("guest", s.Guest.Valid())
 }
 
-// ofSpec reports whether a Spec's Resources may hold the class: all but storage, which disks ask for, and
-// the number of instances. "storage" alone is what Limits calls the sum of all disks.
+// ofSpec reports whether a Spec's Resources may hold the class: all but storage, which disks ask for, the
+// number of instances and what they cost. "storage" alone is what Limits calls the sum of all disks.
 func (c Class) ofSpec() bool {
-	return c != Instances && c != allStorage && !strings.HasPrefix(string(c), storagePrefix) && !strings.HasPrefix(string(c), iopsPrefix)
+	return c != Instances && c != Cost && c != allStorage && !strings.HasPrefix(string(c), storagePrefix) && !strings.HasPrefix(string(c), iopsPrefix)
 }
 
 func (s Spec) validDisks() error {

@@ -34,6 +34,8 @@ type State struct {
 	clusters  table[ClusterID, *Cluster]
 	totals    table[Class, Sum]
 	parts     []Part // in the order of their names; see foldPart
+	pricer    int    // which of them is the Pricer, counted from 1; 0: none
+	repriced  Revision
 
 	changes []HostID // of an overlay: see HostChanges
 	shared  bool     // of an overlay: its records are another State's too
@@ -89,8 +91,10 @@ const (
 // NewState returns the State of an empty ledger, with those parts, which know nothing yet. Their names differ, and are not the
 // beginning of a kind of the pool's own.
 func NewState(parts ...Part) *State {
+	parts = partsOf(parts)
 	return &State{
-		parts:     partsOf(parts),
+		parts:     parts,
+		pricer:    pricerOf(parts),
 		root:      true,
 		unsettled: make(map[InstanceID]struct{}),
 		onHost:    make(map[HostID]map[InstanceID]struct{}),
@@ -123,7 +127,7 @@ func (s *State) OverlayInto(o *State) {
 	s.owners.overlay(&o.owners)
 	s.clusters.overlay(&o.clusters)
 	s.totals.overlay(&o.totals)
-	o.parts = s.parts
+	o.parts, o.pricer, o.repriced = s.parts, s.pricer, s.repriced
 	o.changes, o.shared = o.changes[:0], false
 }
 
@@ -175,7 +179,7 @@ func (s *State) Absorb(o *State) {
 	s.owners.absorb(&o.owners)
 	s.clusters.absorb(&o.clusters)
 	s.totals.absorb(&o.totals)
-	s.parts = o.parts
+	s.parts, s.repriced = o.parts, o.repriced
 }
 
 // Clone returns an independent State with the same content. Its cost grows with the number of records.
@@ -187,7 +191,7 @@ func (s *State) Clone() *State {
 		identity: s.identity, holder: s.holder, epoch: s.epoch, head: s.head, time: s.time,
 		hosts: s.hosts.clone(), removed: s.removed.clone(), instances: s.instances.clone(),
 		waiting: s.waiting.clone(), keeping: s.keeping.clone(), ended: s.ended.clone(), held: s.held.clone(), images: s.images.clone(),
-		flavors: s.flavors.clone(), projects: s.projects.clone(), owners: s.owners.clone(), clusters: s.clusters.clone(), totals: s.totals.clone(), parts: s.parts,
+		flavors: s.flavors.clone(), projects: s.projects.clone(), owners: s.owners.clone(), clusters: s.clusters.clone(), totals: s.totals.clone(), parts: s.parts, pricer: s.pricer, repriced: s.repriced,
 		root:      true,
 		unsettled: make(map[InstanceID]struct{}),
 		onHost:    make(map[HostID]map[InstanceID]struct{}),

@@ -20,7 +20,23 @@ import (
 type chance struct {
 	*rand.Rand
 	tape
-	s *pool.State // what has happened so far
+	s    *pool.State // what has happened so far
+	toll bool        // there are prices too
+}
+
+func (c *chance) parts() []pool.Part {
+	if c.toll {
+		return []pool.Part{toll{}}
+	}
+	return nil
+}
+
+// flavor is one that an instance may be of where there are prices.
+func (c *chance) flavor() string {
+	if !c.toll {
+		return ""
+	}
+	return pick(c, []string{"", "s", "large"})
 }
 
 func pick[T any](c *chance, list []T) T { return list[c.IntN(len(list))] }
@@ -105,6 +121,9 @@ func (c *chance) event() pool.Event {
 	if _, ok := c.s.Project("p"); !ok && c.IntN(4) == 0 { // without it little happens
 		return c.tape.event(pool.KindProjectPut, &pool.Project{Name: "p"})
 	}
+	if c.toll && c.IntN(12) == 0 {
+		return c.tape.toll(pick(c, []int64{0, 1, 1, 2, 3, 5, 7, math.MaxInt64 / 64}))
+	}
 	id := pick(c, everyInstance)
 	if all := c.s.SortedInstances(); len(all) > 0 && c.IntN(10) > 0 {
 		id = pick(c, all).ID
@@ -184,7 +203,7 @@ func (c *chance) event() pool.Event {
 		id := pick(c, everyInstance)
 		l := &pool.Launched{
 			Instance: id, Name: "web", Project: project, Owner: pick(c, everyOwner), Want: pool.Running, Place: c.place(0),
-			Spec: pool.Spec{Image: project, Labels: pick(c, []map[string]string{{"tier": "gold"}, {"tier": "lead", "app": "db"}, nil}), Guest: pool.Guest{User: "ada", SSHKeys: []string{"k"}}},
+			Spec: pool.Spec{Image: project, Flavor: c.flavor(), Labels: pick(c, []map[string]string{{"tier": "gold"}, {"tier": "lead", "app": "db"}, nil}), Guest: pool.Guest{User: "ada", SSHKeys: []string{"k"}}},
 		}
 		if c.IntN(4) == 0 {
 			l.Waits, l.Reason = true, pick(c, words)
@@ -245,7 +264,7 @@ func (c *chance) event() pool.Event {
 	case 30:
 		after, during := c.place(0).Allocation, c.place(0).Allocation
 		return c.tape.event(pool.KindResizing, &pool.ResizeWanted{Instance: id, After: after, During: during,
-			Sizes: pool.Sizes{Resources: after.Resources, Disks: []pool.Disk{{Size: 1}}}})
+			Sizes: pool.Sizes{Flavor: c.flavor(), Resources: after.Resources, Disks: []pool.Disk{{Size: 1}}}})
 	case 31, 40, 41:
 		if c.IntN(3) == 0 {
 			return c.tape.event(pool.KindUnresized, &pool.Stayed{Machine: of.Machine, Reason: pick(c, words)})
@@ -256,7 +275,7 @@ func (c *chance) event() pool.Event {
 	case 33:
 		return c.tape.event(pick(c, []string{pool.KindDiscarding, pool.KindDiscarded, pool.KindReplacing}), &pool.Of{Instance: id})
 	case 34:
-		return c.tape.event(pool.KindClusterPut, &pool.ClusterPut{Cluster: c.cluster(), Token: project, Owner: pick(c, everyOwner), Spec: pool.Spec{Image: project, Guest: pool.Guest{User: "ada"}}})
+		return c.tape.event(pool.KindClusterPut, &pool.ClusterPut{Cluster: c.cluster(), Token: project, Owner: pick(c, everyOwner), Spec: pool.Spec{Image: project, Flavor: c.flavor(), Guest: pool.Guest{User: "ada"}}})
 	case 35:
 		return c.tape.event(pool.KindClusterActed, &pool.ClusterActed{Cluster: c.cluster(), Size: c.IntN(9), Want: pool.Running,
 			Op: pool.ClusterOp{Verb: "scale", Reason: pick(c, words), Skipped: []pool.Skip{{Index: 1, Reason: "no"}}}})
@@ -291,7 +310,7 @@ var everyKind = []string{
 	pool.KindRebooted, pool.KindSent, pool.KindCreated, pool.KindSettled, pool.KindRefused, pool.KindObserved, pool.KindPlaced,
 	pool.KindFailed, pool.KindDeleted, pool.KindReleased, pool.KindMoving, pool.KindMoved, pool.KindStayed, pool.KindUnresized,
 	pool.KindResizing, pool.KindResized, pool.KindShelved, pool.KindReplacing, pool.KindDiscarding, pool.KindDiscarded, pool.KindClusterPut, pool.KindClusterActed, pool.KindClusterRemoved,
-	pool.KindForgotten,
+	pool.KindForgotten, "toll.set",
 }
 
 // TestRandomHistories folds random histories in five ways that must agree after every batch, and recomputes
@@ -308,11 +327,11 @@ func TestRandomHistories(t *testing.T) {
 		return true
 	}
 	for seed := uint64(0); seed < 8 || seed < 100 && !enough(); seed++ {
-		c := &chance{Rand: rand.New(rand.NewPCG(seed, 2)), tape: tape{t: t}}
-		direct := pool.NewState()    // as made
-		replayed := pool.NewState()  // as read back from a store
-		forgotten := pool.NewState() // the same, personal data forgotten
-		layered := pool.NewState()   // batch by batch through overlays
+		c := &chance{Rand: rand.New(rand.NewPCG(seed, 2)), tape: tape{t: t}, toll: seed%3 == 1}
+		direct := pool.NewState(c.parts()...)    // as made
+		replayed := pool.NewState(c.parts()...)  // as read back from a store
+		forgotten := pool.NewState(c.parts()...) // the same, personal data forgotten
+		layered := pool.NewState(c.parts()...)   // batch by batch through overlays
 		c.s = direct
 		for range 70 {
 			c.revision++
@@ -357,7 +376,7 @@ func TestRandomHistories(t *testing.T) {
 			require.Equal(t, portrait(direct, false), portrait(forgotten, false), "a fold works without personal data")
 			if c.IntN(10) == 0 {
 				written := string(snapshotOf(t, direct.Snapshot()))
-				restored, err := pool.ReadSnapshot(strings.NewReader(written))
+				restored, err := pool.ReadSnapshot(strings.NewReader(written), c.parts()...)
 				require.NoError(t, err)
 				equal(t, direct, restored)
 				checkBooks(t, restored, true)

@@ -194,6 +194,13 @@ func checkBooks(t testing.TB, s *pool.State, root bool) {
 		}
 		meet(i.Place.Host, i)
 		one := sum(t, i.Place.Allocation.Resources, pool.Resources{pool.Instances: 1})
+		if part, ok := s.Part("toll"); ok {
+			cost := part.(toll).Rate("", i.Spec.Flavor, i.Place.Allocation.Resources)
+			if i.Resize != nil {
+				cost = max(cost, part.(toll).Rate("", i.Resize.Sizes.Flavor, i.Place.Allocation.Resources))
+			}
+			one = sum(t, one, pool.Resources{pool.Cost: cost})
+		}
 		projects[i.Project] = sum(t, projects[i.Project], one)
 		for p := range s.Above(i.Project) {
 			subtrees[p.Name] = sum(t, subtrees[p.Name], one)

@@ -71,7 +71,7 @@ func (r *rules) replacing(st *pool.State, i *pool.Instance, avoid []pool.HostID,
 	}
 	d, err := r.place(s, st, r.anew(i, i.Spec, append([]pool.HostID{i.Place.Host}, avoid...)))
 	if err == nil {
-		err = grows(st, i, d.Allocation)
+		err = grows(st, i, d.Host, d.Allocation, i.Spec.Flavor)
 	}
 	if err != nil {
 		return nil, err

@@ -390,10 +390,10 @@ func (d *drafting) member(id pool.ClusterID, refused error) error {
 		return err
 	}
 	demand := d.demand
-	if demand == nil || placed.Allocation.Shape != "" {
-		demand = quota.Demand(placed.Allocation)
+	if demand == nil || placed.Allocation.Shape != "" || demand[pool.Cost] != d.st.Cost(placed.Host, placed.Allocation, c.Spec.Flavor) {
+		demand = demandOf(d.st, placed.Host, placed.Allocation, c.Spec.Flavor)
 	}
-	if placed.Allocation.Shape == "" { // members are alike, but for the shapes as which they are booked
+	if placed.Allocation.Shape == "" { // members are alike, but for the shapes as which they are booked and what hosts cost
 		d.demand = demand
 	}
 	if err := quota.Allow(d.st, id.Project(), c.Owner, demand); err != nil {

@@ -86,8 +86,9 @@ func (r *rules) first(st *pool.State, req scheduler.Request, demand pool.Resourc
 	if err != nil {
 		return pool.Placement{}, err
 	}
-	if d.Allocation.Shape != "" { // booked as the shape, which may be larger
-		if err := quota.Allow(st, req.Project, r.owner, quota.Demand(d.Allocation)); err != nil {
+	// Booked as a shape it may be larger, and what it costs depends on where it is.
+	if d.Allocation.Shape != "" || st.Cost(d.Host, d.Allocation, req.Spec.Flavor) > 0 {
+		if err := quota.Allow(st, req.Project, r.owner, demandOf(st, d.Host, d.Allocation, req.Spec.Flavor)); err != nil {
 			return pool.Placement{}, err
 		}
 	}

@@ -98,7 +98,7 @@ func (r *rules) moving(st *pool.State, i *pool.Instance, to pool.HostID, cold bo
 	})
 	d, err := r.place(s, st, r.anew(i, i.Spec, append([]pool.HostID{from}, avoid...)))
 	if err == nil {
-		err = grows(st, i, d.Allocation)
+		err = grows(st, i, d.Host, d.Allocation, i.Spec.Flavor)
 	}
 	if err != nil {
 		return nil, err

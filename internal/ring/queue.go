@@ -250,7 +250,7 @@ func freedBy(st, o *pool.State) freed {
 	if o.WaitingCount() == 0 {
 		return f
 	}
-	f.add(freed{first: o.WaitingChanged()})
+	f.add(freed{first: o.WaitingChanged(), all: o.Repriced() != st.Repriced()})
 	for id, h := range o.ChangedHosts() {
 		if old, _ := st.Host(id); h != nil && (old == nil || roomier(old, h)) {
 			f.hosts[id] = struct{}{}
@@ -366,7 +366,7 @@ func (r *rules) turn(st *pool.State, i *pool.Instance, hosts []pool.HostID) (poo
 	if err != nil {
 		return pool.Placement{}, err
 	}
-	if err := quota.Allow(st, i.Project, i.Owner, quota.Demand(pool.Allocation{Resources: demand})); err != nil {
+	if err := quota.Allow(st, i.Project, i.Owner, demandOf(st, "", pool.Allocation{Resources: demand}, i.Spec.Flavor)); err != nil {
 		return pool.Placement{}, err
 	}
 	req := r.anew(i, i.Spec, nil)
@@ -382,7 +382,7 @@ func (r *rules) turn(st *pool.State, i *pool.Instance, hosts []pool.HostID) (poo
 	req = r.expected(st, req)
 	d, err := r.placing.choose(r.kept(r.scheduler, st, i.Spec.Priority, i.ID), st, req)
 	if err == nil {
-		err = quota.Allow(st, i.Project, i.Owner, quota.Demand(d.Allocation)) // on an aggregate the shape may be larger
+		err = quota.Allow(st, i.Project, i.Owner, demandOf(st, d.Host, d.Allocation, i.Spec.Flavor)) // on an aggregate the shape may be larger
 	}
 	if err == nil {
 		r.placed(st, req, d.Host)
@@ -395,7 +395,7 @@ func allowed(st *pool.State) iter.Seq2[*pool.Instance, bool] {
 	return func(yield func(*pool.Instance, bool) bool) {
 		for _, i := range Queue(st) {
 			demand, err := i.Spec.Demand()
-			ok := err == nil && quota.Allow(st, i.Project, i.Owner, quota.Demand(pool.Allocation{Resources: demand})) == nil
+			ok := err == nil && quota.Allow(st, i.Project, i.Owner, demandOf(st, "", pool.Allocation{Resources: demand}, i.Spec.Flavor)) == nil
 			if !yield(i, ok) {
 				return
 			}

@@ -68,14 +68,15 @@ func (c *Resize) decide(r *rules, st *pool.State) ([]pool.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := grows(st, i, after); err != nil {
+	during := larger(i.Place.Allocation, after)
+	if err := grows(st, i, h.ID, during, i.Spec.Flavor, sizes.Flavor); err != nil {
 		return nil, err
 	}
 	if !after.Resources.Fits(i.Place.Allocation.Resources) && keptFrom(st, i.Spec.Priority, i.ID)[h.ID] {
 		return nil, &pool.Error{Kind: pool.ErrNoRoom, Field: "host", Value: string(h.ID), Want: "a host other than one of which " + keptDetail}
 	}
 	return one(pool.KindResizing, &pool.ResizeWanted{
-		Instance: i.ID, Sizes: sizes, After: after, During: larger(i.Place.Allocation, after), Cold: !hot,
+		Instance: i.ID, Sizes: sizes, After: after, During: during, Cold: !hot,
 	})
 }
 

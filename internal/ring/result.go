@@ -199,7 +199,7 @@ func (r *rules) again(st *pool.State, i *pool.Instance, req scheduler.Request) (
 	}
 	d, err := r.place(s, st, req)
 	if err == nil {
-		err = grows(st, i, d.Allocation)
+		err = grows(st, i, d.Host, d.Allocation, req.Spec.Flavor)
 	}
 	return d, err
 }
@@ -217,10 +217,11 @@ func (r *rules) among(not func(*pool.HostRecord) string) *scheduler.Scheduler {
 }
 
 // grows reports, as an error, that the quotas of the instance's project, of those that it lies in, or of its owner do not allow what a new place of an instance takes
-// beyond its present one: on an aggregate it may be booked as a larger shape.
-func grows(st *pool.State, i *pool.Instance, a pool.Allocation) error {
+// beyond its present one: on an aggregate it may be booked as a larger shape, and hosts of another driver may cost more. Flavors are those
+// that it has there, one after the other.
+func grows(st *pool.State, i *pool.Instance, host pool.HostID, a pool.Allocation, flavors ...string) error {
 	if !i.Placed() {
-		return quota.Allow(st, i.Project, i.Owner, quota.Demand(a))
+		return quota.Allow(st, i.Project, i.Owner, demandOf(st, host, a, flavors...))
 	}
 	more := make(pool.Resources)
 	for c, n := range a.Resources {
@@ -228,5 +229,17 @@ func grows(st *pool.State, i *pool.Instance, a pool.Allocation) error {
 			more[c] = n - i.Place.Allocation.Resources[c]
 		}
 	}
+	if cost := st.Cost(host, a, flavors...) - st.CostOf(i); cost > 0 {
+		more[pool.Cost] = cost
+	}
 	return quota.Allow(st, i.Project, i.Owner, more)
+}
+
+// demandOf is what a place on a host takes of quotas, for an instance of those flavors.
+func demandOf(st *pool.State, host pool.HostID, a pool.Allocation, flavors ...string) pool.Resources {
+	d := quota.Demand(a)
+	if cost := st.Cost(host, a, flavors...); cost > 0 {
+		d[pool.Cost] = cost
+	}
+	return d
 }

@@ -70,7 +70,7 @@ func (d *drafting) growWithSpare(id pool.ClusterID, c *CreateCluster) (pool.Clus
 	}
 	placed := 0
 	for _, p := range places {
-		if err := quota.Allow(d.st, id.Project(), made.Owner, quota.Demand(p.Allocation)); err != nil {
+		if err := quota.Allow(d.st, id.Project(), made.Owner, demandOf(d.st, p.Host, p.Allocation, made.Spec.Flavor)); err != nil {
 			short = err
 			break
 		}

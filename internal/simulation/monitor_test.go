@@ -14,6 +14,7 @@ import (
 	"github.com/berthage/berthage/hypervisor/fake"
 	"github.com/berthage/berthage/internal/alerting"
 	"github.com/berthage/berthage/pool"
+	"github.com/berthage/berthage/quota/showback"
 )
 
 type (
@@ -143,7 +144,7 @@ func (m *monitor) read(batches iter.Seq2[pool.Batch, error]) {
 
 // remember keeps what promises ask for, and checks what an event books.
 func (m *monitor) remember(e *pool.Event) {
-	if strings.HasPrefix(e.Kind, alerting.Name+".") || strings.HasPrefix(e.Kind, auth.Name+".") || m.ofQuotas(e) {
+	if strings.HasPrefix(e.Kind, alerting.Name+".") || strings.HasPrefix(e.Kind, auth.Name+".") || e.Kind == showback.KindSet || m.ofQuotas(e) {
 		return
 	}
 	p, err := e.Payload()
@@ -302,6 +303,7 @@ func (m *monitor) sums() {
 	for i := range m.st.Instances() {
 		if i.Placed() {
 			add("project "+i.Project, i.Place.Allocation, 1)
+			used["project "+i.Project].res[pool.Cost] += m.cost(i.Place.Host, i.Place.Allocation.Resources)
 			add(string(i.Place.Host), i.Place.Allocation, 0)
 			if i.Move != nil {
 				add(string(i.Move.Host), i.Move.Allocation, 0)

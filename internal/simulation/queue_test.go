@@ -62,7 +62,11 @@ func (m *monitor) waits(i *pool.Instance) {
 			continue
 		}
 		d, err := new(scheduler.Scheduler).PlaceAt(h, scheduler.Request{Spec: i.Spec, Image: i.Image, Project: i.Project, Now: m.st.Time()})
-		if err == nil && quota.Allow(m.st, i.Project, i.Owner, quota.Demand(d.Allocation)) == nil {
+		if err != nil {
+			continue
+		}
+		take := quota.Demand(d.Allocation)
+		if take[pool.Cost] = m.cost(h.ID, d.Allocation.Resources); quota.Allow(m.st, i.Project, i.Owner, take) == nil {
 			m.w.broken(stuck, "instance %s waits, and host %s has room for it", i.ID, h.ID)
 			return
 		}

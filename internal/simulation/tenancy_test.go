@@ -9,6 +9,7 @@ import (
 	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/quota"
+	"github.com/berthage/berthage/quota/showback"
 )
 
 // top is the project in which the others lie in worlds of tenants, mostly.
@@ -33,19 +34,47 @@ func (w *world) tenantAsks() []command {
 		{"set tenant", 3, nil, setTenant},
 		{"ask for quota", 2, nil, askQuota},
 		{"decide on quota", 2, nil, decideQuota},
+		{"set prices", 1, nil, func(w *world) attempt {
+			p := w.prices()
+			return func(ctx context.Context, m *berthage.Manager) (promise, error) { return nil, m.SetPrices(ctx, p) }
+		}},
 	}, w.peopleAsks()...)
+}
+
+// prices are what an instance and its cores cost, about as much as tenants may spend on what they may have otherwise.
+func (w *world) prices() showback.Prices {
+	r := w.random
+	p := showback.Prices{Currency: "EUR", Rates: showback.Rates{Classes: map[pool.Class]int64{pool.CPU: 8_000 + r.Int64N(5_000), pool.Instances: 1_000}}}
+	if r.IntN(2) == 0 {
+		p.Drivers = map[string]showback.Rates{driverName: {Classes: map[pool.Class]int64{pool.Memory: 300}}}
+	}
+	return p
+}
+
+// cost is what it costs to hold resources for an instance on a host, reckoned by the prices that the ledger has.
+func (m *monitor) cost(host pool.HostID, held pool.Resources) int64 {
+	part, _ := m.st.Part(showback.PartName)
+	prices := part.(showback.Booked).Prices()
+	memory, ok := prices.Drivers[host.Driver()].Classes[pool.Memory]
+	if !ok {
+		memory = prices.Classes[pool.Memory]
+	}
+	return prices.Classes[pool.Instances] + (prices.Classes[pool.CPU]*held[pool.CPU]+pool.Core/2)/pool.Core + (memory*held[pool.Memory]+pool.GiB/2)/pool.GiB
 }
 
 // tenant returns a project of a world of tenants with limits that are soon reached.
 func (w *world) tenant(name string) pool.Project {
 	r := w.random
 	if name == top {
-		return pool.Project{Name: name, Quota: pool.Resources{pool.Instances: int64(9 + r.IntN(9)), pool.CPU: int64(12+r.IntN(10)) * pool.Core}}
+		return pool.Project{Name: name, Quota: pool.Resources{pool.Instances: int64(9 + r.IntN(9)), pool.CPU: int64(12+r.IntN(10)) * pool.Core, pool.Cost: 140_000 + r.Int64N(60_000)}}
 	}
 	p := pool.Project{
 		Name: name, Parent: top,
 		Quota:   pool.Resources{pool.Instances: int64(6 + r.IntN(8)), pool.CPU: int64(8+r.IntN(12)) * pool.Core},
 		PerUser: pool.Resources{pool.Instances: int64(3 + r.IntN(5))},
+	}
+	if r.IntN(2) == 0 {
+		p.Quota[pool.Cost], p.PerUser[pool.Cost] = 80_000+r.Int64N(60_000), 50_000+r.Int64N(50_000)
 	}
 	if r.IntN(2) == 0 {
 		p.Users = map[string]pool.Resources{"u-1": {pool.CPU: int64(3+r.IntN(6)) * pool.Core}}
@@ -139,6 +168,7 @@ func (m *monitor) charged() map[scope]pool.Resources {
 				sums[s][c] += n
 			}
 			sums[s][pool.Instances]++
+			sums[s][pool.Cost] += m.cost(i.Place.Host, i.Place.Allocation.Resources)
 		}
 	}
 	return sums

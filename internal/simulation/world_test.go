@@ -293,6 +293,7 @@ func (w *world) catalogue() error {
 			_, err := try(ctx, m)
 			errs = append(errs, err)
 		}
+		errs = append(errs, m.SetPrices(ctx, w.prices()))
 		return errors.Join(errs...)
 	}
 	for _, p := range projects {

@@ -10,5 +10,7 @@
 // All sums are exact: what was used in an interval is the sum of what was used in its parts, to the last unit and microsecond. Only Prices.Bill
 // rounds, line by line. Everything is pure and safe to be read concurrently.
 //
+// Booked are prices in the ledger: by them the books count what is held costs an hour (Prices.Rate), so that it can be limited beforehand.
+//
 // showback imports the standard library and pool only.
 package showback

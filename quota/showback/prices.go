@@ -58,6 +58,9 @@ func (r Rates) valid() error {
 		if err := c.Valid(); err != nil {
 			return pool.InField("classes", err)
 		}
+		if c == pool.Cost {
+			return invalid("classes."+string(c), "", "a class that is held, not what it costs")
+		}
 		if n := r.Classes[c]; n < 0 {
 			return invalid("classes."+string(c), strconv.FormatInt(n, 10), "zero or more")
 		}
@@ -116,7 +119,7 @@ func (p Prices) Bill(u *Usage) (*Bill, error) {
 }
 
 // of returns the price of what a key stands for.
-func (p Prices) of(k Key) (price int64, whole, priced bool) {
+func (p *Prices) of(k Key) (price int64, whole, priced bool) {
 	here := p.Drivers[k.Driver]
 	flavor, ok := here.Flavors[k.Flavor]
 	if !ok {

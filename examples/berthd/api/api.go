@@ -34,7 +34,6 @@ import (
 	"github.com/berthage/berthage/examples/berthd/signin"
 	"github.com/berthage/berthage/examples/berthd/trail"
 	"github.com/berthage/berthage/pool"
-	"github.com/berthage/berthage/quota/showback"
 )
 
 // Config is what New needs.
@@ -56,7 +55,6 @@ type Config struct {
 	Scratch    pool.Scratch      // knows when tokens were last used
 	Maker      *receivers.Maker  // makes the notifiers of those that are checked or tried
 	Trail      *trail.Reader     // the ledger as an audit log
-	Prices     showback.Prices   // what usage costs; the zero value: nothing
 
 	// Passkeys returns those of this dashboard; the error, a *pool.Error, says in Want what would have to be so for there to be any. nil: there are none.
 	Passkeys func() (*passkey.Passkeys, error)

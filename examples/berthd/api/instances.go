@@ -188,15 +188,19 @@ func (a *api) explain(ctx context.Context, in *struct{ Body LaunchBody }) (*stru
 		return nil, problem.OfBody(err)
 	}
 	out := &struct{ Body Explained }{Explained{Quota: []problem.Line{}, Placement: problem.NewRefusal(e)}}
-	if err := a.overQuota(l, e.Demand); err != nil {
+	var host pool.HostID
+	if len(e.Hosts) > 0 && e.Hosts[0].Reason == nil {
+		host = e.Hosts[0].Host
+	}
+	if err := a.overQuota(l, host, e.Demand); err != nil {
 		p := problem.OfBody(err)
 		if len(p.Quota) == 0 {
 			return nil, p
 		}
 		out.Body.Quota = p.Quota
 	}
-	if len(e.Hosts) > 0 && e.Hosts[0].Reason == nil {
-		out.Body.Host = string(e.Hosts[0].Host)
+	if host != "" {
+		out.Body.Host = string(host)
 		out.Body.Fits = len(out.Body.Quota) == 0
 	}
 	if !a.sees(ctx, auth.Hosts) {
@@ -261,14 +265,19 @@ func (a *api) flavorNames() []string {
 	return names
 }
 
-// overQuota checks the demand against the project's quota as it is now.
-func (a *api) overQuota(l berthage.Launch, demand pool.Resources) error {
+// overQuota checks the demand, and what it costs on a host or at least, against the project's quota as it is now.
+func (a *api) overQuota(l berthage.Launch, host pool.HostID, demand pool.Resources) error {
+	asked := pool.Allocation{Resources: demand}
+	take := quota.Demand(asked)
 	p := view(a.c.Manager, func(st *pool.State) *pool.ProjectRecord {
+		if cost := st.Cost(host, asked, l.Spec.Flavor); cost > 0 {
+			take[pool.Cost] = cost
+		}
 		p, _ := st.Project(l.Project)
 		return p
 	})
 	if p == nil {
 		return &pool.Error{Kind: pool.ErrNotFound, Field: "project", Value: l.Project}
 	}
-	return quota.Check(p, quota.Demand(pool.Allocation{Resources: demand}))
+	return quota.Check(p, take)
 }

@@ -91,7 +91,7 @@ func ceremonyCookie(s passkey.Site) (name string, secure bool) {
 // began answers with what a browser is to ask.
 func began(p *passkey.Passkeys, options []byte, ceremony string) (*ceremonyOutput, error) {
 	name, secure := ceremonyCookie(p.Site())
-	c := http.Cookie{
+	c := http.Cookie{ // #nosec G124 -- Secure wherever the dashboard is at https
 		Name: name, Value: ceremony, Path: "/", MaxAge: int(passkey.Patience / time.Second), HttpOnly: true, Secure: secure, SameSite: http.SameSiteStrictMode,
 	}
 	out := &ceremonyOutput{SetCookie: c.String()}

@@ -15,7 +15,7 @@ type ProjectBody struct {
 	Parent  *string            `json:"parent,omitempty" maxLength:"63" doc:"The project that it lies in, whose limits hold for it too; empty: none; absent: as it is"`
 	PerUser Amounts            `json:"per_user,omitempty" doc:"Limits of each owner of instances in the project itself; absent: as they are"`
 	Users   map[string]Amounts `json:"users,omitempty" maxProperties:"1000" doc:"Limits of single owners, instead, class by class; absent: as they are"`
-	Quota   Amounts            `json:"quota" doc:"Limits per class, instances among them, for the project together with those that lie in it; an absent class is not limited, and a limit of 0 allows nothing"`
+	Quota   Amounts            `json:"quota" doc:"Limits per class, instances and cost (millionths an hour) among them, for the project together with those that lie in it; an absent class is not limited, and a limit of 0 allows nothing"`
 	Weight  int                `json:"weight,omitempty" minimum:"0" maximum:"1000" doc:"Of its share where instances wait for places: with 2 it counts as having half of what it has; 0: 1"`
 }
 

@@ -174,7 +174,7 @@ func ofPart(kind string) auth.Thing {
 		prefix string
 		on     auth.Resource
 	}{
-		{"host.", auth.Hosts}, {"image.", auth.Images}, {"flavor.", auth.Flavors}, {"audit.", auth.Audit}, {"quota.", auth.Quotas},
+		{"host.", auth.Hosts}, {"image.", auth.Images}, {"flavor.", auth.Flavors}, {"audit.", auth.Audit}, {"quota.", auth.Quotas}, {"prices.", auth.Usage},
 		{"alert.rule.", auth.Rules}, {"alert.silence", auth.Silences}, {"alert.receiver.", auth.Receivers}, {"alert.routing.", auth.Routes},
 		{"alert.messages.", auth.Messages}, {"alert.event", auth.Messages}, {"alert.", auth.Alerts},
 	} {

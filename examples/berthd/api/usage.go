@@ -40,7 +40,7 @@ type ProjectCost struct {
 type Spent struct {
 	From     time.Time     `json:"from"`
 	To       time.Time     `json:"to" doc:"Not included"`
-	Currency string        `json:"currency" doc:"Empty where the daemon has no prices"`
+	Currency string        `json:"currency" doc:"Empty where there are no prices"`
 	Total    int64         `json:"total" doc:"In millionths of the currency"`
 	Projects []ProjectCost `json:"projects" nullable:"false" doc:"By name"`
 	Items    []UsageItem   `json:"items" nullable:"false"`
@@ -54,7 +54,7 @@ type usageInput struct {
 }
 
 func (a *api) registerUsage() {
-	const said = "For how long how much of each class was held by placed instances, from the ledger, also by those that are gone, and what it costs by the daemon's prices. It takes as long as reading the ledger of that time."
+	const said = "For how long how much of each class was held by placed instances, from the ledger, also by those that are gone, and what it costs by the prices that are in the ledger now. It takes as long as reading the ledger of that time."
 	register(a, shows(auth.Usage), nowhere, describe("get-project-usage", http.MethodGet, "/project-usage", "Projects", "Usage and cost", said, 404, 410, 422),
 		func(ctx context.Context, in *usageInput) (*struct{ Body Spent }, error) {
 			b, err := a.bill(ctx, in)
@@ -113,7 +113,7 @@ func (a *api) bill(ctx context.Context, in *usageInput) (*showback.Bill, error) 
 	}); err != nil {
 		return nil, err
 	}
-	b, err := a.c.Prices.Bill(u)
+	b, err := a.c.Manager.Prices().Bill(u)
 	if err != nil {
 		return nil, problem.From(err)
 	}

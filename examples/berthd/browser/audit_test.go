@@ -66,7 +66,7 @@ func TestUsageOnItsPage(t *testing.T) {
 	require.NoError(t, os.WriteFile(prices, []byte("currency: EUR\nclasses: {cpu: 36, memory: 4.5, storage.ssd: 0.05, storage.nvme: 0.09, storage.standard: 0.02}\n"), 0o600))
 	b := open(t, 1400, 900)
 	d := shaped(t, 12, func(*fake.Config) {}, func(c *config.Config) { c.Prices = prices })
-	command(t, d.URL(), d.Token(), http.MethodPut, "/api/v1/projects/firm", `{"quota": {"cpu": 96000}}`, http.StatusOK)
+	command(t, d.URL(), d.Token(), http.MethodPut, "/api/v1/projects/firm", `{"quota": {"cpu": 96000, "cost": 2000000000}}`, http.StatusOK)
 	for n, project := range []string{"shop", "lab", "archive"} {
 		command(t, d.URL(), d.Token(), http.MethodPut, "/api/v1/projects/"+project, `{"parent": "firm", "quota": {"cpu": 16000, "memory": 68719476736}}`, http.StatusOK)
 		for k := range 3 - n {
@@ -92,6 +92,8 @@ func TestUsageOnItsPage(t *testing.T) {
 	require.Greater(t, width("lab"), width("archive"))
 	require.Greater(t, width("archive"), 0.0)
 	require.Empty(t, eval[[]string](b, unnamed))
+	require.Contains(t, b.text(`#projects-list [data-name="firm"] .limits`), "Cost")
+	require.Contains(t, b.text(`#projects-list [data-name="firm"] .limits`), "/ 2,000.00 an hour")
 	b.choose("#usage-of", "instances")
 	b.until(`document.querySelector('#projects-list [data-name="shop"] .cost').textContent !== ""`)
 

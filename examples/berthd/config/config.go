@@ -70,7 +70,7 @@ type Config struct {
 	PublicURL   string         // where people reach the dashboard, for links in messages and for passkeys; empty: messages have none
 	SecretsKey  string         // file of the keys that seal receivers' secrets; empty: secrets-key, in the data directory, which is made
 
-	Prices string // file of what usage costs; empty: nothing is charged
+	Prices string // file of what usage costs, which is put into the ledger; empty: that is left as it is
 
 	AuditKeys    []string      // files of the private keys that sign what the ledger is; none: nothing is signed
 	AuditEvery   time.Duration // between two heads that are signed and kept, while the ledger grows; 0: none are but those that are asked for

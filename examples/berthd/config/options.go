@@ -121,7 +121,7 @@ func options() []option {
 		span("session", "how long a browser stays signed in", func(c *Config) *time.Duration { return &c.Session }),
 		text("tls-cert", "FILE", "certificate chain in PEM; without it, plain HTTP is served", func(c *Config) *string { return &c.TLSCert }),
 		text("tls-key", "FILE", "key of the certificate in PEM", func(c *Config) *string { return &c.TLSKey }),
-		text("prices", "FILE", "what a core, a GiB or an instance of a flavor costs an hour, in YAML, for what projects are shown to have used", func(c *Config) *string { return &c.Prices }),
+		text("prices", "FILE", "what a core, a GiB or an instance of a flavor costs an hour, in YAML, for limits of cost and for what projects are shown to have used; it stays until another file is given", func(c *Config) *string { return &c.Prices }),
 		{
 			name: "audit-key", value: "FILE", usage: "a private key that signs what the ledger is, as berthd audit key makes it", many: true,
 			set: func(c *Config, s string) error { c.AuditKeys = append(c.AuditKeys, s); return nil },

@@ -170,14 +170,13 @@ func (d *Daemon) open(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	prices, err := readPrices(d.config.Prices)
-	if err != nil {
+	if err := setPrices(ctx, d.manager, d.config.Prices); err != nil {
 		return err
 	}
 	d.handler = d.routes(api.Config{
 		Manager: d.manager, Operations: d.ops, Guard: d.guard, Logger: d.log, Version: d.version,
 		Drivers: d.drivers.kinds, URL: d.URL, Drain: d.drain, CostWeight: d.config.CostWeight,
-		History: d.History(), Keys: d.keys, Maker: d.maker, Desk: desk, Providers: providers, Scratch: d.store, GuestUser: d.config.GuestUser, Trail: read, Prices: prices,
+		History: d.History(), Keys: d.keys, Maker: d.maker, Desk: desk, Providers: providers, Scratch: d.store, GuestUser: d.config.GuestUser, Trail: read,
 		Passkeys: func() (*passkey.Passkeys, error) { return d.passkeys, d.noPasskeys },
 	})
 	return nil

@@ -1,10 +1,12 @@
 package daemon
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/big"
 
+	"github.com/berthage/berthage"
 	"github.com/berthage/berthage/pool"
 	"github.com/berthage/berthage/quota/showback"
 )
@@ -51,6 +53,19 @@ func readPrices(name string) (showback.Prices, error) {
 		return p, fmt.Errorf("prices: %s: %w", name, err)
 	}
 	return p, nil
+}
+
+// setPrices puts the prices of the file into the ledger, if there is a file and it has others: there they count for limits of cost
+// and for bills, the same for every daemon on that ledger, until one is started with another file.
+func setPrices(ctx context.Context, m *berthage.Manager, name string) error {
+	p, err := readPrices(name)
+	if err != nil || name == "" || m.Status().Stale != "" {
+		return err
+	}
+	if err := m.As("berthd", "--prices").SetPrices(ctx, p); err != nil {
+		return fmt.Errorf("prices: %s: %w", name, err)
+	}
+	return nil
 }
 
 // rates converts prices to millionths.

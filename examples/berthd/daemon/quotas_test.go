@@ -129,6 +129,66 @@ func TestUsageAndCost(t *testing.T) {
 	require.Empty(t, start(t, 1).get("/api/v1/project-usage").want(http.StatusOK).at("currency"))
 }
 
+// A project may cost so much an hour, with all that lies in it: what would cost more is refused with the limit, what is used and what was asked
+// for; a request raises it. The prices are the ledger's: a daemon that is started without them has them still, and with others those.
+func TestCostLimits(t *testing.T) {
+	t.Parallel()
+	prices := filepath.Join(t.TempDir(), "prices.yml")
+	write := func(text string) { require.NoError(t, os.WriteFile(prices, []byte(text), 0o600)) }
+	write("currency: EUR\nclasses: {cpu: 0.5}\nflavors: {tiny: 0.2}\n")
+	data := t.TempDir()
+	with := func(file string) func(*config.Config, *daemon.Options) {
+		return func(c *config.Config, _ *daemon.Options) { c.Data, c.Prices = data, file }
+	}
+	r := start(t, 2, with(prices))
+	r.call(http.MethodPut, "/api/v1/projects/firm", object{"quota": object{"cost": 1_500_000}}).want(http.StatusOK)
+	r.call(http.MethodPut, "/api/v1/projects/shop", object{"quota": object{"cost": 1_000_000}, "parent": "firm", "per_user": object{"cost": 700_000}}).want(http.StatusOK)
+	body := func(name, project string) object {
+		b := vm(name)
+		b["project"] = project
+		return b
+	}
+	r.launch(body("a", "shop"))
+	r.launch(body("b", "firm"))
+	line := r.get("/api/v1/projects/firm").want(http.StatusOK).at("quota").([]any)[0].(object)
+	require.Equal(t, object{"class": "cost", "limited": true, "limit": 1_500_000.0, "used": 1_000_000.0, "free": 500_000.0}, line)
+	big := body("c", "shop")
+	big["spec"].(object)["resources"] = object{"cpu": 2000, "memory": 1 << 30}
+	p := r.post("/api/v1/instances", big).problem(403, "over-quota")
+	require.Equal(t, object{"class": "cost", "limited": true, "limit": 1_000_000.0, "used": 500_000.0, "free": 500_000.0, "asked": 1_000_000.0}, p["quota"].([]any)[0])
+	require.Contains(t, p["detail"], "cost: 1.00 an hour asked, 0.50 an hour free of 1.00 an hour")
+	explained := r.post("/api/v1/explain", big).want(http.StatusOK)
+	require.Equal(t, false, explained.at("fits"))
+	require.Equal(t, "cost", explained.at("quota").([]any)[0].(object)["class"])
+
+	asks := "/api/v1/projects/shop/quota-requests"
+	r.post(asks, object{"id": "more", "quota": object{"cost": 1_200_000}, "reason": "the sale"}).want(http.StatusCreated)
+	r.post(asks+"/more/grant", object{}).want(http.StatusOK)
+	require.InDelta(t, 1_200_000, r.get("/api/v1/projects/shop").at("quota").([]any)[0].(object)["limit"], 0)
+	r.stop()
+
+	used := func() float64 {
+		return r.get("/api/v1/projects/firm").want(http.StatusOK).at("quota").([]any)[0].(object)["used"].(float64)
+	}
+	r = start(t, 2, with(""))
+	require.InDelta(t, 1_000_000, used(), 0)
+	require.Equal(t, "EUR", r.get("/api/v1/project-usage").want(http.StatusOK).at("currency"))
+	r.stop()
+	write("currency: EUR\nclasses: {cpu: 0.25}\n")
+	r = start(t, 2, with(prices))
+	require.InDelta(t, 500_000, used(), 0)
+	r.stop()
+	r = start(t, 2, with(prices))
+	require.InDelta(t, 500_000, used(), 0)
+	set := 0
+	for _, e := range r.get("/api/v1/audit?limit=500&kind=prices.set").want(http.StatusOK).items() {
+		if e["kind"] == "prices.set" {
+			set++
+		}
+	}
+	require.Equal(t, 2, set, "the same prices are not set again")
+}
+
 // Prices that cannot be meant are refused at the start.
 func TestPricesThatAreWrong(t *testing.T) {
 	t.Parallel()

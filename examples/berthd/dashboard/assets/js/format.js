@@ -5,6 +5,8 @@ const units = [["PiB", 2 ** 50], ["TiB", 2 ** 40], ["GiB", 2 ** 30], ["MiB", 2 *
 const number = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
+const money = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 4 });
+
 // count prints a whole number.
 export const count = (n) => whole.format(n);
 
@@ -23,6 +25,7 @@ function bytes(n) {
 export function amount(cls, n) {
   if (cls === "cpu") return number.format(n / 1000) + (n === 1000 ? " core" : " cores");
   if (cls === "memory" || cls.startsWith("storage.")) return bytes(n);
+  if (cls === "cost") return `${money.format(n / 1e6)} an hour`;
   return whole.format(n);
 }
 
@@ -41,7 +44,7 @@ export function pair(cls, used, capacity) {
 
 // className names a class for people.
 export function className(cls) {
-  const known = { cpu: "CPU", memory: "Memory", gpu: "GPUs", instances: "Instances", "storage.standard": "Standard storage", "storage.ssd": "SSD storage", "storage.nvme": "NVMe storage" };
+  const known = { cpu: "CPU", memory: "Memory", gpu: "GPUs", instances: "Instances", cost: "Cost", "storage.standard": "Standard storage", "storage.ssd": "SSD storage", "storage.nvme": "NVMe storage" };
   return known[cls] ?? cls;
 }
 

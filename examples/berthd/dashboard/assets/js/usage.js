@@ -140,14 +140,14 @@ async function refuse(q) {
 }
 
 // step is how much of a class a person counts as one.
-const step = (c) => (c === "cpu" ? 1000 : c === "memory" || c.startsWith("storage.") ? 2 ** 30 : 1);
-const unit = (c) => (c === "cpu" ? " (cores)" : step(c) > 1 ? " (GiB)" : "");
+const step = (c) => (c === "cpu" ? 1000 : c === "cost" ? 1e6 : c === "memory" || c.startsWith("storage.") ? 2 ** 30 : 1);
+const unit = (c) => (c === "cpu" ? " (cores)" : c === "cost" ? ` (${spent?.currency || "money"} an hour)` : step(c) > 1 ? " (GiB)" : "");
 
 async function askMore() {
   const can = projects.flatMap((p) => p.quota.filter((l) => l.limited).map((l) => ({ p, l })));
   if (!can.length) return toast("No project has a limit.");
   const what = h("select", { id: "ask-what", required: true }, can.map(({ p, l }, n) => h("option", { value: String(n) }, `${p.name}: ${className(l.class)}${unit(l.class)}, now ${amount(l.class, l.limit)}`)));
-  const to = h("input", { id: "ask-to", type: "number", min: "1", step: "any", required: true });
+  const to = h("input", { id: "ask-to", type: "number", min: "0.000001", step: "any", required: true });
   const reason = h("textarea", { id: "ask-reason", rows: "3", maxlength: "1000", required: true });
   if (await ask("Ask for more", "Whoever is in charge of the project that it lies in, or of everything, decides.", [["Limit", what], ["To be", to], ["Why", reason]], "Ask", () => {
     const { p, l } = can[Number(what.value)];
