@@ -4,6 +4,7 @@ import { byID, data, h, text } from "./dom.js";
 import { ago, amount, className, compare, count, level, levelWord, pair, share } from "./format.js";
 import { may } from "./me.js";
 import { list, live, openPage, show } from "./page.js";
+import { newProject, projectButtons, step, unit } from "./projects.js";
 import { ask, attempt, toast } from "./ui.js";
 
 let me, projects = [], spent, wanted = 0;
@@ -87,18 +88,21 @@ function projectRow(p, most) {
   }
   const said = [...Object.keys(parts).filter((k) => sums[k] > 0).map((k) => `${parts[k]} ${say(sums[k])}`), p.below > 0 ? `${parts.below} ${say(p.below)}` : null].filter(Boolean);
   const limited = p.quota.filter((l) => l.limited);
+  const buttons = p.gone ? [] : projectButtons(p, projects, spent.currency, load);
   return h("li", { data: { name: p.name, depth: Math.min(3, p.depth ?? 0) } },
     h("span", { class: "name" }, p.name, h("small", {}, p.gone ? "is gone" : `${count(p.instances)} ${p.instances === 1 ? "instance" : "instances"}`)),
     h("div", { class: "stack", role: "img", "aria-label": `${p.name}: ${said.join(", ") || "nothing"}` }, bits),
     h("span", { class: "cost" }, say(p.own + p.below)),
-    limited.length ? h("ul", { class: "limits", "aria-label": `Limits of ${p.name}` }, limited.map(meter)) : null);
+    limited.length ? h("ul", { class: "limits", "aria-label": `Limits of ${p.name}` }, limited.map(meter)) : null,
+    buttons.length ? h("div", { class: "buttons" }, buttons) : null);
 }
 
 function showProjects() {
   const all = inOrder(), of = byID("usage-of").value;
   const most = Math.max(...all.map((p) => p.own + p.below), 0) || 1;
+  const rows = all.map((p) => ({ p, most, of, span: byID("usage-span").value, items: spent.items.filter((i) => i.project === p.name) }));
+  show("projects", rows, (x) => x.p.name, (x) => projectRow(x.p, x.most), "There are no projects.");
   text(byID("projects-count"), count(projects.length));
-  byID("projects-list").replaceChildren(...(all.length ? all.map((p) => projectRow(p, most)) : [h("li", { class: "empty" }, "There are no projects.")]));
   text(byID("usage-total"), say(all.reduce((n, p) => n + p.own, 0)));
   text(byID("usage-said"), `${of === "cost" ? "" : "on average "}from ${new Date(spent.from).toLocaleString("en-GB")} to ${new Date(spent.to).toLocaleString("en-GB")}` +
     (of === "cost" && spent.unpriced.length ? `; without a price: ${spent.unpriced.map(className).join(", ")}` : ""));
@@ -139,14 +143,10 @@ async function refuse(q) {
   if (await ask("Refuse higher limits", `${q.project} asks for ${limits(q.quota)}.`, [["Why", reason]], "Refuse", () => request("POST", requestPath(q) + "/refuse", { reason: reason.value }))) await load();
 }
 
-// step is how much of a class a person counts as one.
-const step = (c) => (c === "cpu" ? 1000 : c === "cost" ? 1e6 : c === "memory" || c.startsWith("storage.") ? 2 ** 30 : 1);
-const unit = (c) => (c === "cpu" ? " (cores)" : c === "cost" ? ` (${spent?.currency || "money"} an hour)` : step(c) > 1 ? " (GiB)" : "");
-
 async function askMore() {
   const can = projects.flatMap((p) => p.quota.filter((l) => l.limited).map((l) => ({ p, l })));
   if (!can.length) return toast("No project has a limit.");
-  const what = h("select", { id: "ask-what", required: true }, can.map(({ p, l }, n) => h("option", { value: String(n) }, `${p.name}: ${className(l.class)}${unit(l.class)}, now ${amount(l.class, l.limit)}`)));
+  const what = h("select", { id: "ask-what", required: true }, can.map(({ p, l }, n) => h("option", { value: String(n) }, `${p.name}: ${className(l.class)}${unit(l.class, spent?.currency)}, now ${amount(l.class, l.limit)}`)));
   const to = h("input", { id: "ask-to", type: "number", min: "0.000001", step: "any", required: true });
   const reason = h("textarea", { id: "ask-reason", rows: "3", maxlength: "1000", required: true });
   if (await ask("Ask for more", "Whoever is in charge of the project that it lies in, or of everything, decides.", [["Limit", what], ["To be", to], ["Why", reason]], "Ask", () => {
@@ -180,6 +180,7 @@ const again = 60e3; // ms: to measure means to read the ledger
 
 byID("usage-span").addEventListener("input", (e) => attempt(e.currentTarget, measure));
 byID("usage-of").addEventListener("input", showProjects);
+byID("projects-add").addEventListener("click", (e) => attempt(e.currentTarget, async () => { if (await newProject(projects, spent?.currency)) await load(); }));
 byID("requests-ask").addEventListener("click", (e) => attempt(e.currentTarget, askMore));
 
 openPage("The usage cannot be shown", async ({ status, me: signedIn }) => {
