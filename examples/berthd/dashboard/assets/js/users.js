@@ -46,6 +46,19 @@ function row({ u, bound }) {
     h("ul", { class: "plain powers" }, bound.length ? bound.map((b) => bindingItem(u, b)) : h("li", {}, h("span", { class: "hint" }, "no role that you can see"))));
 }
 
+// groupRow is a group of an identity provider, with the roles that whoever is in it has.
+function groupRow({ group, bound }) {
+  return h("li", { data: { group } }, h("div", { class: "what" }, h("b", {}, group), h("span", { class: "hint" }, "whoever the provider says is in it")),
+    h("span", {}), h("ul", { class: "plain powers" }, bound.map((b) => bindingItem({ id: group, name: group }, b))));
+}
+
+async function bindGroup() {
+  const group = h("input", { id: "group-name", required: true, maxlength: "255", autocomplete: "off", spellcheck: "false", placeholder: "corp:operators" });
+  const at = powerForm(projects);
+  if (await ask("A role for a group", "Whoever logs in at a provider of OpenID Connect that says they are in it has the role until their session ends.", [["Group", group, "the provider's name, a colon, and what the group is called there"], ...at.fields], "Give",
+    () => request("POST", "/bindings", { group: group.value, ...at.value() }))) await load();
+}
+
 async function bind(u) {
   const at = powerForm(projects);
   return ask(`A role for ${called(u)}`, "", at.fields, "Give", () => request("POST", "/bindings", { principal: u.id, ...at.value() }));
@@ -103,9 +116,12 @@ async function load() {
   [users, bindings] = await Promise.all([list("/users"), list("/bindings")]);
   users.sort((a, b) => (called(a).toLowerCase() < called(b).toLowerCase() ? -1 : 1));
   showUsers();
+  const groups = [...new Set(bindings.filter((b) => b.group).map((b) => b.group))].sort();
+  show("groups", groups.map((group) => ({ group, bound: bindings.filter((b) => b.group === group) })), (x) => x.group, groupRow, "No group has a role.");
 }
 
 byID("users-find").addEventListener("input", showUsers);
+byID("groups-add").addEventListener("click", (e) => attempt(e.currentTarget, bindGroup));
 byID("users-add").addEventListener("click", (e) => attempt(e.currentTarget, add));
 
 openPage("The users cannot be shown", async ({ me: signedIn }) => {
