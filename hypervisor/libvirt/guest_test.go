@@ -184,9 +184,14 @@ func TestGuest(t *testing.T) {
 	require.Equal(t, "196608", ssh("cat /sys/block/$(basename $(readlink -f /dev/disk/by-id/virtio-berthage-d2))/size"))
 
 	t.Run("console", func(t *testing.T) {
-		log, err := d.Log(t.Context(), o.Ref, 1<<20)
-		require.NoError(t, err)
-		require.NotEmpty(t, log)
+		eventually(t, "what the guest has said", func() error { // virtlogd writes it when it comes to it
+			log, err := d.Log(t.Context(), o.Ref, 1<<20)
+			require.NoError(t, err)
+			if len(log) == 0 {
+				return errors.New("nothing yet")
+			}
+			return nil
+		})
 		end, err := d.Log(t.Context(), o.Ref, 10)
 		require.NoError(t, err)
 		require.LessOrEqual(t, len(end), 10)
