@@ -2,8 +2,8 @@ package pool
 
 import "slices"
 
-// Pricer is a Part that knows what things cost. What the place of an instance costs counts in the sums of its project, of those that
-// that lies in and of its owner as an amount of Cost, so that it can be limited as any other class. After an event of
+// Pricer is a Part that knows what things cost. What the place of an instance costs counts in the sums of its project, of those that it
+// lies in and of its owner as an amount of Cost, so that it can be limited as any other class. After an event of
 // the part's own all is counted anew; at most one of a State's parts is one.
 type Pricer interface {
 	Part

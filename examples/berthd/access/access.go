@@ -42,11 +42,13 @@ type Config struct {
 
 // Guard lets requests pass or answers them itself. It is safe for concurrent use.
 type Guard struct {
-	config   Config
-	tokens   auth.Authenticator
-	codes    codes
-	throttle throttle
-	begun    throttle // log-ins at providers
+	config Config
+	tokens auth.Authenticator
+	codes  codes
+
+	wrong       Knocks
+	atProviders Knocks
+	byPasskey   Knocks
 }
 
 // New returns a Guard. The error says that the token is too short to be one.
@@ -57,7 +59,8 @@ func New(c Config) (*Guard, error) {
 	}
 	return &Guard{
 		config: c, tokens: auth.FirstOf(append([]auth.Authenticator{root}, c.Others...)...),
-		begun: throttle{burst: burstBegun, refill: refillBegun},
+		wrong: Knocks{What: "wrong tokens or codes"}, byPasskey: Knocks{What: "log-ins by passkey"},
+		atProviders: Knocks{What: "log-ins at providers", throttle: throttle{burst: burstBegun, refill: refillBegun}},
 	}, nil
 }
 
@@ -219,18 +222,10 @@ func (g *Guard) bearer(r *http.Request, h []string) (Who, error) {
 }
 
 // Admit returns an error, which is a problem, when too many wrong credentials came from the request's address.
-func (g *Guard) Admit(r *http.Request) error {
-	wait := g.throttle.wait(client(r), time.Now())
-	if wait <= 0 {
-		return nil
-	}
-	p := problem.Throttled.New("too many wrong tokens or codes came from this address")
-	p.RetryAfter = int(wait/time.Second) + 1
-	return p
-}
+func (g *Guard) Admit(r *http.Request) error { return g.wrong.Admit(r) }
 
 // Blame notes a wrong credential.
-func (g *Guard) Blame(r *http.Request) { g.throttle.blame(client(r), time.Now()) }
+func (g *Guard) Blame(r *http.Request) { g.wrong.Blame(r) }
 
 // reads reports whether the method changes nothing.
 func reads(method string) bool {

@@ -49,6 +49,29 @@ func network(a netip.Addr) netip.Prefix {
 func (t *throttle) wait(a netip.Addr, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.left(a, now)
+}
+
+// blame counts one more.
+func (t *throttle) blame(a netip.Addr, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.count(a, now)
+}
+
+// take is wait, and blame where that is zero.
+func (t *throttle) take(a netip.Addr, now time.Time) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	left := t.left(a, now)
+	if left == 0 {
+		t.count(a, now)
+	}
+	return left
+}
+
+// left is wait for whoever has the lock.
+func (t *throttle) left(a netip.Addr, now time.Time) time.Duration {
 	d := t.failed[network(a)]
 	if t.owed(d, now) < t.free() {
 		return 0
@@ -56,9 +79,8 @@ func (t *throttle) wait(a netip.Addr, now time.Time) time.Duration {
 	return t.each() - now.Sub(d.at)%t.each()
 }
 
-func (t *throttle) blame(a netip.Addr, now time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+// count is blame, likewise.
+func (t *throttle) count(a netip.Addr, now time.Time) {
 	if t.failed == nil {
 		t.failed = make(map[netip.Prefix]debt)
 	}

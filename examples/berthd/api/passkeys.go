@@ -80,28 +80,20 @@ func (a *api) passkeys() (*passkey.Passkeys, error) {
 	return nil, &pool.Error{Op: "use passkeys", Kind: pool.ErrWrongState, Field: "passkeys", Want: e.Want}
 }
 
-// ceremonyCookie is the name of the cookie by which a browser is known that has begun.
-func ceremonyCookie(s passkey.Site) (name string, secure bool) {
-	if strings.HasPrefix(s.Origin, "https://") {
-		return "__Host-berthd-passkey", true
-	}
-	return "berthd-passkey", false
+// ceremonyCookie returns the cookie by which a browser is known that has begun.
+func (a *api) ceremonyCookie(s passkey.Site, ceremony string) *http.Cookie {
+	return a.c.Guard.BriefCookie("passkey", ceremony, strings.HasPrefix(s.Origin, "https://"), http.SameSiteStrictMode, passkey.Patience)
 }
 
-// began answers with what a browser is to ask.
-func began(p *passkey.Passkeys, options []byte, ceremony string) (*ceremonyOutput, error) {
-	name, secure := ceremonyCookie(p.Site())
-	c := http.Cookie{ // #nosec G124 -- Secure wherever the dashboard is at https
-		Name: name, Value: ceremony, Path: "/", MaxAge: int(passkey.Patience / time.Second), HttpOnly: true, Secure: secure, SameSite: http.SameSiteStrictMode,
-	}
-	out := &ceremonyOutput{SetCookie: c.String()}
+// beginCeremony answers with what a browser is to ask.
+func (a *api) beginCeremony(p *passkey.Passkeys, options []byte, ceremony string) (*ceremonyOutput, error) {
+	out := &ceremonyOutput{SetCookie: a.ceremonyCookie(p.Site(), ceremony).String()}
 	return out, json.Unmarshal(options, &out.Body.Options)
 }
 
 // answered returns the ceremony of a request, and its answer as it came.
-func answered(ctx context.Context, p *passkey.Passkeys, in PasskeyAnswer) (ceremony string, answer []byte, err error) {
-	name, _ := ceremonyCookie(p.Site())
-	if c, err := requestOf(ctx).Cookie(name); err == nil {
+func (a *api) answered(ctx context.Context, p *passkey.Passkeys, in PasskeyAnswer) (ceremony string, answer []byte, err error) {
+	if c, err := requestOf(ctx).Cookie(a.ceremonyCookie(p.Site(), "").Name); err == nil {
 		ceremony = c.Value
 	}
 	answer, err = json.Marshal(in.Answer)
@@ -202,7 +194,7 @@ func (a *api) beginPasskey(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, problem.From(misanswered(err))
 	}
-	out, err := began(p, options, ceremony)
+	out, err := a.beginCeremony(p, options, ceremony)
 	return out, problemOf(err)
 }
 
@@ -221,7 +213,7 @@ func (a *api) addPasskey(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, problem.From(err)
 	}
-	ceremony, answer, err := answered(ctx, p, in.Body.PasskeyAnswer)
+	ceremony, answer, err := a.answered(ctx, p, in.Body.PasskeyAnswer)
 	var k auth.Passkey
 	if err == nil {
 		k, err = p.FinishRegistration(ctx, asks(ctx), ceremony, in.Body.Name, answer)
@@ -266,14 +258,17 @@ func (a *api) registerPasskeyLogin() {
 		if err == nil {
 			err = access.OwnPages(requestOf(ctx))
 		}
+		if err == nil {
+			err = a.c.Guard.ByPasskey().Take(requestOf(ctx))
+		}
 		if err != nil {
 			return nil, problem.From(err)
 		}
-		options, ceremony, err := p.BeginLogin(ctx, client(requestOf(ctx)))
+		options, ceremony, err := p.BeginLogin(ctx)
 		if err != nil {
 			return nil, problem.From(err)
 		}
-		out, err := began(p, options, ceremony)
+		out, err := a.beginCeremony(p, options, ceremony)
 		return out, problemOf(err)
 	})
 	op = withExample(describe("passkey-log-in", http.MethodPut, "/login/passkey", "Daemon", "Log in with a passkey",
@@ -295,7 +290,7 @@ func (a *api) passkeyLogIn(ctx context.Context, in *struct{ Body PasskeyAnswer }
 	if err != nil {
 		return nil, problem.From(err)
 	}
-	ceremony, answer, err := answered(ctx, p, in.Body)
+	ceremony, answer, err := a.answered(ctx, p, in.Body)
 	var who auth.Identity
 	if err == nil {
 		who, err = p.FinishLogin(ctx, ceremony, answer)

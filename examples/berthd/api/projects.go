@@ -45,7 +45,6 @@ func project(p *pool.ProjectRecord) Project {
 	return out
 }
 
-// project returns the project of that name as it is asked for.
 // project returns the project that the body makes of an old one, the zero Project if there is none.
 func (b *ProjectBody) project(name string, old pool.Project) pool.Project {
 	out := pool.Project{Name: name, Parent: old.Parent, Quota: b.Quota.resources(), Weight: b.Weight, PerUser: old.PerUser, Users: old.Users}

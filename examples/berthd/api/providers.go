@@ -87,6 +87,11 @@ func (a *api) registerProviders(mux *http.ServeMux) {
 	mux.HandleFunc("GET "+backPath+"{provider}", a.comeBack)
 }
 
+// logInCookie returns the cookie that ties a log-in to the browser that has begun it, and comes back from another site.
+func (a *api) logInCookie(p signin.Provider, pending string) *http.Cookie {
+	return a.c.Guard.BriefCookie("login", pending, p.Secure, http.SameSiteLaxMode, oidc.Patience)
+}
+
 func (a *api) provider(name string) (signin.Provider, bool) {
 	i := slices.IndexFunc(a.c.Providers, func(p signin.Provider) bool { return p.Name() == name })
 	if i < 0 {
@@ -104,17 +109,16 @@ func (a *api) beginAt(ctx context.Context, name string) (*begunOutput, error) {
 	if !ok {
 		return nil, missing("provider", name)
 	}
-	if err := a.c.Guard.AdmitLogIn(r); err != nil {
+	if err := a.c.Guard.AtProviders().Take(r); err != nil {
 		return nil, err
 	}
-	a.c.Guard.CountLogIn(r)
 	to, pending, err := p.Begin(ctx)
 	if err != nil { // whatever it is, nobody can log in there now, and why is for the log
 		no := problem.Unavailable.New("nobody can log in there now")
 		no.Cause = err
 		return nil, no
 	}
-	return &begunOutput{a.c.Guard.LogInCookie(string(pending), p.Secure, oidc.Patience).String(), BegunLogIn{to}}, nil
+	return &begunOutput{a.logInCookie(p, string(pending)).String(), BegunLogIn{to}}, nil
 }
 
 // comeBack is where a provider sends a browser back to. It goes on to the first page, and nowhere else, with a session or without one; why
@@ -152,10 +156,10 @@ func (a *api) enterFrom(ctx context.Context, name string) (cookies []string, who
 	if !ok {
 		return nil, auth.Identity{}, missing("provider", name)
 	}
-	if err := a.c.Guard.AdmitLogIn(r); err != nil {
+	if err := a.c.Guard.AtProviders().Admit(r); err != nil {
 		return nil, auth.Identity{}, err
 	}
-	begun, err := r.Cookie(a.c.Guard.LogInCookie("", p.Secure, 0).Name)
+	begun, err := r.Cookie(a.logInCookie(p, "").Name)
 	if err != nil { // whoever sends a browser here that has begun nothing uses up nothing
 		return nil, auth.Identity{}, auth.Unauthenticated(auth.BadCredentials, oidc.NotBegun)
 	}
@@ -164,12 +168,12 @@ func (a *api) enterFrom(ctx context.Context, name string) (cookies []string, who
 		who, err = a.c.Desk.Enter(ctx, p, claims)
 	}
 	if err != nil {
-		a.c.Guard.CountLogIn(r)
+		a.c.Guard.AtProviders().Blame(r)
 		return nil, auth.Identity{}, err
 	}
 	session, _, err := a.enter(ctx, who)
 	if err != nil {
 		return nil, auth.Identity{}, err
 	}
-	return []string{session, a.c.Guard.LogInCookie("", p.Secure, 0).String()}, who, nil
+	return []string{session, a.logInCookie(p, "").String()}, who, nil
 }

@@ -95,7 +95,7 @@ func Open(ctx context.Context, c config.Config, o Options) (*Daemon, error) {
 	if o.Version == "" {
 		o.Version = "devel"
 	}
-	d := &Daemon{config: c, version: o.Version, log: o.Logger, out: o.Out, drain: make(chan struct{}), ops: operation.NewLog(keptOperations), configured: make(map[string]receivers.Receiver)}
+	d := &Daemon{config: c, version: o.Version, log: o.Logger, out: o.Out, drain: make(chan struct{}), ops: operation.NewLog(keptOperations), configured: make(map[string]receivers.Receiver), knocks: access.Knocks{What: "wrong signatures"}}
 	if err := d.open(ctx, o); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}

@@ -82,7 +82,7 @@ func TestPasskeys(t *testing.T) {
 	visit(http.MethodPost, mine, object{"current": "wrong"}).problem(422, "invalid-value")
 	current := object{"current": secretOf}
 	begun := visit(http.MethodPost, mine, current)
-	for _, part := range []string{"berthd-passkey=", "HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=300"} {
+	for _, part := range []string{"berthd-passkey-", "HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=300"} {
 		require.Contains(t, begun.header.Get("Set-Cookie"), part)
 	}
 	laptop := passkeytest.New(t, r.pages())
@@ -212,7 +212,7 @@ func TestWherePasskeysWork(t *testing.T) {
 			mine := r.logIn("ada")(http.MethodPost, usersPath+"/"+id+"/passkeys", object{"current": secretOf})
 			if want["why"] == nil {
 				begun.want(http.StatusOK)
-				require.True(t, strings.HasPrefix(begun.header.Get("Set-Cookie"), "__Host-berthd-passkey="))
+				require.True(t, strings.HasPrefix(begun.header.Get("Set-Cookie"), "__Host-berthd-passkey-"))
 				require.Contains(t, begun.header.Get("Set-Cookie"), "; Secure")
 				mine.want(http.StatusOK)
 				return

@@ -15,7 +15,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,9 +65,8 @@ type Config struct {
 
 // Passkeys holds ceremonies. It is safe for concurrent use.
 type Passkeys struct {
-	c    Config
-	w    *webauthn.WebAuthn
-	pace pace
+	c Config
+	w *webauthn.WebAuthn
 }
 
 // New returns Passkeys.
@@ -198,11 +196,8 @@ func (p *Passkeys) FinishRegistration(ctx context.Context, who auth.Identity, ce
 }
 
 // BeginLogin returns the options for the browser's navigator.credentials.get, in JSON, and the ceremony. They are the same for everybody, so
-// that nothing is to be learnt from them. Everybody may ask; an address that does so too often is refused, with auth.ErrThrottled and how long to wait.
-func (p *Passkeys) BeginLogin(ctx context.Context, from netip.Addr) (options []byte, ceremony string, err error) {
-	if err := p.pace.begin(from, time.Now()); err != nil {
-		return nil, "", err
-	}
+// that nothing is to be learnt from them. Everybody may ask, and each takes room in the Scratch for [Patience]: it is for the caller to bound how many an address begins.
+func (p *Passkeys) BeginLogin(ctx context.Context) (options []byte, ceremony string, err error) {
 	o, session, err := p.w.BeginDiscoverableLogin(webauthn.WithUserVerification(protocol.VerificationRequired))
 	if err != nil {
 		return nil, "", &pool.Error{Op: "log in with a passkey", Kind: pool.ErrInvalid}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -22,9 +21,6 @@ import (
 
 // page is the origin of the pages.
 const page = "https://berthage.example"
-
-// from is where log-ins come from.
-func from() netip.Addr { return netip.MustParseAddr("192.0.2.7") }
 
 func newAuthenticator(t *testing.T) *passkeytest.Authenticator {
 	t.Helper()
@@ -156,7 +152,7 @@ func (s *site) register(id string) *passkeytest.Authenticator {
 func (s *site) login(a *passkeytest.Authenticator) (auth.Identity, error) {
 	s.t.Helper()
 	s.logins++
-	ask, ceremony, err := s.BeginLogin(s.t.Context(), netip.AddrFrom4([4]byte{192, 0, 2, s.logins}))
+	ask, ceremony, err := s.BeginLogin(s.t.Context())
 	require.NoError(s.t, err)
 	return s.FinishLogin(s.t.Context(), ceremony, a.Get(ask))
 }
@@ -269,7 +265,7 @@ func TestLoginsThatAreRefused(t *testing.T) {
 				_, err := s.login(a)
 				require.NoError(t, err)
 			}
-			ask, ceremony, err := s.BeginLogin(t.Context(), from())
+			ask, ceremony, err := s.BeginLogin(t.Context())
 			require.NoError(t, err)
 			if c.change != nil {
 				c.change(s, a)
@@ -368,7 +364,7 @@ func TestCeremonies(t *testing.T) {
 		b := newAuthenticator(t)
 		_, err = s.FinishLogin(t.Context(), register, b.Create(ask))
 		require.ErrorIs(t, err, passkey.NotBegun)
-		get, login, err := s.BeginLogin(t.Context(), from())
+		get, login, err := s.BeginLogin(t.Context())
 		require.NoError(t, err)
 		_, err = s.finish(s.whole("p-ada"), login, "x", b.Create(ask))
 		require.ErrorIs(t, err, passkey.NotBegun)
@@ -381,7 +377,7 @@ func TestCeremonies(t *testing.T) {
 			_, err = s.FinishLogin(t.Context(), none, answer)
 			require.ErrorIs(t, err, passkey.NotBegun)
 		}
-		get, login, err = s.BeginLogin(t.Context(), from())
+		get, login, err = s.BeginLogin(t.Context())
 		require.NoError(t, err)
 		time.Sleep(passkey.Patience)
 		_, err = s.FinishLogin(t.Context(), login, a.Get(get))
@@ -406,7 +402,7 @@ func TestConcurrentLogins(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	a := s.register("p-ada")
-	ask, ceremony, err := s.BeginLogin(t.Context(), from())
+	ask, ceremony, err := s.BeginLogin(t.Context())
 	require.NoError(t, err)
 	answer := a.Get(ask)
 	var all sync.WaitGroup
@@ -424,7 +420,7 @@ func TestConcurrentLogins(t *testing.T) {
 	copied := *a // counts from where it was copied
 	in = make(chan struct{}, 2)
 	for _, one := range []*passkeytest.Authenticator{a, &copied} {
-		ask, ceremony, err := s.BeginLogin(t.Context(), from())
+		ask, ceremony, err := s.BeginLogin(t.Context())
 		require.NoError(t, err)
 		answer := one.Get(ask)
 		all.Go(func() {
@@ -447,7 +443,7 @@ func TestStoresFail(t *testing.T) {
 	for _, call := range []string{"State", "Get", "Get count", "Put", "Delete"} {
 		s := newSite(t)
 		a := s.register("p-ada")
-		ask, ceremony, err := s.BeginLogin(t.Context(), from())
+		ask, ceremony, err := s.BeginLogin(t.Context())
 		require.NoError(t, err)
 		answer := a.Get(ask)
 		s.fails[call] = broken
@@ -467,7 +463,7 @@ func TestStoresFail(t *testing.T) {
 	for call, want := range map[string]error{"Put": passkey.Cloned, "Delete": passkey.NotBegun} { // somebody was faster
 		s := newSite(t)
 		a := s.register("p-ada")
-		ask, ceremony, err := s.BeginLogin(t.Context(), from())
+		ask, ceremony, err := s.BeginLogin(t.Context())
 		require.NoError(t, err)
 		answer := a.Get(ask)
 		s.fails[call] = pool.ErrConflict
@@ -476,7 +472,7 @@ func TestStoresFail(t *testing.T) {
 	}
 	s := newSite(t)
 	s.fails["Put"] = broken
-	_, _, err := s.BeginLogin(t.Context(), from())
+	_, _, err := s.BeginLogin(t.Context())
 	require.ErrorIs(t, err, broken)
 }
 
@@ -502,7 +498,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, answer []byte) {
 		s := newSite(t)
 		s.register("p-ada")
-		_, ceremony, err := s.BeginLogin(t.Context(), from())
+		_, ceremony, err := s.BeginLogin(t.Context())
 		require.NoError(t, err)
 		who, err := s.FinishLogin(t.Context(), ceremony, answer)
 		require.ErrorIs(t, err, auth.ErrUnauthenticated)
@@ -544,39 +540,4 @@ func TestSites(t *testing.T) {
 		require.ErrorIs(t, err, pool.ErrInvalid, address)
 		require.ErrorContains(t, err, want, address)
 	}
-}
-
-// An address begins ten log-ins at once, and then one in six seconds; others are not concerned.
-func TestPace(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t)
-		begin := func(from string) error {
-			_, _, err := s.BeginLogin(t.Context(), netip.MustParseAddr(from))
-			return err
-		}
-		for range 10 {
-			require.NoError(t, begin("2001:db8::1"))
-		}
-		for range 3 { // and what is refused prolongs nothing
-			var no *auth.Refusal
-			require.ErrorAs(t, begin("2001:db8::2%eth0"), &no)
-			require.Equal(t, auth.ErrThrottled, no.Kind)
-			require.Equal(t, 6*time.Second, no.Wait)
-		}
-		require.NoError(t, begin("2001:db8:0:1::1"))
-		require.NoError(t, begin("192.0.2.7"))
-		time.Sleep(6 * time.Second)
-		require.NoError(t, begin("2001:db8::1"))
-		require.ErrorIs(t, begin("2001:db8::1"), auth.ErrThrottled)
-		time.Sleep(time.Hour)
-		for range 10 {
-			require.NoError(t, begin("2001:db8::1"))
-		}
-		require.ErrorIs(t, begin("2001:db8::1"), auth.ErrThrottled)
-
-		for n := range 4200 { // many addresses are forgotten in part, and still served
-			require.NoError(t, begin(netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}).String()))
-		}
-	})
 }
